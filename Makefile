@@ -1,0 +1,47 @@
+# The commands of this project. Everything is installed into .venv below this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= data/persona.yaml
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test test-all lint ui setup dictionary sample benchmark clean
+
+run: setup  ## run the main job on the committed sample (or CONFIG=FILE)
+	$(BIN)/persona run --config $(CONFIG)
+
+ui: setup  ## Dagster and MLflow web UIs, on 127.0.0.1
+	$(BIN)/persona ui --config $(CONFIG)
+
+test: setup  ## the tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed (make PYTHON=/path/to/python)."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed (make PYTHON=/path/to/python)."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv: install it first (on Debian and Ubuntu the package python3-venv)."; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "No C compiler found: LightFM is compiled when it is installed (on Debian and Ubuntu the package build-essential, on macOS xcode-select --install)."; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { echo "The headers of $(PYTHON) are missing, LightFM is compiled when it is installed (on Debian and Ubuntu the package python3-dev)."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED)
+
+dictionary: setup  ## write docs/data-dictionary.md from the contracts
+	$(BIN)/persona dictionary docs/data-dictionary.md
+
+sample: setup  ## make the committed sample of raw logs again
+	$(BIN)/persona simulate data/raw --truth data/truth --users 900 --days 42 --seed 20 --force
+
+benchmark: setup  ## ten million events against hand-written SQL
+	$(BIN)/python benchmarks/ingest.py
+
+clean:  ## remove what make made, not the state under .persona
+	rm -rf $(VENV) build *.egg-info

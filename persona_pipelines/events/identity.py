@@ -1,0 +1,51 @@
+"""Whose events are they: an anonymous visitor's events belong to the user they logged in as, from then and before.
+
+A rule over the events, computed anew whenever they change, so that nothing is ever merged for good: an event keeps the
+user that its record names; an anonymous one gets the last user seen on its device up to then, else the first one after.
+Two people on one device so stay two people. This is the project's own definition.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+
+def device_users(events: ir.Table) -> ir.Table:
+    """One row a device that somebody logged in on: ``anonymous_id``, ``users`` (how many), ``only_user`` (one of them).
+
+    Args:
+        events: columns ``anonymous_id``, ``logged_user_id``; complete for each device in it.
+    """
+    logins = events.filter(events.logged_user_id.notnull() & events.anonymous_id.notnull())
+    return logins.group_by("anonymous_id").aggregate(users=logins.logged_user_id.nunique(), only_user=logins.logged_user_id.max())
+
+
+def users_on_shared_devices(events: ir.Table, devices: ir.Table) -> ir.Table:
+    """``event_id`` and ``decided_user`` of the events on devices with several users: the only ones whose order matters."""
+    shared = devices.filter(devices.users > 1)
+    contested = events.semi_join(shared, "anonymous_id").select("event_id", "anonymous_id", "logged_user_id", "timestamp")
+    in_order = {"group_by": "anonymous_id", "order_by": [contested.timestamp, contested.event_id]}
+    before = ibis.window(**in_order, preceding=None, following=0)
+    after = ibis.window(**in_order, preceding=0, following=None)
+    user = contested.logged_user_id
+    return contested.select("event_id", decided_user=ibis.coalesce(user, user.last().over(before), user.first().over(after)))
+
+
+def stitched(events: ir.Table, devices: ir.Table, decided: ir.Table) -> ir.Table:
+    """Add ``user_id`` and ``visitor_id``.
+
+    Args:
+        events: columns ``event_id``, ``anonymous_id``, ``logged_user_id``, ``timestamp``.
+        devices: ``device_users`` of them.
+        decided: ``users_on_shared_devices`` of them.
+    Returns:
+        The same rows; ``user_id`` may be null, ``visitor_id`` is the user, else the device.
+    """
+    single = devices.filter(devices.users == 1).select(single_device="anonymous_id", only_user="only_user")
+    joined = events.left_join(single, events.anonymous_id == single.single_device)
+    renamed = decided.select(decided_event="event_id", decided_user="decided_user")
+    joined = joined.left_join(renamed, joined.event_id == renamed.decided_event)
+    user = ibis.coalesce(joined.logged_user_id, joined.only_user, joined.decided_user)
+    placed = joined.mutate(user_id=user, visitor_id=ibis.coalesce(user, joined.anonymous_id))
+    return placed.drop("single_device", "only_user", "decided_event", "decided_user")

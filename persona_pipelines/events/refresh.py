@@ -1,0 +1,164 @@
+"""Raw tables -> cleaned events: which rows have to be computed anew when days arrive, and their writing as one.
+
+The result is a function of all loaded records, whatever the order in which days were loaded: a re-run of one day touches
+only the records that share an id with that day's, and the visitors who were active in it. Loading everything at once
+and loading day by day give the same tables.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.events.bots import bot_agents, filter_reason
+from persona_pipelines.events.duplicates import ORDER, repeated
+from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.events.sessions import in_sessions, sessions
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+CARRIED = [
+    *ORDER, "event_id", "logged_user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency", "dwell_ms",
+    "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url",
+]  # fmt: skip
+
+
+def raw_records(warehouse: Warehouse, settings: Settings) -> ir.Table:
+    """The records of all sources of events, each with its source."""
+    tables = [
+        warehouse.table(contracts.raw_events(source.name)).mutate(source=ibis.literal(source.name)) for source in settings.sources_of("events")
+    ]
+    return ibis.union(*tables) if len(tables) > 1 else tables[0]
+
+
+def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, last: dt.date) -> None:
+    """Write events, sessions, rejects, duplicates, filtered and accounting for the days ``first`` to ``last``.
+
+    All of it happens in one transaction.
+    """
+    for contract in (contracts.EVENTS, contracts.SESSIONS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING):
+        warehouse.ensure(contract)
+    raw = raw_records(warehouse, settings)
+    outside = raw.filter(~raw.day.between(first, last))
+    everything = warehouse.value(outside.count()) == 0
+    with warehouse.transaction():
+        _refresh_rejects(warehouse, raw, first, last)
+        records = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
+        if not everything:
+            records = _touched_records(warehouse, records, first, last)
+        copies = warehouse.keep("copies", repeated(records.select(*ORDER, "event_id")))
+        agents = [row[0] for row in warehouse.connection.execute(warehouse.sql(records.select("user_agent").distinct())).fetchall()]
+        records = records.mutate(reason=filter_reason(records, bot_agents(agents, settings.events.bot_patterns), settings.events.static_extensions))
+        once = records.anti_join(copies, ORDER)
+        accepted = once.filter(once.reason.isnull()).select(CARRIED)
+        left_out = once.filter(once.reason.notnull())
+        if everything:
+            for contract in (contracts.DUPLICATES, contracts.FILTERED):
+                warehouse.connection.execute(f"DELETE FROM {contract.full_name} WHERE day IS NOT NULL")
+            warehouse.append(contracts.DUPLICATES, copies)
+            warehouse.append(contracts.FILTERED, left_out)
+            _write_all(warehouse, settings, accepted)
+            days = (dt.date.min, dt.date.max)
+        else:
+            days = _write_touched(warehouse, settings, accepted, copies, left_out, first, last)
+        _refresh_accounting(warehouse, raw, *days)
+        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates")
+
+
+def _refresh_rejects(warehouse: Warehouse, raw: ir.Table, first: dt.date, last: dt.date) -> None:
+    warehouse.delete_days(contracts.REJECTS, first, last)
+    bad = raw.filter(raw.problem.notnull() & raw.day.between(first, last))
+    warehouse.append(contracts.REJECTS, bad.mutate(reason=bad.problem))
+
+
+def _touched_records(warehouse: Warehouse, records: ir.Table, first: dt.date, last: dt.date) -> ir.Table:
+    """The good records of any day that share an event id with what the asked days hold now or held before."""
+    held = [
+        table.filter(table.day.between(first, last)).select("event_id")
+        for table in (
+            records,
+            *(warehouse.table(contract) for contract in (contracts.EVENTS, contracts.DUPLICATES, contracts.FILTERED)),
+        )
+    ]
+    keys = warehouse.keep("keys", ibis.union(*held, distinct=True))
+    return warehouse.keep("candidates", records.semi_join(keys, "event_id"))
+
+
+def _placed(warehouse: Warehouse, settings: Settings, events: ir.Table) -> ir.Table:
+    devices = warehouse.keep("devices", device_users(events))
+    decided = warehouse.keep("decided", users_on_shared_devices(events, devices))
+    return stitched(events, devices, decided)
+
+
+def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
+    return in_sessions(events, settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
+
+
+def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> None:
+    placed = _placed(warehouse, settings, accepted)
+    warehouse.connection.execute("DELETE FROM events.events")
+    warehouse.append(contracts.EVENTS, _sessionised(settings, placed))
+    warehouse.connection.execute("DELETE FROM events.sessions")
+    warehouse.append(contracts.SESSIONS, sessions(warehouse.table(contracts.EVENTS)))
+
+
+def _write_touched(
+    warehouse: Warehouse, settings: Settings, accepted: ir.Table, copies: ir.Table, left_out: ir.Table, first: dt.date, last: dt.date
+) -> tuple[dt.date, dt.date]:
+    """Replace the touched records, then stitch and sessionise the visitors whom they concern. Returns the days touched."""
+    keys, events = warehouse.kept("keys"), warehouse.table(contracts.EVENTS)
+    fresh = warehouse.keep("fresh", accepted)
+    stale = events.filter(events.day.between(first, last) | events.event_id.isin(keys.event_id))
+    devices = warehouse.keep(
+        "touched_devices",
+        ibis.union(stale.select("anonymous_id"), fresh.select("anonymous_id"), distinct=True).filter(lambda table: table.anonymous_id.notnull()),
+    )
+    on_devices = events.semi_join(devices, "anonymous_id")
+    concerned = [
+        stale.select("visitor_id"),
+        on_devices.select("visitor_id"),
+        *(table.select(visitor_id=name) for table in (fresh, on_devices) for name in ("logged_user_id", "anonymous_id")),
+    ]
+    visitors = warehouse.keep(
+        "touched_visitors", ibis.union(*concerned, distinct=True).filter(lambda table: table.visitor_id.notnull())
+    )
+    for contract, rows in ((contracts.DUPLICATES, copies), (contracts.FILTERED, left_out), (contracts.EVENTS, None)):
+        warehouse.delete_days(contract, first, last)
+        warehouse.delete_matching(contract, keys, "event_id")
+        if rows is not None:
+            warehouse.append(contract, rows)
+    known = events.filter(events.visitor_id.isin(visitors.visitor_id) | events.anonymous_id.isin(devices.anonymous_id))
+    pool = warehouse.keep("pool", ibis.union(known.select(*CARRIED, "user_id"), fresh.select(*CARRIED, user_id="logged_user_id")))
+    # A device outside the touched ones may be in the pool in part only: its events keep the user they were given.
+    settled = pool.anti_join(devices, "anonymous_id")
+    placed = ibis.union(
+        _placed(warehouse, settings, pool.semi_join(devices, "anonymous_id").drop("user_id")).select(*CARRIED, "user_id", "visitor_id"),
+        settled.mutate(visitor_id=ibis.coalesce(settled.user_id, settled.anonymous_id)).select(*CARRIED, "user_id", "visitor_id"),
+    )
+    warehouse.delete_matching(contracts.EVENTS, pool, "event_id")
+    warehouse.append(contracts.EVENTS, _sessionised(settings, placed))
+    warehouse.delete_matching(contracts.SESSIONS, visitors, "visitor_id")
+    warehouse.append(contracts.SESSIONS, sessions(events.semi_join(visitors, "visitor_id")))
+    candidates = warehouse.kept("candidates")
+    earliest, latest = warehouse.row(candidates.aggregate(first=candidates.day.min(), last=candidates.day.max()))
+    warehouse.drop_kept("fresh", "touched_devices", "touched_visitors", "pool")
+    return (min(first, earliest), max(last, latest)) if earliest else (first, last)
+
+
+def _refresh_accounting(warehouse: Warehouse, raw: ir.Table, first: dt.date, last: dt.date) -> None:
+    """Count anew, from the tables themselves, where the records of the days went."""
+
+    def counted(table: ir.Table, name: str) -> ir.Table:
+        return table.filter(table.day.between(first, last)).group_by("day", "source").aggregate(**{name: lambda rows: rows.count()})
+
+    accounting = counted(raw, "records_read")
+    for contract in (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED):
+        accounting = accounting.left_join(counted(warehouse.table(contract), contract.name), ["day", "source"], rname="{name}_counted")
+        accounting = accounting.mutate(**{contract.name: accounting[contract.name].fill_null(0)}).drop(
+            *(name for name in accounting.columns if name.endswith("_counted"))
+        )
+    warehouse.delete_days(contracts.ACCOUNTING, first, last)
+    warehouse.append(contracts.ACCOUNTING, accounting)

@@ -1,0 +1,54 @@
+"""Sessions by inactivity, and the attention that each event got."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+ORDER = ("timestamp", "source", "source_file", "source_line")
+
+
+def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float) -> ir.Table:
+    """Add ``session_id`` and ``attention_ms``.
+
+    A session ends where a visitor's next event comes more than ``session_gap_minutes`` later (30 minutes is the custom of
+    web analytics). Attention is the dwell time as logged, else the gap to the visitor's next event in the session, both
+    capped at ``max_dwell_minutes``; unknown for the last event of a session without logged dwell.
+
+    Args:
+        events: ``visitor_id``, ``dwell_ms`` and the columns of ``ORDER``; complete for each visitor in it.
+    """
+    order = [events[name] for name in ORDER]
+    by_visitor = ibis.window(group_by="visitor_id", order_by=order)
+    gap_us = round(session_gap_minutes * 60e6)
+    microseconds = events.timestamp.epoch_seconds().cast("int64") * 1_000_000 + events.timestamp.microsecond().cast("int64")
+    timed = events.mutate(at_us=microseconds)
+    before, after = timed.at_us.lag().over(by_visitor), timed.at_us.lead().over(by_visitor)
+    gaps = timed.mutate(since_us=timed.at_us - before, until_us=after - timed.at_us)
+    starts = ibis.ifelse(gaps.since_us.isnull() | (gaps.since_us > gap_us), gaps.at_us, None)
+    started = gaps.mutate(started_us=starts)
+    # The largest start up to an event is that of its own session, since starts grow with time.
+    so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in ORDER], preceding=None, following=0)
+    placed = started.mutate(started_us=started.started_us.max().over(so_far))
+    cap_ms = round(max_dwell_minutes * 60_000)
+    until_ms = ibis.ifelse(placed.until_us <= gap_us, placed.until_us // 1000, None)
+    attention_ms = ibis.coalesce(placed.dwell_ms, until_ms.cast("int64"))
+    return placed.mutate(
+        session_id=placed.visitor_id + "-" + (placed.started_us // 1_000_000).cast("string"),
+        attention_ms=ibis.ifelse(attention_ms > cap_ms, cap_ms, attention_ms),
+    ).drop("at_us", "since_us", "until_us", "started_us")
+
+
+def sessions(events: ir.Table) -> ir.Table:
+    """One row a session of events that carry ``session_id`` (``contracts.SESSIONS``)."""
+    return events.group_by("session_id").aggregate(
+        visitor_id=events.visitor_id.min(),
+        user_id=events.user_id.min(),
+        started_at=events.timestamp.min(),
+        ended_at=events.timestamp.max(),
+        events=events.count(),
+        items=events.item_id.nunique(),
+        attention_ms=events.attention_ms.sum(),
+        device=events.device.min(),
+        channel=events.channel.min(),
+    )

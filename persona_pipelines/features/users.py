@@ -1,0 +1,106 @@
+"""One row a user: recency, frequency, monetary value, attention, rhythm, response and trend as of a date."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.features import attention
+from persona_pipelines.features.exact import exact_mean, exact_sum
+from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONSE_TYPES, SPENDING_TYPES
+
+SOCIAL_TYPES = ("like", "share", "comment", "follow")
+RECENT_DAYS, PRIOR_DAYS = 7, 28
+
+
+def known_until(events: ir.Table, as_of: dt.date) -> ir.Table:
+    """Events of known users up to the end of the as-of date: nothing later may reach a feature."""
+    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
+    return events.filter(events.user_id.notnull() & (events.timestamp < end))
+
+
+def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, as_of: dt.date, timezone: str = "UTC") -> ir.Table:
+    """``contracts.USER_FEATURES`` as of the end of a day in UTC.
+
+    Args:
+        events: cleaned events; later ones than the as-of date are ignored.
+        items: the catalogue, for prices.
+        category_shares: ``attention.category_shares`` of the same events and as-of date.
+        timezone: of hours and weekdays.
+    """
+    known = known_until(events, as_of)
+    with_ranks = known.left_join(attention.price_ranks(items), "item_id").drop("item_id_right")
+    local = attention.local_time(with_ranks.timestamp, timezone)
+    facts = with_ranks.mutate(
+        date=with_ranks.timestamp.date(),
+        hour=local.hour(),
+        weekday=local.day_of_week.index(),
+        spending=with_ranks.event_type.isin(SPENDING_TYPES),
+        repaying=with_ranks.event_type.isin(REPAYMENT_TYPES),
+        item_attention_ms=ibis.ifelse(with_ranks.item_id.notnull(), with_ranks.attention_ms, None),
+    )
+    day = as_of + dt.timedelta(days=1)
+    recent_start = dt.datetime.combine(day - dt.timedelta(days=RECENT_DAYS), dt.time())
+    prior_start = dt.datetime.combine(day - dt.timedelta(days=RECENT_DAYS + PRIOR_DAYS), dt.time())
+
+    def share(condition: ir.BooleanValue, of: ir.BooleanValue | None = None) -> ir.FloatingValue:
+        total = facts.count() if of is None else facts.count(where=of).nullif(0)
+        return facts.count(where=condition if of is None else condition & of) / total
+
+    spent, repaid = exact_sum(facts.value, facts.spending).fill_null(0), exact_sum(facts.value, facts.repaying).fill_null(0)
+    named_device = facts.device.notnull()
+    sums = facts.group_by("user_id").aggregate(
+        first_date=facts.date.min(),
+        last_date=facts.date.max(),
+        active_days=facts.date.nunique(),
+        events=facts.count(),
+        frequency=facts.date.nunique(where=facts.spending),
+        last_spent=facts.date.max(where=facts.spending),
+        spent=spent,
+        monetary_value=spent - repaid,
+        sessions=facts.session_id.nunique(),
+        attention_ms=facts.attention_ms.sum(),
+        item_attention_ms=facts.item_attention_ms.sum(),
+        items=facts.item_id.nunique(),
+        night_share=share(facts.hour < 6),
+        morning_share=share(facts.hour.between(6, 11)),
+        afternoon_share=share(facts.hour.between(12, 17)),
+        evening_share=share(facts.hour >= 18),
+        weekend_share=share(facts.weekday >= 5),
+        mobile_share=share(facts.device == "mobile", named_device),
+        tablet_share=share(facts.device == "tablet", named_device),
+        price_level=exact_mean(facts.price_rank),
+        impressions=facts.count(where=facts.event_type.isin(MESSAGE_TYPES)),
+        clicks=facts.count(where=facts.event_type.isin(RESPONSE_TYPES)),
+        searches=facts.count(where=facts.event_type == "search"),
+        social_actions=facts.count(where=facts.event_type.isin(SOCIAL_TYPES)),
+        ratings=facts.count(where=facts.event_type == "rating"),
+        average_rating=exact_mean(facts.value, facts.event_type == "rating"),
+        events_last_7_days=facts.count(where=facts.timestamp >= recent_start),
+        events_prior_28_days=facts.count(where=(facts.timestamp >= prior_start) & (facts.timestamp < recent_start)),
+    )
+    top = category_shares.filter(category_shares["rank"] == 1).select("user_id", top_category="category", top_category_share="attention_share")
+    spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
+    joined = sums
+    for other in (top, spread, attention.channel_mix(known)):
+        joined = joined.left_join(other, "user_id").drop("user_id_right")
+    as_of_literal = ibis.literal(as_of)
+    weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
+    return joined.mutate(
+        as_of_date=as_of_literal,
+        recency_days=_days(joined.last_date, as_of),
+        tenure_days=_days(joined.first_date, as_of),
+        purchase_recency_days=_days(joined.last_spent, as_of),
+        average_order_value=joined.spent / joined.frequency.nullif(0),
+        events_per_session=joined.events / joined.sessions,
+        attention_ms_per_session=joined.attention_ms / joined.sessions,
+        attention_ms_per_item=joined.item_attention_ms / joined["items"].nullif(0),
+        click_rate=ibis.ifelse(joined.clicks > joined.impressions, 1.0, joined.clicks / joined.impressions.nullif(0)).cast("float64"),
+        trend=((joined.events_last_7_days + 1) / (weekly + 1)).log2().round(9),
+    ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
+
+
+def _days(date: ir.DateValue, as_of: dt.date) -> ir.IntegerValue:
+    return ibis.literal(as_of).delta(date, unit="day").cast("int64")

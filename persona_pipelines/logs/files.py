@@ -1,0 +1,85 @@
+"""Which files a source has, whether they can be read now, and how they are recognised when seen again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import glob
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from persona_pipelines.settings import Settings, Source
+
+
+class LogFileError(Exception):
+    """A file cannot be read as its source says. The message names file, line, what was found and what is expected."""
+
+
+@dataclass(frozen=True)
+class LogFile:
+    path: Path
+    shown: str
+    date: dt.date | None
+    size_bytes: int
+    modified_ns: int
+
+
+def log_files(source: Source, settings: Settings, first: dt.date | None = None, last: dt.date | None = None) -> list[LogFile]:
+    """The files of a source in order of date and name; with a range of days, only the files of these days where dated.
+
+    ``{date}`` in the path stands for YYYY-MM-DD or YYYYMMDD; ``*`` for anything within one folder.
+    """
+    pattern = str(settings.resolved(source.path))
+    wildcard = "*".join(glob.escape(part).replace("[*]", "*") for part in pattern.split("{date}"))
+    dated = re.compile(
+        r"(\d{4}-?\d{2}-?\d{2})".join(re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("{date}"))
+    )
+    found = []
+    for name in sorted(glob.glob(wildcard)):
+        date = None
+        if source.dated:
+            match = dated.fullmatch(name)
+            if match is None or len(set(match.groups())) > 1:
+                continue
+            try:
+                date = dt.date.fromisoformat(match[1])
+            except ValueError:
+                continue
+            if (first and date < first) or (last and date > last):
+                continue
+        path = Path(name)
+        state = path.stat()
+        found.append(LogFile(path, settings.displayed(path), date, state.st_size, state.st_mtime_ns))
+    if not found and not source.dated:
+        raise LogFileError(f"sources.{source.name}.path: no file {settings.displayed(settings.resolved(source.path))}")
+    return sorted(found, key=lambda file: (file.date or dt.date.min, file.shown))
+
+
+def wait_until_settled(files: list[LogFile], settle_seconds: float) -> None:
+    """Refuse files that are still being written.
+
+    A file that changed within the last ``settle_seconds`` is looked at again after that time.
+
+    Raises:
+        LogFileError: a file has changed since it was listed.
+    """
+    youngest = max((file.modified_ns for file in files), default=0) / 1e9
+    age = time.time() - youngest
+    if 0 <= age < settle_seconds:
+        time.sleep(settle_seconds - age)
+    for file in files:
+        refuse_if_changed(file)
+
+
+def refuse_if_changed(file: LogFile) -> None:
+    """Raises LogFileError where a file is not as it was when listed."""
+    try:
+        state = file.path.stat()
+    except OSError as error:
+        raise LogFileError(f"{file.shown}: cannot be read ({error.strerror})") from None
+    if (state.st_size, state.st_mtime_ns) != (file.size_bytes, file.modified_ns):
+        raise LogFileError(
+            f"{file.shown}: still being written (found {state.st_size} bytes, {file.size_bytes} a moment ago); "
+            "expected a finished file: write under another name and rename when done, or run again later"
+        )

@@ -1,0 +1,282 @@
+"""Log files -> raw tables: read, map, and write the asked days of a source in one transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import duckdb
+import ibis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from persona_pipelines.logs import mapping
+from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
+from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, first_line
+from persona_pipelines.logs.formats.parquet import parquet
+from persona_pipelines.logs.formats.text import TEXT_FORMATS, HeaderError
+from persona_pipelines.settings import Settings, Source
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+
+@dataclass
+class Reading:
+    """What was read from one file."""
+
+    file: LogFile
+    records: int = 0
+    break_found: str | None = None
+
+
+@dataclass
+class Loaded:
+    """What a load did: files with their counts, and warnings a person should see."""
+
+    readings: list[Reading] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """Files that one query can read, because they share their header: the query's table of text fields, and readings."""
+
+    fields: ir.Table
+    readings: list[Reading]
+
+
+def _numbered(files: list[tuple[TextFile, Reading]], offset: int) -> Iterator[pa.RecordBatch]:
+    """Batches of all files with ``order``, the number of the record in its source."""
+    order = offset
+    for text, reading in files:
+        for batch in text.batches():
+            numbers = np.arange(order + 1, order + 1 + batch.num_rows, dtype=np.int64)
+            order += batch.num_rows
+            yield batch.append_column("order", pa.array(numbers))
+        reading.records, reading.break_found = text.records, text.break_found
+        refuse_if_changed(reading.file)
+
+
+def read_source(warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile]) -> Iterator[Batch]:
+    """The records of files as tables with ``file_number``, ``source_line``, ``order``, ``record``, ``problem``, ``field_N``.
+
+    Raises:
+        LogFileError: a file is missing a column, unreadable, or changes while it is read.
+    """
+    paths = source.paths()
+    if source.format.type == "parquet":
+        offset = 0
+        for number, file in enumerate(files):
+            refuse_if_changed(file)
+            try:
+                description = warehouse.connection.read_parquet(str(file.path))
+                records = int(warehouse.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file.path)]).fetchall()[0][0])
+                query = parquet(paths, file.path, number, description.columns)
+            except HeaderError as error:
+                raise LogFileError(f"{file.shown}: {error}") from None
+            except duckdb.Error as error:
+                raise LogFileError(f"{file.shown}: not readable as Parquet: {str(error).splitlines()[0]}") from None
+            warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS SELECT *, {offset} + source_line AS "order" FROM ({query})')
+            offset += records
+            yield Batch(warehouse.kept("records"), [Reading(file, records)])
+        return
+    groups: dict[str | None, list[tuple[TextFile, Reading]]] = {}
+    needs_header = source.format.type == "csv" and source.format.header
+    for number, file in enumerate(files):
+        text = TextFile(file.path, number, source.format.encoding, settings.logs.max_line_bytes, skip_lines=int(needs_header))
+        reading = Reading(file)
+        try:
+            header = first_line(file.path, source.format.encoding) if needs_header else ""
+        except OSError as error:
+            raise LogFileError(f"{file.shown}: cannot be read ({error.strerror})") from None
+        if header is None:
+            continue  # an empty file: the caller warns of it
+        groups.setdefault(header, []).append((text, reading))
+    offset = 0
+    for header, members in groups.items():
+        try:
+            query = TEXT_FORMATS[source.format.type](paths, source.format, header)
+        except HeaderError as error:
+            raise LogFileError(f"{members[0][1].file.shown}, line 1: {error}") from None
+        reader = pa.RecordBatchReader.from_batches(SCHEMA.append(pa.field("order", pa.int64())), _numbered(members, offset))
+        warehouse.connection.register("lines", reader)
+        warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
+        yield Batch(warehouse.kept("records"), [reading for _, reading in members])
+        warehouse.connection.execute('DROP VIEW "records"')
+        warehouse.connection.unregister("lines")
+        offset += sum(reading.records for _, reading in members)
+
+
+@contextmanager
+def reading_errors(files: list[LogFile]) -> Iterator[None]:
+    """Turn the engine's errors into the file's: a file that changed underneath says so first.
+
+    Raises:
+        LogFileError: instead of any error of the engine while files are read.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        for file in files:
+            refuse_if_changed(file)
+        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)):
+            raise
+        raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _latest() -> dt.datetime:
+    """The end of tomorrow, so that a day's result does not depend on the minute of the run nor on a clock a little ahead."""
+    return dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time())
+
+
+def file_days(source: Source, settings: Settings) -> dict[LogFile, tuple[dt.date, dt.date] | None]:
+    """First and last day of each file: from its path where dated, else from its good records; None where it has none."""
+    return {
+        file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)
+    }
+
+
+def _scanned_days(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, dt.date] | None:
+    return _scanned(source.model_dump_json(), settings.model_dump_json(), file)
+
+
+@lru_cache(maxsize=4096)
+def _scanned(source_json: str, settings_json: str, file: LogFile) -> tuple[dt.date, dt.date] | None:
+    source, settings = Source.model_validate_json(source_json), Settings.model_validate_json(settings_json)
+    with reading_errors([file]), Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine:
+        for batch in read_source(engine, source, settings, [file]):
+            mapped = mapping.mapped_events(batch.fields, source, settings, None, _latest())
+            good = mapped.filter(mapped.problem.isnull() & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time())))
+            first, last = engine.row(good.aggregate(first=good.timestamp.date().min(), last=good.timestamp.date().max()))
+            if first is not None:
+                return first, last
+    return None
+
+
+def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
+    """First and last day that the logs of all sources of events cover, from the start date on; None where there are none."""
+    days = [
+        day for source in settings.sources_of("events") for span in file_days(source, settings).values() if span for day in span
+        if day >= settings.start_date
+    ]  # fmt: skip
+    return (min(days), max(days)) if days else None
+
+
+def load_events(warehouse: Warehouse, source: Source, settings: Settings, first: dt.date, last: dt.date) -> Loaded:
+    """Write the days ``first`` to ``last`` of a source to its raw table, in place of what it held for them.
+
+    Raises:
+        LogFileError: nothing is changed then.
+    """
+    contract = contracts.raw_events(source.name)
+    loaded = Loaded()
+    files = log_files(source, settings, first, last)
+    wait_until_settled(files, settings.logs.settle_seconds)
+    if source.dated:
+        covered = {file.date for file in files}
+        missing = [day for offset in range((last - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
+        if missing:
+            shown = ", ".join(f"{day:%Y-%m-%d}" for day in missing[:5]) + (" ..." if len(missing) > 5 else "")
+            loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {shown}")
+    spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in files}
+    warehouse.ensure(contract)
+    warehouse.ensure(contracts.FILES)
+    with reading_errors(files), warehouse.transaction():
+        warehouse.delete_days(contract, first, last)
+        for batch in read_source(warehouse, source, settings, files):
+            numbered = {reading.file: number for number, reading in zip(_numbers(files, batch.readings), batch.readings, strict=True)}
+            places = ibis.memtable(
+                pd.DataFrame(
+                    {
+                        "file_number": list(numbered.values()),
+                        "source_file": [file.shown for file in numbered],
+                        "file_day": [_fallback_day(file, spans[file], settings) for file in numbered],
+                    }
+                ).astype({"file_number": "int32"}),
+                schema={"file_number": "int32", "source_file": "string", "file_day": "date"},
+            )
+            fields = batch.fields.join(places, "file_number")
+            mapped = mapping.mapped_events(fields, source, settings, fields.file_day if source.dated else None, _latest())
+            mapped = mapped.drop("day").join(places, "file_number")
+            if source.dated:
+                rows = mapped.mutate(day=mapped.file_day)
+            else:
+                own = mapped.timestamp.date()
+                early = (own < settings.start_date).fill_null(False)
+                rows = mapped.mutate(
+                    day=ibis.ifelse(mapped.problem.notnull() & (mapped.problem.startswith("timestamp") | own.isnull()) | early, mapped.file_day, own),
+                    problem=ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None)),
+                )
+                rows = rows.filter(rows.day.between(first, last))
+            rows = rows.mutate(record=ibis.ifelse(rows.problem.notnull(), mapping.masked(rows.record), None))
+            warehouse.append(contract, rows)
+            loaded.readings += batch.readings
+        read = {reading.file for reading in loaded.readings}
+        loaded.readings += [Reading(file) for file in files if file not in read]
+        _record_files(warehouse, source, loaded, spans)
+    for reading in loaded.readings:
+        if reading.break_found:
+            loaded.warnings.append(f"{reading.file.shown}: {reading.break_found}; the {reading.records} records before it are used")
+        elif not reading.records:
+            loaded.warnings.append(f"{reading.file.shown}: empty")
+    return loaded
+
+
+def _numbers(files: list[LogFile], readings: list[Reading]) -> list[int]:
+    positions = {file: number for number, file in enumerate(files)}
+    return [positions[reading.file] for reading in readings]
+
+
+def _fallback_day(file: LogFile, span: tuple[dt.date, dt.date] | None, settings: Settings) -> dt.date:
+    """The day of records that have no readable time of their own: that of the file's first good record."""
+    return file.date or (span[0] if span else settings.start_date)
+
+
+def _record_files(
+    warehouse: Warehouse, source: Source, loaded: Loaded, spans: dict[LogFile, tuple[dt.date, dt.date] | None]
+) -> None:
+    for reading in loaded.readings:
+        file, span = reading.file, spans.get(reading.file)
+        warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
+        warehouse.connection.execute(
+            "INSERT INTO logs.files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [source.name, file.shown, file.size_bytes, file.modified_ns, reading.records, *(span or (None, None)), reading.break_found],
+        )
+
+
+def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Loaded:
+    """Write a source of items or users to its raw table, in place of what it held.
+
+    Raises:
+        LogFileError: nothing is changed then.
+    """
+    contract = contracts.raw_listing(source.name, source.kind)
+    files = log_files(source, settings)
+    wait_until_settled(files, settings.logs.settle_seconds)
+    loaded = Loaded()
+    warehouse.ensure(contract)
+    warehouse.ensure(contracts.FILES)
+    with reading_errors(files), warehouse.transaction():
+        warehouse.connection.execute(f'DELETE FROM logs."{source.name}"')
+        for batch in read_source(warehouse, source, settings, files):
+            names = ibis.memtable(
+                pd.DataFrame({"file_number": _numbers(files, batch.readings), "source_file": [reading.file.shown for reading in batch.readings]}),
+                schema={"file_number": "int32", "source_file": "string"},
+            )
+            rows = mapping.mapped_listing(batch.fields, source).join(names, "file_number")
+            warehouse.append(contract, rows.mutate(record=ibis.ifelse(rows.problem.notnull(), mapping.masked(rows.record), None)))
+            loaded.readings += batch.readings
+        read = {reading.file for reading in loaded.readings}
+        loaded.readings += [Reading(file) for file in files if file not in read]
+        _record_files(warehouse, source, loaded, {})
+    loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings
+                        if reading.break_found or not reading.records]  # fmt: skip
+    return loaded

@@ -1,0 +1,67 @@
+"""Pseudonyms: HMAC-SHA-256 (RFC 2104) of an id with the instance's key, cut to 128 bits as RFC 2104 section 5 allows.
+
+Without the key a pseudonym can neither be reversed nor, unlike a bare hash, be found by hashing all likely ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+KEY_BYTES = 32
+PSEUDONYM_LENGTH = 32
+BLOCK_BYTES = 64
+
+
+class KeyFileError(Exception):
+    """The key file cannot be used."""
+
+
+def load_or_create_key(file: Path) -> bytes:
+    """The instance's key; made with mode 600 at first use.
+
+    Raises:
+        KeyFileError: the file is not a key, or others may read it.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(partial, file)  # unlike a rename, this never replaces the key that another process has just made
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
+    if file.stat().st_mode & 0o077:
+        raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
+    text = file.read_text().strip()
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"{file}: found {len(text)} characters; expected {2 * KEY_BYTES} hexadecimal digits (restore it from backup)")
+    return key
+
+
+def pseudonym(identifier: str, key: bytes) -> str:
+    """The pseudonym of one id."""
+    return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_LENGTH]
+
+
+def padded_keys(key: bytes) -> tuple[bytes, bytes]:
+    """The inner and outer padded keys of RFC 2104, for engines that have SHA-256 but no HMAC."""
+    block = key.ljust(BLOCK_BYTES, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
+
+
+def looks_like_pseudonym(text: str) -> bool:
+    return len(text) == PSEUDONYM_LENGTH and set(text) <= set("0123456789abcdef")

@@ -1,0 +1,67 @@
+"""The event types that every room understands, with the weight each lends to a user's interest in an item.
+
+The names follow the Segment and GA4 e-commerce vocabularies where these have a name for the action. A weight of zero
+means that the event says nothing about the item (a page view) or nothing good about it (a refund is negative).
+"""
+
+from typing import NamedTuple
+
+
+class EventType(NamedTuple):
+    description: str
+    weight: float
+
+
+EVENT_TYPES: dict[str, EventType] = {
+    # Web and application
+    "page_view": EventType("A page or screen was shown.", 0.0),
+    "search": EventType("A search was made.", 0.0),
+    "sign_up": EventType("An account was created.", 0.0),
+    "login": EventType("A person identified themselves.", 0.0),
+    "logout": EventType("A person signed out.", 0.0),
+    "form_submit": EventType("A form was sent.", 0.0),
+    # Shop
+    "item_view": EventType("An item's page was opened.", 1.0),
+    "item_list_view": EventType("A list of items was shown.", 0.0),
+    "add_to_wishlist": EventType("An item was put on a wish list.", 2.0),
+    "add_to_cart": EventType("An item was put into the cart.", 3.0),
+    "remove_from_cart": EventType("An item was taken out of the cart.", -1.0),
+    "begin_checkout": EventType("The checkout was opened.", 0.0),
+    "purchase": EventType("An item was bought; value is what was paid for the line.", 5.0),
+    "refund": EventType("A purchase was returned or cancelled; value is what was paid back.", -2.0),
+    "rating": EventType("An item was rated; value is the rating.", 4.0),
+    "review": EventType("A review of an item was written.", 4.0),
+    # Messages and advertising
+    "impression": EventType("A message, advertisement or recommendation was shown.", 0.0),
+    "click": EventType("A message, advertisement or recommendation was clicked.", 1.0),
+    "email_open": EventType("An e-mail was opened.", 0.0),
+    "unsubscribe": EventType("A person left a mailing list.", 0.0),
+    # Social networks
+    "like": EventType("An item or post was liked.", 2.0),
+    "share": EventType("An item or post was shared.", 3.0),
+    "comment": EventType("An item or post was commented on.", 2.0),
+    "follow": EventType("A person, brand or topic was followed.", 2.0),
+    "unfollow": EventType("A person, brand or topic was no longer followed.", -2.0),
+    # Media
+    "play": EventType("A film, song or article was played or read; dwell_ms is the time watched.", 2.0),
+    "play_complete": EventType("A film, song or article was played to its end.", 3.0),
+    "skip": EventType("A film, song or article was skipped.", -1.0),
+    "subscribe": EventType("A subscription was taken out.", 3.0),
+    # Finance and travel
+    "quote": EventType("A quote for a product or journey was asked for.", 2.0),
+    "application": EventType("A financial product was applied for.", 3.0),
+    "booking": EventType("A journey, stay or service was booked; value is its price.", 5.0),
+    "cancellation": EventType("A booking or application was cancelled; value is what was paid back.", -2.0),
+    "deposit": EventType("Money was paid in.", 0.0),
+    "withdrawal": EventType("Money was paid out.", 0.0),
+    "transfer": EventType("Money was moved to another account.", 0.0),
+}
+
+SPENDING_TYPES = ("purchase", "booking")
+"""Event types whose value counts as monetary value."""
+
+REPAYMENT_TYPES = ("refund", "cancellation")
+"""Event types whose value is taken off the monetary value."""
+
+RESPONSE_TYPES = ("click",)
+MESSAGE_TYPES = ("impression",)

@@ -1,0 +1,186 @@
+"""The warehouse: one DuckDB file, its connection, and writes that happen whole or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
+from persona_pipelines.warehouse.contracts import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DUCKDB_TYPES = {
+    "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
+}  # fmt: skip
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used as asked; the message says what to do."""
+
+
+class Warehouse:
+    """A connection to a warehouse file, or to an empty one in memory.
+
+    Args:
+        file: the DuckDB file, or None for memory.
+        key: the instance's key for pseudonyms; needed only where records are mapped.
+        memory_limit: of the engine, which spills to disk beyond it.
+    """
+
+    def __init__(
+        self, file: Path | None, key: bytes | None = None, *, read_only: bool = False, memory_limit: str = "4GB", threads: int = 2
+    ) -> None:
+        self.file = file
+        if file is not None and not read_only:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(f"{file}.tmp", ignore_errors=True)  # what a killed run has spilled holds data
+        configuration: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "preserve_insertion_order": False}
+        try:
+            self.connection = duckdb.connect(str(file) if file else ":memory:", read_only=read_only, config=configuration)
+        except duckdb.IOException as error:
+            raise WarehouseError(f"{file}: cannot be opened: {error}") from None
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET enable_progress_bar = false")
+        self.connection.execute("CREATE TEMP MACRO from_local_time(zone, moment) AS (timezone('UTC', timezone(zone, moment)))")
+        self.connection.execute("CREATE TEMP MACRO to_local_time(zone, moment) AS (timezone(zone, timezone('UTC', moment)))")
+        if key is not None:
+            inner, outer = (f"unhex('{padded.hex()}')" for padded in padded_keys(key))
+            self.connection.execute(
+                "CREATE TEMP MACRO pseudonym(identifier) AS "
+                f"left(sha256({outer} || unhex(sha256({inner} || encode(identifier)))), {PSEUDONYM_LENGTH})"
+            )
+        self.backend = ibis.duckdb.from_connection(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def exists(self, contract: Table) -> bool:
+        found = self.connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = ? AND table_name = ? AND database_name = current_database()",
+            [contract.schema, contract.name],
+        ).fetchall()
+        return bool(found)
+
+    def ensure(self, contract: Table) -> None:
+        """Create the table where it is missing, empty and with its columns described.
+
+        Raises:
+            WarehouseError: the table exists with other columns, as another version of the package wrote it.
+        """
+        if self.exists(contract):
+            found = [row[0] for row in self.connection.execute(f"DESCRIBE {_quoted(contract)}").fetchall()]
+            if found != contract.column_names:
+                raise WarehouseError(
+                    f"{contract.full_name}: found columns {found}; expected {contract.column_names}. The warehouse was written by "
+                    f"another version: move {self.file} aside and run again, everything in it is made from the logs."
+                )
+            return
+        columns = ", ".join(
+            f'"{column.name}" {DUCKDB_TYPES[column.type]}{" NOT NULL" if column.required else ""}' for column in contract.columns
+        )
+        self.connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{contract.schema}"')
+        self.connection.execute(f"CREATE TABLE {_quoted(contract)} ({columns})")
+        self.connection.execute(f"COMMENT ON TABLE {_quoted(contract)} IS {_literal(contract.description)}")
+        for column in contract.columns:
+            self.connection.execute(f'COMMENT ON COLUMN {_quoted(contract)}."{column.name}" IS {_literal(column.description)}')
+
+    def table(self, contract: Table) -> ir.Table:
+        """The table as an expression; an empty one where it has not been written yet."""
+        if not self.exists(contract):
+            return ibis.memtable([], schema=ibis.schema({column.name: column.type for column in contract.columns}))
+        found = self.backend.table(contract.name, database=contract.schema).op()
+        # A union refuses columns that differ in being nullable only, which says nothing to a query.
+        schema = ibis.schema({name: kind.copy(nullable=True) for name, kind in found.schema.items()})
+        return found.copy(schema=schema).to_expr()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen, or none."""
+        self.connection.execute("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            try:
+                self.connection.execute("ROLLBACK")
+            except duckdb.Error:
+                pass  # the engine has already rolled back, or the database is gone: the first error is the one to see
+            raise
+        self.connection.execute("COMMIT")
+
+    def sql(self, expression: ir.Table) -> str:
+        return str(ibis.to_sql(expression, dialect="duckdb"))
+
+    def append(self, contract: Table, expression: ir.Table) -> None:
+        """Add the rows of an expression, cast to the contract's types."""
+        rows = expression.select(**{column.name: expression[column.name].cast(column.type) for column in contract.columns})
+        self.backend._register_in_memory_tables(rows)
+        self.connection.execute(f"INSERT INTO {_quoted(contract)} BY NAME {self.sql(rows)}")
+
+    def replace(self, contract: Table, expression: ir.Table) -> None:
+        """Put the rows of an expression in place of all rows. Call inside a transaction."""
+        self.ensure(contract)
+        self.keep("replacement", expression)
+        self.connection.execute(f"DELETE FROM {_quoted(contract)}")
+        self.append(contract, self.kept("replacement"))
+        self.drop_kept("replacement")
+
+    def delete_days(self, contract: Table, first: dt.date, last: dt.date) -> None:
+        self.ensure(contract)
+        self.connection.execute(f"DELETE FROM {_quoted(contract)} WHERE day BETWEEN ? AND ?", [first, last])
+
+    def delete_matching(self, contract: Table, rows: ir.Table, on: str) -> None:
+        """Delete the rows whose column ``on`` has a value that stands in the same column of ``rows``."""
+        self.ensure(contract)
+        self.connection.execute(f'DELETE FROM {_quoted(contract)} WHERE "{on}" IN ({self.sql(rows.select(on))})')
+
+    def keep(self, name: str, expression: ir.Table) -> ir.Table:
+        """Compute an expression once, as a temporary table of this connection."""
+        self.backend._register_in_memory_tables(expression)
+        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {self.sql(expression)}')
+        return self.kept(name)
+
+    def kept(self, name: str) -> ir.Table:
+        return self.backend.table(name, database=("temp", "main"))
+
+    def drop_kept(self, *names: str) -> None:
+        for name in names:
+            self.connection.execute(f'DROP TABLE IF EXISTS temp.main."{name}"')
+
+    def frame(self, expression: ir.Expr) -> pd.DataFrame:
+        return expression.to_pandas() if isinstance(expression, ir.Table) else expression.as_table().to_pandas()
+
+    def row(self, expression: ir.Table) -> tuple[Any, ...]:
+        """The only row of an expression, as plain Python values."""
+        return tuple(self.connection.execute(self.sql(expression)).fetchall()[0])
+
+    def value(self, expression: ir.Scalar) -> Any:
+        """One number or text, as a plain Python value; None for null."""
+        return self.row(expression.as_table())[0]
+
+    def rows(self, contract: Table) -> int:
+        """How many rows a table has; 0 where it has not been written yet."""
+        return int(self.value(self.table(contract).count()))
+
+
+def _quoted(contract: Table) -> str:
+    return f'"{contract.schema}"."{contract.name}"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

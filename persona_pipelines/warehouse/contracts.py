@@ -1,0 +1,434 @@
+"""The contract of every table: columns, types, units, bounds and what they mean.
+
+Rooms meet only here. The data dictionary, the column metadata in Dagster, the checks on written tables and the bounds
+that a log record has to keep are all made from these declarations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Type = Literal["string", "int64", "float64", "timestamp", "date", "boolean"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. ``minimum`` and ``maximum`` are inclusive; ``personal`` columns never appear in previews."""
+
+    name: str
+    type: Type
+    description: str
+    unit: str = ""
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    personal: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: ``schema`` is the room that writes it, ``key`` identifies a row, ``order`` makes exports repeatable."""
+
+    schema: str
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partitioned: bool = False
+    personal_rows: bool = field(default=False)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+_DAY = Column("day", "date", "Partition: the date in the file's path, else the record's own day (UTC).", required=True)
+_LISTED_DAY = replace(_DAY, required=False, description=_DAY.description[:-1] + "; null for lists of items and users.")
+_SOURCE = Column("source", "string", "Name of the source in the configuration.", required=True)
+_FILE = Column("source_file", "string", "File that the record was read from, relative to the configuration file.", required=True)
+_LINE = Column("source_line", "int64", "Line of the record in its file, counted from 1.", required=True, minimum=1)
+_USER = Column("user_id", "string", "Pseudonym of the user: HMAC-SHA-256 of the logged id, first 32 hexadecimal digits.", personal=True)
+_ITEM = Column("item_id", "string", "Item as the logs name it.")
+_AS_OF = Column("as_of_date", "date", "Last day that the row knows of.", required=True)
+
+_EVENT_COLUMNS = (
+    Column("anonymous_id", "string", "Pseudonym of the device or browser.", personal=True),
+    Column("timestamp", "timestamp", "When it happened, UTC.", required=True),
+    Column("event_type", "string", "What was done, from the vocabulary of event types.", required=True),
+    _ITEM,
+    Column("value", "float64", "Money of the record (price paid or paid back), or the rating.", "currency", minimum=0),
+    Column("quantity", "float64", "Number of pieces.", "pieces", minimum=0),
+    Column("currency", "string", "Currency of value, ISO 4217."),
+    Column("dwell_ms", "int64", "Time the user's attention stayed.", "ms", minimum=0, maximum=7 * 24 * 3_600_000),
+    Column("scroll_pct", "float64", "How far the page was scrolled.", "%", minimum=0, maximum=100),
+    Column("channel", "string", "How the visit came about: direct, search, email, social ..."),
+    Column("campaign", "string", "Campaign or message that the event belongs to."),
+    Column("device", "string", "desktop, mobile or tablet, as logged or read from the user agent."),
+    Column("country", "string", "Country as logged."),
+    Column("referrer", "string", "Page that led here, without its query string."),
+    Column("search_terms", "string", "What was searched for.", personal=True),
+    Column("url", "string", "Address of the page, without its query string."),
+)
+
+
+def raw_events(source: str) -> Table:
+    """The raw table of one source of events, in schema ``logs``."""
+    return Table(
+        "logs",
+        source,
+        "Every record of the source as read and mapped, good or bad. Ids are already pseudonyms.",
+        (
+            _DAY, _FILE, _LINE,
+            Column("event_id", "string", "Source and the record's own id, else the MD5 of the whole record.", required=True),
+            _USER, *(replace(column, required=False) for column in _EVENT_COLUMNS),
+            Column("user_agent", "string", "User agent as logged; used to find bots, then dropped."),
+            Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
+            Column("problem", "string", "Why the record is rejected; null for a good one."),
+            Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
+        ),
+        ("source_file", "source_line"), partitioned=True,
+    )  # fmt: skip
+
+
+def raw_listing(source: str, kind: str) -> Table:
+    """The raw table of one source of items or users, in schema ``logs``."""
+    listed = ITEMS if kind == "items" else USERS
+    return Table(
+        "logs", source, f"Every record of the list of {kind} as read and mapped, good or bad. User ids are already pseudonyms.",
+        (
+            _FILE, _LINE, *(replace(column, required=False) for column in listed.columns if not column.name.startswith("in_")),
+            Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
+            Column("problem", "string", "Why the record is rejected; null for a good one."),
+            Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
+        ),
+        ("source_file", "source_line"), personal_rows=kind == "users",
+    )  # fmt: skip
+
+
+FILES = Table(
+    "logs", "files", "Files that have been read, written in the same transaction as their records.",
+    (
+        _SOURCE, _FILE,
+        Column("size_bytes", "int64", "Size when read.", "bytes", required=True, minimum=0),
+        Column("modified_ns", "int64", "Modification time when read.", "ns since 1970", required=True),
+        Column("records", "int64", "Records found in the file by the reader.", "records", required=True, minimum=0),
+        Column("first_day", "date", "First day of the records in the file."),
+        Column("last_day", "date", "Last day of the records in the file."),
+        Column("break_found", "string", "Where and how the file is damaged; null for a whole file."),
+    ), ("source", "source_file"),
+)  # fmt: skip
+
+EVENTS = Table(
+    "events", "events", "Cleaned events, one row per action: valid, once each, human, stitched to users, in sessions.",
+    (
+        _DAY, _SOURCE, _FILE, _LINE,
+        Column("event_id", "string", "Identifies the event across days and deliveries.", required=True),
+        Column("visitor_id", "string", "The user where known, else the device: whose session it is.", required=True, personal=True),
+        _USER,
+        Column("logged_user_id", "string", "Pseudonym of the user that the record itself names.", personal=True),
+        *_EVENT_COLUMNS,
+        Column("session_id", "string", "Session of the visitor: visitor and the second it starts.", required=True, personal=True),
+        Column("attention_ms", "int64", "Dwell time as logged, else the gap to the visitor's next event in the session, capped.",
+               "ms", minimum=0),
+    ), ("event_id",), partitioned=True,
+)  # fmt: skip
+
+SESSIONS = Table(
+    "events", "sessions", "Visits: a visitor's events with no pause longer than the session gap.",
+    (
+        Column("session_id", "string", "Visitor and the second it starts.", required=True, personal=True),
+        Column("visitor_id", "string", "The user where known, else the device.", required=True, personal=True),
+        _USER,
+        Column("started_at", "timestamp", "First event, UTC.", required=True),
+        Column("ended_at", "timestamp", "Last event, UTC.", required=True),
+        Column("events", "int64", "Number of events.", "events", required=True, minimum=1),
+        Column("items", "int64", "Number of different items.", "items", required=True, minimum=0),
+        Column("attention_ms", "int64", "Sum of the events' attention.", "ms", minimum=0),
+        Column("device", "string", "Device; the first in the alphabet where several are named."),
+        Column("channel", "string", "Channel; the first in the alphabet where several are named."),
+    ), ("session_id",),
+)  # fmt: skip
+
+REJECTS = Table(
+    "events", "rejects", "Quarantine: records that break the contract, whole, with their reason.",
+    (
+        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        Column("reason", "string", "Column and what is wrong with it, or what is wrong with the line.", required=True),
+        Column("record", "string", "The record itself, with addresses masked.", personal=True),
+    ), ("source", "source_file", "source_line"), partitioned=True, personal_rows=True,
+)  # fmt: skip
+
+DUPLICATES = Table(
+    "events", "duplicates", "Records that repeat an earlier one: the same id, or without ids the same record to the byte.",
+    (
+        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        Column("event_id", "string", "The event, or the item or user, that is kept once.", required=True, personal=True),
+    ),
+    ("source", "source_file", "source_line"), partitioned=True,
+)  # fmt: skip
+
+FILTERED = Table(
+    "events", "filtered", "Valid records that are no act of a customer: bots, static assets, records dropped by the configuration.",
+    (
+        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        Column("event_id", "string", "The event, or the item or user, that is left out.", required=True, personal=True),
+        Column("reason", "string", "bot, static asset, or the condition met.", required=True),
+    ),
+    ("source", "source_file", "source_line"), partitioned=True,
+)  # fmt: skip
+
+_COUNT = Column("records_read", "int64", "Records in the raw table.", "records", required=True, minimum=0)
+ACCOUNTING = Table(
+    "events", "accounting", "Where every record went: records read = events + rejects + duplicates + filtered.",
+    (
+        _DAY, _SOURCE, _COUNT,
+        *(replace(_COUNT, name=name, description=f"Rows in {name}.") for name in ("events", "rejects", "duplicates", "filtered")),
+    ), ("source", "day"), partitioned=True,
+)  # fmt: skip
+
+ITEMS = Table(
+    "events", "items", "The catalogue: items of the sources of kind items, and items that only the events know.",
+    (
+        replace(_ITEM, required=True),
+        Column("title", "string", "Name of the item."),
+        Column("category", "string", "Main category."),
+        Column("categories", "string", "All categories, separated by |."),
+        Column("brand", "string", "Maker or label."),
+        Column("price", "float64", "List price, else the median paid per piece.", "currency", minimum=0),
+        Column("currency", "string", "Currency of price, ISO 4217."),
+        Column("available_from", "date", "First day on offer, where the catalogue says."),
+        Column("in_catalogue", "boolean", "Whether a source of kind items lists it.", required=True),
+    ), ("item_id",),
+)  # fmt: skip
+
+USERS = Table(
+    "events", "users", "Known users: those of the sources of kind users, and those that only the events know.",
+    (
+        replace(_USER, required=True),
+        Column("signup_date", "date", "Day the account was created."),
+        Column("country", "string", "Country."),
+        Column("gender", "string", "As given."),
+        Column("age_group", "string", "As given, or the decade of the age."),
+        Column("occupation", "string", "As given."),
+        Column("consent_personalisation", "boolean", "Whether recommendations may be made for the person.", required=True),
+        Column("consent_marketing", "boolean", "Whether messages may be sent.", required=True),
+        Column("in_customer_list", "boolean", "Whether a source of kind users lists the user.", required=True),
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+
+def _share(name: str, description: str) -> Column:
+    return Column(name, "float64", description, "share", minimum=0, maximum=1)
+
+
+def _number(name: str, description: str, unit: str = "", minimum: float | None = 0) -> Column:
+    return Column(name, "float64", description, unit, minimum=minimum)
+
+
+def _count(name: str, description: str, unit: str = "events") -> Column:
+    return Column(name, "int64", description, unit, required=True, minimum=0)
+
+
+USER_FEATURES = Table(
+    "features", "user_features", "One row a user: what the events up to the as-of date say of their attention and worth.",
+    (
+        replace(_USER, required=True), _AS_OF,
+        Column("recency_days", "int64", "Days from the user's last event to the as-of date.", "days", required=True, minimum=0),
+        Column("tenure_days", "int64", "Days from the user's first event to the as-of date.", "days", required=True, minimum=0),
+        _count("active_days", "Days with at least one event.", "days"),
+        _count("events", "Events."),
+        _count("frequency", "Days with a purchase or booking.", "days"),
+        Column("purchase_recency_days", "int64", "Days from the last purchase or booking; null without one.", "days", minimum=0),
+        _number("monetary_value", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
+        _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency"),
+        _count("sessions", "Sessions.", "sessions"),
+        _number("events_per_session", "Events per session.", "events"),
+        _number("attention_ms_per_session", "Attention per session.", "ms"),
+        _number("attention_ms_per_item", "Attention to items per different item; null where no item was seen.", "ms"),
+        _count("items", "Different items.", "items"),
+        Column("top_category", "string", "Category with the largest attention share."),
+        _share("top_category_share", "Its attention share."),
+        _number("category_entropy", "Shannon entropy of the attention shares over categories: 0 is one category only.", "bits"),
+        _share("night_share", "Events between 0 and 6 o'clock."),
+        _share("morning_share", "Events between 6 and 12 o'clock."),
+        _share("afternoon_share", "Events between 12 and 18 o'clock."),
+        _share("evening_share", "Events between 18 and 24 o'clock."),
+        _share("weekend_share", "Events on Saturday and Sunday."),
+        _share("mobile_share", "Events with a known device that were made on a mobile."),
+        _share("tablet_share", "Events with a known device that were made on a tablet."),
+        Column("top_channel", "string", "Most frequent channel."),
+        _number("channel_entropy", "Shannon entropy of the shares of channels.", "bits"),
+        _share("price_level", "Mean rank of the items' prices within their category: 0 cheapest, 1 dearest."),
+        _count("impressions", "Messages shown."),
+        _count("clicks", "Messages clicked."),
+        _share("click_rate", "Clicks per impression, at most 1; null without impressions."),
+        _count("searches", "Searches."),
+        _count("social_actions", "Likes, shares, comments and follows."),
+        _count("ratings", "Ratings."),
+        _number("average_rating", "Mean rating given; null without one."),
+        _count("events_last_7_days", "Events in the 7 days up to the as-of date."),
+        _count("events_prior_28_days", "Events in the 28 days before those."),
+        _number("trend", "log2 of (events in the last 7 days + 1) to (a quarter of those in the 28 days before + 1).", "log2 ratio", None),
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+CATEGORY_SHARES = Table(
+    "features", "category_shares", "How a user's attention is spread over the categories of items.",
+    (
+        replace(_USER, required=True), Column("category", "string", "Category of items.", required=True), _AS_OF,
+        Column("attention_share", "float64", "Attention to the category's items over attention to all items.", "share",
+               required=True, minimum=0, maximum=1),
+        Column("rank", "int64", "1 is the category with the largest share.", required=True, minimum=1),
+    ), ("user_id", "category"), personal_rows=True,
+)  # fmt: skip
+
+ITEM_FEATURES = Table(
+    "features", "item_features", "One row an item: what the events up to the as-of date say of it.",
+    (
+        replace(_ITEM, required=True), _AS_OF,
+        Column("category", "string", "Main category."),
+        _number("price", "List price, else the median paid per piece.", "currency"),
+        _share("price_rank", "Rank of the price within the category: 0 cheapest, 1 dearest."),
+        _count("events", "Events."),
+        _count("users", "Different users.", "users"),
+        _count("views", "Item views."),
+        _count("purchases", "Purchases and bookings."),
+        _number("revenue", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
+        _share("purchase_share", "Users who bought or booked it among its users."),
+        _count("ratings", "Ratings."),
+        _number("average_rating", "Mean rating; null without one."),
+        _number("attention_ms_per_event", "Attention per event.", "ms"),
+        Column("recency_days", "int64", "Days from the last event to the as-of date; null without events.", "days", minimum=0),
+        Column("age_days", "int64", "Days from the first event to the as-of date; null without events.", "days", minimum=0),
+    ), ("item_id",),
+)  # fmt: skip
+
+INTERACTIONS = Table(
+    "features", "interactions", "How much a user cares for an item: weights of event types, decaying with time; only above 0.",
+    (
+        replace(_USER, required=True), replace(_ITEM, required=True), _AS_OF,
+        Column("weight", "float64", "Sum over events of the type's weight, halved every half-life.", required=True, minimum=0),
+        Column("last_time", "timestamp", "Last event of the pair, UTC.", required=True),
+        _count("events", "Events of the pair that carry a weight."),
+    ), ("user_id", "item_id"), personal_rows=True,
+)  # fmt: skip
+
+_SEGMENT = Column("segment_id", "int64", "Number of the segment, 1 is the largest when trained.", required=True, minimum=1)
+_SEGMENT_NAME = Column("segment_name", "string", "Name from what sets the segment apart.", required=True)
+_SEGMENT_VERSION = Column("segment_model_version", "string", "Version of the segment model in MLflow.", required=True)
+
+USER_SEGMENTS = Table(
+    "segments", "user_segments", "The segment of every user.",
+    (
+        replace(_USER, required=True), _AS_OF, _SEGMENT, _SEGMENT_NAME,
+        _number("distance", "Distance to the segment's centre in scaled features."),
+        _SEGMENT_VERSION,
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+SEGMENT_PROFILES = Table(
+    "segments", "segment_profiles", "One row a segment: size, name and what sets it apart.",
+    (
+        _SEGMENT, _SEGMENT_NAME, _AS_OF,
+        _count("users", "Users.", "users"),
+        _share("share", "Users of the segment among all users."),
+        Column("distinguishing_features", "string", "Features furthest from the average, in standard deviations.", required=True),
+        Column("top_categories", "string", "Categories with the largest attention share."),
+        _number("mean_monetary_value", "Mean monetary value.", "currency", None),
+        _number("mean_sessions", "Mean number of sessions.", "sessions"),
+        _number("mean_recency_days", "Mean days since the last event.", "days"),
+        _SEGMENT_VERSION,
+    ), ("segment_id",),
+)  # fmt: skip
+
+SEGMENT_QUALITY = Table(
+    "segments", "segment_quality", "The numbers of segments tried, with their quality on the sample.",
+    (
+        Column("k", "int64", "Number of segments.", required=True, minimum=1),
+        _number("silhouette", "Mean silhouette: -1 to 1, higher is better.", "", -1),
+        _number("davies_bouldin", "Davies-Bouldin index: lower is better."),
+        _number("inertia", "Sum of squared distances to the centres."),
+        Column("chosen", "boolean", "Whether this k is used.", required=True),
+        _count("sample_users", "Users in the sample.", "users"),
+        _SEGMENT_VERSION,
+    ), ("k",),
+)  # fmt: skip
+
+USER_PROFILES = Table(
+    "profiles", "user_profiles", "One row a user: who they are to the business, as of a date.",
+    (
+        replace(_USER, required=True), _AS_OF, _SEGMENT, _SEGMENT_NAME,
+        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed.", required=True),
+        Column("top_interests", "string", "Up to three categories with their attention shares."),
+        *(column for column in USER_FEATURES.columns if column.name in {
+            "recency_days", "tenure_days", "frequency", "monetary_value", "average_order_value", "sessions", "attention_ms_per_session",
+            "category_entropy", "price_level", "weekend_share", "evening_share", "night_share", "mobile_share", "top_channel",
+            "click_rate", "trend",
+        }),
+        *(column for column in USERS.columns if column.name in {
+            "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
+        }),
+        _SEGMENT_VERSION,
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+_MODEL = Column("model", "string", "Name of the model.", required=True)
+
+MODEL_COMPARISON = Table(
+    "recommendations", "model_comparison", "How each model ranks what users did after the cut, learned from what they did before.",
+    (
+        _MODEL,
+        Column("split", "string", "How training and test were separated.", required=True),
+        Column("case", "string", "warm: users known in training; new user: users first seen after the cut.", required=True),
+        Column("cut", "timestamp", "Training ends before, the test begins here, UTC.", required=True),
+        Column("k", "int64", "Length of the list that is judged.", required=True, minimum=1),
+        _count("users", "Users judged.", "users"),
+        _share("ndcg_at_k", "Normalised discounted cumulative gain."),
+        _share("recall_at_k", "Share of the user's test items in the list."),
+        _share("precision_at_k", "Share of the list that is in the user's test items."),
+        _share("map_at_k", "Mean average precision."),
+        _share("coverage", "Share of the training items that appear in any list."),
+        Column("champion", "boolean", "Whether this model makes the recommendations.", required=True),
+        Column("model_version", "string", "Version in the MLflow registry, where registered."),
+        Column("mlflow_run_id", "string", "MLflow run with parameters, metrics and plots."),
+    ), ("model", "split", "case"),
+)  # fmt: skip
+
+RECOMMENDATIONS = Table(
+    "recommendations", "recommendations", "The top items for every consenting user.",
+    (
+        replace(_USER, required=True),
+        Column("rank", "int64", "1 is the best.", required=True, minimum=1),
+        replace(_ITEM, required=True),
+        _number("score", "Score of the model; comparable within one user's list only.", "", None),
+        _MODEL,
+        Column("case", "string", "warm: known in training; new user: answered from features or popularity.", required=True),
+        Column("model_version", "string", "Version of the model in MLflow.", required=True),
+        _AS_OF,
+    ), ("user_id", "rank"), personal_rows=True,
+)  # fmt: skip
+
+TABLES: tuple[Table, ...] = (
+    FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
+    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, USER_PROFILES, MODEL_COMPARISON, RECOMMENDATIONS,
+)  # fmt: skip
+
+
+def table(name: str) -> Table:
+    """The contract of a table by its name, with or without the schema.
+
+    Raises:
+        KeyError: there is no such table.
+    """
+    for contract in TABLES:
+        if name in (contract.name, contract.full_name):
+            return contract
+    raise KeyError(name)
