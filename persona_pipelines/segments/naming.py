@@ -1,0 +1,61 @@
+"""Readable names for segments, from the features that set them apart from the average user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# What a high and a low value of a feature makes of a user: (as the noun of a name, as an adjective before it).
+WORDS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "recency_days": (("lapsed visitors", "Lapsed"), ("recent visitors", "Recent")),
+    "active_days": (("regulars", "Regular"), ("occasional visitors", "Occasional")),
+    "frequency": (("frequent buyers", "Often-buying"), ("non-buyers", "Rarely buying")),
+    "monetary_value": (("big spenders", "High-spending"), ("small spenders", "Low-spending")),
+    "sessions": (("frequent visitors", "Frequent"), ("rare visitors", "Rare")),
+    "attention_ms_per_session": (("attentive readers", "Attentive"), ("quick glancers", "Hasty")),
+    "items": (("wide browsers", "Wide-browsing"), ("narrow browsers", "Narrow-browsing")),
+    "searches": (("searchers", "Searching"), ("non-searchers", "Rarely searching")),
+    "social_actions": (("social sharers", "Social"), ("quiet visitors", "Quiet")),
+    "ratings": (("raters", "Rating"), ("non-raters", "Rarely rating")),
+    "impressions": (("message receivers", "Often-reached"), ("unreached visitors", "Unreached")),
+    "category_entropy": (("explorers", "Exploring"), ("specialists", "Focused")),
+    "night_share": (("night owls", "Night-time"), ("daytime visitors", "Daytime")),
+    "evening_share": (("evening visitors", "Evening"), ("early visitors", "Early")),
+    "weekend_share": (("weekenders", "Weekend"), ("weekday visitors", "Weekday")),
+    "mobile_share": (("mobile visitors", "Mobile"), ("desktop visitors", "Desktop")),
+    "price_level": (("premium lovers", "Premium"), ("bargain hunters", "Bargain-seeking")),
+    "click_rate": (("message responders", "Responsive"), ("message ignorers", "Unresponsive")),
+    "average_rating": (("enthusiasts", "Enthusiastic"), ("critics", "Critical")),
+    "trend": (("rising visitors", "Rising"), ("fading visitors", "Fading")),
+}
+
+
+def distinguishing(columns: Sequence[str], centre: np.ndarray, count: int = 4) -> list[tuple[str, float]]:
+    """The features furthest from the average, with their distance in standard deviations, largest first."""
+    order = sorted(range(len(columns)), key=lambda number: (-abs(centre[number]), columns[number]))
+    return [(columns[number], float(centre[number])) for number in order[:count]]
+
+
+def segment_names(columns: Sequence[str], centres: np.ndarray) -> list[str]:
+    """A name for each centre, no two alike: an adjective and a noun of its two strongest features that are free."""
+    names: list[str] = []
+    for centre in centres:
+        ranked = distinguishing(columns, centre, len(columns))
+        candidates = [
+            f"{_word(*ranked[second], 1)} {_word(*ranked[first], 0)}"
+            for second in range(1, len(ranked))
+            for first in range(second)
+        ] or [_word(*ranked[0], 0).capitalize()]
+        free = [name for name in candidates if name not in names]
+        names.append(free[0] if free else f"{candidates[0]} {len(names) + 1}")
+    return names
+
+
+def _word(column: str, deviation: float, form: int) -> str:
+    return WORDS[column][0 if deviation >= 0 else 1][form]
+
+
+def described(columns: Sequence[str], centre: np.ndarray) -> str:
+    """The distinguishing features as text: ``monetary_value +1.8, recency_days -0.9``."""
+    return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre))

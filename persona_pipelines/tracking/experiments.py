@@ -1,0 +1,224 @@
+"""Runs with parameters, metrics, plots and tags; models as folders of arrays and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CHAMPION = "champion"
+
+
+class ModelNotFoundError(Exception):
+    """No model has been registered yet; the message says what makes one."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from: what leads from MLflow back to Dagster and to the code."""
+
+    dagster_run_id: str
+    dagster_asset: str
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version in the registry, with its files on this machine."""
+
+    name: str
+    version: str
+    folder: Path
+
+
+def configure(settings: Settings) -> None:
+    """Point mlflow at the settings' store, and keep it quiet and safe. Call before any other function here."""
+    # Before the import: MLflow reads these once.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
+
+
+def code_version(settings: Settings) -> str:
+    """The package's version and, in a git checkout, its commit."""
+    import subprocess
+
+    version = importlib.metadata.version("persona-pipelines")
+    here = Path(__file__).resolve().parents[2]
+    if (here / ".git").exists():
+        found = subprocess.run(["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+        if found.returncode == 0:
+            return f"{version}+{found.stdout.strip()}"
+    return version
+
+
+def fingerprint(*frames: pd.DataFrame) -> str:
+    """SHA-256 of the values of tables, whatever the order of their rows."""
+    import pandas as pd
+
+    digest = hashlib.sha256()
+    for frame in frames:
+        hashes = pd.util.hash_pandas_object(frame, index=False).sort_values().to_numpy()
+        digest.update(",".join(frame.columns).encode() + hashes.tobytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class TrackedRun:
+    """An open MLflow run of one stage."""
+
+    settings: Settings
+    stage: str
+    run_id: str
+    experiment_id: str
+
+    @property
+    def url(self) -> str:
+        """The run's page in the MLflow web UI."""
+        return f"{self.settings.mlflow_ui}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        import mlflow
+
+        mlflow.log_params({name: value for name, value in values.items() if value is not None})
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        import math
+
+        import mlflow
+
+        mlflow.log_metrics({name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}, step=step)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        import mlflow
+
+        mlflow.set_tags(dict(values))
+
+    def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> None:
+        """What the run learned from: its columns and size as an MLflow data set, its fingerprint and dates as tags."""
+        import mlflow
+
+        shown = frame.drop(columns=[column for column in ("user_id", "visitor_id") if column in frame])
+        mlflow.log_input(mlflow.data.from_pandas(shown, name=name, digest=digest[:16]), context="training")
+        mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
+
+    def figure(self, figure: Figure, file: str) -> None:
+        import mlflow
+
+        mlflow.log_figure(figure, file)
+
+    def table(self, frame: pd.DataFrame, file: str) -> None:
+        import mlflow
+
+        mlflow.log_text(frame.to_csv(index=False), file)
+
+    def register(
+        self, folder: Path, loader_module: str, example: pd.DataFrame, answer: pd.DataFrame, promote: bool, description: str
+    ) -> RegisteredModel:
+        """Store a folder of arrays and JSON as a new version of the stage's model.
+
+        Args:
+            loader_module: module of this package whose ``_load_pyfunc(path)`` reads the folder.
+            example: input that the model answers with ``answer``; both make the signature.
+            promote: whether the alias ``champion`` moves to this version.
+        """
+        import mlflow
+        from mlflow.models import infer_signature
+
+        logged = mlflow.pyfunc.log_model(
+            name=self.stage,
+            loader_module=loader_module,
+            data_path=str(folder),
+            signature=infer_signature(example, answer),
+            input_example=example,
+            pip_requirements=["persona-pipelines"],
+            registered_model_name=model_name(self.settings, self.stage),
+        )
+        version = str(logged.registered_model_version)
+        client = mlflow.MlflowClient()
+        name = model_name(self.settings, self.stage)
+        client.update_model_version(name, version, description=description)
+        if promote:
+            client.set_registered_model_alias(name, CHAMPION, version)
+        return RegisteredModel(name, version, folder)
+
+
+def model_name(settings: Settings, stage: str) -> str:
+    return f"{settings.name}-{stage}"
+
+
+@contextmanager
+def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> Iterator[TrackedRun]:
+    """Open a run in the experiment of a stage; it ends as failed where the block raises."""
+    configure(settings)
+    import mlflow
+
+    experiment = mlflow.get_experiment_by_name(stage)
+    if experiment is None:
+        local = settings.mlflow_tracking_uri.startswith("sqlite:")
+        location = (settings.mlflow_artifacts / stage).as_uri() if local else None
+        experiment_id = mlflow.create_experiment(stage, artifact_location=location)
+    else:
+        experiment_id = experiment.experiment_id
+    tags = {
+        "dagster.run_id": origin.dagster_run_id,
+        "dagster.asset": origin.dagster_asset,
+        "code.version": code_version(settings),
+        "configuration": settings.name,
+    }
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as run:
+        yield TrackedRun(settings, stage, run.info.run_id, experiment_id)
+
+
+def champion(settings: Settings, stage: str) -> RegisteredModel:
+    """The champion of a stage, its files in a local folder.
+
+    Raises:
+        ModelNotFoundError: nothing has been trained yet.
+    """
+    configure(settings)
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name = model_name(settings, stage)
+    try:
+        version = client.get_model_version_by_alias(name, CHAMPION)
+    except mlflow.exceptions.MlflowException:
+        raise ModelNotFoundError(f"no champion of {name} in MLflow yet; materialise the assets that train it, or: persona run") from None
+    folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}", dst_path=_download_folder(settings, name, version.version))
+    return RegisteredModel(name, version.version, data_folder(Path(folder)))
+
+
+def _download_folder(settings: Settings, name: str, version: str) -> str | None:
+    if settings.mlflow_tracking_uri.startswith("sqlite:"):
+        return None  # local artifacts are used where they lie
+    return tempfile.mkdtemp(prefix=f"{name}-{version}-")
+
+
+def data_folder(model_folder: Path) -> Path:
+    """The folder of arrays and JSON inside a stored pyfunc model."""
+    import yaml
+
+    flavor = yaml.safe_load((model_folder / "MLmodel").read_text())["flavors"]["python_function"]
+    return model_folder / str(flavor["data"])
