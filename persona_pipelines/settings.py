@@ -100,6 +100,7 @@ class FieldMapping(_Strict):
     join: str = "|"
     first_of: list[str] | None = None
     pattern: str | None = None
+    replace: dict[str, str] | None = None
     map: dict[str, str] | None = None
     default: str | None = None
     lower_case: bool = False
@@ -115,7 +116,7 @@ class FieldMapping(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, (str, list)):
             return {"from": value}
         if isinstance(value, dict) and value.get("order") is True:
             return {**value, "order": {}}

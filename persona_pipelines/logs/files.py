@@ -16,6 +16,10 @@ class LogFileError(Exception):
     """A file cannot be read as its source says. The message names file, line, what was found and what is expected."""
 
 
+class LogFileBusyError(LogFileError):
+    """A file is still being written: trying again later helps."""
+
+
 @dataclass(frozen=True)
 class LogFile:
     path: Path
@@ -62,7 +66,7 @@ def wait_until_settled(files: list[LogFile], settle_seconds: float) -> None:
     A file that changed within the last ``settle_seconds`` is looked at again after that time.
 
     Raises:
-        LogFileError: a file has changed since it was listed.
+        LogFileBusyError: a file has changed since it was listed.
     """
     youngest = max((file.modified_ns for file in files), default=0) / 1e9
     age = time.time() - youngest
@@ -73,13 +77,13 @@ def wait_until_settled(files: list[LogFile], settle_seconds: float) -> None:
 
 
 def refuse_if_changed(file: LogFile) -> None:
-    """Raises LogFileError where a file is not as it was when listed."""
+    """Raises LogFileBusyError where a file is not as it was when listed."""
     try:
         state = file.path.stat()
     except OSError as error:
         raise LogFileError(f"{file.shown}: cannot be read ({error.strerror})") from None
     if (state.st_size, state.st_mtime_ns) != (file.size_bytes, file.modified_ns):
-        raise LogFileError(
+        raise LogFileBusyError(
             f"{file.shown}: still being written (found {state.st_size} bytes, {file.size_bytes} a moment ago); "
             "expected a finished file: write under another name and rename when done, or run again later"
         )

@@ -39,10 +39,14 @@ class Reading:
 
 @dataclass
 class Loaded:
-    """What a load did: files with their counts, and warnings a person should see."""
+    """What a load did: files with their counts, and warnings a person should see.
+
+    ``whole_files`` is false where the asked days are only a part of what a file without a date in its path holds.
+    """
 
     readings: list[Reading] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    whole_files: bool = True
 
 
 @dataclass
@@ -132,7 +136,7 @@ def reading_errors(files: list[LogFile]) -> Iterator[None]:
         raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _latest() -> dt.datetime:
+def latest_timestamp() -> dt.datetime:
     """The end of tomorrow, so that a day's result does not depend on the minute of the run nor on a clock a little ahead."""
     return dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time())
 
@@ -153,7 +157,7 @@ def _scanned(source_json: str, settings_json: str, file: LogFile) -> tuple[dt.da
     source, settings = Source.model_validate_json(source_json), Settings.model_validate_json(settings_json)
     with reading_errors([file]), Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine:
         for batch in read_source(engine, source, settings, [file]):
-            mapped = mapping.mapped_events(batch.fields, source, settings, None, _latest())
+            mapped = mapping.mapped_events(batch.fields, source, settings, None, latest_timestamp())
             good = mapped.filter(mapped.problem.isnull() & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time())))
             first, last = engine.row(good.aggregate(first=good.timestamp.date().min(), last=good.timestamp.date().max()))
             if first is not None:
@@ -184,9 +188,9 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         covered = {file.date for file in files}
         missing = [day for offset in range((last - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
         if missing:
-            shown = ", ".join(f"{day:%Y-%m-%d}" for day in missing[:5]) + (" ..." if len(missing) > 5 else "")
-            loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {shown}")
+            loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {_listed([day.isoformat() for day in missing])}")
     spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in files}
+    loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
     with reading_errors(files), warehouse.transaction():
@@ -204,7 +208,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                 schema={"file_number": "int32", "source_file": "string", "file_day": "date"},
             )
             fields = batch.fields.join(places, "file_number")
-            mapped = mapping.mapped_events(fields, source, settings, fields.file_day if source.dated else None, _latest())
+            mapped = mapping.mapped_events(fields, source, settings, fields.file_day if source.dated else None, latest_timestamp())
             mapped = mapped.drop("day").join(places, "file_number")
             if source.dated:
                 rows = mapped.mutate(day=mapped.file_day)
@@ -225,9 +229,14 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     for reading in loaded.readings:
         if reading.break_found:
             loaded.warnings.append(f"{reading.file.shown}: {reading.break_found}; the {reading.records} records before it are used")
-        elif not reading.records:
-            loaded.warnings.append(f"{reading.file.shown}: empty")
+    empty = [reading.file.shown for reading in loaded.readings if not reading.records and not reading.break_found]
+    if empty:
+        loaded.warnings.append(f"{source.name}: {len(empty)} files without records: {_listed(empty)}")
     return loaded
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _numbers(files: list[LogFile], readings: list[Reading]) -> list[int]:

@@ -62,6 +62,8 @@ def text_of(mapping: FieldMapping, fields: Fields) -> ir.StringValue:
             text = text + mapping.join + fields[path].fill_null("")
     if mapping.pattern is not None:
         text = text.re_extract(mapping.pattern, 1).nullif("")
+    for old, new in (mapping.replace or {}).items():
+        text = text.replace(old, new)
     if mapping.lower_case:
         text = text.lower()
     if mapping.map is not None:

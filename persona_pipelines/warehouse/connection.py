@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
 from persona_pipelines.warehouse.contracts import Table
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 DUCKDB_TYPES = {
     "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
 }  # fmt: skip
+
+
+def from_frame(frame: pd.DataFrame) -> ir.Table:
+    """A pandas table as an expression; its NaN and None become null."""
+    return ibis.memtable(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 class WarehouseError(Exception):

@@ -157,8 +157,8 @@ class TextFile:
             return _shown(raw), f"line longer than {self.max_line_bytes} bytes"
         try:
             text = raw.decode()
-        except UnicodeDecodeError as error:
-            return raw.decode(errors="backslashreplace"), f"invalid UTF-8 at byte {error.start}"
+        except UnicodeDecodeError:
+            return raw.decode(errors="backslashreplace"), "invalid UTF-8"
         return (text.replace("\0", "\\x00"), "NUL byte") if "\0" in text else (text, None)
 
     def _single(self, raw: bytes, line: int, problem: str) -> pa.RecordBatch:

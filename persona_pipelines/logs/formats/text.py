@@ -48,10 +48,11 @@ def json_lines(fields: Sequence[str], _settings: FormatSettings, _header: str | 
         steps = re.sub(r"\[(\d+)\]", r".[\1]", path).split(".")
         paths.append("$" + "".join(step if step.startswith("[") else '."' + step.replace('"', "") + '"' for step in steps))
     wanted = ", ".join(literal(path) for path in paths) or "'$'"
-    valid = "line_problem IS NULL AND coalesce(json_valid(record) AND json_type(record) = 'OBJECT', false)"
+    # CASE and not AND: json_type fails on what is no JSON, and only CASE promises not to look at it.
+    valid = "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
+    lines = "SELECT * REPLACE (rtrim(record, chr(13) || chr(10)) AS record) FROM lines"
     inner = (
-        f"SELECT * REPLACE (rtrim(record, chr(13) || chr(10)) AS record), {valid} AS valid, "
-        f"CASE WHEN {valid} THEN json_extract_string(record, [{wanted}]) END AS parts FROM lines"
+        f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({lines}))"
     )
     return _query(inner, "CASE WHEN NOT valid THEN 'malformed line: not a JSON object' END",
                   [_clean(f"parts[{number + 1}]") for number in range(len(fields))])  # fmt: skip

@@ -1,0 +1,100 @@
+"""Figures for asset pages and MLflow. Tables in, matplotlib figures out; no global state, so that threads can draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+COLOURS = ["#2f6690", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#3a7d44", "#bc6c25", "#5f6c7b"]
+
+
+def _axes(title: str, width: float = 8, height: float = 3) -> tuple[Figure, object]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def records_per_day(accounting: pd.DataFrame) -> Figure:
+    """Stacked bars from ``contracts.ACCOUNTING`` summed over sources: where each day's records went."""
+    figure, axes = _axes("Records per day")
+    days = accounting.groupby("day")[["events", "filtered", "duplicates", "rejects"]].sum().sort_index()
+    bottom = np.zeros(len(days))
+    for name, colour in zip(days.columns, COLOURS, strict=False):
+        axes.bar(pd.to_datetime(days.index), days[name], bottom=bottom, label=name, color=colour, width=1.0)
+        bottom = bottom + days[name].to_numpy()
+    axes.legend(fontsize=8, frameon=False, ncols=4)
+    axes.tick_params(labelsize=8)
+    figure.autofmt_xdate(rotation=30)
+    return figure
+
+
+def distributions(frame: pd.DataFrame, columns: list[str], title: str) -> Figure:
+    """A small histogram for each column; values beyond the 1st and 99th percentile are drawn at these."""
+    shown = [name for name in columns if pd.to_numeric(frame[name], errors="coerce").nunique() > 1]
+    rows = max(1, -(-len(shown) // 4))
+    figure = Figure(figsize=(9, 1.7 * rows), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for number, name in enumerate(shown):
+        axes = figure.add_subplot(rows, 4, number + 1)
+        values = pd.to_numeric(frame[name], errors="coerce").dropna()
+        axes.hist(values.clip(*values.quantile([0.01, 0.99])), bins=30, color=COLOURS[0])
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelsize=6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def segment_map(scaled: np.ndarray, labels: np.ndarray, names: list[str]) -> Figure:
+    """Users on the first two principal components of their scaled features, coloured by segment."""
+    figure, axes = _axes("Segments on the first two principal components", 7, 4.5)
+    centred = scaled - scaled.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred[:5000], full_matrices=False)
+    places = centred @ directions[:2].T if directions.shape[0] > 1 else np.column_stack([centred[:, 0], np.zeros(len(centred))])
+    for number, name in enumerate(names):
+        members = labels == number + 1
+        axes.scatter(*places[members][:3000].T, s=6, alpha=0.5, color=COLOURS[number % len(COLOURS)], label=f"{name} ({members.sum():,})")
+    axes.legend(fontsize=7, frameon=False, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.tick_params(labelsize=7)
+    return figure
+
+
+def quality_by_k(quality: pd.DataFrame) -> Figure:
+    """Mean silhouette for each number of segments tried, the chosen one marked."""
+    figure, axes = _axes("Silhouette by number of segments", 6, 2.8)
+    axes.plot(quality["k"], quality["silhouette"], marker="o", color=COLOURS[0])
+    chosen = quality[quality["chosen"]]
+    axes.scatter(chosen["k"], chosen["silhouette"], s=120, facecolors="none", edgecolors=COLOURS[1], linewidths=2, label="chosen")
+    axes.set_xlabel("k", fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def metric_bars(comparison: pd.DataFrame) -> Figure:
+    """The ranking metrics of each model side by side, for users known in training."""
+    figure, axes = _axes("Models on what users did after the cut (known users)", 8, 3.2)
+    metrics = ["ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage"]
+    warm = comparison[comparison["case"] == "warm"]
+    width = 0.8 / max(len(warm), 1)
+    for number, row in enumerate(warm.itertuples()):
+        values = [getattr(row, metric) for metric in metrics]
+        places = np.arange(len(metrics)) + number * width
+        bars = axes.bar(places, values, width, label=row.model, color=COLOURS[number % len(COLOURS)])
+        axes.bar_label(bars, fmt="%.3f", fontsize=6)
+    axes.set_xticks(np.arange(len(metrics)) + 0.4 - width / 2, metrics, fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
+    axes.tick_params(axis="y", labelsize=8)
+    return figure
+
+
+def bars(counts: pd.Series, title: str) -> Figure:
+    """Horizontal bars of named counts, largest on top."""
+    ordered = counts.sort_values()
+    figure, axes = _axes(title, 7, 0.8 + 0.28 * max(len(ordered), 1))
+    drawn = axes.barh([str(name)[:50] for name in ordered.index], ordered.to_numpy(), color=COLOURS[0])
+    axes.bar_label(drawn, fmt="{:,.0f}", fontsize=7, padding=2)
+    axes.tick_params(labelsize=8)
+    return figure

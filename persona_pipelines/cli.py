@@ -1,0 +1,403 @@
+"""The command ``persona``: thin, it calls what the assets call."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from persona_pipelines import __version__
+from persona_pipelines.settings import ConfigurationError, Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_pipelines.warehouse.connection import Warehouse
+
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def _settings(file: str | None) -> Settings:
+    try:
+        return load_settings(file)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def config_option(command: Any) -> Any:
+    return click.option(
+        "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml."
+    )(command)
+
+
+def _published(settings: Settings) -> Warehouse:
+    from persona_pipelines.privacy.pseudonyms import load_or_create_key
+    from persona_pipelines.warehouse.connection import Warehouse
+
+    if not settings.published_file.exists():
+        raise click.ClickException(f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}")
+    return Warehouse(settings.published_file, load_or_create_key(settings.key_file), read_only=True)
+
+
+def _print_table(frame: pd.DataFrame, title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in frame.columns:
+        numeric = frame[column].dtype.kind in "if"
+        table.add_column(str(column), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_shown(value) for value in row))
+    console = Console()
+    # A pipe or a log file has no width: tables are not squeezed into a guess of it.
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def _shown(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    # Text from logs may hold control characters that would move the cursor or colour the terminal.
+    return escape("".join(character if character.isprintable() else " " for character in str(value)))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """From raw behaviour logs to cleaned events, features, segments, profiles and recommendations.
+
+    \b
+    First steps:
+      persona run                       the whole flow on the committed sample
+      persona ui                        Dagster and MLflow in the browser
+      persona sources check my.yaml     try the description of your own logs
+      persona run --config my.yaml      the whole flow on them
+
+    All state lives below PERSONA_HOME, by default .persona/<name of the configuration>.
+    """
+
+
+@main.command()
+@config_option
+@click.option("--from", "first", type=DAY, help="First day, YYYY-MM-DD; default: the first that the logs have.")
+@click.option("--to", "last", type=DAY, help="Last day; default: the last that the logs have.")
+def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None) -> None:
+    """Run all six stages and print a summary.
+
+    Goes through Dagster in this process: the run, its checks and plots stand in the web UI (persona ui). Running the same
+    days again gives the same tables. Exit code 0 only when every stage was done.
+    """
+    settings = _settings(config)
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from persona_pipelines.logs.files import LogFileError
+    from persona_pipelines.orchestration.instance import open_instance
+    from persona_pipelines.orchestration.resources import HomeOfAnotherConfigurationError
+    from persona_pipelines.orchestration.runs import run_job
+
+    if first and last and first > last:
+        raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
+    try:
+        days = _days(settings, first, last)
+        instance = open_instance(settings)
+    except (LogFileError, HomeOfAnotherConfigurationError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{settings.name}: days {days[0]} to {days[1]}")
+    with instance:
+        from persona_pipelines.definitions import defs
+
+        with Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"), TimeElapsedColumn(),
+            disable=not sys.stderr.isatty(), transient=True,
+        ) as progress:  # fmt: skip
+            task = progress.add_task("starting", total=None)
+
+            def step_ended(name: str, steps: int) -> None:
+                progress.update(task, description=name.replace("_", " "), total=steps, advance=1)
+
+            try:
+                result = run_job(defs, instance, *days, on_step=step_ended)
+            except KeyboardInterrupt:
+                click.echo("Interrupted. Every table holds its last completed state; run again to finish the work.", err=True)
+                sys.exit(130)
+    for warning in dict.fromkeys(result.warnings):
+        click.echo(f"warning: {warning}", err=True)
+    if not result.success:
+        for failure in dict.fromkeys(result.failures):
+            click.echo(f"error: {failure}", err=True)
+        click.echo(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.", err=True)
+        sys.exit(1)
+    print_summary(settings)
+    click.echo(f"Run {result.run_id[:8]} is in the web UI: persona ui --config {_relative(settings.file)}")
+
+
+def _relative(path: Path) -> str:
+    import os
+
+    return os.path.relpath(path)
+
+
+def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date, dt.date]:
+    if first and last:
+        start, end = first.date(), last.date()
+    else:
+        from persona_pipelines.logs.loading import available_days
+
+        found = available_days(settings)
+        if found is None:
+            raise click.ClickException(
+                f"{_relative(settings.file)}: no source has records from start_date {settings.start_date} on; try: persona sources check"
+            )
+        start, end = first.date() if first else found[0], last.date() if last else found[1]
+        end = max(min(end, dt.datetime.now(dt.UTC).date()), start)
+    if start < settings.start_date:
+        raise click.ClickException(f"--from {start}: before start_date {settings.start_date} of {_relative(settings.file)}")
+    if end > dt.datetime.now(dt.UTC).date():
+        raise click.ClickException(f"--to {end}: in the future")
+    return start, end
+
+
+def print_summary(settings: Settings) -> None:
+    """What a person wants to know after a run."""
+    from persona_pipelines.warehouse import contracts
+
+    with _published(settings) as store:
+        accounting = store.table(contracts.ACCOUNTING)
+        by_source = accounting.group_by("source").aggregate(
+            **{name: accounting[name].sum() for name in ("records_read", "events", "rejects", "duplicates", "filtered")}
+        )
+        _print_table(store.frame(by_source.order_by("source")), "Where the records went")
+        rejects = store.table(contracts.REJECTS)
+        reasons = store.frame(rejects.group_by("source", "reason").aggregate(records=rejects.count()).order_by("source", "reason"))
+        if len(reasons):
+            _print_table(reasons, "Rejects by reason")
+        users, items, sessions = (store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, contracts.SESSIONS))
+        click.echo(f"users {users:,}   items {items:,}   sessions {sessions:,}\n")
+        segments = store.table(contracts.SEGMENT_PROFILES).order_by("segment_id")
+        _print_table(store.frame(segments.select("segment_id", "segment_name", "users", "distinguishing_features", "top_categories")), "Segments")
+        comparison = store.table(contracts.MODEL_COMPARISON)
+        shown = comparison.select("case", "model", "users", "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "champion")
+        _print_table(store.frame(shown.order_by(["case", "model"])), "Recommenders, judged after the cut in time")
+
+
+@main.command()
+@config_option
+def status(config: str | None) -> None:
+    """Tables with their rows, champions, and the last runs."""
+    settings = _settings(config)
+    import pandas as pd
+
+    from persona_pipelines.orchestration.instance import open_instance
+    from persona_pipelines.orchestration.resources import HomeOfAnotherConfigurationError, end_orphaned_runs
+    from persona_pipelines.warehouse import contracts
+
+    click.echo(f"configuration  {_relative(settings.file)}\nstate          {settings.home}")
+    if settings.published_file.exists():
+        with _published(settings) as store:
+            rows = [(contract.full_name, store.rows(contract)) for contract in contracts.TABLES]
+            days = store.table(contracts.ACCOUNTING)
+            first, last = store.row(days.aggregate(first=days.day.min(), last=days.day.max()))
+        click.echo(f"days           {first} to {last}")
+        _print_table(pd.DataFrame(rows, columns=["table", "rows"]))
+    else:
+        click.echo("nothing published yet: persona run")
+    try:
+        instance = open_instance(settings)
+    except HomeOfAnotherConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+    with instance:
+        end_orphaned_runs(instance)
+        runs = [
+            {
+                "run": record.dagster_run.run_id[:8],
+                "job": record.dagster_run.job_name,
+                "status": record.dagster_run.status.value.lower(),
+                "started": f"{record.create_timestamp:%Y-%m-%d %H:%M} UTC",
+            }
+            for record in instance.get_run_records(limit=5)
+        ]
+    if runs:
+        _print_table(pd.DataFrame(runs), "Last runs")
+
+
+@main.group()
+def sources() -> None:
+    """The logs that a configuration describes."""
+
+
+@sources.command("check")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--records", default=3, show_default=True, help="Records to show of each source.")
+def check_sources(file: str, records: int) -> None:
+    """Validate the configuration FILE and show the first mapped records of each source.
+
+    Nothing is written. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
+    """
+    settings = _settings(file)
+    from persona_pipelines.logs.files import LogFileError
+    from persona_pipelines.logs.preview import preview_source
+
+    failed = False
+    for source in settings.sources:
+        click.secho(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
+        try:
+            seen = preview_source(source, settings, records)
+        except LogFileError as error:
+            click.echo(f"  error: {error}")
+            failed = True
+            continue
+        click.echo(f"  {seen.files} files; first records of {seen.file}:" if len(seen.rows) else f"  {seen.files} files; no records in {seen.file}")
+        for number, row in enumerate(seen.rows.to_dict("records"), start=1):
+            problem = row.pop("problem", None)
+            shown = "  ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None and value == value)
+            click.echo(f"  {number}. {shown}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
+        if seen.problems:
+            click.echo(f"  of the first {seen.looked_at} records {sum(seen.problems.values())} would be rejected:")
+            for reason, count in seen.problems.items():
+                click.echo(f"    {count:>6}  {reason}")
+    if failed:
+        raise click.ClickException("not every source can be read")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--truth", "truth_folder", type=click.Path(file_okay=False), help="Where the ground truth goes; default: <FOLDER>-truth.")
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(10), help="Customers.")
+@click.option("--days", default=42, show_default=True, type=click.IntRange(2), help="Days of logs.")
+@click.option("--start", type=DAY, default="2025-09-01", show_default=True, help="First day.")
+@click.option("--seed", default=20, show_default=True, help="The same seed gives the same files.")
+@click.option("--dirt", default=0.01, show_default=True, type=click.FloatRange(0, 0.5), help="Share of broken records.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def simulate(
+    folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, force: bool
+) -> None:
+    """Write raw logs of a simulated shop to FOLDER, and what is true of them to another folder.
+
+    The logs are described by data/persona.yaml: copy it beside the folder and adjust the paths to run on them.
+    """
+    from persona_pipelines.simulation.shop import ShopPlan, write_shop
+
+    target, truth = Path(folder), Path(truth_folder or f"{folder}-truth")
+    if target.exists() and any(target.iterdir()) and not force:
+        raise click.ClickException(f"{target} is not empty; give another folder, or --force to write into it")
+    plan = ShopPlan(users=users, days=days, start=start.date(), seed=seed, dirt=dirt)
+    with click.progressbar(length=days, label="simulating", file=sys.stderr) as bar:
+        written = write_shop(plan, target, truth, on_day=lambda: bar.update(1))
+    click.echo(f"{written.records:,} records in {written.files} files below {target}; ground truth in {truth}")
+
+
+def _user_id(settings: Settings, user: str) -> str:
+    from persona_pipelines.privacy.pseudonyms import load_or_create_key, looks_like_pseudonym, pseudonym
+
+    return user if looks_like_pseudonym(user) else pseudonym(user, load_or_create_key(settings.key_file))
+
+
+@main.command()
+@click.argument("user")
+@config_option
+def profile(user: str, config: str | None) -> None:
+    """What is known of USER, a raw id as in the logs or a pseudonym."""
+    settings = _settings(config)
+    from persona_pipelines.warehouse import contracts
+
+    with _published(settings) as store:
+        table = store.table(contracts.USER_PROFILES)
+        found = store.frame(table.filter(table.user_id == _user_id(settings, user)))
+    if found.empty:
+        raise click.ClickException(f"no profile of {user!r}: not in the logs of {settings.name}, or no events up to the as-of date")
+    for name, value in found.iloc[0].items():
+        click.echo(f"{name:<26} {_shown(value) or '-'}")
+
+
+@main.command()
+@click.argument("user")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Length of the list.")
+@config_option
+def recommend(user: str, k: int, config: str | None) -> None:
+    """The top items for USER, a raw id as in the logs or a pseudonym. A user never seen gets an answer too."""
+    settings = _settings(config)
+    from persona_pipelines.recommendations.serving import ConsentError, list_for_user
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+
+    with _published(settings) as store:
+        try:
+            found = list_for_user(store, settings, _user_id(settings, user), k)
+        except (ConsentError, ModelNotFoundError) as error:
+            raise click.ClickException(str(error).replace("{user}", repr(user))) from None
+    if found.empty:
+        click.echo("nothing left to recommend: the user has seen every item")
+        return
+    click.echo(f"{found['model'].iloc[0]} version {found['model_version'].iloc[0]}, {found['case'].iloc[0]}")
+    _print_table(found[["rank", "item_id", "title", "category", "score"]])
+
+
+@main.command()
+@config_option
+def segments(config: str | None) -> None:
+    """The segments: size, name, and what sets each apart."""
+    settings = _settings(config)
+    from persona_pipelines.warehouse import contracts
+
+    with _published(settings) as store:
+        table = store.table(contracts.SEGMENT_PROFILES).order_by("segment_id")
+        _print_table(store.frame(table.drop("as_of_date", "segment_model_version")))
+
+
+@main.command()
+@click.argument("table")
+@click.argument("file", type=click.Path(dir_okay=False))
+@config_option
+def export(table: str, file: str, config: str | None) -> None:
+    """Write TABLE to FILE (.csv or .parquet), in the order of its key: the same table gives the same bytes."""
+    settings = _settings(config)
+    from persona_pipelines.warehouse import contracts
+    from persona_pipelines.warehouse.exporting import ExportError, export_table
+
+    try:
+        contract = contracts.table(table)
+    except KeyError:
+        names = ", ".join(contract.name for contract in contracts.TABLES)
+        raise click.ClickException(f"no table {table!r}; expected one of {names}") from None
+    with _published(settings) as store:
+        try:
+            rows = export_table(store, contract, Path(file))
+        except ExportError as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"{rows:,} rows of {contract.full_name} in {file}")
+
+
+@main.command()
+@config_option
+@click.option("--dagster-port", default=3000, show_default=True)
+@click.option("--mlflow-port", default=5000, show_default=True)
+def ui(config: str | None, dagster_port: int, mlflow_port: int) -> None:
+    """The web UIs of Dagster and MLflow, on 127.0.0.1 until Ctrl-C. Neither has a login: keep them on this machine."""
+    settings = _settings(config)
+    from persona_pipelines.orchestration.resources import HomeOfAnotherConfigurationError
+    from persona_pipelines.servers import ServerError, serve
+
+    try:
+        sys.exit(serve(settings, dagster_port, mlflow_port, click.echo))
+    except (ServerError, HomeOfAnotherConfigurationError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def dictionary(file: str) -> None:
+    """Write the data dictionary, made from the contracts, to FILE."""
+    from persona_pipelines.warehouse.dictionary import data_dictionary
+
+    Path(file).write_text(data_dictionary())
+    click.echo(f"data dictionary in {file}")

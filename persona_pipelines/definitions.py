@@ -1,0 +1,31 @@
+"""The one entry point of Dagster: the rooms' assets in the order of the flowchart, jobs, schedules, sensor, warehouse."""
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+from persona_pipelines.events import assets as events  # noqa: E402
+from persona_pipelines.features import assets as features  # noqa: E402
+from persona_pipelines.logs import assets as logs  # noqa: E402
+from persona_pipelines.logs import sensors  # noqa: E402
+from persona_pipelines.orchestration import jobs as orchestration  # noqa: E402
+from persona_pipelines.orchestration.resources import WarehouseResource  # noqa: E402
+from persona_pipelines.profiles import assets as profiles  # noqa: E402
+from persona_pipelines.recommendations import assets as recommendations  # noqa: E402
+from persona_pipelines.segments import assets as segments  # noqa: E402
+from persona_pipelines.settings import load_settings  # noqa: E402
+
+settings = load_settings()
+jobs, schedules = orchestration.build(settings)
+
+defs = dg.Definitions(
+    assets=[asset for room in (logs, events, features, segments, profiles, recommendations) for asset in room.build(settings)],
+    jobs=jobs,
+    schedules=schedules,
+    sensors=[sensors.build(settings, jobs[1])],
+    resources={"warehouse": WarehouseResource()},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,133 @@
+"""Cleaned events, their sessions, what was left out and why, the catalogue and the users."""
+
+from typing import Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import daily_partitions, first_and_last_day, key, spec_options
+from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.contracts import Table
+
+BY_DAY = (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING)
+
+
+def build(settings: Settings) -> list[dg.AssetsDefinition]:
+    return [
+        _events(settings),
+        _sessions(settings),
+        _listing(settings, contracts.ITEMS, "items"),
+        _listing(settings, contracts.USERS, "users"),
+    ]
+
+
+def _events(settings: Settings) -> dg.AssetsDefinition:
+    raw = [dg.AssetDep(key(contracts.raw_events(source.name))) for source in settings.sources_of("events")]
+    partitions = daily_partitions(settings)
+    checks = [
+        dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
+                          description="Records read = events + rejects + duplicates + filtered, per source and day."),
+        dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
+    ]  # fmt: skip
+
+    @dg.multi_asset(
+        name="events_by_day",
+        specs=[
+            dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=raw, partitions_def=partitions) for contract in BY_DAY
+        ],
+        check_specs=checks,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def events_by_day(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines import charts
+        from persona_pipelines.events.refresh import refresh_events
+        from persona_pipelines.orchestration.metadata import plot, table_metadata
+
+        first, last = first_and_last_day(context)
+        store = warehouse.get()
+        refresh_events(store, warehouse.settings, first, last)
+        table = store.table(contracts.ACCOUNTING)
+        accounting = store.frame(table.filter(table.day.between(first, last)))
+        totals = {name: int(accounting[name].sum()) for name in ("records_read", "events", "rejects", "duplicates", "filtered")}
+        for contract in BY_DAY:
+            extra: dict[str, Any] = {}
+            if contract is contracts.EVENTS:
+                extra = {**totals, "records_per_day": plot(charts.records_per_day(accounting))} if len(accounting) else totals
+                event_types = store.table(contracts.EVENTS).event_type.value_counts(name="n")
+                counts = store.frame(event_types).set_index("event_type")["n"]
+                extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))
+            yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
+        missing = accounting[
+            accounting["records_read"] != accounting[["events", "rejects", "duplicates", "filtered"]].sum(axis=1)
+        ]
+        yield dg.AssetCheckResult(
+            check_name="nothing_lost", asset_key=key(contracts.EVENTS), passed=missing.empty, metadata=totals,
+            description=None if missing.empty else "; ".join(
+                f"{row.source} {row.day:%Y-%m-%d}: {row.records_read} read, {row.events} events + {row.rejects} rejects + "
+                f"{row.duplicates} duplicates + {row.filtered} filtered" for row in missing.head(5).itertuples()
+            ),
+        )  # fmt: skip
+        yield dg.AssetCheckResult(
+            check_name="events_found", asset_key=key(contracts.EVENTS), passed=totals["events"] > 0,
+            severity=dg.AssetCheckSeverity.WARN, metadata={"events": totals["events"]},
+        )  # fmt: skip
+
+    return events_by_day
+
+
+def _sessions(settings: Settings) -> dg.AssetsDefinition:
+    """Sessions are written together with their events; this asset holds them against their contract and shows them."""
+
+    @dg.multi_asset(
+        name="sessions",
+        specs=[dg.AssetSpec(**spec_options(settings, contracts.SESSIONS, {"duckdb", "ibis"}), deps=[key(contracts.EVENTS)])],
+        check_specs=[
+            dg.AssetCheckSpec("every_event_in_a_session", asset=key(contracts.SESSIONS), blocking=True,
+                              description="The sessions' events add up to the events."),
+        ],
+    )  # fmt: skip
+    def sessions(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines import charts
+        from persona_pipelines.orchestration.metadata import table_metadata
+
+        store = warehouse.get()
+        table = store.table(contracts.SESSIONS)
+        sample = store.frame(table.select("events", "items", "attention_ms").limit(50_000)).astype(float)
+        figure = charts.distributions(sample, ["events", "items", "attention_ms"], "Sessions: events, items, attention (ms)")
+        total, events = store.value(table.events.sum().fill_null(0)), store.rows(contracts.EVENTS)
+        yield dg.MaterializeResult(asset_key=key(contracts.SESSIONS), metadata=table_metadata(store, contracts.SESSIONS, {"distributions": figure}))
+        yield dg.AssetCheckResult(
+            check_name="every_event_in_a_session", asset_key=key(contracts.SESSIONS), passed=int(total) == events,
+            metadata={"events": events, "events_in_sessions": int(total)},
+        )  # fmt: skip
+
+    return sessions
+
+
+def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinition:
+    from persona_pipelines.orchestration.assets import key as asset_key
+
+    raw = [asset_key(contracts.raw_listing(source.name, kind)) for source in settings.sources_of(kind)]
+
+    @dg.multi_asset(
+        name=kind,
+        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])],
+        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique ids, bounds kept.")],
+    )
+    def listing(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.events.listings import refresh_items, refresh_users
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+
+        store = warehouse.get()
+        (refresh_items if kind == "items" else refresh_users)(store, warehouse.settings)
+        flag = "in_catalogue" if kind == "items" else "in_customer_list"
+        table = store.table(contract)
+        extra = {flag: int(store.value(table[flag].sum().fill_null(0)))}
+        if kind == "users":
+            extra["consent_personalisation"] = int(store.value(table.consent_personalisation.sum().fill_null(0)))
+        yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
+        yield contract_check(store, contract)
+
+    return listing

@@ -1,0 +1,138 @@
+"""Features of users and items, and interactions, as of the last day with events."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import key, spec_options
+from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+
+if TYPE_CHECKING:
+    from persona_pipelines.warehouse.connection import Warehouse
+
+KINDS = {"duckdb", "ibis"}
+
+
+def build(settings: Settings) -> list[dg.AssetsDefinition]:
+    return [_users(settings), _items(settings), _interactions(settings)]
+
+
+def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
+    """The configured date, else the last day with events of known users.
+
+    Raises:
+        dagster.Failure: there are no such events.
+    """
+    if settings.features.as_of is not None:
+        return settings.features.as_of
+    events = warehouse.table(contracts.EVENTS)
+    found = warehouse.value(events.timestamp.max(where=events.user_id.notnull()))
+    if found is None:
+        raise dg.Failure("no events of known users yet: map user_id in a source, and run days that have records", allow_retries=False)
+    return found.date()  # type: ignore[no-any-return]
+
+
+def _users(settings: Settings) -> dg.AssetsDefinition:
+    tables = (contracts.CATEGORY_SHARES, contracts.USER_FEATURES)
+
+    @dg.multi_asset(
+        name="user_features",
+        specs=[
+            dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS), key(contracts.SESSIONS)])
+            for contract in tables
+        ],
+        check_specs=[
+            *(dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.") for contract in tables),
+            dg.AssetCheckSpec("every_user_has_features", asset=key(contracts.USER_FEATURES), description="As many rows as users with events."),
+        ],
+    )
+    def user_features(warehouse: WarehouseResource) -> Any:
+        import ibis
+
+        from persona_pipelines import charts
+        from persona_pipelines.features import attention, users
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+
+        store, chosen = warehouse.get(), warehouse.settings
+        as_of = as_of_date(store, chosen)
+        events, items = store.table(contracts.EVENTS), store.table(contracts.ITEMS)
+        known = users.known_until(events, as_of)
+        with store.transaction():
+            shares = attention.category_shares(known, items).mutate(as_of_date=ibis.literal(as_of))
+            store.replace(contracts.CATEGORY_SHARES, shares)
+            shares = store.table(contracts.CATEGORY_SHARES)
+            store.replace(contracts.USER_FEATURES, users.user_features(events, items, shares, as_of, chosen.features.timezone))
+        table = store.table(contracts.USER_FEATURES)
+        frame = store.frame(table.limit(20_000))
+        numbers = [column.name for column in contracts.USER_FEATURES.columns if column.type in ("int64", "float64")]
+        figure = charts.distributions(frame, numbers, f"Features of users as of {as_of}")
+        for contract, plots in ((contracts.CATEGORY_SHARES, None), (contracts.USER_FEATURES, {"distributions": figure})):
+            yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, plots, as_of_date=as_of.isoformat()))
+            yield contract_check(store, contract)
+        expected, found = store.value(known.user_id.nunique()), store.rows(contracts.USER_FEATURES)
+        yield dg.AssetCheckResult(
+            check_name="every_user_has_features", asset_key=key(contracts.USER_FEATURES), passed=expected == found,
+            metadata={"users_with_events": int(expected), "rows": found},
+        )  # fmt: skip
+
+    return user_features
+
+
+def _items(settings: Settings) -> dg.AssetsDefinition:
+    contract = contracts.ITEM_FEATURES
+
+    @dg.multi_asset(
+        name="item_features",
+        specs=[dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS)])],
+        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique items, bounds kept.")],
+    )
+    def item_features(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines import charts
+        from persona_pipelines.features import items
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+
+        store = warehouse.get()
+        as_of = as_of_date(store, warehouse.settings)
+        with store.transaction():
+            store.replace(contract, items.item_features(store.table(contracts.EVENTS), store.table(contracts.ITEMS), as_of))
+        numbers = ["events", "users", "purchases", "price", "average_rating", "recency_days"]
+        figure = charts.distributions(store.frame(store.table(contract).limit(20_000)), numbers, f"Features of items as of {as_of}")
+        yield dg.MaterializeResult(
+            asset_key=key(contract), metadata=table_metadata(store, contract, {"distributions": figure}, as_of_date=as_of.isoformat())
+        )
+        yield contract_check(store, contract)
+
+    return item_features
+
+
+def _interactions(settings: Settings) -> dg.AssetsDefinition:
+    contract = contracts.INTERACTIONS
+
+    @dg.multi_asset(
+        name="interactions",
+        specs=[dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS)])],
+        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique pairs, weights above 0.")],
+    )
+    def interactions(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.features import items
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+
+        store, chosen = warehouse.get(), warehouse.settings
+        as_of = as_of_date(store, chosen)
+        with store.transaction():
+            found = items.as_of_interactions(
+                store.table(contracts.EVENTS), chosen.interaction_weights(), chosen.features.interaction_half_life_days, as_of
+            )
+            store.replace(contract, found)
+        table = store.table(contract)
+        users, seen = store.row(table.aggregate(users=table.user_id.nunique(), seen=table.item_id.nunique()))
+        density = store.rows(contract) / (users * seen) if users else 0.0
+        yield dg.MaterializeResult(
+            asset_key=key(contract), metadata=table_metadata(store, contract, users=users, items=seen, density=density, as_of_date=as_of.isoformat())
+        )
+        yield contract_check(store, contract)
+
+    return interactions

@@ -1,0 +1,143 @@
+"""One asset a source: its raw table."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import ONCE_MORE, daily_partitions, first_and_last_day, key, spec_options
+from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.settings import Settings, Source
+from persona_pipelines.warehouse import contracts
+
+if TYPE_CHECKING:
+    from persona_pipelines.logs.loading import Loaded
+    from persona_pipelines.warehouse.connection import Warehouse
+    from persona_pipelines.warehouse.contracts import Table
+
+KINDS = {"csv": "csv", "json_lines": "json", "combined": "apache", "parquet": "parquet"}
+
+
+def build(settings: Settings) -> list[dg.AssetsDefinition]:
+    return [_raw_events(settings, source) if source.kind == "events" else _raw_listing(settings, source) for source in settings.sources]
+
+
+def _options(settings: Settings, source: Source, contract: "Table") -> dict[str, Any]:
+    options = spec_options(settings, contract, {"duckdb", KINDS[source.format.type]})
+    options["description"] = f"{source.description or contract.description} From {source.path}."
+    options["owners"] = [source.owner or settings.owner]
+    return options
+
+
+def _checks(contract: "Table", dated: bool) -> list[dg.AssetCheckSpec]:
+    asset = key(contract)
+    within = "a day" if dated else "the list"
+    return [
+        dg.AssetCheckSpec("share_of_rejects", asset=asset, blocking=True, description=f"Rejected records of {within} stay below max_reject_share."),
+        dg.AssetCheckSpec("every_record_loaded", asset=asset, blocking=True, description="Rows of each file = records counted by its reader."),
+        dg.AssetCheckSpec("whole_files", asset=asset, description="No file is missing, empty or damaged."),
+    ]
+
+
+def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
+    contract = contracts.raw_events(source.name)
+
+    @dg.multi_asset(
+        name=f"logs_{source.name}",
+        specs=[dg.AssetSpec(**_options(settings, source, contract), partitions_def=daily_partitions(settings))],
+        check_specs=_checks(contract, dated=True),
+        partitions_def=daily_partitions(settings),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=ONCE_MORE,
+    )
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.logs.loading import load_events
+
+        first, last = first_and_last_day(context)
+        loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
+        yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
+
+    return load
+
+
+def _raw_listing(settings: Settings, source: Source) -> dg.AssetsDefinition:
+    contract = contracts.raw_listing(source.name, source.kind)
+
+    @dg.multi_asset(
+        name=f"logs_{source.name}",
+        specs=[dg.AssetSpec(**_options(settings, source, contract))],
+        check_specs=_checks(contract, dated=False),
+        retry_policy=ONCE_MORE,
+    )
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.logs.loading import load_listing
+
+        loaded = _reported(context, lambda: load_listing(warehouse.get(), source, warehouse.settings))
+        yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, None, None)
+
+    return load
+
+
+def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
+    """Load; say warnings in the run's log; a file that cannot be read ends the step in its own words."""
+    from persona_pipelines.logs.files import LogFileBusyError, LogFileError
+
+    try:
+        loaded: "Loaded" = load()
+    except LogFileError as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, LogFileBusyError)) from None
+    for warning in loaded.warnings:
+        context.log.warning(warning)
+    return loaded
+
+
+def _results(
+    warehouse: "Warehouse", contract: "Table", source: Source, settings: Settings, loaded: "Loaded", first: dt.date | None, last: dt.date | None
+) -> Any:
+    from persona_pipelines import charts
+    from persona_pipelines.orchestration.metadata import markdown_table, plot, table_metadata
+
+    rows = warehouse.table(contract)
+    asked = rows if first is None else rows.filter(rows.day.between(first, last))
+    reasons = warehouse.frame(
+        asked.filter(asked.problem.notnull()).group_by(reason="problem").aggregate(records=lambda table: table.count()).order_by("reason")
+    )
+    counted = asked.group_by("day") if first is not None else asked.group_by(day=asked.source_file)
+    days = warehouse.frame(counted.aggregate(records=asked.count(), rejects=asked.count(where=asked.problem.notnull())).order_by("day"))
+    over = days[days["rejects"] > settings.logs.max_reject_share * days["records"]]
+    by_file = warehouse.frame(rows.group_by("source_file").aggregate(records=rows.count())).set_index("source_file")["records"]
+    short = []
+    for reading in loaded.readings:
+        # A file without a date in its path is in the table only for the days that have been asked for.
+        found = int(by_file.get(reading.file.shown, 0))
+        partly = first is not None and reading.file.date is None and found < reading.records and not loaded.whole_files
+        if found != reading.records and not partly:
+            short.append(f"{reading.file.shown}: {reading.records} read, {found} in the table")
+    extra: dict[str, Any] = {
+        "files": len(loaded.readings),
+        "records_read": sum(reading.records for reading in loaded.readings),
+        "rejects": int(days["rejects"].sum()),
+    }
+    if len(reasons):
+        extra["reject_reasons"] = dg.MetadataValue.md(markdown_table(reasons))
+        extra["rejects_by_reason"] = plot(charts.bars(reasons.set_index("reason")["records"], "Rejected records by reason"))
+    if loaded.warnings:
+        extra["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in loaded.warnings[:50]))
+    yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(warehouse, contract, **extra))
+    worst = None if over.empty else over.loc[(over["rejects"] / over["records"]).idxmax()]
+    yield dg.AssetCheckResult(
+        check_name="share_of_rejects", asset_key=key(contract), passed=over.empty,
+        description=None if worst is None else (
+            f"{len(over)} of {len(days)} above max_reject_share {settings.logs.max_reject_share:g}; worst {str(worst['day'])[:10]}: "
+            f"{worst['rejects']} of {worst['records']} records rejected"
+        ),
+        metadata={"limit": settings.logs.max_reject_share, "highest": float((days["rejects"] / days["records"]).max()) if len(days) else 0.0},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        check_name="every_record_loaded", asset_key=key(contract), passed=not short, description="; ".join(short[:5]) or None,
+        metadata={"files": len(loaded.readings)},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        check_name="whole_files", asset_key=key(contract), passed=not loaded.warnings, severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(loaded.warnings[:5]) or None, metadata={"warnings": len(loaded.warnings)},
+    )  # fmt: skip

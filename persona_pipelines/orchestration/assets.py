@@ -1,0 +1,62 @@
+"""What every asset has: its place in the flowchart, its contract as column metadata, owners, kinds and freshness."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse.contracts import Column, Table
+
+STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations")
+ONCE_MORE = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+"""For steps that depend on something outside of the process: files that are being delivered, the MLflow server."""
+
+
+def key(contract: Table) -> dg.AssetKey:
+    return dg.AssetKey([contract.schema, contract.name])
+
+
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """The days of logs and events, from the start date to today."""
+    return dg.DailyPartitionsDefinition(start_date=settings.start_date.isoformat(), end_offset=1)
+
+
+def column_schema(contract: Table) -> dg.TableSchema:
+    return dg.TableSchema(columns=[_table_column(column, contract) for column in contract.columns])
+
+
+def _table_column(column: Column, contract: Table) -> dg.TableColumn:
+    bounds = [
+        f"{sign} {bound:g}" for sign, bound in ((">=", column.minimum), ("<=", column.maximum)) if bound is not None
+    ]
+    return dg.TableColumn(
+        column.name,
+        column.type,
+        f"{column.description}{f' [{column.unit}]' if column.unit else ''}",
+        constraints=dg.TableColumnConstraints(nullable=not column.required, unique=contract.key == (column.name,), other=bounds),
+        tags={"personal": ""} if column.personal else None,
+    )
+
+
+def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly: bool = False) -> dict[str, Any]:
+    """Options of an ``AssetSpec`` that follow from the contract and the configuration."""
+    limit = dt.timedelta(days=8) if weekly else dt.timedelta(hours=36)
+    return {
+        "key": key(contract),
+        "group_name": contract.schema,
+        "description": contract.description,
+        "owners": [settings.owner],
+        "kinds": kinds,
+        "tags": {"stage": contract.schema},
+        "metadata": {"dagster/column_schema": column_schema(contract), "dagster/table_name": contract.full_name},
+        "freshness_policy": dg.FreshnessPolicy.time_window(fail_window=limit),
+    }
+
+
+def first_and_last_day(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:
+    """The days that a run was asked for."""
+    days = context.partition_key_range
+    return dt.date.fromisoformat(days.start), dt.date.fromisoformat(days.end)

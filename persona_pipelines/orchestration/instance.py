@@ -1,0 +1,46 @@
+"""The Dagster instance below PERSONA_HOME, with the settings that keep it quiet, private and free of stuck runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from persona_pipelines.orchestration.resources import claim_home
+from persona_pipelines.settings import Settings
+
+INSTANCE: dict[str, Any] = {
+    "telemetry": {"enabled": False},
+    "nux": {"enabled": False},
+    # Runs of the web UI, schedules and sensors queue up: the warehouse has one writer.
+    "concurrency": {"runs": {"max_concurrent_runs": 1}},
+    "run_monitoring": {
+        "enabled": True,
+        "start_timeout_seconds": 300,
+        "max_runtime_seconds": 43_200,
+        "free_slots_after_run_end_seconds": 60,
+        "poll_interval_seconds": 30,
+    },
+}
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the folder of the instance, its configuration where there is none, and point the environment at both."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    claim_home(settings)
+    file = home / "dagster.yaml"
+    if not file.exists():
+        file.write_text(yaml.safe_dump(INSTANCE, sort_keys=False))
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["PERSONA_CONFIG"] = str(settings.file)
+    os.environ["PERSONA_HOME"] = str(settings.home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    prepare_instance(settings)
+    return dg.DagsterInstance.get()

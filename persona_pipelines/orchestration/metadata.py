@@ -1,0 +1,90 @@
+"""What people see on an asset's page: rows, a preview without personal data, plots, and the contract's checks."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import key
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.contracts import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PREVIEW_ROWS = 5
+
+
+def plot(figure: Figure) -> dg.MetadataValue:
+    """A figure as an image inside the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+
+
+def table_metadata(warehouse: Warehouse, contract: Table, plots: Mapping[str, Figure] | None = None, **extra: Any) -> dict[str, Any]:
+    """Rows, preview and plots of a written table."""
+    metadata: dict[str, Any] = {"dagster/row_count": warehouse.rows(contract), "preview": _preview(warehouse, contract)}
+    metadata |= {name: plot(figure) for name, figure in (plots or {}).items()}
+    return metadata | extra
+
+
+def _preview(warehouse: Warehouse, contract: Table) -> dg.MetadataValue:
+    """First rows without personal columns; of tables with a row a person only the distribution of each column."""
+    shown = [column.name for column in contract.columns if not column.personal]
+    table = warehouse.table(contract).select(shown)
+    if not contract.personal_rows:
+        return dg.MetadataValue.md(markdown_table(warehouse.frame(table.limit(PREVIEW_ROWS))))
+    numbers = [column.name for column in contract.columns if not column.personal and column.type in ("int64", "float64")]
+    if not numbers:
+        return dg.MetadataValue.md("One row a person: not shown.")
+    frame = warehouse.frame(table.select(numbers))
+    summary = frame.astype(float).describe().T[["count", "mean", "min", "50%", "max"]].round(3).reset_index(names="column")
+    return dg.MetadataValue.md("One row a person, so the distribution of each column instead:\n\n" + markdown_table(summary))
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A table as Markdown; text that would end a cell or be read as markup is escaped."""
+
+    def cell(value: Any) -> str:
+        text = "" if value is None or value != value else str(value)
+        text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ").replace("`", "'")
+        return text if len(text) <= 60 else text[:57] + "..."
+
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "keeps_contract", asset=key(contract), blocking=True,
+        description=f"No two rows share {', '.join(contract.key)}, and every column keeps its bounds.",
+    )  # fmt: skip
+
+
+def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult:
+    """The contract held against the table as written."""
+    table = warehouse.table(contract)
+    measures = {"rows": table.count()}
+    for column in contract.columns:
+        for bound, outside in ((column.minimum, table[column.name] < column.minimum), (column.maximum, table[column.name] > column.maximum)):
+            if bound is not None:
+                # Shares are quotients of floating point numbers: a hair beyond the bound is no breach.
+                distance = (table[column.name] - bound).abs() > 1e-9
+                measures[f"{column.name} out of bounds"] = (outside & distance).fill_null(False).sum()
+    found = dict(zip(measures, warehouse.row(table.aggregate(**measures)), strict=True))
+    rows = found.pop("rows")
+    distinct = warehouse.value(table.select(*contract.key).distinct().count())
+    broken = {name: int(count) for name, count in found.items() if count}
+    if distinct != rows:
+        broken[f"rows that share {', '.join(contract.key)} with another"] = rows - distinct
+    return dg.AssetCheckResult(
+        check_name="keeps_contract", asset_key=key(contract), passed=not broken,
+        metadata={"rows": rows, **broken}, description=None if not broken else ", ".join(f"{count} {name}" for name, count in broken.items()),
+    )  # fmt: skip

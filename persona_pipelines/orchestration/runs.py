@@ -1,0 +1,122 @@
+"""Runs from the command line: through Dagster, in this process, so that they stand in the web UI like all others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from persona_pipelines.orchestration.jobs import MAIN_JOB, range_tags
+from persona_pipelines.orchestration.resources import end_orphaned_runs
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class RunResult:
+    """How a run ended: ``failures`` in the words of the steps, ``warnings`` of failed non-blocking checks."""
+
+    run_id: str
+    success: bool
+    failures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run_job(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    first: dt.date,
+    last: dt.date,
+    *,
+    job: str = MAIN_JOB,
+    on_step: Callable[[str, int], None] | None = None,
+) -> RunResult:
+    """Run a job over a range of days and wait for it.
+
+    Args:
+        on_step: called with the name of a step and the number of all steps, whenever one has ended.
+    """
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="dagster")
+    end_orphaned_runs(instance)
+    resolved = definitions.resolve_job_def(job)
+    run_id = str(uuid.uuid4())
+    result = RunResult(run_id, False)
+    steps = len(resolved.graph.node_dict)
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.level == logging.WARNING and entry.step_key:
+                result.warnings.append(entry.user_message)
+            return
+        if event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED") and on_step and event.step_key:
+            on_step(event.step_key, steps)
+        if event.event_type_value == "STEP_FAILURE" and not _is_failed_check(event):
+            result.failures.append(_failure(event))
+        if event.event_type_value == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                named = f"{check.asset_key.to_user_string()}: check {check.check_name} failed"
+                text = f"{named}: {check.description}" if check.description else f"{named} ({_numbers(check)})"
+                (result.failures if check.blocking else result.warnings).append(text)
+
+    instance.add_event_listener(run_id, listen)
+    try:
+        outcome = resolved.execute_in_process(
+            run_config=QUIET, instance=instance, tags=range_tags(first, last), run_id=run_id, raise_on_error=False
+        )
+        result.success = outcome.success
+    except KeyboardInterrupt:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_canceled(run, "Interrupted from the keyboard.")
+        raise
+    except dg.DagsterError as error:
+        # What fails before the first step: the warehouse is held by another run, or its folder by another configuration.
+        result.failures.append(_innermost(error))
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(run, result.failures[-1])
+    if not result.success and not result.failures:
+        result.failures += [
+            _innermost_text(entry.dagster_event) for entry in instance.all_logs(run_id)
+            if entry.dagster_event and entry.dagster_event.event_type_value in ("PIPELINE_FAILURE", "ENGINE_EVENT", "RESOURCE_INIT_FAILURE")
+            and getattr(entry.dagster_event.event_specific_data, "error", None)
+        ]  # fmt: skip
+    return result
+
+
+def _numbers(check: dg.AssetCheckEvaluation) -> str:
+    return ", ".join(f"{name} {value.value:.4g}" if isinstance(value.value, float) else f"{name} {value.value}" for name, value in check.metadata.items())
+
+
+def _is_failed_check(event: dg.DagsterEvent) -> bool:
+    """Whether a step has failed for a blocking check, which has been reported in its own words."""
+    error = event.step_failure_data.error
+    return error is not None and "DagsterAssetCheckFailedError" in error.message
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return f"{event.step_key}: {data.user_failure_data.description}"
+    return f"{event.step_key}: {_innermost_text(event)}"
+
+
+def _innermost_text(event: dg.DagsterEvent) -> str:
+    error = event.event_specific_data.error  # type: ignore[union-attr]
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip().removeprefix(f"{error.cls_name}: ") if error else event.message or "failed"
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

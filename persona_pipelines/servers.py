@@ -1,0 +1,117 @@
+"""The web UIs as child processes: Dagster's web server and daemon, and MLflow's server, on the loopback address only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from persona_pipelines.orchestration.instance import open_instance
+from persona_pipelines.orchestration.resources import end_orphaned_runs
+from persona_pipelines.settings import Settings
+
+HOST = "127.0.0.1"
+READY_SECONDS = 90
+STOP_SECONDS = 10
+
+
+class ServerError(Exception):
+    """A server cannot be started; the message says why."""
+
+
+def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
+    """Run the servers until one ends or an interrupt comes; then end the others. Returns the exit code.
+
+    Raises:
+        ServerError: a port is taken, or a server does not come up.
+    """
+    for port, name in ((dagster_port, "--dagster-port"), (mlflow_port, "--mlflow-port")):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                raise ServerError(f"port {port} of {HOST} is taken; choose another with {name}") from None
+    os.environ["PERSONA_MLFLOW_PORT"] = str(mlflow_port)
+    with open_instance(settings) as instance:
+        end_orphaned_runs(instance)
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    module = ["-m", "persona_pipelines.definitions"]
+    binaries = Path(sys.executable).parent
+    commands = {
+        "Dagster": [str(binaries / "dagster-webserver"), *module, "--host", HOST, "--port", str(dagster_port)],
+        "Dagster daemon": [str(binaries / "dagster-daemon"), "run", *module],
+        "MLflow": [
+            str(binaries / "mlflow"), "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1",
+            "--backend-store-uri", settings.mlflow_tracking_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(),
+        ],
+    }  # fmt: skip
+    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        del commands["MLflow"]
+        say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")
+    logs = settings.home / "ui-logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        for name, command in commands.items():
+            with (logs / f"{name.lower().replace(' ', '-')}.log").open("wb") as log:
+                processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        say("Starting; this takes some seconds ...")
+        for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port)):
+            if name in processes:
+                _wait_until_ready(name, port, processes, logs)
+                say(f"{name:<8} http://{HOST}:{port}")
+        say("Ctrl-C stops both.")
+        while True:
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    raise ServerError(f"{name} ended with exit code {process.returncode}; its last words are in {logs}")
+            time.sleep(1)
+    except KeyboardInterrupt:
+        say("Stopping.")
+        return 0
+    finally:
+        _stop(processes)
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _wait_until_ready(name: str, port: int, processes: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        for other, process in processes.items():
+            if process.poll() is not None:
+                raise ServerError(f"{other} ended with exit code {process.returncode}; its last words are in {logs}")
+        try:
+            with socket.create_connection((HOST, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise ServerError(f"{name} did not answer on port {port} within {READY_SECONDS} seconds; see {logs}")
+
+
+def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """End the servers with all that they have started: each leads a process group of its own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes.values():
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue

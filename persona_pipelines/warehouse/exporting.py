@@ -1,0 +1,49 @@
+"""Tables as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.contracts import Table
+
+FORMULA_STARTS = r"^[=+\-@\t\r]"
+"""What spreadsheet programs take for the start of a formula."""
+
+
+class ExportError(Exception):
+    """The file cannot be written; the message says why."""
+
+
+def export_table(warehouse: Warehouse, contract: Table, file: Path) -> int:
+    """Write a table ordered by its key; returns the number of rows. The file appears whole or not at all.
+
+    In CSV, text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises.
+
+    Raises:
+        ExportError: neither .csv nor .parquet, the table is missing, or the file cannot be written.
+    """
+    if file.suffix.lower() not in (".csv", ".parquet"):
+        raise ExportError(f"{file}: found the ending {file.suffix!r}; expected .csv or .parquet")
+    if not warehouse.exists(contract):
+        raise ExportError(f"{contract.full_name} has not been written yet; first: persona run")
+    table = warehouse.table(contract)
+    csv = file.suffix.lower() == ".csv"
+    if csv:
+        texts = [column.name for column in contract.columns if column.type == "string"]
+        table = table.mutate(
+            **{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts}
+        )
+    partial = file.with_name(f".{file.name}.partial")
+    options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
+    try:
+        target = str(partial).replace("'", "''")
+        warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(list(contract.key)))}) TO '{target}' ({options})")
+        partial.replace(file)
+    except (duckdb.Error, OSError) as error:
+        raise ExportError(f"{file}: cannot be written: {str(error).splitlines()[0]}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return warehouse.rows(contract)
