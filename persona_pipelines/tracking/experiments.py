@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +56,12 @@ def configure(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 
+    from mlflow.utils.logging_utils import disable_logging
+
+    disable_logging()  # the registry's messages go past the loggers
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
+    warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
     settings.home.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
 
