@@ -452,7 +452,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
-            raise yaml.MarkerError(None, None, "aliases (*name) are not supported", event.start_mark)  # type: ignore[attr-defined]
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

@@ -25,11 +25,13 @@ def users_on_shared_devices(events: ir.Table, devices: ir.Table) -> ir.Table:
     """``event_id`` and ``decided_user`` of the events on devices with several users: the only ones whose order matters."""
     shared = devices.filter(devices.users > 1)
     contested = events.semi_join(shared, "anonymous_id").select("event_id", "anonymous_id", "logged_user_id", "timestamp")
-    in_order = {"group_by": "anonymous_id", "order_by": [contested.timestamp, contested.event_id]}
-    before = ibis.window(**in_order, preceding=None, following=0)
-    after = ibis.window(**in_order, preceding=0, following=None)
-    user = contested.logged_user_id
-    return contested.select("event_id", decided_user=ibis.coalesce(user, user.last().over(before), user.first().over(after)))
+    # Each login opens a stretch of the device's events; the stretch before the first login is number 0.
+    so_far = ibis.window(group_by="anonymous_id", order_by=[contested.timestamp, contested.event_id], preceding=None, following=0)
+    numbered = contested.mutate(stretch=contested.logged_user_id.count().over(so_far))
+    user = numbered.logged_user_id
+    latest = user.max().over(ibis.window(group_by=["anonymous_id", "stretch"]))
+    first = ibis.ifelse(numbered.stretch == 1, user, None).max().over(ibis.window(group_by="anonymous_id"))
+    return numbered.select("event_id", decided_user=ibis.coalesce(user, latest, first))
 
 
 def stitched(events: ir.Table, devices: ir.Table, decided: ir.Table) -> ir.Table:

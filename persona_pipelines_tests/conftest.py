@@ -1,0 +1,93 @@
+"""What tests of several rooms need: settings for a folder of files, a warehouse, rows of events."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from persona_pipelines.settings import Settings, load_settings
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
+
+KEY = b"k" * 32
+DAY = dt.date(2025, 9, 1)
+CLICKS: dict[str, Any] = {
+    "name": "clicks",
+    "path": "clicks/{date}.csv",
+    "format": "csv",
+    "fields": {
+        "event_id": "id", "timestamp": "at", "event_type": "type", "user_id": "user", "anonymous_id": "device", "item_id": "item",
+        "value": "value", "dwell_ms": "dwell",
+    },
+}  # fmt: skip
+HEADER = "id,at,type,user,device,item,value,dwell"
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads or writes the state of the person who runs the tests."""
+    for name in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PERSONA_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a configuration file in ``tmp_path``: sources and any other setting."""
+
+    def make(*sources: dict[str, Any], **settings: Any) -> Settings:
+        content = {"name": "test", "start_date": DAY, "sources": list(sources), "logs": {"settle_seconds": 0}, **settings}
+        (tmp_path / "persona.yaml").write_text(yaml.safe_dump(content))
+        return load_settings(tmp_path / "persona.yaml")
+
+    return make
+
+
+@pytest.fixture
+def warehouse() -> Iterator[Warehouse]:
+    with Warehouse(None, KEY) as opened:
+        yield opened
+
+
+def write(folder: Path, name: str, *lines: str) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines))
+    return file
+
+
+def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    return warehouse.connection.execute(query).fetchall()
+
+
+def events_table(warehouse: Warehouse, *events: dict[str, Any]) -> Any:
+    """Cleaned events with defaults for what a test does not care about, as an expression."""
+    base = dict.fromkeys(contracts.EVENTS.column_names)
+    filled = []
+    for number, event in enumerate(events):
+        row = {**base, "day": DAY, "source": "test", "source_file": "f", "source_line": number + 1, "event_id": f"e{number}", **event}
+        row["visitor_id"] = row["visitor_id"] or row["user_id"] or row["anonymous_id"]
+        row["session_id"] = row["session_id"] or f"{row['visitor_id']}-0"
+        filled.append(row)
+    frame = pd.DataFrame(filled, columns=contracts.EVENTS.column_names)
+    table = from_frame(frame)
+    return warehouse.keep("test_events", table.select(**{c.name: table[c.name].cast(c.type) for c in contracts.EVENTS.columns}))
+
+
+def at(hours: float, day: dt.date = DAY) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time()) + dt.timedelta(hours=hours)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    folder = Path(os.environ.get("PERSONA_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.exists():
+        pytest.skip(f"the public data sets are not at {folder}; set PERSONA_SHARED_DATA")
+    return folder

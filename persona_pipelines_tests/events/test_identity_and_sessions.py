@@ -1,0 +1,104 @@
+import datetime as dt
+
+from persona_pipelines.events.bots import bot_agents, filter_reason
+from persona_pipelines.events.duplicates import repeated
+from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.events.sessions import in_sessions, sessions
+from persona_pipelines_tests.conftest import at, events_table
+
+
+def users_of(warehouse, *events) -> list[tuple]:
+    """(user_id, visitor_id) in the order of time."""
+    table = events_table(warehouse, *events).drop("user_id", "visitor_id")
+    devices = device_users(table)
+    found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices)).order_by("timestamp", "event_id"))
+    return [(row.user_id if isinstance(row.user_id, str) else None, row.visitor_id) for row in found.itertuples()]
+
+
+def event(hour: float, device: str | None, user: str | None = None) -> dict:
+    return {"timestamp": at(hour), "anonymous_id": device, "logged_user_id": user, "event_type": "page_view"}
+
+
+def test_an_anonymous_visitor_belongs_to_their_user_from_login_and_before(warehouse) -> None:
+    assert users_of(warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d")) == [("ann", "ann")] * 3
+
+
+def test_two_people_on_one_device_stay_two_people(warehouse) -> None:
+    found = users_of(warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", "bob"), event(5, "d"), event(6, "d", "ann"))
+    assert [user for user, _ in found] == ["ann", "ann", "ann", "bob", "bob", "ann"]
+
+
+def test_a_device_nobody_logged_in_on_is_a_visitor_without_user(warehouse) -> None:
+    assert users_of(warehouse, event(1, "d"), event(2, "other", "ann")) == [(None, "d"), ("ann", "ann")]
+
+
+def test_a_user_keeps_one_identity_over_devices(warehouse) -> None:
+    assert users_of(warehouse, event(1, "phone", "ann"), event(2, "desk"), event(3, "desk", "ann"), event(4, None, "ann")) == [("ann", "ann")] * 4
+
+
+def sessionised(warehouse, *events, gap=30.0, cap=30.0):
+    table = events_table(warehouse, *events).drop("session_id", "attention_ms")
+    return warehouse.frame(in_sessions(table, gap, cap).order_by("timestamp", "event_id"))
+
+
+def view(minutes: float, visitor: str = "v", **more) -> dict:
+    return {"timestamp": at(minutes / 60), "visitor_id": visitor, "event_type": "page_view", **more}
+
+
+def test_a_pause_longer_than_the_gap_starts_a_session_and_one_of_just_the_gap_does_not(warehouse) -> None:
+    found = sessionised(warehouse, view(0), view(30), view(60), view(90.001))
+    assert found["session_id"].nunique() == 2
+    assert found["session_id"].iloc[0] == found["session_id"].iloc[2]
+
+
+def test_visitors_do_not_share_sessions_and_midnight_ends_none(warehouse) -> None:
+    found = sessionised(warehouse, view(1435), view(1445), view(1436, "w"))
+    assert found.groupby("visitor_id")["session_id"].nunique().to_dict() == {"v": 1, "w": 1}
+
+
+def test_attention_is_the_logged_dwell_else_the_gap_capped_and_unknown_at_the_end(warehouse) -> None:
+    found = sessionised(warehouse, view(0), view(1, dwell_ms=5), view(2), view(27, dwell_ms=99_000_000), gap=30, cap=10)
+    assert found["attention_ms"].tolist()[:4] == [60_000, 5, 600_000, 600_000]
+    assert sessionised(warehouse, view(0))["attention_ms"].isna().all()
+
+
+def test_a_session_adds_up_its_events(warehouse) -> None:
+    table = events_table(
+        warehouse,
+        view(0, session_id="s", item_id="a", attention_ms=10, device="mobile"),
+        view(5, session_id="s", item_id="a", attention_ms=20),
+        view(9, session_id="s", item_id="b"),
+    )
+    (row,) = warehouse.frame(sessions(table)).to_dict("records")
+    assert (row["events"], row["items"], row["attention_ms"], row["device"]) == (3, 2, 30, "mobile")
+    assert row["ended_at"] - row["started_at"] == dt.timedelta(minutes=9)
+
+
+def test_the_first_copy_is_kept_by_day_source_file_and_line(warehouse) -> None:
+    table = events_table(
+        warehouse, *({"event_id": "x", "timestamp": at(1), "event_type": "e", "user_id": "u", "source_file": file, "source_line": line}
+                     for file, line in (("b", 1), ("a", 2), ("a", 1)))
+    )  # fmt: skip
+    found = warehouse.frame(repeated(table).order_by("source_file", "source_line"))
+    assert list(zip(found["source_file"], found["source_line"], strict=True)) == [("a", 2), ("b", 1)]
+
+
+def test_bots_are_known_by_their_agent_and_people_are_not_bots() -> None:
+    people = [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+    ]
+    bots = ["Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "curl/8.5.0", "OwnChecker 1.0"]
+    assert bot_agents([*people, *bots, None, ""], ["^OwnChecker"]) == bots
+
+
+def test_static_assets_are_filtered_by_the_end_of_their_path(warehouse) -> None:
+    import ibis
+
+    urls = ["/a.css", "/a.CSS", "/a.css/b", "/css", "/x.png", None]
+    table = warehouse.keep("urls", ibis.memtable({"url": urls, "user_agent": ["u"] * 6, "dropped": [None] * 6},
+                                                 schema={"url": "string", "user_agent": "string", "dropped": "string"}))  # fmt: skip
+    found = warehouse.frame(table.mutate(reason=filter_reason(table, [], ["css", "png"])))
+    assert dict(zip(found["url"].fillna("-"), found["reason"].fillna(""), strict=True)) == {
+        "/a.css": "static asset", "/a.CSS": "static asset", "/a.css/b": "", "/css": "", "/x.png": "static asset", "-": "",
+    }  # fmt: skip

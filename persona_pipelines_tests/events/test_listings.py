@@ -1,0 +1,41 @@
+from persona_pipelines.events.listings import refresh_items, refresh_users
+from persona_pipelines.logs.loading import load_listing
+from persona_pipelines.warehouse import contracts
+from persona_pipelines_tests.conftest import CLICKS, at, events_table, rows, write
+
+SHOP = {"name": "shop", "kind": "items", "path": "shop.csv", "format": "csv", "fields": {"item_id": "id", "price": "price", "category": "kind"}}
+PEOPLE = {
+    "name": "people", "kind": "users", "path": "people.csv", "format": "csv", "fields": {"user_id": "id", "consent_personalisation": "ok"},
+}  # fmt: skip
+
+
+def written_events(warehouse, *events) -> None:
+    warehouse.ensure(contracts.EVENTS)
+    warehouse.append(contracts.EVENTS, events_table(warehouse, *events))
+
+
+def test_the_catalogue_is_completed_by_what_was_bought(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "shop.csv", "id,price,kind", "a,10,tools", "a,11,tools", "b,cheap,tools", "c,3,toys")
+    settings = configure(CLICKS, SHOP)
+    load_listing(warehouse, settings.sources[1], settings)
+    bought = {"event_type": "purchase", "user_id": "u", "item_id": "z", "timestamp": at(1)}
+    written_events(warehouse, {**bought, "value": 4.0, "quantity": 2.0}, {**bought, "value": 3.0, "quantity": 1.0})
+    refresh_items(warehouse, settings)
+    assert rows(warehouse, "SELECT item_id, price, in_catalogue FROM events.items ORDER BY 1") == [("a", 10, True), ("c", 3, True), ("z", 2.5, False)]
+    assert rows(warehouse, "SELECT source_line, reason FROM events.rejects") == [(4, "price: not a number")]
+    assert rows(warehouse, "SELECT source_line FROM events.duplicates") == [(3,)]
+
+
+def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, configure, tmp_path) -> None:
+    from persona_pipelines.privacy.pseudonyms import pseudonym
+    from persona_pipelines_tests.conftest import KEY
+
+    write(tmp_path, "people.csv", "id,ok", "ann,yes", "bob,no", "cid,")
+    names = {pseudonym(name, KEY): name for name in ("ann", "bob", "cid", "dan")}
+    written_events(warehouse, {"event_type": "page_view", "user_id": pseudonym("dan", KEY), "timestamp": at(1)})
+    for default in (False, True):
+        settings = configure(CLICKS, PEOPLE, privacy={"consent_when_unknown": default})
+        load_listing(warehouse, settings.sources[1], settings)
+        refresh_users(warehouse, settings)
+        found = {names[user]: consent for user, consent in rows(warehouse, "SELECT user_id, consent_personalisation FROM events.users")}
+        assert found == {"ann": True, "bob": False, "cid": default, "dan": default}

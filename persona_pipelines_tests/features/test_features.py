@@ -1,0 +1,136 @@
+"""Features on hand-made events, with values worked out by hand; and that nothing later than the as-of date matters."""
+
+import datetime as dt
+import math
+
+import ibis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from persona_pipelines.features import attention, items, users
+from persona_pipelines.warehouse import contracts
+from persona_pipelines_tests.conftest import DAY, at, events_table
+
+ITEMS = {"a": ("Garden", 10.0), "b": ("Garden", 20.0), "c": ("Books", 5.0)}
+
+
+def catalogue(warehouse):
+    frame = {"item_id": list(ITEMS), "category": [value[0] for value in ITEMS.values()], "price": [value[1] for value in ITEMS.values()]}
+    return warehouse.keep("test_items", ibis.memtable(frame))
+
+
+def features(warehouse, *events, as_of=DAY, timezone="UTC"):
+    table, goods = events_table(warehouse, *events), catalogue(warehouse)
+    shares = attention.category_shares(users.known_until(table, as_of), goods)
+    return warehouse.frame(users.user_features(table, goods, shares, as_of, timezone)).set_index("user_id")
+
+
+def event(kind: str, hour: float, day: dt.date = DAY, user: str = "u", **more) -> dict:
+    return {"event_type": kind, "timestamp": at(hour, day), "user_id": user, **more}
+
+
+def test_recency_frequency_and_monetary_value(warehouse) -> None:
+    week_ago = DAY - dt.timedelta(days=7)
+    row = features(
+        warehouse,
+        event("purchase", 10, week_ago, value=30.0, item_id="a"),
+        event("purchase", 11, week_ago, value=12.5, item_id="c"),
+        event("purchase", 12, DAY - dt.timedelta(days=2), value=7.5),
+        event("refund", 13, DAY - dt.timedelta(days=1), value=12.5),
+    ).loc["u"]
+    assert (row["recency_days"], row["tenure_days"], row["frequency"], row["purchase_recency_days"]) == (1, 7, 2, 2)
+    assert row["monetary_value"] == 37.5
+    assert row["average_order_value"] == 25.0
+
+
+def test_attention_shares_and_their_entropy(warehouse) -> None:
+    row = features(
+        warehouse, event("item_view", 1, item_id="a", attention_ms=2000), event("item_view", 2, item_id="b", attention_ms=4000),
+        event("item_view", 3, item_id="c", attention_ms=2000), event("page_view", 4, attention_ms=9000),
+    ).loc["u"]  # fmt: skip
+    assert row["top_category"] == "Garden"
+    assert row["top_category_share"] == 0.75
+    assert row["category_entropy"] == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)), abs=1e-6)
+    assert row["attention_ms_per_item"] == pytest.approx(8000 / 3)
+    assert row["price_level"] == pytest.approx((0 + 1 + 0) / 3, abs=1e-6)
+
+
+def test_rhythm_follows_the_time_zone(warehouse) -> None:
+    night = features(warehouse, event("page_view", 23)).loc["u"]
+    morning = features(warehouse, event("page_view", 23), timezone="Asia/Shanghai").loc["u"]
+    assert (night["evening_share"], morning["morning_share"]) == (1.0, 1.0)
+    saturday = DAY + dt.timedelta(days=5)
+    assert features(warehouse, event("page_view", 12, saturday), as_of=saturday).loc["u"]["weekend_share"] == 1.0
+
+
+def test_devices_channels_and_responses(warehouse) -> None:
+    row = features(
+        warehouse, event("impression", 1), event("impression", 2, channel="email"), event("click", 3, channel="email", device="mobile"),
+        event("page_view", 4, channel="search", device="desktop"), event("search", 5), event("like", 6),
+    ).loc["u"]  # fmt: skip
+    assert (row["impressions"], row["clicks"], row["click_rate"]) == (2, 1, 0.5)
+    assert (row["mobile_share"], row["tablet_share"]) == (0.5, 0.0)
+    assert row["top_channel"] == "email"
+    assert row["channel_entropy"] == pytest.approx(-(2 / 3 * math.log2(2 / 3) + 1 / 3 * math.log2(1 / 3)), abs=1e-6)
+    assert (row["searches"], row["social_actions"]) == (1, 1)
+
+
+def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
+    recent = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7)]
+    before = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7, 40)]
+    row = features(warehouse, *recent, *before).loc["u"]
+    assert (row["events_last_7_days"], row["events_prior_28_days"]) == (7, 28)
+    assert row["trend"] == 0.0
+    assert features(warehouse, *recent).loc["u"]["trend"] == pytest.approx(3.0)
+
+
+def test_unknown_is_null_and_not_zero(warehouse) -> None:
+    row = features(warehouse, event("page_view", 1)).loc["u"]
+    assert row[["average_order_value", "click_rate", "average_rating", "price_level", "mobile_share"]].isna().all()
+    assert row["monetary_value"] == 0
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    later=st.lists(
+        st.tuples(st.sampled_from(["purchase", "item_view", "click", "rating"]), st.integers(24, 900), st.sampled_from("abc")), max_size=6
+    )
+)
+def test_nothing_after_the_as_of_date_reaches_a_feature(warehouse, later) -> None:
+    known = [event("purchase", 3, item_id="a", value=5.0), event("item_view", 4, item_id="c", attention_ms=3000), event("click", 5, user="w")]
+    future = [event(kind, hour, item_id=item, value=9.0, attention_ms=7000) for kind, hour, item in later]
+    assert features(warehouse, *known, *future).sort_index().equals(features(warehouse, *known).sort_index())
+    end = at(24)
+    weights = {"purchase": 5.0, "item_view": 1.0}
+    with_future = warehouse.frame(items.interactions(events_table(warehouse, *known, *future), weights, 90, end).order_by("user_id", "item_id"))
+    without = warehouse.frame(items.interactions(events_table(warehouse, *known), weights, 90, end).order_by("user_id", "item_id"))
+    assert with_future.equals(without)
+
+
+def test_interactions_halve_every_half_life_and_refunds_count_against(warehouse) -> None:
+    end = at(24)
+    table = events_table(
+        warehouse,
+        event("purchase", 0, DAY - dt.timedelta(days=9), item_id="a"),
+        event("item_view", 0, DAY - dt.timedelta(days=19), item_id="a"),
+        event("item_view", 1, item_id="b"),
+        event("refund", 2, item_id="b"),
+        event("page_view", 3, item_id="c"),
+    )
+    found = warehouse.frame(items.interactions(table, {"purchase": 5.0, "item_view": 1.0, "refund": -2.0}, 10, end))
+    assert found["item_id"].tolist() == ["a"]
+    assert found["weight"].iloc[0] == pytest.approx(5 * 0.5 + 1 * 0.25, abs=1e-6)
+    assert found["events"].iloc[0] == 2
+
+
+def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:
+    table = events_table(
+        warehouse, event("item_view", 1, item_id="a"), event("item_view", 2, item_id="a", user="w"), event("purchase", 3, item_id="a", value=10.0),
+        event("refund", 4, item_id="a", value=4.0), event("rating", 5, item_id="a", value=3.0), event("rating", 6, item_id="a", user="w", value=5.0),
+    )  # fmt: skip
+    found = warehouse.frame(items.item_features(table, catalogue(warehouse), DAY)).set_index("item_id")
+    row = found.loc["a"]
+    assert (row["users"], row["views"], row["purchases"], row["revenue"], row["average_rating"], row["purchase_share"]) == (2, 2, 1, 6.0, 4.0, 0.5)
+    assert found.loc["c", "events"] == 0
+    assert set(contracts.ITEM_FEATURES.column_names) - {"item_id"} <= set(found.columns)

@@ -1,0 +1,268 @@
+"""From files to raw tables: formats, mapping, bad records, days."""
+
+import datetime as dt
+import gzip
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+
+from persona_pipelines.logs.arrivals import changed_days
+from persona_pipelines.logs.files import LogFileBusyError, LogFileError
+from persona_pipelines.logs.loading import available_days, load_events, load_listing
+from persona_pipelines.logs.preview import preview_source
+from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, rows, write
+
+GOOD = "1,2025-09-01T10:00:00Z,item_view,u1,d1,i1,,1000"
+
+
+def problems(warehouse, source: str = "clicks") -> list[tuple]:
+    return rows(warehouse, f"SELECT source_line, problem FROM logs.{source} ORDER BY source_file, source_line")
+
+
+def load(warehouse, settings, first=DAY, last=DAY, number=0):
+    return load_events(warehouse, settings.sources[number], settings, first, last)
+
+
+def test_a_good_record_keeps_its_place_and_its_ids_become_pseudonyms(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    load(warehouse, configure(CLICKS))
+    found = rows(warehouse, "SELECT day, source_file, source_line, event_id, user_id, timestamp, event_type, dwell_ms, record FROM logs.clicks")
+    expected = hmac.new(KEY, b"u1", hashlib.sha256).hexdigest()[:32]
+    assert found == [(DAY, "clicks/2025-09-01.csv", 2, "clicks:1", expected, dt.datetime(2025, 9, 1, 10), "item_view", 1000, None)]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("2,yesterday,item_view,u,d,i,,", "timestamp: not readable as a time"),
+        ("2,2025-02-30T10:00:00Z,item_view,u,d,i,,", "timestamp: not readable as a time"),
+        ("2,,item_view,u,d,i,,", "timestamp: missing"),
+        ("2,2199-01-01T00:00:00Z,item_view,u,d,i,,", "timestamp: in the future"),
+        ("2,1950-01-01T00:00:00Z,item_view,u,d,i,,", "timestamp: before 1990-01-01"),
+        ("2,2025-09-04T00:00:00Z,item_view,u,d,i,,", "timestamp: after the day of its file"),
+        ("2,2025-09-01T10:00:00Z,teleport,u,d,i,,", "event_type: not in the vocabulary"),
+        ("2,2025-09-01T10:00:00Z,,u,d,i,,", "event_type: missing"),
+        ("2,2025-09-01T10:00:00Z,item_view,,,i,,", "user_id: missing, and anonymous_id too"),
+        ("2,2025-09-01T10:00:00Z,item_view,u,d,i,,-5", "dwell_ms: below 0"),
+        ("2,2025-09-01T10:00:00Z,item_view,u,d,i,,1e300", "dwell_ms: above 6.048e+08"),
+        ("2,2025-09-01T10:00:00Z,item_view,u,d,i,,long", "dwell_ms: not a number"),
+        ("2,2025-09-01T10:00:00Z,purchase,u,d,i,nan,", "value: not a number"),
+        ("2,2025-09-01T10:00:00Z,purchase,u,d,i,inf,", "value: not a number"),
+        ("2,2025-09-01T10:00:00Z,purchase,u,d,i,1e999,", "value: not a number"),
+        ("2,2025-09-01T10:00:00Z,purchase,u,d,i", "malformed line: 6 columns instead of 8"),
+        ('2,2025-09-01T10:00:00Z,purchase,u,d,"i,,', "malformed line: a quote is not closed or stands inside a field"),
+        (f"2,2025-09-01T10:00:00Z,item_view,u,d,{'i' * 2001},,", "item_id: longer than 2000 characters"),
+    ],
+)
+def test_a_bad_record_alone_is_set_aside_with_its_reason(warehouse, configure, tmp_path, record: str, reason: str) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD, record, GOOD.replace("1,2025", "3,2025", 1))
+    load(warehouse, configure(CLICKS))
+    assert problems(warehouse) == [(2, None), (3, reason), (4, None)]
+
+
+def test_markup_formulas_and_sql_in_text_are_kept_as_text(warehouse, configure, tmp_path) -> None:
+    texts = ["<script>alert(1)</script>", "=cmd|'/c calc'!A1", "'); DROP TABLE logs.clicks;--", "{{7*7}}", "子供 🎈"]
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, *(f'{n},2025-09-01T10:00:00Z,item_view,u,d,"{text}",,' for n, text in enumerate(texts)))
+    load(warehouse, configure(CLICKS))
+    assert [row[0] for row in rows(warehouse, "SELECT item_id FROM logs.clicks ORDER BY source_line")] == texts
+
+
+def test_quoted_fields_keep_delimiters_and_doubled_quotes(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, '1,2025-09-01T10:00:00Z,item_view,u,d,"a, ""b"" c",,', '"2",2025-09-01T10:00:00Z,item_view,u,d,"",,')
+    load(warehouse, configure(CLICKS))
+    assert rows(warehouse, "SELECT event_id, item_id FROM logs.clicks ORDER BY source_line") == [("clicks:1", 'a, "b" c'), ("clicks:2", None)]
+
+
+def test_addresses_are_masked_in_rejected_records_too(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, "1,10.2.3.4,eve@example.com,2001:db8::ff,2025-09-01T10:05:03Z,i,,")
+    load(warehouse, configure(CLICKS))
+    ((record,),) = rows(warehouse, "SELECT record FROM logs.clicks")
+    assert record == "1,<address>,<e-mail>,<address>,2025-09-01T10:05:03Z,i,,"
+
+
+def test_nested_json_and_lists_are_reached_by_paths(warehouse, configure, tmp_path) -> None:
+    source = {
+        "name": "app", "path": "app.jsonl", "format": "json_lines",
+        "fields": {
+            "timestamp": {"from": "at", "unit": "milliseconds"}, "event_type": {"value": "play"}, "user_id": "who.id", "item_id": "items[0].id",
+            "dwell_ms": {"from": "watched_seconds", "scale": 1000},
+        },
+    }  # fmt: skip
+    good = {"at": 1756720800000, "who": {"id": 7}, "items": [{"id": "film"}], "watched_seconds": 12.5}
+    write(tmp_path, "app.jsonl", json.dumps(good), '{"at": 1', "[1, 2]", "null", json.dumps({**good, "who": None}))
+    load(warehouse, configure(source))
+    assert rows(warehouse, "SELECT timestamp, item_id, dwell_ms FROM logs.app WHERE problem IS NULL") == [(dt.datetime(2025, 9, 1, 10), "film", 12500)]
+    assert [row[1] for row in problems(warehouse, "app")[1:]] == [
+        *["malformed line: not a JSON object"] * 3, "user_id: missing, and anonymous_id too",
+    ]  # fmt: skip
+
+
+def test_local_time_becomes_utc_and_a_zone_in_the_text_wins(warehouse, configure, tmp_path) -> None:
+    source = {**CLICKS, "fields": {**CLICKS["fields"], "timestamp": {"from": "at", "timezone": "Europe/London"}}}
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, "1,2025-09-01 12:00:00,item_view,u,,,,", "2,2025-09-01T12:00:00+00:00,item_view,u,,,,")
+    load(warehouse, configure(source))
+    assert [row[0].hour for row in rows(warehouse, "SELECT timestamp FROM logs.clicks ORDER BY source_line")] == [11, 12]
+
+
+def test_conditions_split_and_drop_records(warehouse, configure, tmp_path) -> None:
+    source = {
+        "name": "till", "path": "till.tsv", "format": {"type": "csv", "delimiter": "\t"},
+        "fields": {
+            "timestamp": {"from": "at", "format": "%d.%m.%Y %H:%M"}, "user_id": "who", "item_id": "what",
+            "event_type": {"cases": [{"when": {"field": "n", "below": 0}, "value": "refund"}], "default": "purchase"},
+            "quantity": {"from": "n", "absolute": True}, "value": {"product": ["n", "price"], "absolute": True},
+        },
+        "drop_when": [{"field": "who", "missing": True}, {"field": "what", "one_of": ["POST", "FEE"]}],
+    }  # fmt: skip
+    write(tmp_path, "till.tsv", "who\twhat\tn\tprice\tat", "a\tx\t2\t1.5\t01.09.2025 10:00", "a\tx\t-1\t1.5\t01.09.2025 11:00",
+          "\tx\t1\t1\t01.09.2025 10:00", "a\tPOST\t1\t1\t01.09.2025 10:00")  # fmt: skip
+    load(warehouse, configure(source))
+    found = rows(warehouse, "SELECT event_type, quantity, value, dropped IS NOT NULL, problem FROM logs.till ORDER BY source_line")
+    assert found == [("purchase", 2, 3, False, None), ("refund", 1, 1.5, False, None), ("purchase", 1, 1, True, None), ("purchase", 1, 1, True, None)]
+
+
+def test_columns_between_runs_of_white_space_without_a_header(warehouse, configure, tmp_path) -> None:
+    source = {
+        "name": "old", "path": "old.dat", "format": {"type": "csv", "delimiter": "whitespace", "header": False, "columns": ["user", "item", "at"]},
+        "fields": {"timestamp": {"from": "at", "unit": "seconds"}, "event_type": {"value": "play"}, "user_id": "user", "item_id": "item"},
+    }  # fmt: skip
+    write(tmp_path, "old.dat", "  7   a \t 1756720800", "8 b 1756720801")
+    load(warehouse, configure(source))
+    assert rows(warehouse, "SELECT source_line, item_id, problem FROM logs.old ORDER BY 1") == [(1, "a", None), (2, "b", None)]
+
+
+def test_a_log_without_a_clock_takes_the_order_of_its_records(warehouse, configure, tmp_path) -> None:
+    source = {
+        "name": "ratings", "path": "rating.csv", "format": "csv",
+        "fields": {
+            "timestamp": {"order": {"start": "2025-09-01", "step_seconds": 3600}}, "event_type": {"value": "rating"}, "user_id": "user_id",
+            "item_id": "item_id", "value": "rating",
+        },
+    }  # fmt: skip
+    write(tmp_path, "rating.csv", "user_id,item_id,rating", *(f"{n},{n},5" for n in range(30)))
+    settings = configure(source)
+    assert available_days(settings) == (DAY, DAY + dt.timedelta(days=1))
+    load(warehouse, settings, DAY, DAY + dt.timedelta(days=1))
+    assert rows(warehouse, "SELECT day, count(*) FROM logs.ratings GROUP BY day ORDER BY day") == [(DAY, 24), (DAY + dt.timedelta(days=1), 6)]
+
+
+def test_a_file_without_a_date_gives_each_record_its_own_day_and_loads_days_one_by_one(warehouse, configure, tmp_path) -> None:
+    source = {**CLICKS, "path": "clicks.csv"}
+    write(tmp_path, "clicks.csv", HEADER, GOOD, GOOD.replace("09-01", "09-02").replace("1,", "2,", 1), "3,never,item_view,u,d,i,,")
+    settings = configure(source)
+    load(warehouse, settings)
+    assert [row[0] for row in problems(warehouse)] == [2, 4]  # a record without a time belongs to the file's first day
+    load(warehouse, settings, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=1))
+    assert [row[0] for row in problems(warehouse)] == [2, 3, 4]
+
+
+def test_loading_a_day_again_replaces_it_and_leaves_other_days(warehouse, configure, tmp_path) -> None:
+    settings, next_day = configure(CLICKS), DAY + dt.timedelta(days=1)
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    write(tmp_path, "clicks/2025-09-02.csv", HEADER, GOOD.replace("1,", "9,", 1))
+    load(warehouse, settings, DAY, next_day)
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD, GOOD.replace("1,", "2,", 1))
+    load(warehouse, settings)
+    assert rows(warehouse, "SELECT event_id FROM logs.clicks ORDER BY 1") == [("clicks:1",), ("clicks:2",), ("clicks:9",)]
+
+
+def test_a_changed_header_names_file_and_column_and_leaves_the_table(warehouse, configure, tmp_path) -> None:
+    settings = configure(CLICKS)
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    load(warehouse, settings)
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER.replace("dwell", "dwelling"), GOOD)
+    with pytest.raises(LogFileError, match=r"clicks/2025-09-01.csv, line 1: column 'dwell' not found; found id, at"):
+        load(warehouse, settings)
+    assert len(problems(warehouse)) == 1
+
+
+def test_columns_may_stand_in_another_order_from_one_file_to_the_next(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    write(tmp_path, "clicks/2025-09-02.csv", "at,id,type,user,device,item,value,dwell", "2025-09-02T10:00:00Z,2,item_view,u1,d1,i1,,5")
+    load(warehouse, configure(CLICKS), DAY, DAY + dt.timedelta(days=1))
+    assert rows(warehouse, "SELECT event_id, dwell_ms FROM logs.clicks ORDER BY 1") == [("clicks:1", 1000), ("clicks:2", 5)]
+
+
+def test_a_missing_and_an_empty_day_are_warned_of_and_have_no_rows(warehouse, configure, tmp_path) -> None:
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks/2025-09-01.csv").write_bytes(b"")
+    loaded = load(warehouse, configure(CLICKS), DAY, DAY + dt.timedelta(days=1))
+    assert loaded.warnings == ["clicks: no file for 1 days: 2025-09-02", "clicks: 1 files without records: clicks/2025-09-01.csv"]
+    assert problems(warehouse) == []
+
+
+def test_a_truncated_archive_is_used_up_to_the_break_and_counted_whole(warehouse, configure, tmp_path) -> None:
+    content = "".join(f"{line}\n" for line in [HEADER, *(GOOD.replace("1,", f"{n * 7919},", 1) for n in range(5000))])
+    packed = gzip.compress(content.encode())
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks/2025-09-01.csv.gz").write_bytes(packed[: len(packed) // 2])
+    loaded = load(warehouse, configure({**CLICKS, "path": "clicks/{date}.csv.gz"}))
+    ((good, all_rows),) = rows(warehouse, "SELECT count(*) FILTER (problem IS NULL), count(*) FROM logs.clicks")
+    assert good > 1000
+    assert loaded.readings[0].records == all_rows
+    assert "truncated" in loaded.warnings[0]
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused_and_changes_nothing(warehouse, configure, tmp_path, monkeypatch) -> None:
+    settings = configure(CLICKS)
+    file = write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    load(warehouse, settings)
+    from persona_pipelines.logs import loading
+
+    original = loading.wait_until_settled
+
+    def grow(files, seconds) -> None:
+        original(files, seconds)
+        with file.open("a") as stream:
+            stream.write(GOOD.replace("1,", "5,", 1) + "\n")
+
+    monkeypatch.setattr(loading, "wait_until_settled", grow)
+    with pytest.raises(LogFileBusyError, match=r"clicks/2025-09-01.csv: still being written"):
+        load(warehouse, settings)
+    assert len(problems(warehouse)) == 1
+
+
+def test_what_is_no_parquet_is_named(warehouse, configure, tmp_path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 not really")
+    source = {**CLICKS, "path": "a.parquet", "format": "parquet"}
+    settings = configure(source)
+    with pytest.raises(LogFileError, match=r"a.parquet: not readable as Parquet"):
+        load(warehouse, settings)
+
+
+def test_a_listing_keeps_its_bad_records_and_reads_consents(warehouse, configure, tmp_path) -> None:
+    people = {
+        "name": "people", "kind": "users", "path": "people.csv", "format": "csv",
+        "fields": {"user_id": "id", "consent_personalisation": "ok", "signup_date": "since"},
+    }  # fmt: skip
+    write(tmp_path, "people.csv", "id,ok,since", "a,yes,2025-01-02", "b,perhaps,2025-01-02", ",no,2025-01-02", "c,0,soon")
+    settings = configure(CLICKS, people)
+    load_listing(warehouse, settings.sources[1], settings)
+    assert rows(warehouse, "SELECT consent_personalisation, problem FROM logs.people ORDER BY source_line") == [
+        (True, None), (None, "consent_personalisation: neither true nor false"), (False, "user_id: missing"), (False, "signup_date: not readable as a date"),
+    ]  # fmt: skip
+
+
+def test_a_preview_shows_mapped_records_and_counts_problems(configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD, "2,never,item_view,u,d,i,,")
+    settings = configure(CLICKS)
+    seen = preview_source(settings.sources[0], settings, 1)
+    assert seen.rows["event_type"].tolist() == ["item_view"]
+    assert seen.problems == {"timestamp: not readable as a time": 1}
+
+
+def test_new_files_are_noticed_and_read_ones_are_not(configure, tmp_path: Path) -> None:
+    from persona_pipelines.warehouse.connection import Warehouse
+
+    settings = configure(CLICKS)
+    assert changed_days(settings) is None
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
+    found = changed_days(settings)
+    assert found is not None
+    assert found[:2] == (DAY, DAY)
+    with Warehouse(settings.published_file, KEY) as published:
+        load(published, settings)
+    assert changed_days(settings) is None

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from persona_pipelines.settings import ConfigurationError, load_settings
+
+SOURCE = """
+  - name: clicks
+    path: clicks.csv
+    format: csv
+    fields: {timestamp: at, event_type: type, user_id: user}
+"""
+
+
+def load(tmp_path: Path, text: str):
+    (tmp_path / "c.yaml").write_text(text)
+    return load_settings(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start_date: 2025-01-01\nsources: []", "sources: found .*at least 1"),
+        ("sources:" + SOURCE, "start_date: Field required"),
+        ("start_date: soon\nsources:" + SOURCE, "start_date: found 'soon'; .*date"),
+        ("start_date: 2025-01-01\ncolour: red\nsources:" + SOURCE, "colour: found 'red'; not a setting known here"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, timezone: Mars}"),
+         r"sources\[0\].fields.timestamp.timezone: found 'Mars'; expected a time zone"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at, ", ""), r"sources\[0\]: fields.timestamp: missing"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, shoe_size: s"), "fields.shoe_size: not a column of events"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE + SOURCE, r"sources\[1\].name: 'clicks' is taken"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: xml"), r"sources\[0\].format.type: found 'xml'"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, pattern: '('}"), "expected a regular expression"),
+        ("start_date: 2025-01-01\nfeatures: {interaction_weights: {teleport: 1}}\nsources:" + SOURCE, "features.interaction_weights.teleport: not an event type"),
+        ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
+        ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),
+        ("start_date: 2025-01-01\nstart_date: 2025-01-02", "line 2: .*stands here twice"),
+        ("just text", "found 'just text'; expected settings"),
+        ("start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE, "description: the environment variable NO_SUCH_VARIABLE_HERE"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_with_what_was_found(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no.yaml: cannot be read \(No such file"):
+        load_settings(tmp_path / "no.yaml")
+
+
+def test_variables_of_the_environment_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_FOLDER", "elsewhere")
+    settings = load(tmp_path, "start_date: 2025-01-01\nsources:" + SOURCE.replace("clicks.csv", "${LOG_FOLDER}/${OTHER:-x}.csv"))
+    assert settings.sources[0].path == "elsewhere/x.csv"
+
+
+def test_own_event_types_carry_weights(tmp_path: Path) -> None:
+    settings = load(tmp_path, "start_date: 2025-01-01\nevent_types: {test_drive: {weight: 3}}\nsources:" + SOURCE)
+    assert settings.interaction_weights()["test_drive"] == 3
+    assert "test_drive" in settings.known_event_types()
+    assert "page_view" not in settings.interaction_weights()
