@@ -94,7 +94,9 @@ def _placed(warehouse: Warehouse, settings: Settings, events: ir.Table) -> ir.Ta
 
 
 def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
-    return in_sessions(events, settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
+    # A visitor is the user where known: the user need not be carried through the sorting by visitor.
+    placed = in_sessions(events.drop("user_id"), settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
+    return placed.mutate(user_id=placed.visitor_id.nullif(placed.anonymous_id))
 
 
 def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-ORDER = ("timestamp", "source", "source_file", "source_line")
+ORDER = ("timestamp", "source_line", "event_id")
+"""Events of the same moment follow their lines; the id decides between files, so that the order is always the same."""
 
 
 def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float) -> ir.Table:
@@ -42,8 +43,8 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
 def sessions(events: ir.Table) -> ir.Table:
     """One row a session of events that carry ``session_id`` (``contracts.SESSIONS``)."""
     return events.group_by("session_id").aggregate(
-        visitor_id=events.visitor_id.min(),
-        user_id=events.user_id.min(),
+        visitor_id=events.visitor_id.arbitrary(),  # the same in all events of a session, like the user
+        user_id=events.user_id.arbitrary(),
         started_at=events.timestamp.min(),
         ended_at=events.timestamp.max(),
         events=events.count(),

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 import duckdb
 import ibis
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, first_line
 from persona_pipelines.logs.formats.parquet import parquet
-from persona_pipelines.logs.formats.text import TEXT_FORMATS, HeaderError
+from persona_pipelines.logs.formats.text import TEXT_FORMATS, HeaderError, literal
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+
+
+Spans = dict[LogFile, tuple[dt.date, dt.date] | None]
+"""First and last day of files; None of a file without a good record."""
 
 
 @dataclass
@@ -57,66 +60,88 @@ class Batch:
     readings: list[Reading]
 
 
-def _numbered(files: list[tuple[TextFile, Reading]], offset: int) -> Iterator[pa.RecordBatch]:
-    """Batches of all files with ``order``, the number of the record in its source."""
+PLACE = [pa.field("order", pa.int64()), pa.field("source_file", pa.dictionary(pa.int32(), pa.string())), pa.field("file_day", pa.date32())]
+
+
+def _placed(files: list[tuple[TextFile, Reading]], offset: int, spans: Spans) -> Iterator[pa.RecordBatch]:
+    """Batches of all files with their place: ``order``, the number of the record in its source, file and file's day.
+
+    The place comes with the records, because a join would make the engine hold them all: it cannot know how many a stream
+    will give.
+    """
     order = offset
     for text, reading in files:
+        name, day = pa.array([reading.file.shown]), pa.scalar(_fallback_day(reading.file, spans), pa.date32())
         for batch in text.batches():
-            numbers = np.arange(order + 1, order + 1 + batch.num_rows, dtype=np.int64)
-            order += batch.num_rows
-            yield batch.append_column("order", pa.array(numbers))
+            count = batch.num_rows
+            source_file = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), name)
+            numbers = pa.array(np.arange(order + 1, order + 1 + count, dtype=np.int64))
+            order += count
+            yield pa.RecordBatch.from_arrays([*batch.columns, numbers, source_file, pa.repeat(day, count)], schema=TEXT_SCHEMA)
         reading.records, reading.break_found = text.records, text.break_found
         refuse_if_changed(reading.file)
 
 
-def read_source(warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile]) -> Iterator[Batch]:
-    """The records of files as tables with ``file_number``, ``source_line``, ``order``, ``record``, ``problem``, ``field_N``.
+TEXT_SCHEMA = pa.schema([*SCHEMA, *PLACE])
 
+
+def read_source(
+    warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile], spans: Spans | None = None
+) -> Iterator[Batch]:
+    """The records of files as tables with ``source_file``, ``file_day``, ``source_line``, ``order``, ``record``, ``problem``
+    and ``field_0``, ``field_1`` ...
+
+    Args:
+        spans: first and last day of files, for ``file_day``: where records belong that have no readable time themselves.
     Raises:
         LogFileError: a file is missing a column, unreadable, or changes while it is read.
     """
-    paths = source.paths()
+    spans = spans or {}
     if source.format.type == "parquet":
-        offset = 0
-        for number, file in enumerate(files):
-            refuse_if_changed(file)
-            try:
-                description = warehouse.connection.read_parquet(str(file.path))
-                records = int(warehouse.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file.path)]).fetchall()[0][0])
-                query = parquet(paths, file.path, number, description.columns)
-            except HeaderError as error:
-                raise LogFileError(f"{file.shown}: {error}") from None
-            except duckdb.Error as error:
-                raise LogFileError(f"{file.shown}: not readable as Parquet: {str(error).splitlines()[0]}") from None
-            warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS SELECT *, {offset} + source_line AS "order" FROM ({query})')
-            offset += records
-            yield Batch(warehouse.kept("records"), [Reading(file, records)])
+        yield from _read_parquet(warehouse, source, files, spans)
         return
-    groups: dict[str | None, list[tuple[TextFile, Reading]]] = {}
+    groups: dict[str, list[tuple[TextFile, Reading]]] = {}
     needs_header = source.format.type == "csv" and source.format.header
-    for number, file in enumerate(files):
-        text = TextFile(file.path, number, source.format.encoding, settings.logs.max_line_bytes, skip_lines=int(needs_header))
-        reading = Reading(file)
+    for file in files:
+        text = TextFile(file.path, source.format.encoding, settings.logs.max_line_bytes, skip_lines=int(needs_header))
         try:
             header = first_line(file.path, source.format.encoding) if needs_header else ""
         except OSError as error:
             raise LogFileError(f"{file.shown}: cannot be read ({error.strerror})") from None
-        if header is None:
-            continue  # an empty file: the caller warns of it
-        groups.setdefault(header, []).append((text, reading))
+        if header is not None:  # an empty file has none: the caller warns of it
+            groups.setdefault(header, []).append((text, Reading(file)))
     offset = 0
     for header, members in groups.items():
         try:
-            query = TEXT_FORMATS[source.format.type](paths, source.format, header)
+            query = TEXT_FORMATS[source.format.type](source.paths(), source.format, header)
         except HeaderError as error:
             raise LogFileError(f"{members[0][1].file.shown}, line 1: {error}") from None
-        reader = pa.RecordBatchReader.from_batches(SCHEMA.append(pa.field("order", pa.int64())), _numbered(members, offset))
+        reader = pa.RecordBatchReader.from_batches(TEXT_SCHEMA, _placed(members, offset, spans))
         warehouse.connection.register("lines", reader)
         warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
         yield Batch(warehouse.kept("records"), [reading for _, reading in members])
         warehouse.connection.execute('DROP VIEW "records"')
         warehouse.connection.unregister("lines")
         offset += sum(reading.records for _, reading in members)
+
+
+def _read_parquet(warehouse: Warehouse, source: Source, files: list[LogFile], spans: Spans) -> Iterator[Batch]:
+    offset = 0
+    for file in files:
+        refuse_if_changed(file)
+        try:
+            description = warehouse.connection.read_parquet(str(file.path))
+            records = int(warehouse.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file.path)]).fetchall()[0][0])
+            query = parquet(source.paths(), file.path, description.columns)
+        except HeaderError as error:
+            raise LogFileError(f"{file.shown}: {error}") from None
+        except duckdb.Error as error:
+            raise LogFileError(f"{file.shown}: not readable as Parquet: {str(error).splitlines()[0]}") from None
+        day = _fallback_day(file, spans)
+        place = f"{offset} + source_line AS \"order\", {literal(file.shown)} AS source_file, DATE '{day}' AS file_day"
+        warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS SELECT *, {place} FROM ({query})')
+        offset += records
+        yield Batch(warehouse.kept("records"), [Reading(file, records)])
 
 
 @contextmanager
@@ -157,7 +182,7 @@ def _scanned(source_json: str, settings_json: str, file: LogFile) -> tuple[dt.da
     source, settings = Source.model_validate_json(source_json), Settings.model_validate_json(settings_json)
     with reading_errors([file]), Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine:
         for batch in read_source(engine, source, settings, [file]):
-            mapped = mapping.mapped_events(batch.fields, source, settings, None, latest_timestamp())
+            mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
             good = mapped.filter(mapped.problem.isnull() & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time())))
             first, last = engine.row(good.aggregate(first=good.timestamp.date().min(), last=good.timestamp.date().max()))
             if first is not None:
@@ -189,27 +214,15 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         missing = [day for offset in range((last - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
         if missing:
             loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {_listed([day.isoformat() for day in missing])}")
-    spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in files}
+    nowhere = (settings.start_date, settings.start_date)
+    spans: Spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) or nowhere for file in files}
     loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
     with reading_errors(files), warehouse.transaction():
         warehouse.delete_days(contract, first, last)
-        for batch in read_source(warehouse, source, settings, files):
-            numbered = {reading.file: number for number, reading in zip(_numbers(files, batch.readings), batch.readings, strict=True)}
-            places = ibis.memtable(
-                pd.DataFrame(
-                    {
-                        "file_number": list(numbered.values()),
-                        "source_file": [file.shown for file in numbered],
-                        "file_day": [_fallback_day(file, spans[file], settings) for file in numbered],
-                    }
-                ).astype({"file_number": "int32"}),
-                schema={"file_number": "int32", "source_file": "string", "file_day": "date"},
-            )
-            fields = batch.fields.join(places, "file_number")
-            mapped = mapping.mapped_events(fields, source, settings, fields.file_day if source.dated else None, latest_timestamp())
-            mapped = mapped.drop("day").join(places, "file_number")
+        for batch in read_source(warehouse, source, settings, files, spans):
+            mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp())
             if source.dated:
                 rows = mapped.mutate(day=mapped.file_day)
             else:
@@ -220,8 +233,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                     problem=ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None)),
                 )
                 rows = rows.filter(rows.day.between(first, last))
-            rows = rows.mutate(record=ibis.ifelse(rows.problem.notnull(), mapping.masked(rows.record), None))
-            warehouse.append(contract, rows)
+            warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
         read = {reading.file for reading in loaded.readings}
         loaded.readings += [Reading(file) for file in files if file not in read]
@@ -239,18 +251,14 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
-def _numbers(files: list[LogFile], readings: list[Reading]) -> list[int]:
-    positions = {file: number for number, file in enumerate(files)}
-    return [positions[reading.file] for reading in readings]
-
-
-def _fallback_day(file: LogFile, span: tuple[dt.date, dt.date] | None, settings: Settings) -> dt.date:
+def _fallback_day(file: LogFile, spans: Spans) -> dt.date:
     """The day of records that have no readable time of their own: that of the file's first good record."""
-    return file.date or (span[0] if span else settings.start_date)
+    span = spans.get(file)
+    return file.date or (span[0] if span else dt.date.min)
 
 
 def _record_files(
-    warehouse: Warehouse, source: Source, loaded: Loaded, spans: dict[LogFile, tuple[dt.date, dt.date] | None]
+    warehouse: Warehouse, source: Source, loaded: Loaded, spans: Spans
 ) -> None:
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
@@ -276,12 +284,8 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
     with reading_errors(files), warehouse.transaction():
         warehouse.connection.execute(f'DELETE FROM logs."{source.name}"')
         for batch in read_source(warehouse, source, settings, files):
-            names = ibis.memtable(
-                pd.DataFrame({"file_number": _numbers(files, batch.readings), "source_file": [reading.file.shown for reading in batch.readings]}),
-                schema={"file_number": "int32", "source_file": "string"},
-            )
-            rows = mapping.mapped_listing(batch.fields, source).join(names, "file_number")
-            warehouse.append(contract, rows.mutate(record=ibis.ifelse(rows.problem.notnull(), mapping.masked(rows.record), None)))
+            rows = mapping.mapped_listing(batch.fields, source)
+            warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
         read = {reading.file for reading in loaded.readings}
         loaded.readings += [Reading(file) for file in files if file not in read]

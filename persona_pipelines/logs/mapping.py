@@ -18,6 +18,9 @@ from persona_pipelines.warehouse import contracts, functions
 Fields = Mapping[str, ir.StringValue]
 
 LONGEST_TEXT = 2000
+IDENTIFIERS = ("event_id", "user_id", "anonymous_id")
+TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
+FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
 TABLETS = r"(?i)ipad|tablet|kindle|silk|playbook"
 MOBILES = r"(?i)mobi|iphone|ipod|android|windows phone"
 
@@ -131,7 +134,10 @@ def from_local(moment: ir.TimestampValue, zone: str) -> ir.TimestampValue:
     return _from_local_time(zone, moment)
 
 
-def _bounds_problem(column: contracts.Column, value: ir.NumericValue) -> list[tuple[ir.BooleanValue, ir.StringValue]]:
+Problems = list[tuple[ir.BooleanValue, ir.StringValue]]
+
+
+def _bounds_problems(column: contracts.Column, value: ir.NumericValue) -> Problems:
     problems = []
     if column.minimum is not None:
         problems.append(((value < column.minimum).fill_null(False), ibis.literal(f"{column.name}: below {column.minimum:g}")))
@@ -140,89 +146,143 @@ def _bounds_problem(column: contracts.Column, value: ir.NumericValue) -> list[tu
     return problems
 
 
+def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.Table:
+    """The records with each mapped column as a value, and ``unreadable_...`` where there was text of another type.
+
+    A table of its own, so that the engine computes each value once, however many rules look at it afterwards.
+    """
+    fields = fields_of(records, source)
+    columns: dict[str, ir.Value] = {}
+    for name, mapping in source.fields.items():
+        kind = contract.column(name).type
+        if name == "event_id":
+            columns[name] = text_of(mapping, fields)
+        elif kind in ("timestamp", "date"):
+            moment, columns[f"unreadable_{name}"] = timestamp_of(mapping, fields, records.order)
+            columns[name] = moment if kind == "timestamp" else moment.date()
+        elif kind in ("float64", "int64"):
+            columns[name], columns[f"unreadable_{name}"] = number_of(mapping, fields)
+        elif kind == "boolean":
+            text = text_of(mapping, fields).lower()
+            columns[name] = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
+            columns[f"unreadable_{name}"] = text.notnull() & columns[name].isnull()
+        else:
+            columns[name] = text_of(mapping, fields)
+            if name in ("url", "referrer"):
+                columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
+    if source.drop_when:
+        conditions = [(condition_holds(condition, fields), ibis.literal(_described(condition))) for condition in source.drop_when]
+        columns["dropped"] = ibis.cases((records.problem.notnull(), ibis.null("string")), *conditions)
+    else:
+        columns["dropped"] = ibis.null("string")
+    return records.select("source_file", "file_day", "source_line", "record", "problem", **columns)
+
+
+def fields_of(records: ir.Table, source: Source) -> Fields:
+    return {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
+
+
+UNREADABLE = {
+    "timestamp": "not readable as a time", "date": "not readable as a date", "float64": "not a number", "int64": "not a number",
+    "boolean": "neither true nor false",
+}  # fmt: skip
+
+
+def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) -> Problems:
+    """What breaks the type or the bounds of a single column, in the order of the mapping."""
+    problems: Problems = []
+    for name in source.fields:
+        column = contract.column(name)
+        if column.type in UNREADABLE:
+            problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {UNREADABLE[column.type]}")))
+        if column.type in ("float64", "int64"):
+            problems += _bounds_problems(column, values[name])
+        if column.type == "string" and name not in IDENTIFIERS:
+            problems.append(((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters")))
+    return problems
+
+
 def mapped_events(
-    records: ir.Table, source: Source, settings: Settings, delivered: ir.DateValue | None, latest: dt.datetime
+    records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime
 ) -> ir.Table:
-    """Records of a source of events as rows of its raw table (``contracts.raw_events``), all but ``day`` and ``source_file``.
+    """Records of a source of events as rows of its raw table (``contracts.raw_events``), all but ``day``, and ``file_day``.
 
     Args:
-        records: ``file_number``, ``source_line``, ``order``, ``record``, ``problem`` and ``field_0`` ... in the order of
-            ``source.paths()``, all fields as text.
-        delivered: the date in the path of the record's file, if the path has one.
+        records: what ``loading.read_source`` gives; the fields in the order of ``source.paths()``, all as text.
+        delivered: whether ``file_day`` is the date in the path of the file, which no record can be much later than.
         latest: later times are impossible.
     """
     contract = contracts.raw_events(source.name)
-    fields = {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
-    columns: dict[str, ir.Value] = {}
-    problems: list[tuple[ir.BooleanValue, ir.StringValue]] = []
-    for name, mapping in source.fields.items():
-        if name == "event_id":
-            continue
-        column = contract.column(name)
-        if name == "timestamp":
-            value, unreadable = timestamp_of(mapping, fields, records.order)
-            problems += [
-                (unreadable, ibis.literal("timestamp: not readable as a time")),
-                (value.isnull(), ibis.literal("timestamp: missing")),
-                ((value < settings.logs.earliest_timestamp), ibis.literal(f"timestamp: before {settings.logs.earliest_timestamp:%Y-%m-%d}")),
-                ((value > latest), ibis.literal("timestamp: in the future")),
-            ]
-            if delivered is not None:
-                problems.append((value.date() > delivered + ibis.interval(days=1), ibis.literal("timestamp: after the day of its file")))
-        elif column.type in ("float64", "int64"):
-            value, unreadable = number_of(mapping, fields)
-            problems.append((unreadable, ibis.literal(f"{name}: not a number")))
-            problems += _bounds_problem(column, value)
-            if column.type == "int64":
-                bound = column.maximum if column.maximum is not None else 2.0**53
-                value = ibis.ifelse(value.abs() <= bound, value, None).round().cast("int64")
-        else:
-            value = text_of(mapping, fields)
-            if name == "event_type":
-                known = value.isin(settings.known_event_types())
-                problems += [
-                    (value.isnull(), ibis.literal("event_type: missing")),
-                    (~known.fill_null(False), ibis.literal("event_type: not in the vocabulary")),
-                ]
-            elif name in ("url", "referrer"):
-                value = value.re_extract(r"^([^?#]*)", 1).nullif("")
-            if name not in ("user_id", "anonymous_id"):
-                problems.append(((value.length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters")))
-        columns[name] = value
-    who = [columns[name] for name in ("user_id", "anonymous_id") if name in columns]
-    problems.append((ibis.and_(*(name.isnull() for name in who)), ibis.literal("user_id: missing, and anonymous_id too")))
-    for name in ("user_id", "anonymous_id"):
-        if name in columns:
-            prefix = "" if name == "user_id" else "device:"  # a device and a user with the same id stay two
-            columns[name] = functions.pseudonym(prefix + columns[name] if prefix else columns[name])
-    own_id = text_of(source.fields["event_id"], fields) if "event_id" in source.fields else ibis.null("string")
-    columns["event_id"] = ibis.literal(f"{source.name}:") + ibis.coalesce(own_id, functions.md5(records.record))
-    if "user_agent" in columns and "device" not in columns:
-        agent = columns["user_agent"]
-        columns["device"] = ibis.cases(
+    values = _values(records, source, contract)
+    timestamp, earliest = values.timestamp, settings.logs.earliest_timestamp
+    problems: Problems = [
+        (values.unreadable_timestamp, ibis.literal("timestamp: not readable as a time")),
+        (timestamp.isnull(), ibis.literal("timestamp: missing")),
+        (timestamp < earliest, ibis.literal(f"timestamp: before {earliest:%Y-%m-%d}")),
+        (timestamp > latest, ibis.literal("timestamp: in the future")),
+    ]
+    if delivered:
+        problems.append((timestamp.date() > values.file_day + ibis.interval(days=1), ibis.literal("timestamp: after the day of its file")))
+    problems += [
+        (values.event_type.isnull(), ibis.literal("event_type: missing")),
+        (values.event_type.notin(settings.known_event_types()), ibis.literal("event_type: not in the vocabulary")),
+        *_type_problems(values, source, contract),
+        (
+            ibis.and_(*(values[name].isnull() for name in ("user_id", "anonymous_id") if name in source.fields)),
+            ibis.literal("user_id: missing, and anonymous_id too"),
+        ),
+    ]
+    own_id = values.event_id if "event_id" in source.fields else ibis.null("string")
+    made: dict[str, ir.Value] = {"event_id": f"{source.name}:" + ibis.coalesce(own_id, functions.md5(values.record))}
+    if "user_id" in source.fields:
+        made["user_id"] = functions.pseudonym(values.user_id)
+    if "anonymous_id" in source.fields:
+        made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
+    if "user_agent" in source.fields and "device" not in source.fields:
+        agent = values.user_agent
+        made["device"] = ibis.cases(
             (agent.isnull(), ibis.null("string")), (agent.re_search(TABLETS), "tablet"), (agent.re_search(MOBILES), "mobile"), else_="desktop"
         )
-    columns |= _verdict(records, source, fields, problems)
-    absent = {column.name: ibis.null(column.type) for column in contract.columns if column.name not in columns}
-    absent = {name: value for name, value in absent.items() if name not in ("source_file", "source_line", "record")}
-    return records.select("file_number", "source_line", "record", **{**absent, **columns}).select(
-        "file_number", *(column.name for column in contract.columns if column.name != "source_file")
-    )
+    return _rows(values, contract, made, problems)
 
 
-def _verdict(
-    records: ir.Table, source: Source, fields: Fields, problems: list[tuple[ir.BooleanValue, ir.StringValue]]
-) -> dict[str, ir.Value]:
-    """``dropped`` and ``problem``: a line that cannot be read is rejected, a record that the configuration drops need not
-    keep the contract, every other has to."""
-    unreadable = (records.problem.notnull(), records.problem)
-    if not source.drop_when:
-        return {"dropped": ibis.null("string"), "problem": ibis.cases(unreadable, *problems)}
-    dropped = ibis.cases(
-        (records.problem.notnull(), ibis.null("string")),
-        *((condition_holds(condition, fields), ibis.literal(_described(condition))) for condition in source.drop_when),
-    )
-    return {"dropped": dropped, "problem": ibis.cases(unreadable, (dropped.notnull(), ibis.null("string")), *problems)}
+def mapped_listing(records: ir.Table, source: Source) -> ir.Table:
+    """Records of a source of items or users as rows of its raw table (``contracts.raw_listing``)."""
+    contract = contracts.raw_listing(source.name, source.kind)
+    values = _values(records, source, contract)
+    key = "item_id" if source.kind == "items" else "user_id"
+    problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
+    made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}
+    return _rows(values, contract, made, problems)
+
+
+def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value], problems: Problems) -> ir.Table:
+    """The contract's columns, with ``problem`` and, where there is one, the record.
+
+    A line that cannot be read is rejected, a record that the configuration drops need not keep the contract, every other
+    has to.
+    """
+    problem = ibis.cases((values.problem.notnull(), values.problem), (values.dropped.notnull(), ibis.null("string")), *problems)
+    columns: dict[str, ir.Value] = {}
+    for column in contract.columns:
+        if column.name in made:
+            columns[column.name] = made[column.name]
+        elif column.name == "problem":
+            columns["problem"] = problem
+        elif column.name in values.columns:
+            value = values[column.name]
+            if column.type == "int64" and value.type().is_floating():
+                bound = column.maximum if column.maximum is not None else 2.0**53
+                value = ibis.ifelse(value.abs() <= bound, value, None).round().cast("int64")
+            columns[column.name] = value
+        elif column.name != "day":
+            columns[column.name] = ibis.null(column.type)
+    return values.select("file_day", **columns)
+
+
+def stored_record(rows: ir.Table) -> ir.StringValue:
+    """The record of a rejected row with addresses masked; of a good row nothing is kept beyond its columns."""
+    return ibis.ifelse(rows.problem.notnull(), masked(rows.record), None)
 
 
 def _described(condition: Condition) -> str:
@@ -242,43 +302,3 @@ def masked(record: ir.StringValue) -> ir.StringValue:
     for pattern, replacement in MASKS:
         record = record.re_replace(pattern, replacement)
     return record
-
-
-def mapped_listing(records: ir.Table, source: Source) -> ir.Table:
-    """Records of a source of items or users as rows of its raw table (``contracts.raw_listing``), all but ``source_file``."""
-    contract = contracts.raw_listing(source.name, source.kind)
-    fields = {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
-    key = "item_id" if source.kind == "items" else "user_id"
-    columns: dict[str, ir.Value] = {}
-    problems: list[tuple[ir.BooleanValue, ir.StringValue]] = []
-    for name, mapping in source.fields.items():
-        column = contract.column(name)
-        value: ir.Value
-        if column.type == "float64":
-            value, unreadable = number_of(mapping, fields)
-            problems.append((unreadable, ibis.literal(f"{name}: not a number")))
-            problems += _bounds_problem(column, value)
-        elif column.type == "date":
-            moment, unreadable = timestamp_of(mapping, fields, records.order)
-            value = moment.date()
-            problems.append((unreadable, ibis.literal(f"{name}: not readable as a date")))
-        elif column.type == "boolean":
-            text = text_of(mapping, fields).lower()
-            value = ibis.cases(
-                (text.isin(["true", "t", "yes", "y", "1", "granted"]), True), (text.isin(["false", "f", "no", "n", "0", "denied"]), False),
-                else_=ibis.null("boolean"),
-            )  # fmt: skip
-            problems.append((text.notnull() & value.isnull(), ibis.literal(f"{name}: neither true nor false")))
-        else:
-            value = text_of(mapping, fields)
-            problems.append(((value.length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters")))
-        columns[name] = value
-    problems.append((columns[key].isnull(), ibis.literal(f"{key}: missing")))
-    if source.kind == "users":
-        columns[key] = functions.pseudonym(columns[key])
-    columns |= _verdict(records, source, fields, problems)
-    absent = {column.name: ibis.null(column.type) for column in contract.columns if column.name not in columns}
-    absent = {name: value for name, value in absent.items() if name not in ("source_file", "source_line", "record")}
-    return records.select("file_number", "source_line", "record", **{**absent, **columns}).select(
-        "file_number", *(column.name for column in contract.columns if column.name != "source_file")
-    )

@@ -130,12 +130,13 @@ class Warehouse:
         self.connection.execute("COMMIT")
 
     def sql(self, expression: ir.Table) -> str:
+        """The query of an expression, for this connection; tables in memory that it reads are made known to the engine."""
+        self.backend._register_in_memory_tables(expression)
         return str(ibis.to_sql(expression, dialect="duckdb"))
 
     def append(self, contract: Table, expression: ir.Table) -> None:
         """Add the rows of an expression, cast to the contract's types."""
         rows = expression.select(**{column.name: expression[column.name].cast(column.type) for column in contract.columns})
-        self.backend._register_in_memory_tables(rows)
         self.connection.execute(f"INSERT INTO {_quoted(contract)} BY NAME {self.sql(rows)}")
 
     def replace(self, contract: Table, expression: ir.Table) -> None:
@@ -157,7 +158,6 @@ class Warehouse:
 
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Compute an expression once, as a temporary table of this connection."""
-        self.backend._register_in_memory_tables(expression)
         self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {self.sql(expression)}')
         return self.kept(name)
 

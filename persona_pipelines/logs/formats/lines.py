@@ -22,9 +22,7 @@ from isal import isal_zlib
 READ_BYTES = 1 << 20
 BLOCK_BYTES = 8 << 20
 SHOWN_CHARACTERS = 1000
-SCHEMA = pa.schema(
-    [("file_number", pa.int32()), ("source_line", pa.int64()), ("record", pa.string()), ("line_problem", pa.string())]
-)
+SCHEMA = pa.schema([("source_line", pa.int64()), ("record", pa.string()), ("line_problem", pa.string())])
 NEWLINE, CARRIAGE_RETURN, QUOTE = 10, 13, 34
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -34,7 +32,6 @@ class TextFile:
     """One file to read. After ``batches`` is exhausted, ``records`` and ``break_found`` tell what was in it."""
 
     path: Path
-    number: int = 0
     encoding: str = "utf-8"
     max_line_bytes: int = 1 << 20
     skip_lines: int = 0
@@ -144,9 +141,7 @@ class TextFile:
             records, problems = pa.array(texts, pa.string()), pa.array(found, pa.string())
         blank = (lengths == 1) | ((lengths == 2) & (characters[offsets[:-1]] == CARRIAGE_RETURN))
         keep = ~blank & (numbers > self.skip_lines)
-        batch = pa.record_batch(
-            [pa.array(np.full(len(ends), self.number, dtype=np.int32)), pa.array(numbers), records, problems], schema=SCHEMA
-        )
+        batch = pa.record_batch([pa.array(numbers), records, problems], schema=SCHEMA)
         if not keep.all():
             batch = batch.filter(pa.array(keep))
         self.records += batch.num_rows
@@ -163,7 +158,7 @@ class TextFile:
 
     def _single(self, raw: bytes, line: int, problem: str) -> pa.RecordBatch:
         self.records += 1
-        return pa.record_batch([[self.number], [line], [_shown(raw)], [problem]], schema=SCHEMA)
+        return pa.record_batch([pa.array([line], pa.int64()), pa.array([_shown(raw)]), pa.array([problem])], schema=SCHEMA)
 
 
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,8 +12,8 @@ def quoted_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parquet(fields: Sequence[str], path: Path, file_number: int, columns: Sequence[str]) -> str:
-    """A DuckDB query over one file, with the columns that ``formats.text`` describes. A field may be a path into structs."""
+def parquet(fields: Sequence[str], path: Path, columns: Sequence[str]) -> str:
+    """A DuckDB query over one file, with ``source_line``, ``record``, ``problem`` and the fields as ``formats.text`` gives them. A field may be a path into structs."""
     expressions = []
     for name in fields:
         parts = [name] if name in columns else name.split(".")
@@ -23,6 +23,6 @@ def parquet(fields: Sequence[str], path: Path, file_number: int, columns: Sequen
     selected = "".join(f", {expression} AS field_{number}" for number, expression in enumerate(expressions))
     record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in columns) + "))::VARCHAR"
     return (
-        f"SELECT {file_number}::INTEGER AS file_number, file_row_number + 1 AS source_line, {record} AS record, "
+        f"SELECT file_row_number + 1 AS source_line, {record} AS record, "
         f"CAST(NULL AS VARCHAR) AS problem{selected} FROM read_parquet({literal(str(path))}, file_row_number = true)"
     )

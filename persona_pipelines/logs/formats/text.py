@@ -1,7 +1,7 @@
 """Queries that take fields out of text lines: delimited, JSON lines, Combined Log Format.
 
-Each function gives a DuckDB query over a relation ``lines`` (columns of ``lines.SCHEMA`` and ``order``) with the columns
-``file_number``, ``source_line``, ``order``, ``record``, ``problem`` and ``field_0``, ``field_1`` ... in the order of the fields asked for.
+Each function gives a DuckDB query over a relation ``lines`` (columns of ``lines.SCHEMA``, ``source_file``, ``file_day``, ``order``) with the columns
+``source_file``, ``file_day``, ``source_line``, ``order``, ``record``, ``problem`` and ``field_0``, ``field_1`` ... in the order of the fields asked for.
 Missing and empty fields are null. Names and patterns reach the query as quoted literals only.
 """
 
@@ -38,7 +38,7 @@ def _clean(expression: str) -> str:
 
 def _query(inner: str, problem: str, fields: Sequence[str]) -> str:
     selected = "".join(f", {expression} AS field_{number}" for number, expression in enumerate(fields))
-    return f'SELECT file_number, source_line, "order", record, ' + f"coalesce(line_problem, {problem}) AS problem{selected} FROM ({inner})"
+    return 'SELECT source_file, file_day, source_line, "order", record, ' + f"coalesce(line_problem, {problem}) AS problem{selected} FROM ({inner})"
 
 
 def json_lines(fields: Sequence[str], _settings: FormatSettings, _header: str | None) -> str:
