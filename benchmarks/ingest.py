@@ -159,7 +159,9 @@ def run_script(folder: Path) -> dict[str, float]:
 
 
 def measured(which: str, folder: Path) -> dict[str, float]:
-    found = subprocess.run([sys.executable, __file__, "--only", which, "--folder", str(folder)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, __file__, "--only", which, "--folder", str(folder)], capture_output=True, text=True, check=False
+    )
     if found.returncode:
         sys.exit(found.stderr)
     return json.loads(found.stdout.strip().splitlines()[-1])

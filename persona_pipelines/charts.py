@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ["#2f6690", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#3a7d44", "#bc6c25", "#5f6c7b"]
 
 
-def _axes(title: str, width: float = 8, height: float = 3) -> tuple[Figure, object]:
+def _axes(title: str, width: float = 8, height: float = 3) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=10)
@@ -55,7 +56,14 @@ def segment_map(scaled: np.ndarray, labels: np.ndarray, names: list[str]) -> Fig
     places = centred @ directions[:2].T if directions.shape[0] > 1 else np.column_stack([centred[:, 0], np.zeros(len(centred))])
     for number, name in enumerate(names):
         members = labels == number + 1
-        axes.scatter(*places[members][:3000].T, s=6, alpha=0.5, color=COLOURS[number % len(COLOURS)], label=f"{name} ({members.sum():,})")
+        axes.scatter(
+            places[members][:3000, 0],
+            places[members][:3000, 1],
+            s=6,
+            alpha=0.5,
+            color=COLOURS[number % len(COLOURS)],
+            label=f"{name} ({members.sum():,})",
+        )
     axes.legend(fontsize=7, frameon=False, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
     axes.tick_params(labelsize=7)
     return figure

@@ -38,7 +38,9 @@ def _published(settings: Settings) -> Warehouse:
     from persona_pipelines.warehouse.connection import Warehouse
 
     if not settings.published_file.exists():
-        raise click.ClickException(f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}")
+        raise click.ClickException(
+            f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}"
+        )
     return Warehouse(settings.published_file, load_or_create_key(settings.key_file), read_only=True)
 
 
@@ -185,9 +187,13 @@ def print_summary(settings: Settings) -> None:
         users, items, sessions = (store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, contracts.SESSIONS))
         click.echo(f"users {users:,}   items {items:,}   sessions {sessions:,}\n")
         segments = store.table(contracts.SEGMENT_PROFILES).order_by("segment_id")
-        _print_table(store.frame(segments.select("segment_id", "segment_name", "users", "distinguishing_features", "top_categories")), "Segments")
+        _print_table(
+            store.frame(segments.select("segment_id", "segment_name", "users", "distinguishing_features", "top_categories")), "Segments"
+        )
         comparison = store.table(contracts.MODEL_COMPARISON)
-        shown = comparison.select("case", "model", "users", "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "champion")
+        shown = comparison.select(
+            "case", "model", "users", "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "champion"
+        )
         _print_table(store.frame(shown.order_by(["case", "model"])), "Recommenders, judged after the cut in time")
 
 
@@ -257,7 +263,9 @@ def check_sources(file: str, records: int) -> None:
             click.echo(f"  error: {error}")
             failed = True
             continue
-        click.echo(f"  {seen.files} files; first records of {seen.file}:" if len(seen.rows) else f"  {seen.files} files; no records in {seen.file}")
+        click.echo(
+            f"  {seen.files} files; first records of {seen.file}:" if len(seen.rows) else f"  {seen.files} files; no records in {seen.file}"
+        )
         for number, row in enumerate(seen.rows.to_dict("records"), start=1):
             problem = row.pop("problem", None)
             shown = "  ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None and value == value)
@@ -279,9 +287,7 @@ def check_sources(file: str, records: int) -> None:
 @click.option("--seed", default=20, show_default=True, help="The same seed gives the same files.")
 @click.option("--dirt", default=0.01, show_default=True, type=click.FloatRange(0, 0.5), help="Share of broken records.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-def simulate(
-    folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, force: bool
-) -> None:
+def simulate(folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, force: bool) -> None:
     """Write raw logs of a simulated shop to FOLDER, and what is true of them to another folder.
 
     The logs are described by data/persona.yaml: copy it beside the folder and adjust the paths to run on them.

@@ -88,7 +88,7 @@ class Case(_Strict):
 class RecordOrder(_Strict):
     """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
 
-    start: dt.datetime = dt.datetime(2000, 1, 1)
+    start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
     step_seconds: float = Field(1.0, gt=0)
 
 
@@ -271,7 +271,7 @@ class LogsSettings(_Strict):
     max_reject_share: float = Field(0.05, ge=0, le=1)
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
-    earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)
+    earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
 
 
 class EventsSettings(_Strict):

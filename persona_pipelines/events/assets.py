@@ -54,14 +54,14 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
         for contract in BY_DAY:
             extra: dict[str, Any] = {}
             if contract is contracts.EVENTS:
-                extra = {**totals, "records_per_day": plot(charts.records_per_day(accounting))} if len(accounting) else totals
+                extra |= totals
+                if len(accounting):
+                    extra["records_per_day"] = plot(charts.records_per_day(accounting))
                 event_types = store.table(contracts.EVENTS).event_type.value_counts(name="n")
                 counts = store.frame(event_types).set_index("event_type")["n"]
                 extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))
             yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
-        missing = accounting[
-            accounting["records_read"] != accounting[["events", "rejects", "duplicates", "filtered"]].sum(axis=1)
-        ]
+        missing = accounting[accounting["records_read"] != accounting[["events", "rejects", "duplicates", "filtered"]].sum(axis=1)]
         yield dg.AssetCheckResult(
             check_name="nothing_lost", asset_key=key(contracts.EVENTS), passed=missing.empty, metadata=totals,
             description=None if missing.empty else "; ".join(
@@ -97,7 +97,9 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
         sample = store.frame(table.select("events", "items", "attention_ms").limit(50_000)).astype(float)
         figure = charts.distributions(sample, ["events", "items", "attention_ms"], "Sessions: events, items, attention (ms)")
         total, events = store.value(table.events.sum().fill_null(0)), store.rows(contracts.EVENTS)
-        yield dg.MaterializeResult(asset_key=key(contracts.SESSIONS), metadata=table_metadata(store, contracts.SESSIONS, {"distributions": figure}))
+        yield dg.MaterializeResult(
+            asset_key=key(contracts.SESSIONS), metadata=table_metadata(store, contracts.SESSIONS, {"distributions": figure})
+        )
         yield dg.AssetCheckResult(
             check_name="every_event_in_a_session", asset_key=key(contracts.SESSIONS), passed=int(total) == events,
             metadata={"events": events, "events_in_sessions": int(total)},
@@ -124,7 +126,7 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
         (refresh_items if kind == "items" else refresh_users)(store, warehouse.settings)
         flag = "in_catalogue" if kind == "items" else "in_customer_list"
         table = store.table(contract)
-        extra = {flag: int(store.value(table[flag].sum().fill_null(0)))}
+        extra: dict[str, Any] = {flag: int(store.value(table[flag].sum().fill_null(0)))}
         if kind == "users":
             extra["consent_personalisation"] = int(store.value(table.consent_personalisation.sum().fill_null(0)))
         yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))

@@ -25,9 +25,7 @@ def bot_agents(agents: Iterable[str | None], patterns: Sequence[str] = ()) -> li
     import crawleruseragents
 
     own = [re.compile(pattern) for pattern in (*TOOLS, *patterns)]
-    return [
-        agent for agent in agents if agent and (crawleruseragents.is_crawler(agent) or any(pattern.search(agent) for pattern in own))
-    ]
+    return [agent for agent in agents if agent and (crawleruseragents.is_crawler(agent) or any(pattern.search(agent) for pattern in own))]
 
 
 def filter_reason(records: ir.Table, bots: Sequence[str], static_extensions: Sequence[str]) -> ir.StringValue:

@@ -33,7 +33,9 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     tables = []
     for number, source in enumerate(settings.sources_of(kind)):
         table = warehouse.table(contracts.raw_listing(source.name, kind))
-        tables.append(table.mutate(source=ibis.literal(source.name), source_number=ibis.literal(number), day=ibis.null("date"), event_id=table[key]))
+        tables.append(
+            table.mutate(source=ibis.literal(source.name), source_number=ibis.literal(number), day=ibis.null("date"), event_id=table[key])
+        )
     for target in (contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED):
         warehouse.ensure(target)
         for source in settings.sources_of(kind):
@@ -58,7 +60,9 @@ def items(listed: ir.Table, events: ir.Table) -> ir.Table:
     paid = bought.group_by("item_id").aggregate(paid_price=(bought.value / bought.quantity.fill_null(1)).quantile(0.5))
     seen = events.filter(events.item_id.notnull()).select("item_id").distinct()
     known = ibis.union(seen, listed.select("item_id"), distinct=True)
-    joined = known.left_join(listed.mutate(in_catalogue=True), "item_id").drop("item_id_right").left_join(paid, "item_id").drop("item_id_right")
+    joined = (
+        known.left_join(listed.mutate(in_catalogue=True), "item_id").drop("item_id_right").left_join(paid, "item_id").drop("item_id_right")
+    )
     return joined.mutate(
         price=ibis.coalesce(joined.price, joined.paid_price),
         categories=ibis.coalesce(joined.categories, joined.category),

@@ -29,7 +29,8 @@ CARRIED = [
 def raw_records(warehouse: Warehouse, settings: Settings) -> ir.Table:
     """The records of all sources of events, each with its source."""
     tables = [
-        warehouse.table(contracts.raw_events(source.name)).mutate(source=ibis.literal(source.name)) for source in settings.sources_of("events")
+        warehouse.table(contracts.raw_events(source.name)).mutate(source=ibis.literal(source.name))
+        for source in settings.sources_of("events")
     ]
     return ibis.union(*tables) if len(tables) > 1 else tables[0]
 
@@ -39,7 +40,14 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
 
     All of it happens in one transaction.
     """
-    for contract in (contracts.EVENTS, contracts.SESSIONS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING):
+    for contract in (
+        contracts.EVENTS,
+        contracts.SESSIONS,
+        contracts.REJECTS,
+        contracts.DUPLICATES,
+        contracts.FILTERED,
+        contracts.ACCOUNTING,
+    ):
         warehouse.ensure(contract)
     raw = raw_records(warehouse, settings)
     outside = raw.filter(~raw.day.between(first, last))
@@ -51,7 +59,9 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
             records = _touched_records(warehouse, records, first, last)
         copies = warehouse.keep("copies", repeated(records.select(*ORDER, "event_id")))
         agents = [row[0] for row in warehouse.connection.execute(warehouse.sql(records.select("user_agent").distinct())).fetchall()]
-        records = records.mutate(reason=filter_reason(records, bot_agents(agents, settings.events.bot_patterns), settings.events.static_extensions))
+        records = records.mutate(
+            reason=filter_reason(records, bot_agents(agents, settings.events.bot_patterns), settings.events.static_extensions)
+        )
         once = records.anti_join(copies, ORDER)
         accepted = once.filter(once.reason.isnull()).select(CARRIED)
         left_out = once.filter(once.reason.notnull())
@@ -116,7 +126,9 @@ def _write_touched(
     stale = events.filter(events.day.between(first, last) | events.event_id.isin(keys.event_id))
     devices = warehouse.keep(
         "touched_devices",
-        ibis.union(stale.select("anonymous_id"), fresh.select("anonymous_id"), distinct=True).filter(lambda table: table.anonymous_id.notnull()),
+        ibis.union(stale.select("anonymous_id"), fresh.select("anonymous_id"), distinct=True).filter(
+            lambda table: table.anonymous_id.notnull()
+        ),
     )
     on_devices = events.semi_join(devices, "anonymous_id")
     concerned = [
@@ -124,9 +136,7 @@ def _write_touched(
         on_devices.select("visitor_id"),
         *(table.select(visitor_id=name) for table in (fresh, on_devices) for name in ("logged_user_id", "anonymous_id")),
     ]
-    visitors = warehouse.keep(
-        "touched_visitors", ibis.union(*concerned, distinct=True).filter(lambda table: table.visitor_id.notnull())
-    )
+    visitors = warehouse.keep("touched_visitors", ibis.union(*concerned, distinct=True).filter(lambda table: table.visitor_id.notnull()))
     for contract, rows in ((contracts.DUPLICATES, copies), (contracts.FILTERED, left_out), (contracts.EVENTS, None)):
         warehouse.delete_days(contract, first, last)
         warehouse.delete_matching(contract, keys, "event_id")

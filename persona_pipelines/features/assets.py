@@ -32,7 +32,7 @@ def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
     found = warehouse.value(events.timestamp.max(where=events.user_id.notnull()))
     if found is None:
         raise dg.Failure("no events of known users yet: map user_id in a source, and run days that have records", allow_retries=False)
-    return found.date()  # type: ignore[no-any-return]
+    return found.date()
 
 
 def _users(settings: Settings) -> dg.AssetsDefinition:
@@ -41,12 +41,19 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="user_features",
         specs=[
-            dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS), key(contracts.SESSIONS)])
+            dg.AssetSpec(
+                **spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS), key(contracts.SESSIONS)]
+            )
             for contract in tables
         ],
         check_specs=[
-            *(dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.") for contract in tables),
-            dg.AssetCheckSpec("every_user_has_features", asset=key(contracts.USER_FEATURES), description="As many rows as users with events."),
+            *(
+                dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.")
+                for contract in tables
+            ),
+            dg.AssetCheckSpec(
+                "every_user_has_features", asset=key(contracts.USER_FEATURES), description="As many rows as users with events."
+            ),
         ],
     )
     def user_features(warehouse: WarehouseResource) -> Any:
@@ -70,7 +77,9 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         numbers = [column.name for column in contracts.USER_FEATURES.columns if column.type in ("int64", "float64")]
         figure = charts.distributions(frame, numbers, f"Features of users as of {as_of}")
         for contract, plots in ((contracts.CATEGORY_SHARES, None), (contracts.USER_FEATURES, {"distributions": figure})):
-            yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, plots, as_of_date=as_of.isoformat()))
+            yield dg.MaterializeResult(
+                asset_key=key(contract), metadata=table_metadata(store, contract, plots, as_of_date=as_of.isoformat())
+            )
             yield contract_check(store, contract)
         expected, found = store.value(known.user_id.nunique()), store.rows(contracts.USER_FEATURES)
         yield dg.AssetCheckResult(
@@ -131,7 +140,8 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         users, seen = store.row(table.aggregate(users=table.user_id.nunique(), seen=table.item_id.nunique()))
         density = store.rows(contract) / (users * seen) if users else 0.0
         yield dg.MaterializeResult(
-            asset_key=key(contract), metadata=table_metadata(store, contract, users=users, items=seen, density=density, as_of_date=as_of.isoformat())
+            asset_key=key(contract),
+            metadata=table_metadata(store, contract, users=users, items=seen, density=density, as_of_date=as_of.isoformat()),
         )
         yield contract_check(store, contract)
 

@@ -61,9 +61,7 @@ def channel_mix(events: ir.Table) -> ir.Table:
     known = events.filter(events.channel.notnull())
     counts = known.group_by("user_id", "channel").aggregate(events=known.count())
     shares = counts.mutate(share=counts.events / counts.events.sum().over(group_by="user_id"))
-    ranked = shares.mutate(
-        rank=ibis.row_number().over(group_by="user_id", order_by=[ibis.desc(shares.share), shares.channel])
-    )
+    ranked = shares.mutate(rank=ibis.row_number().over(group_by="user_id", order_by=[ibis.desc(shares.share), shares.channel]))
     top = ranked.filter(ranked["rank"] == 0).select("user_id", top_channel="channel")
     spread = entropy(shares, "user_id", "share")
     return top.inner_join(spread, "user_id").select("user_id", "top_channel", channel_entropy="entropy")

@@ -81,7 +81,9 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         events_last_7_days=facts.count(where=facts.timestamp >= recent_start),
         events_prior_28_days=facts.count(where=(facts.timestamp >= prior_start) & (facts.timestamp < recent_start)),
     )
-    top = category_shares.filter(category_shares["rank"] == 1).select("user_id", top_category="category", top_category_share="attention_share")
+    top = category_shares.filter(category_shares["rank"] == 1).select(
+        "user_id", top_category="category", top_category_share="attention_share"
+    )
     spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
     joined = sums
     for other in (top, spread, attention.channel_mix(known)):

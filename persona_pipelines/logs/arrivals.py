@@ -22,7 +22,9 @@ def changed_days(settings: Settings) -> tuple[dt.date, dt.date, str] | None:
     if settings.published_file.exists():
         with Warehouse(settings.published_file, read_only=True) as published:
             files = published.table(contracts.FILES)
-            rows = published.connection.execute(published.sql(files.select("source", "source_file", "size_bytes", "modified_ns"))).fetchall()
+            rows = published.connection.execute(
+                published.sql(files.select("source", "source_file", "size_bytes", "modified_ns"))
+            ).fetchall()
             read = {(row[0], row[1], row[2], row[3]) for row in rows}
     settled = (time.time() - settings.logs.settle_seconds) * 1e9
     changed: list[tuple[Source, LogFile]] = []

@@ -33,8 +33,12 @@ def _checks(contract: "Table", dated: bool) -> list[dg.AssetCheckSpec]:
     asset = key(contract)
     within = "a day" if dated else "the list"
     return [
-        dg.AssetCheckSpec("share_of_rejects", asset=asset, blocking=True, description=f"Rejected records of {within} stay below max_reject_share."),
-        dg.AssetCheckSpec("every_record_loaded", asset=asset, blocking=True, description="Rows of each file = records counted by its reader."),
+        dg.AssetCheckSpec(
+            "share_of_rejects", asset=asset, blocking=True, description=f"Rejected records of {within} stay below max_reject_share."
+        ),
+        dg.AssetCheckSpec(
+            "every_record_loaded", asset=asset, blocking=True, description="Rows of each file = records counted by its reader."
+        ),
         dg.AssetCheckSpec("whole_files", asset=asset, description="No file is missing, empty or damaged."),
     ]
 
@@ -83,7 +87,7 @@ def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
     from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 
     try:
-        loaded: "Loaded" = load()
+        loaded: Loaded = load()
     except LogFileError as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, LogFileBusyError)) from None
     for warning in loaded.warnings:
@@ -92,7 +96,13 @@ def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
 
 
 def _results(
-    warehouse: "Warehouse", contract: "Table", source: Source, settings: Settings, loaded: "Loaded", first: dt.date | None, last: dt.date | None
+    warehouse: "Warehouse",
+    contract: "Table",
+    source: Source,
+    settings: Settings,
+    loaded: "Loaded",
+    first: dt.date | None,
+    last: dt.date | None,
 ) -> Any:
     from persona_pipelines import charts
     from persona_pipelines.orchestration.metadata import markdown_table, plot, table_metadata

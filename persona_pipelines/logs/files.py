@@ -36,9 +36,7 @@ def log_files(source: Source, settings: Settings, first: dt.date | None = None, 
     """
     pattern = str(settings.resolved(source.path))
     wildcard = "*".join(glob.escape(part).replace("[*]", "*") for part in pattern.split("{date}"))
-    dated = re.compile(
-        r"(\d{4}-?\d{2}-?\d{2})".join(re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("{date}"))
-    )
+    dated = re.compile(r"(\d{4}-?\d{2}-?\d{2})".join(re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("{date}")))
     found = []
     for name in sorted(glob.glob(wildcard)):
         date = None

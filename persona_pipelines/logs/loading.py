@@ -168,9 +168,7 @@ def latest_timestamp() -> dt.datetime:
 
 def file_days(source: Source, settings: Settings) -> dict[LogFile, tuple[dt.date, dt.date] | None]:
     """First and last day of each file: from its path where dated, else from its good records; None where it has none."""
-    return {
-        file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)
-    }
+    return {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)}
 
 
 def _scanned_days(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, dt.date] | None:
@@ -180,7 +178,10 @@ def _scanned_days(source: Source, settings: Settings, file: LogFile) -> tuple[dt
 @lru_cache(maxsize=4096)
 def _scanned(source_json: str, settings_json: str, file: LogFile) -> tuple[dt.date, dt.date] | None:
     source, settings = Source.model_validate_json(source_json), Settings.model_validate_json(settings_json)
-    with reading_errors([file]), Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine:
+    with (
+        reading_errors([file]),
+        Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine,
+    ):
         for batch in read_source(engine, source, settings, [file]):
             mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
             good = mapped.filter(mapped.problem.isnull() & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time())))
@@ -229,7 +230,9 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                 own = mapped.timestamp.date()
                 early = (own < settings.start_date).fill_null(False)
                 rows = mapped.mutate(
-                    day=ibis.ifelse(mapped.problem.notnull() & (mapped.problem.startswith("timestamp") | own.isnull()) | early, mapped.file_day, own),
+                    day=ibis.ifelse(
+                        mapped.problem.notnull() & (mapped.problem.startswith("timestamp") | own.isnull()) | early, mapped.file_day, own
+                    ),
                     problem=ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None)),
                 )
                 rows = rows.filter(rows.day.between(first, last))
@@ -257,9 +260,7 @@ def _fallback_day(file: LogFile, spans: Spans) -> dt.date:
     return file.date or (span[0] if span else dt.date.min)
 
 
-def _record_files(
-    warehouse: Warehouse, source: Source, loaded: Loaded, spans: Spans
-) -> None:
+def _record_files(warehouse: Warehouse, source: Source, loaded: Loaded, spans: Spans) -> None:
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])

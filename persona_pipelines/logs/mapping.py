@@ -198,13 +198,13 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
         if column.type == "string" and name not in IDENTIFIERS:
-            problems.append(((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters")))
+            problems.append(
+                ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))
+            )
     return problems
 
 
-def mapped_events(
-    records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime
-) -> ir.Table:
+def mapped_events(records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime) -> ir.Table:
     """Records of a source of events as rows of its raw table (``contracts.raw_events``), all but ``day``, and ``file_day``.
 
     Args:
@@ -241,7 +241,10 @@ def mapped_events(
     if "user_agent" in source.fields and "device" not in source.fields:
         agent = values.user_agent
         made["device"] = ibis.cases(
-            (agent.isnull(), ibis.null("string")), (agent.re_search(TABLETS), "tablet"), (agent.re_search(MOBILES), "mobile"), else_="desktop"
+            (agent.isnull(), ibis.null("string")),
+            (agent.re_search(TABLETS), "tablet"),
+            (agent.re_search(MOBILES), "mobile"),
+            else_="desktop",
         )
     return _rows(values, contract, made, problems)
 

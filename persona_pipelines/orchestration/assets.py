@@ -29,9 +29,7 @@ def column_schema(contract: Table) -> dg.TableSchema:
 
 
 def _table_column(column: Column, contract: Table) -> dg.TableColumn:
-    bounds = [
-        f"{sign} {bound:g}" for sign, bound in ((">=", column.minimum), ("<=", column.maximum)) if bound is not None
-    ]
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", column.minimum), ("<=", column.maximum)) if bound is not None]
     return dg.TableColumn(
         column.name,
         column.type,

@@ -73,7 +73,10 @@ def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult
     table = warehouse.table(contract)
     measures = {"rows": table.count()}
     for column in contract.columns:
-        for bound, outside in ((column.minimum, table[column.name] < column.minimum), (column.maximum, table[column.name] > column.maximum)):
+        for bound, outside in (
+            (column.minimum, table[column.name] < column.minimum),
+            (column.maximum, table[column.name] > column.maximum),
+        ):
             if bound is not None:
                 # Shares are quotients of floating point numbers: a hair beyond the bound is no breach.
                 distance = (table[column.name] - bound).abs() > 1e-9

@@ -68,7 +68,7 @@ class WarehouseResource(dg.ConfigurableResource):
 
 
 def _all_steps_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
-    statuses = {step.status.value for step in instance.get_run_step_stats(run_id)}
+    statuses = {step.status.value if step.status else "" for step in instance.get_run_step_stats(run_id)}
     return bool(statuses) and statuses <= {"SUCCESS", "SKIPPED"}
 
 

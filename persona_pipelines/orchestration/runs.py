@@ -93,7 +93,9 @@ def run_job(
 
 
 def _numbers(check: dg.AssetCheckEvaluation) -> str:
-    return ", ".join(f"{name} {value.value:.4g}" if isinstance(value.value, float) else f"{name} {value.value}" for name, value in check.metadata.items())
+    return ", ".join(
+        f"{name} {value.value:.4g}" if isinstance(value.value, float) else f"{name} {value.value}" for name, value in check.metadata.items()
+    )
 
 
 def _is_failed_check(event: dg.DagsterEvent) -> bool:

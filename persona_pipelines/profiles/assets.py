@@ -19,7 +19,9 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[key(table) for table in inputs])],
         check_specs=[
             dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="One row a user, bounds kept."),
-            dg.AssetCheckSpec("every_user_has_a_profile", asset=key(contract), blocking=True, description="As many profiles as users with features."),
+            dg.AssetCheckSpec(
+                "every_user_has_a_profile", asset=key(contract), blocking=True, description="As many profiles as users with features."
+            ),
         ],
     )
     def user_profiles(warehouse: WarehouseResource) -> Any:

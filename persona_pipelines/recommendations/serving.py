@@ -15,9 +15,7 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 
-def recommended(
-    model: FactorModel, users: pd.DataFrame, seen: pd.DataFrame, k: int, exclude_seen: bool
-) -> pd.DataFrame:
+def recommended(model: FactorModel, users: pd.DataFrame, seen: pd.DataFrame, k: int, exclude_seen: bool) -> pd.DataFrame:
     """``user_id``, ``rank``, ``item_id``, ``score``, ``case`` ; the case tells whether the user has any interaction.
 
     Args:

@@ -24,7 +24,9 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="segment_quality",
         specs=[
-            dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "scikitlearn", "mlflow"}, weekly=True), deps=[key(contracts.USER_FEATURES)])
+            dg.AssetSpec(
+                **spec_options(settings, contract, {"duckdb", "scikitlearn", "mlflow"}, weekly=True), deps=[key(contracts.USER_FEATURES)]
+            )
         ],
         check_specs=[
             dg.AssetCheckSpec("segments_hold_together", asset=key(contract), description="The silhouette of the chosen k is above 0.1."),
@@ -46,16 +48,27 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(str(error), allow_retries=False) from None
         assigned = fit.model.assign(features)
         figures = {
-            "segment_map": charts.segment_map(fit.model.scaler.transform(features), assigned["segment_id"].to_numpy(), list(fit.model.names)),
+            "segment_map": charts.segment_map(
+                fit.model.scaler.transform(features), assigned["segment_id"].to_numpy(), list(fit.model.names)
+            ),
             "silhouette_by_k": charts.quality_by_k(fit.quality),
         }
         best = fit.quality[fit.quality["chosen"]].iloc[0]
         as_of = f"{features['as_of_date'].iloc[0]:%Y-%m-%d}"
         with tracked_run(chosen, STAGE, f"k-means {as_of}", Origin(context.run_id, str(key(contract).to_user_string()))) as run:
-            run.parameters({**chosen.segments.model_dump(), "algorithm": "k-means", "k": int(best["k"]), "features": ", ".join(fit.model.scaler.columns)})
+            run.parameters(
+                {
+                    **chosen.segments.model_dump(),
+                    "algorithm": "k-means",
+                    "k": int(best["k"]),
+                    "features": ", ".join(fit.model.scaler.columns),
+                }
+            )
             for row in fit.quality.itertuples():
                 run.metrics({"silhouette_by_k": row.silhouette, "davies_bouldin_by_k": row.davies_bouldin}, step=int(row.k))
-            run.metrics({"silhouette": best["silhouette"], "davies_bouldin": best["davies_bouldin"], "k": best["k"], "users": len(features)})
+            run.metrics(
+                {"silhouette": best["silhouette"], "davies_bouldin": best["davies_bouldin"], "k": best["k"], "users": len(features)}
+            )
             run.data("user_features", features, fingerprint(features), as_of, as_of)
             for name, figure in figures.items():
                 run.figure(figure, f"{name}.png")
@@ -95,7 +108,10 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         name="user_segments",
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "scikitlearn"}), deps=deps) for contract in tables],
         check_specs=[
-            *(dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.") for contract in tables),
+            *(
+                dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.")
+                for contract in tables
+            ),
             dg.AssetCheckSpec("no_segment_is_empty", asset=key(contracts.SEGMENT_PROFILES), description="Every segment has users."),
         ],
         retry_policy=ONCE_MORE,

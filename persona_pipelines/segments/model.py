@@ -86,7 +86,11 @@ def fit_segments(features: pd.DataFrame, settings: SegmentsSettings) -> Fit:
         return Fit(SegmentModel(scaler, np.zeros((1, 1)), ("Everyone",)), _quality([(1, np.nan, np.nan, 0.0)], 1, len(features)))
     scaled = scaler.transform(features)
     generator = np.random.default_rng(settings.seed)
-    sample = scaled if len(scaled) <= settings.sample_users else scaled[np.sort(generator.choice(len(scaled), settings.sample_users, replace=False))]
+    sample = (
+        scaled
+        if len(scaled) <= settings.sample_users
+        else scaled[np.sort(generator.choice(len(scaled), settings.sample_users, replace=False))]
+    )
     distinct = len(np.unique(sample, axis=0))
     tried = []
     for k in range(min(settings.minimum_k, distinct), min(settings.maximum_k, distinct - 1) + 1):

@@ -43,9 +43,7 @@ def segment_names(columns: Sequence[str], centres: np.ndarray) -> list[str]:
     for centre in centres:
         ranked = distinguishing(columns, centre, len(columns))
         candidates = [
-            f"{_word(*ranked[second], 1)} {_word(*ranked[first], 0)}"
-            for second in range(1, len(ranked))
-            for first in range(second)
+            f"{_word(*ranked[second], 1)} {_word(*ranked[first], 0)}" for second in range(1, len(ranked)) for first in range(second)
         ] or [_word(*ranked[0], 0).capitalize()]
         free = [name for name in candidates if name not in names]
         names.append(free[0] if free else f"{candidates[0]} {len(names) + 1}")

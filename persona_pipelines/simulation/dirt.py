@@ -85,7 +85,12 @@ SPOILERS: dict[str, dict[str, Spoiler]] = {
         "unclosed quote": _column(1, '"u000001'),
         "infinite price": _column(6, "1e999"),
     },
-    "ratings": {"wrong type": _column(2, "good"), "missing user": _column(0, ""), "impossible date": _column(3, "-5"), "surplus column": _extra_column},
+    "ratings": {
+        "wrong type": _column(2, "good"),
+        "missing user": _column(0, ""),
+        "impossible date": _column(3, "-5"),
+        "surplus column": _extra_column,
+    },
     "social": {**LINE, "unknown event type": _changed(action="poke"), "missing time": _changed(at=None)},
     "email": {"unknown event type": _column(3, "bounced"), "missing user": _column(2, ""), "impossible date": _column(1, "yesterday")},
 }

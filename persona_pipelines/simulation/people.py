@@ -27,7 +27,9 @@ AGENTS = {
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
         "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36",
     ),
-    "tablet": ("Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",),
+    "tablet": (
+        "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+    ),
 }
 
 
@@ -130,7 +132,9 @@ def make_people(generator: np.random.Generator, count: int, start: dt.date) -> l
         kinds = list(persona.devices)
         for _ in range(1 + int(generator.random() < 0.3)):
             kind = kinds[int(generator.choice(len(kinds), p=list(persona.devices.values())))]
-            address = f"{10 + number % 180}.{int(generator.integers(1, 250))}.{int(generator.integers(1, 250))}.{int(generator.integers(1, 250))}"
+            address = (
+                f"{10 + number % 180}.{int(generator.integers(1, 250))}.{int(generator.integers(1, 250))}.{int(generator.integers(1, 250))}"
+            )
             agent = AGENTS[kind][int(generator.integers(len(AGENTS[kind])))]
             devices.append(Device(f"c{generator.integers(1 << 40):010x}", address, kind, agent))
         if people and generator.random() < 1 / 30:

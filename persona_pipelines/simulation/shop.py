@@ -91,7 +91,9 @@ class _Shop:
     def pick_item(self, person: Person) -> Item:
         category = int(self.generator.choice(len(CATEGORIES), p=person.tastes))
         candidates = self.by_category[category]
-        fit = np.array([item.popularity * np.exp(-((item.price_quantile - person.persona.price_quantile) ** 2) / 0.08) for item in candidates])
+        fit = np.array(
+            [item.popularity * np.exp(-((item.price_quantile - person.persona.price_quantile) ** 2) / 0.08) for item in candidates]
+        )
         return candidates[int(self.generator.choice(len(candidates), p=fit / fit.sum()))]
 
     def visit_start(self, person: Person, day: int) -> dt.datetime | None:
@@ -161,7 +163,13 @@ class _Shop:
             if person.known and generator.random() < persona.social:
                 action = ("like", "share", "comment", "follow")[int(generator.choice(4, p=[0.6, 0.2, 0.15, 0.05]))]
                 at += dt.timedelta(seconds=3)
-                social = {"id": self.next_id("s"), "at": int(at.timestamp() * 1000), "actor": person.user_id, "action": action, "object": item.item_id}
+                social = {
+                    "id": self.next_id("s"),
+                    "at": int(at.timestamp() * 1000),
+                    "actor": person.user_id,
+                    "action": action,
+                    "object": item.item_id,
+                }
                 self.add(day, "social", json.dumps(social, separators=(",", ":")), person.user_id, visit)
         if buys and viewed:
             at = self.checkout(person, day, at, viewed, device, visit, channel)
@@ -203,7 +211,9 @@ class _Shop:
         user = person.user_id if person.known and generator.random() < 0.5 else "-"
         visit, at = self.next_id("v"), start
         for _ in range(1 + int(generator.poisson(2))):
-            page = f"/magazine/{CATEGORIES[int(generator.choice(len(CATEGORIES), p=person.tastes))].lower()}/{int(generator.integers(1, 60))}"
+            page = (
+                f"/magazine/{CATEGORIES[int(generator.choice(len(CATEGORIES), p=person.tastes))].lower()}/{int(generator.integers(1, 60))}"
+            )
             self.add(day, "web", self.web_line(at, device.address, device.agent, user, page), person.user_id, visit)
             for asset in ("/static/site.css", f"/static/{page.rsplit('/', 1)[1]}.png"):
                 if generator.random() < 0.3:
@@ -234,7 +244,9 @@ class _Shop:
             if self.last_visit_end.get(person.user_id, sent - 2 * SHORTEST_PAUSE) > sent - SHORTEST_PAUSE:
                 continue
             campaign = f"newsletter-{date:%G-w%V}"
-            self.add(day, "email", f"{self.next_id('m')},{sent.isoformat()},{person.user_id},sent,{campaign}", person.user_id, self.next_id("v"))
+            self.add(
+                day, "email", f"{self.next_id('m')},{sent.isoformat()},{person.user_id},sent,{campaign}", person.user_id, self.next_id("v")
+            )
             self.end_visit(person, sent)
             if self.generator.random() < person.persona.clicks_on_mail:
                 clicking.add(person.user_id)
@@ -295,8 +307,8 @@ def write_shop(plan: ShopPlan, folder: Path, truth: Path, on_day: Callable[[], o
     ``truth``: users.csv (user, persona, shares a device), records.csv.gz (source, file, line, label, kind, person, visit).
     """
     shop = _Shop(plan)
-    for day in range(plan.days):
-        shop.simulate_day(day)
+    for number in range(plan.days):
+        shop.simulate_day(number)
         on_day()
     shop.spoil()
     folder.mkdir(parents=True, exist_ok=True)
@@ -308,7 +320,10 @@ def write_shop(plan: ShopPlan, folder: Path, truth: Path, on_day: Callable[[], o
         for source, lines in day.lines.items():
             content = [HEADERS[source].encode()] if source in HEADERS else []
             name = f"{source}/{date:%Y-%m-%d}.{ENDINGS[source]}"
-            rows += [(source, name, len(content) + place, line.label, line.kind, line.person, line.visit) for place, line in enumerate(lines, start=1)]
+            rows += [
+                (source, name, len(content) + place, line.label, line.kind, line.person, line.visit)
+                for place, line in enumerate(lines, start=1)
+            ]
             content += [line.raw for line in lines]
             _write(folder / name, b"".join(line + b"\n" for line in content))
             files, records = files + 1, records + len(lines)

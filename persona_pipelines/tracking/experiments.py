@@ -55,7 +55,6 @@ def configure(settings: Settings) -> None:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
-
     from mlflow.utils.logging_utils import disable_logging
 
     disable_logging()  # the registry's messages go past the loggers
@@ -124,9 +123,10 @@ class TrackedRun:
     def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> None:
         """What the run learned from: its columns and size as an MLflow data set, its fingerprint and dates as tags."""
         import mlflow
+        from mlflow.data.pandas_dataset import from_pandas
 
         shown = frame.drop(columns=[column for column in ("user_id", "visitor_id") if column in frame])
-        mlflow.log_input(mlflow.data.from_pandas(shown, name=name, digest=digest[:16]), context="training")
+        mlflow.log_input(from_pandas(shown, name=name, digest=digest[:16]), context="training")
         mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
 
     def figure(self, figure: Figure, file: str) -> None:
@@ -212,7 +212,9 @@ def champion(settings: Settings, stage: str) -> RegisteredModel:
         version = client.get_model_version_by_alias(name, CHAMPION)
     except mlflow.exceptions.MlflowException:
         raise ModelNotFoundError(f"no champion of {name} in MLflow yet; materialise the assets that train it, or: persona run") from None
-    folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}", dst_path=_download_folder(settings, name, version.version))
+    folder = mlflow.artifacts.download_artifacts(
+        f"models:/{name}/{version.version}", dst_path=_download_folder(settings, name, version.version)
+    )
     return RegisteredModel(name, version.version, data_folder(Path(folder)))
 
 

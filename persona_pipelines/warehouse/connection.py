@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shutil
 from collections.abc import Iterator
@@ -122,10 +123,9 @@ class Warehouse:
         try:
             yield
         except BaseException:
-            try:
+            # The engine may have rolled back already, or the database may be gone: the first error is the one to see.
+            with contextlib.suppress(duckdb.Error):
                 self.connection.execute("ROLLBACK")
-            except duckdb.Error:
-                pass  # the engine has already rolled back, or the database is gone: the first error is the one to see
             raise
         self.connection.execute("COMMIT")
 

@@ -32,7 +32,9 @@ def data_dictionary() -> str:
             bounds = {"to": ""}.get(bounds, bounds)
             meaning = column.description + (" *personal*" if column.personal else "")
             meaning = meaning.replace("|", "\\|").replace("<", "&lt;")
-            lines.append(f"| `{column.name}` | {column.type} | {column.unit} | {'no' if column.required else 'yes'} | {bounds} | {meaning} |")
+            lines.append(
+                f"| `{column.name}` | {column.type} | {column.unit} | {'no' if column.required else 'yes'} | {bounds} | {meaning} |"
+            )
     lines += ["", "## Event types", "", "A type of one's own is declared under `event_types` in the configuration.", ""]
     lines += ["| event type | weight | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {kind.weight:g} | {kind.description} |" for name, kind in EVENT_TYPES.items()]

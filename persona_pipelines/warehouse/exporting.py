@@ -33,9 +33,7 @@ def export_table(warehouse: Warehouse, contract: Table, file: Path) -> int:
     csv = file.suffix.lower() == ".csv"
     if csv:
         texts = [column.name for column in contract.columns if column.type == "string"]
-        table = table.mutate(
-            **{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts}
-        )
+        table = table.mutate(**{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts})
     partial = file.with_name(f".{file.name}.partial")
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
     try:

@@ -24,7 +24,9 @@ def test_an_anonymous_visitor_belongs_to_their_user_from_login_and_before(wareho
 
 
 def test_two_people_on_one_device_stay_two_people(warehouse) -> None:
-    found = users_of(warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", "bob"), event(5, "d"), event(6, "d", "ann"))
+    found = users_of(
+        warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", "bob"), event(5, "d"), event(6, "d", "ann")
+    )
     assert [user for user, _ in found] == ["ann", "ann", "ann", "bob", "bob", "ann"]
 
 
@@ -33,7 +35,10 @@ def test_a_device_nobody_logged_in_on_is_a_visitor_without_user(warehouse) -> No
 
 
 def test_a_user_keeps_one_identity_over_devices(warehouse) -> None:
-    assert users_of(warehouse, event(1, "phone", "ann"), event(2, "desk"), event(3, "desk", "ann"), event(4, None, "ann")) == [("ann", "ann")] * 4
+    assert (
+        users_of(warehouse, event(1, "phone", "ann"), event(2, "desk"), event(3, "desk", "ann"), event(4, None, "ann"))
+        == [("ann", "ann")] * 4
+    )
 
 
 def sessionised(warehouse, *events, gap=30.0, cap=30.0):

@@ -3,7 +3,13 @@ from persona_pipelines.logs.loading import load_listing
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, at, events_table, rows, write
 
-SHOP = {"name": "shop", "kind": "items", "path": "shop.csv", "format": "csv", "fields": {"item_id": "id", "price": "price", "category": "kind"}}
+SHOP = {
+    "name": "shop",
+    "kind": "items",
+    "path": "shop.csv",
+    "format": "csv",
+    "fields": {"item_id": "id", "price": "price", "category": "kind"},
+}
 PEOPLE = {
     "name": "people", "kind": "users", "path": "people.csv", "format": "csv", "fields": {"user_id": "id", "consent_personalisation": "ok"},
 }  # fmt: skip
@@ -21,7 +27,11 @@ def test_the_catalogue_is_completed_by_what_was_bought(warehouse, configure, tmp
     bought = {"event_type": "purchase", "user_id": "u", "item_id": "z", "timestamp": at(1)}
     written_events(warehouse, {**bought, "value": 4.0, "quantity": 2.0}, {**bought, "value": 3.0, "quantity": 1.0})
     refresh_items(warehouse, settings)
-    assert rows(warehouse, "SELECT item_id, price, in_catalogue FROM events.items ORDER BY 1") == [("a", 10, True), ("c", 3, True), ("z", 2.5, False)]
+    assert rows(warehouse, "SELECT item_id, price, in_catalogue FROM events.items ORDER BY 1") == [
+        ("a", 10, True),
+        ("c", 3, True),
+        ("z", 2.5, False),
+    ]
     assert rows(warehouse, "SELECT source_line, reason FROM events.rejects") == [(4, "price: not a number")]
     assert rows(warehouse, "SELECT source_line FROM events.duplicates") == [(3,)]
 

@@ -55,9 +55,7 @@ def load(warehouse: Warehouse, loaded: list[dict[str, Any]], days: set[int]) -> 
 
 
 def contents(warehouse: Warehouse) -> dict[str, list[str]]:
-    return {
-        table.name: sorted(row[0] for row in rows(warehouse, f"SELECT t::VARCHAR FROM {table.full_name} t")) for table in TABLES
-    }
+    return {table.name: sorted(row[0] for row in rows(warehouse, f"SELECT t::VARCHAR FROM {table.full_name} t")) for table in TABLES}
 
 
 def refresh(warehouse: Warehouse, chosen: Settings, first: int, last: int) -> None:
@@ -104,7 +102,9 @@ def test_every_record_is_an_event_a_reject_a_duplicate_or_filtered(configure, lo
         load(warehouse, loaded, {0, 1, 2, 3})
         refresh(warehouse, configure(CLICKS), 0, 3)
         places = [
-            place for table in TABLES[:1] + TABLES[2:5] for place in rows(warehouse, f"SELECT source_file, source_line FROM {table.full_name}")
+            place
+            for table in TABLES[:1] + TABLES[2:5]
+            for place in rows(warehouse, f"SELECT source_file, source_line FROM {table.full_name}")
         ]
         assert sorted(places) == sorted(rows(warehouse, "SELECT source_file, source_line FROM logs.clicks"))
         assert all(row[2] == sum(row[3:]) for row in rows(warehouse, "SELECT * FROM events.accounting"))

@@ -98,12 +98,18 @@ def test_unknown_is_null_and_not_zero(warehouse) -> None:
     )
 )
 def test_nothing_after_the_as_of_date_reaches_a_feature(warehouse, later) -> None:
-    known = [event("purchase", 3, item_id="a", value=5.0), event("item_view", 4, item_id="c", attention_ms=3000), event("click", 5, user="w")]
+    known = [
+        event("purchase", 3, item_id="a", value=5.0),
+        event("item_view", 4, item_id="c", attention_ms=3000),
+        event("click", 5, user="w"),
+    ]
     future = [event(kind, hour, item_id=item, value=9.0, attention_ms=7000) for kind, hour, item in later]
     assert features(warehouse, *known, *future).sort_index().equals(features(warehouse, *known).sort_index())
     end = at(24)
     weights = {"purchase": 5.0, "item_view": 1.0}
-    with_future = warehouse.frame(items.interactions(events_table(warehouse, *known, *future), weights, 90, end).order_by("user_id", "item_id"))
+    with_future = warehouse.frame(
+        items.interactions(events_table(warehouse, *known, *future), weights, 90, end).order_by("user_id", "item_id")
+    )
     without = warehouse.frame(items.interactions(events_table(warehouse, *known), weights, 90, end).order_by("user_id", "item_id"))
     assert with_future.equals(without)
 
@@ -131,6 +137,13 @@ def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:
     )  # fmt: skip
     found = warehouse.frame(items.item_features(table, catalogue(warehouse), DAY)).set_index("item_id")
     row = found.loc["a"]
-    assert (row["users"], row["views"], row["purchases"], row["revenue"], row["average_rating"], row["purchase_share"]) == (2, 2, 1, 6.0, 4.0, 0.5)
+    assert (row["users"], row["views"], row["purchases"], row["revenue"], row["average_rating"], row["purchase_share"]) == (
+        2,
+        2,
+        1,
+        6.0,
+        4.0,
+        0.5,
+    )
     assert found.loc["c", "events"] == 0
     assert set(contracts.ITEM_FEATURES.column_names) - {"item_id"} <= set(found.columns)

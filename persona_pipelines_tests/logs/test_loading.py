@@ -29,7 +29,9 @@ def load(warehouse, settings, first=DAY, last=DAY, number=0):
 def test_a_good_record_keeps_its_place_and_its_ids_become_pseudonyms(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
     load(warehouse, configure(CLICKS))
-    found = rows(warehouse, "SELECT day, source_file, source_line, event_id, user_id, timestamp, event_type, dwell_ms, record FROM logs.clicks")
+    found = rows(
+        warehouse, "SELECT day, source_file, source_line, event_id, user_id, timestamp, event_type, dwell_ms, record FROM logs.clicks"
+    )
     expected = hmac.new(KEY, b"u1", hashlib.sha256).hexdigest()[:32]
     assert found == [(DAY, "clicks/2025-09-01.csv", 2, "clicks:1", expected, dt.datetime(2025, 9, 1, 10), "item_view", 1000, None)]
 
@@ -65,15 +67,26 @@ def test_a_bad_record_alone_is_set_aside_with_its_reason(warehouse, configure, t
 
 def test_markup_formulas_and_sql_in_text_are_kept_as_text(warehouse, configure, tmp_path) -> None:
     texts = ["<script>alert(1)</script>", "=cmd|'/c calc'!A1", "'); DROP TABLE logs.clicks;--", "{{7*7}}", "子供 🎈"]
-    write(tmp_path, "clicks/2025-09-01.csv", HEADER, *(f'{n},2025-09-01T10:00:00Z,item_view,u,d,"{text}",,' for n, text in enumerate(texts)))
+    write(
+        tmp_path, "clicks/2025-09-01.csv", HEADER, *(f'{n},2025-09-01T10:00:00Z,item_view,u,d,"{text}",,' for n, text in enumerate(texts))
+    )
     load(warehouse, configure(CLICKS))
     assert [row[0] for row in rows(warehouse, "SELECT item_id FROM logs.clicks ORDER BY source_line")] == texts
 
 
 def test_quoted_fields_keep_delimiters_and_doubled_quotes(warehouse, configure, tmp_path) -> None:
-    write(tmp_path, "clicks/2025-09-01.csv", HEADER, '1,2025-09-01T10:00:00Z,item_view,u,d,"a, ""b"" c",,', '"2",2025-09-01T10:00:00Z,item_view,u,d,"",,')
+    write(
+        tmp_path,
+        "clicks/2025-09-01.csv",
+        HEADER,
+        '1,2025-09-01T10:00:00Z,item_view,u,d,"a, ""b"" c",,',
+        '"2",2025-09-01T10:00:00Z,item_view,u,d,"",,',
+    )
     load(warehouse, configure(CLICKS))
-    assert rows(warehouse, "SELECT event_id, item_id FROM logs.clicks ORDER BY source_line") == [("clicks:1", 'a, "b" c'), ("clicks:2", None)]
+    assert rows(warehouse, "SELECT event_id, item_id FROM logs.clicks ORDER BY source_line") == [
+        ("clicks:1", 'a, "b" c'),
+        ("clicks:2", None),
+    ]
 
 
 def test_addresses_are_masked_in_rejected_records_too(warehouse, configure, tmp_path) -> None:
@@ -94,7 +107,9 @@ def test_nested_json_and_lists_are_reached_by_paths(warehouse, configure, tmp_pa
     good = {"at": 1756720800000, "who": {"id": 7}, "items": [{"id": "film"}], "watched_seconds": 12.5}
     write(tmp_path, "app.jsonl", json.dumps(good), '{"at": 1', "[1, 2]", "null", json.dumps({**good, "who": None}))
     load(warehouse, configure(source))
-    assert rows(warehouse, "SELECT timestamp, item_id, dwell_ms FROM logs.app WHERE problem IS NULL") == [(dt.datetime(2025, 9, 1, 10), "film", 12500)]
+    assert rows(warehouse, "SELECT timestamp, item_id, dwell_ms FROM logs.app WHERE problem IS NULL") == [
+        (dt.datetime(2025, 9, 1, 10), "film", 12500)
+    ]
     assert [row[1] for row in problems(warehouse, "app")[1:]] == [
         *["malformed line: not a JSON object"] * 3, "user_id: missing, and anonymous_id too",
     ]  # fmt: skip
@@ -121,7 +136,12 @@ def test_conditions_split_and_drop_records(warehouse, configure, tmp_path) -> No
           "\tx\t1\t1\t01.09.2025 10:00", "a\tPOST\t1\t1\t01.09.2025 10:00")  # fmt: skip
     load(warehouse, configure(source))
     found = rows(warehouse, "SELECT event_type, quantity, value, dropped IS NOT NULL, problem FROM logs.till ORDER BY source_line")
-    assert found == [("purchase", 2, 3, False, None), ("refund", 1, 1.5, False, None), ("purchase", 1, 1, True, None), ("purchase", 1, 1, True, None)]
+    assert found == [
+        ("purchase", 2, 3, False, None),
+        ("refund", 1, 1.5, False, None),
+        ("purchase", 1, 1, True, None),
+        ("purchase", 1, 1, True, None),
+    ]
 
 
 def test_columns_between_runs_of_white_space_without_a_header(warehouse, configure, tmp_path) -> None:
@@ -146,7 +166,10 @@ def test_a_log_without_a_clock_takes_the_order_of_its_records(warehouse, configu
     settings = configure(source)
     assert available_days(settings) == (DAY, DAY + dt.timedelta(days=1))
     load(warehouse, settings, DAY, DAY + dt.timedelta(days=1))
-    assert rows(warehouse, "SELECT day, count(*) FROM logs.ratings GROUP BY day ORDER BY day") == [(DAY, 24), (DAY + dt.timedelta(days=1), 6)]
+    assert rows(warehouse, "SELECT day, count(*) FROM logs.ratings GROUP BY day ORDER BY day") == [
+        (DAY, 24),
+        (DAY + dt.timedelta(days=1), 6),
+    ]
 
 
 def test_a_file_without_a_date_gives_each_record_its_own_day_and_loads_days_one_by_one(warehouse, configure, tmp_path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 READ_BYTES = 1 << 20
 BLOCK_BYTES = 8 << 20
@@ -88,7 +89,7 @@ class TextFile:
             while data:
                 try:
                     out = decoder.decompress(data)
-                except (isal_zlib.error, zlib.error) as error:
+                except IsalError as error:
                     self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
                     yield from _salvaged(self.path, produced)
                     return

@@ -18,9 +18,7 @@ COMBINED_FIELDS = (
 )  # fmt: skip
 _REQUEST = r'"(?:([A-Z]+) (\S+)(?: (HTTP/[0-9.]+))?|(?:[^"\\]|\\.)*)"'
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
-COMBINED_PATTERN = (
-    rf"^(\S+) (\S+) (.+?) \[([^\]]+)\] {_REQUEST} ([0-9]{{3}}) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?\s*$"
-)
+COMBINED_PATTERN = rf"^(\S+) (\S+) (.+?) \[([^\]]+)\] {_REQUEST} ([0-9]{{3}}) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?\s*$"
 
 
 class HeaderError(ValueError):
@@ -38,7 +36,10 @@ def _clean(expression: str) -> str:
 
 def _query(inner: str, problem: str, fields: Sequence[str]) -> str:
     selected = "".join(f", {expression} AS field_{number}" for number, expression in enumerate(fields))
-    return 'SELECT source_file, file_day, source_line, "order", record, ' + f"coalesce(line_problem, {problem}) AS problem{selected} FROM ({inner})"
+    return (
+        'SELECT source_file, file_day, source_line, "order", record, '
+        + f"coalesce(line_problem, {problem}) AS problem{selected} FROM ({inner})"
+    )
 
 
 def json_lines(fields: Sequence[str], _settings: FormatSettings, _header: str | None) -> str:
@@ -51,9 +52,7 @@ def json_lines(fields: Sequence[str], _settings: FormatSettings, _header: str | 
     # CASE and not AND: json_type fails on what is no JSON, and only CASE promises not to look at it.
     valid = "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
     lines = "SELECT * REPLACE (rtrim(record, chr(13) || chr(10)) AS record) FROM lines"
-    inner = (
-        f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({lines}))"
-    )
+    inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({lines}))"
     return _query(inner, "CASE WHEN NOT valid THEN 'malformed line: not a JSON object' END",
                   [_clean(f"parts[{number + 1}]") for number in range(len(fields))])  # fmt: skip
 

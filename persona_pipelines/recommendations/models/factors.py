@@ -91,7 +91,9 @@ class FactorModel:
             user_factors=self.user_factors,
             item_factors=self.item_factors,
             item_biases=self.item_biases,
-            user_feature_factors=np.zeros((0, self.item_factors.shape[1])) if self.user_feature_factors is None else self.user_feature_factors,
+            user_feature_factors=np.zeros((0, self.item_factors.shape[1]))
+            if self.user_feature_factors is None
+            else self.user_feature_factors,
         )
         description = {
             "format": FORMAT,
