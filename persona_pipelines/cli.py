@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,8 +132,9 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
             try:
                 result = run_job(defs, instance, *days, on_step=step_ended)
             except KeyboardInterrupt:
+                progress.stop()
                 click.echo("Interrupted. Every table holds its last completed state; run again to finish the work.", err=True)
-                sys.exit(130)
+                os._exit(130)  # at once: the thread of the run has no other end, and an open transaction is rolled back
     for warning in dict.fromkeys(result.warnings):
         click.echo(f"warning: {warning}", err=True)
     if not result.success:
@@ -145,8 +147,6 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
 
 
 def _relative(path: Path) -> str:
-    import os
-
     return os.path.relpath(path)
 
 

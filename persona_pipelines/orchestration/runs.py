@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 import uuid
 import warnings
 from collections.abc import Callable
@@ -40,6 +41,9 @@ def run_job(
 
     Args:
         on_step: called with the name of a step and the number of all steps, whenever one has ended.
+    Raises:
+        KeyboardInterrupt: the run is marked as cancelled, but its thread may still be at work: end the process at once, so
+            that the open transaction is rolled back.
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="dagster")
@@ -66,23 +70,31 @@ def run_job(
                 text = f"{named}: {check.description}" if check.description else f"{named} ({_numbers(check)})"
                 (result.failures if check.blocking else result.warnings).append(text)
 
+    def execute() -> None:
+        try:
+            outcome = resolved.execute_in_process(
+                run_config=QUIET, instance=instance, tags=range_tags(first, last), run_id=run_id, raise_on_error=False
+            )
+            result.success = outcome.success
+        except dg.DagsterError as error:
+            # What fails before the first step: the warehouse is held by another run, or its folder by another configuration.
+            result.failures.append(_innermost(error))
+            run = instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                instance.report_run_failed(run, result.failures[-1])
+
     instance.add_event_listener(run_id, listen)
+    # In the main thread Dagster would swallow Ctrl-C until the run has ended.
+    worker = threading.Thread(target=execute, name="run", daemon=True)
+    worker.start()
     try:
-        outcome = resolved.execute_in_process(
-            run_config=QUIET, instance=instance, tags=range_tags(first, last), run_id=run_id, raise_on_error=False
-        )
-        result.success = outcome.success
+        while worker.is_alive():
+            worker.join(0.2)
     except KeyboardInterrupt:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run, "Interrupted from the keyboard.")
         raise
-    except dg.DagsterError as error:
-        # What fails before the first step: the warehouse is held by another run, or its folder by another configuration.
-        result.failures.append(_innermost(error))
-        run = instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
-            instance.report_run_failed(run, result.failures[-1])
     if not result.success and not result.failures:
         result.failures += [
             _innermost_text(entry.dagster_event) for entry in instance.all_logs(run_id)

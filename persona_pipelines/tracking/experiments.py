@@ -55,9 +55,7 @@ def configure(settings: Settings) -> None:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
-    from mlflow.utils.logging_utils import disable_logging
 
-    disable_logging()  # the registry's messages go past the loggers
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
     warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
@@ -151,7 +149,9 @@ class TrackedRun:
         """
         import mlflow
         from mlflow.models import infer_signature
+        from mlflow.utils.logging_utils import disable_logging
 
+        disable_logging()  # the registry writes past the loggers, to the terminal of whoever runs this
         logged = mlflow.pyfunc.log_model(
             name=self.stage,
             loader_module=loader_module,

@@ -24,6 +24,7 @@ READ_BYTES = 1 << 20
 BLOCK_BYTES = 8 << 20
 SHOWN_CHARACTERS = 1000
 SCHEMA = pa.schema([("source_line", pa.int64()), ("record", pa.string()), ("line_problem", pa.string())])
+DAMAGE: Any = (IsalError, zlib.error)
 NEWLINE, CARRIAGE_RETURN, QUOTE = 10, 13, 34
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -89,7 +90,7 @@ class TextFile:
             while data:
                 try:
                     out = decoder.decompress(data)
-                except IsalError as error:
+                except DAMAGE as error:
                     self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
                     yield from _salvaged(self.path, produced)
                     return

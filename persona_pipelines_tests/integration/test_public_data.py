@@ -1,0 +1,97 @@
+"""The shipped mappings on the public data sets: the accounting holds to the record, and published figures are met."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from persona_pipelines.events.listings import refresh_items, refresh_users
+from persona_pipelines.events.refresh import refresh_events
+from persona_pipelines.logs.loading import available_days, load_events, load_listing
+from persona_pipelines.recommendations import training
+from persona_pipelines.settings import Settings, load_settings
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import KEY, rows
+
+pytestmark = pytest.mark.shared_data
+CONFIGS = Path(__file__).parents[2] / "data" / "configs"
+
+# read, rejects, duplicates per source: lines, and for Online Retail duplicate lines, as the publishers' files have them
+EXPECTED = {
+    "movielens-100k": {"ratings": (100_000, 0, 0)},
+    "online-retail-raw": {"invoices": (240_007, 0, 1_970)},
+    "online-retail": {"invoices": (531_282, 0, 5_231)},
+    "apache-access-log": {"web": (10_000, 1, 19)},
+    "open-bandit": {
+        "random_impressions": (10_000, 0, 0), "random_clicks": (10_000, 0, 0), "bts_impressions": (10_000, 0, 0), "bts_clicks": (10_000, 0, 0),
+    },
+}  # fmt: skip
+
+
+def loaded(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch, store: Warehouse) -> Settings:
+    monkeypatch.setenv("PERSONA_SHARED_DATA", str(shared_data.absolute()))
+    settings = load_settings(CONFIGS / f"{name}.yaml")
+    first, last = available_days(settings) or (settings.start_date, settings.start_date)
+    for source in settings.sources:
+        if source.kind == "events":
+            load_events(store, source, settings, first, last)
+        else:
+            load_listing(store, source, settings)
+    refresh_events(store, settings, first, last)
+    refresh_items(store, settings)
+    refresh_users(store, settings)
+    return settings
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_record_is_accounted_for(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
+    loaded(name, shared_data, monkeypatch, warehouse)
+    found = rows(
+        warehouse,
+        "SELECT source, sum(records_read)::INT, sum(events)::INT, sum(rejects)::INT, sum(duplicates)::INT, sum(filtered)::INT "
+        "FROM events.accounting GROUP BY source",
+    )
+    assert {source: (read, rejects, duplicates) for source, read, _, rejects, duplicates, _ in found} == EXPECTED[name]
+    assert all(read == events + rejects + duplicates + filtered for _, read, events, rejects, duplicates, filtered in found)
+
+
+def test_cancellations_are_refunds(shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
+    loaded("online-retail-raw", shared_data, monkeypatch, warehouse)
+    # 5,087 lines have a quantity below zero, customers known or not, duplicates included.
+    assert rows(warehouse, "SELECT count(*) FROM logs.invoices WHERE event_type = 'refund'") == [(5087,)]
+    assert rows(warehouse, "SELECT min(value), min(quantity) FROM events.events WHERE event_type = 'refund'")[0] >= (0, 0)
+
+
+def test_clicks_of_the_open_bandit_log_are_counted(shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
+    loaded("open-bandit", shared_data, monkeypatch, warehouse)
+    assert sorted(rows(warehouse, "SELECT campaign, count(*) FROM events.events WHERE event_type = 'click' GROUP BY 1")) == [
+        ("bts", 42),
+        ("random", 38),
+    ]
+
+
+def test_lightfm_beats_the_most_popular_on_movielens_split_by_time(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse
+) -> None:
+    settings = loaded("movielens-100k", shared_data, monkeypatch, warehouse)
+    found = training.compare_models(warehouse, settings, dt.datetime(1998, 4, 23)).table(settings)
+    warm = found[found["case"] == "warm"].set_index("model")
+    assert warm["users"].unique().tolist() == [109]
+    assert warm.loc["most_popular", "ndcg_at_k"] == pytest.approx(0.146, abs=0.001)
+    assert warm.loc["most_popular_30_days", "ndcg_at_k"] == pytest.approx(0.211, abs=0.001)
+    assert warm.loc["lightfm_warp", "ndcg_at_k"] > warm.loc["most_popular", "ndcg_at_k"]
+    assert warm.loc["lightfm_warp", "champion"]
+
+
+def test_the_plainest_file_loads_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
+    (tmp_path / "rating.csv").write_text("user_id,item_id,rating\n1,10,5\n1,11,3.5\n2,10,1\n")
+    monkeypatch.setenv("RATING_CSV", str(tmp_path / "rating.csv"))
+    settings = load_settings(CONFIGS / "ratings.yaml")
+    day = settings.start_date
+    load_events(warehouse, settings.sources[0], settings, day, day)
+    refresh_events(warehouse, settings, day, day)
+    assert rows(warehouse, "SELECT item_id, value, event_type FROM events.events ORDER BY source_line") == [
+        ("10", 5, "rating"), ("11", 3.5, "rating"), ("10", 1, "rating"),
+    ]  # fmt: skip

@@ -1,0 +1,238 @@
+"""The command line on a small simulated shop: the whole graph, the truth, re-runs, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from persona_pipelines.simulation.shop import ShopPlan, write_shop
+
+PERSONA = str(Path(sys.executable).parent / "persona")
+ROOT = Path(__file__).parents[2]
+PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)
+
+
+class Shop:
+    """A folder with logs, their configuration and its own state."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_shop(PLAN, folder / "raw", folder / "truth")
+        content = yaml.safe_load((ROOT / "data" / "persona.yaml").read_text())
+        content["logs"] = {"max_reject_share": 0.6, "settle_seconds": 0}
+        content["recommendations"] = {"minimum_interactions": 20}
+        (folder / "persona.yaml").write_text(yaml.safe_dump(content))
+        self.environment = {**os.environ, "PERSONA_HOME": str(folder / "home"), "COLUMNS": "200"}
+        for name in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI"):
+            self.environment.pop(name, None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [PERSONA, *arguments, *(["--config", "persona.yaml"] if arguments[0] != "sources" else [])],
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def persona(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def query(self, sql: str) -> list[tuple]:
+        with duckdb.connect(str(self.folder / "home" / "published.duckdb"), read_only=True) as connection:
+            return connection.execute(sql.replace("$TRUTH", str(self.folder / "truth" / "records.csv.gz"))).fetchall()
+
+    def run_states(self) -> list[str]:
+        import sqlite3
+
+        with sqlite3.connect(self.folder / "home" / "dagster" / "history" / "runs.db") as runs:
+            return [row[0] for row in runs.execute("SELECT status FROM runs ORDER BY id")]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    made = Shop(tmp_path_factory.mktemp("shop"))
+    done = made.persona("run")
+    assert done.returncode == 0, done.stderr
+    made.summary = done.stdout  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def copy(shop: Shop, tmp_path: Path) -> Shop:
+    """The shop after its first run, to be broken."""
+    other = object.__new__(Shop)
+    other.folder = tmp_path / "copy"
+    shutil.copytree(shop.folder, other.folder)
+    other.environment = {**shop.environment, "PERSONA_HOME": str(other.folder / "home")}
+    return other
+
+
+TRUTH = """
+    WITH truth AS (SELECT source, 'raw/' || source_file AS source_file, source_line, label, person, visit FROM read_csv('$TRUTH')),
+    fate AS (
+      SELECT source, source_file, source_line, 'event' AS fate, session_id FROM events.events
+      UNION ALL SELECT source, source_file, source_line, 'reject', NULL FROM events.rejects
+      UNION ALL SELECT source, source_file, source_line, 'duplicate', NULL FROM events.duplicates
+      UNION ALL SELECT source, source_file, source_line, reason, NULL FROM events.filtered),
+    judged AS (SELECT * FROM truth LEFT JOIN fate USING (source, source_file, source_line))
+"""
+
+
+def test_the_summary_shows_what_a_person_asks_for_first(shop: Shop) -> None:
+    for text in ("Where the records went", "Rejects by reason", "users ", "Segments", "lightfm_warp", "most_popular", "ndcg_at_k"):
+        assert text in shop.summary  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("label", "fate", "share"),
+    [("duplicate", "duplicate", 0.99), ("bot", "bot", 0.99), ("broken", "reject", 0.99), ("good", "event", 0.999)],
+)
+def test_records_end_where_the_truth_says(shop: Shop, label: str, fate: str, share: float) -> None:
+    ((found, count),) = shop.query(f"{TRUTH} SELECT avg((fate = '{fate}')::INT), count(*) FROM judged WHERE label = '{label}'")
+    assert count > 10
+    assert found >= share
+
+
+def test_sessions_agree_with_the_true_visits(shop: Shop) -> None:
+    ((agreed,),) = shop.query(f"""{TRUTH},
+      pairs AS (SELECT visit, session_id, count(*) AS n FROM judged WHERE fate = 'event' GROUP BY ALL),
+      visits AS (SELECT visit, arg_max(session_id, n) AS best FROM pairs GROUP BY visit),
+      sessions AS (SELECT session_id, arg_max(visit, n) AS best FROM pairs GROUP BY session_id)
+      SELECT sum(CASE WHEN visits.best = session_id AND sessions.best = visit THEN n ELSE 0 END) / sum(n)
+      FROM pairs JOIN visits USING (visit) JOIN sessions USING (session_id)""")
+    assert agreed >= 0.98
+
+
+def test_no_raw_id_and_no_address_is_stored_beyond_the_key(shop: Shop) -> None:
+    content = (shop.folder / "home" / "published.duckdb").read_bytes()
+    ((agents, users, devices),) = shop.query("SELECT count(user_agent), count(user_id), count(anonymous_id) FROM logs.clickstream")
+    assert min(agents, users, devices) > 0
+    assert b"@example.com" not in content
+    texts = [row[0] or "" for row in shop.query("SELECT record FROM events.rejects")]
+    assert not [text for text in texts if '"ip": "10.' in text or (" - u0" in text and text[:1].isdigit())]
+
+
+def test_only_consenting_users_have_lists_without_what_they_have_seen(shop: Shop) -> None:
+    assert shop.query("""SELECT count(*) FROM recommendations.recommendations r JOIN events.users u USING (user_id)
+                         WHERE NOT consent_personalisation""") == [(0,)]
+    assert shop.query("SELECT count(*) FROM recommendations.recommendations JOIN features.interactions USING (user_id, item_id)") == [(0,)]
+    assert shop.query("SELECT count(DISTINCT user_id) > 50, max(rank) FROM recommendations.recommendations") == [(True, 10)]
+
+
+def test_models_are_registered_without_pickle_and_lead_back_to_dagster(shop: Shop) -> None:
+    import sqlite3
+
+    artifacts = [file for file in (shop.folder / "home" / "mlflow-artifacts").rglob("*") if file.is_file()]
+    assert {"arrays.npz", "model.json"} <= {file.name for file in artifacts}
+    assert not [file for file in artifacts if file.suffix in (".pkl", ".pickle", ".joblib", ".cloudpickle", ".py")]
+    with sqlite3.connect(shop.folder / "home" / "mlflow.db") as store:
+        assert {row[0] for row in store.execute("SELECT name FROM registered_model_aliases JOIN registered_models USING (name) WHERE alias = 'champion'")} == {
+            "simulated-shop-segments", "simulated-shop-recommendations",
+        }  # fmt: skip
+        tags = dict(store.execute("SELECT key, value FROM tags"))
+    assert {"dagster.run_id", "dagster.asset", "code.version", "data.fingerprint"} <= set(tags)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["profile", "u000003"], ["recommend", "u000003", "-k", "3"], ["recommend", "nobody-yet", "-k", "12"], ["segments"], ["status"]],
+)
+def test_the_commands_answer(shop: Shop, command: list[str]) -> None:
+    done = shop.persona(*command)
+    consent = "has not consented" in done.stderr
+    assert done.returncode == (1 if consent else 0), done.stderr
+    assert done.stdout.strip() or consent
+
+
+def test_running_the_same_days_again_gives_the_same_bytes(copy: Shop) -> None:
+    def exports() -> dict[str, bytes]:
+        found = {}
+        for table in ("events", "sessions", "user_features", "recommendations"):
+            done = copy.persona("export", table, f"{table}.csv")
+            assert done.returncode == 0, done.stderr
+            found[table] = (copy.folder / f"{table}.csv").read_bytes()
+        return found
+
+    before = exports()
+    assert copy.persona("run", "--from", "2025-09-03", "--to", "2025-09-05").returncode == 0
+    after = exports()
+    assert {name: after[name] == before[name] for name in ("events", "sessions", "user_features")} == dict.fromkeys(
+        ("events", "sessions", "user_features"), True
+    )
+
+
+def test_too_many_rejects_fail_the_day_and_leave_the_tables_that_follow(copy: Shop) -> None:
+    before = copy.query("SELECT count(*), sum(hash(event_id)) FROM events.events")
+    ratings = copy.folder / "raw" / "ratings" / "2025-09-04.csv"
+    ratings.write_text("user_id,item_id,rating,timestamp\n" + "u000001,i00001,bad,1756980000\n" * 5)
+    done = copy.persona("run", "--from", "2025-09-04", "--to", "2025-09-04")
+    assert done.returncode == 1
+    assert (
+        "logs/ratings: check share_of_rejects failed: 1 of 1 above max_reject_share 0.6; worst 2025-09-04: 5 of 5 records rejected"
+        in done.stderr
+    )
+    assert copy.query("SELECT count(*), sum(hash(event_id)) FROM events.events") == before
+
+
+def test_a_changed_header_is_an_error_in_words(copy: Shop) -> None:
+    orders = copy.folder / "raw" / "orders" / "2025-09-04.csv"
+    orders.write_text(orders.read_text().replace("customer", "client", 1))
+    done = copy.persona("run", "--from", "2025-09-04", "--to", "2025-09-04")
+    assert done.returncode == 1
+    assert "raw/orders/2025-09-04.csv, line 1: column 'customer' not found; found order_line_id, client" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_leaves_completed_tables_and_the_next_run_completes_the_work(copy: Shop, end: signal.Signals) -> None:
+    before = copy.query("SELECT count(*) FROM events.events")
+    process = copy.start("run")
+    lock = copy.folder / "home" / "warehouse.lock"
+    _wait_for(lambda: lock.read_text() != "", process)
+    time.sleep(1.5)
+    process.send_signal(end)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL), err
+    assert copy.query("SELECT count(*) FROM events.events") == before
+    assert copy.persona("status").returncode == 0
+    assert copy.run_states()[-1] in ("CANCELED", "FAILURE")
+    done = copy.persona("run")
+    assert done.returncode == 0, done.stderr
+    assert copy.query("SELECT count(*) FROM events.events") == before
+
+
+def test_two_runs_at_once_take_turns(copy: Shop) -> None:
+    first, second = (
+        copy.start("run", "--from", "2025-09-03", "--to", "2025-09-03"),
+        copy.start("run", "--from", "2025-09-04", "--to", "2025-09-04"),
+    )
+    (_, first_err), (_, second_err) = first.communicate(timeout=300), second.communicate(timeout=300)
+    assert (first.returncode, second.returncode) == (0, 0), first_err + second_err
+    assert "Traceback" not in first_err + second_err
+    assert copy.run_states() == ["SUCCESS"] * 3
+
+
+def test_a_home_of_another_configuration_is_refused(copy: Shop) -> None:
+    text = (copy.folder / "persona.yaml").read_text()
+    (copy.folder / "persona.yaml").write_text(text.replace("simulated-shop", "other-shop"))
+    done = copy.persona("run")
+    assert done.returncode == 1
+    assert "holds the tables of configuration 'simulated-shop', not of 'other-shop'" in done.stderr
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,72 @@
+"""What Dagster is told: the flowchart, its partitions, schedules that wait to be turned on."""
+
+import dagster as dg
+import pytest
+
+from persona_pipelines.orchestration.assets import STAGES
+from persona_pipelines.orchestration.instance import INSTANCE
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    from pathlib import Path
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PERSONA_CONFIG", str(Path(__file__).parents[1] / "data" / "persona.yaml"))
+    from persona_pipelines.definitions import defs
+
+    patch.undo()
+    return defs
+
+
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_groups_are_the_stages_and_every_asset_is_described(definitions: dg.Definitions) -> None:
+    found = specs(definitions)
+    assert {spec.group_name for spec in found.values()} == set(STAGES)
+    for name, spec in found.items():
+        assert spec.description, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert "dagster/column_schema" in spec.metadata, name
+
+
+def test_the_graph_runs_forward_through_the_stages_only(definitions: dg.Definitions) -> None:
+    found = specs(definitions)
+    for spec in found.values():
+        for dependency in spec.deps:
+            before = found[dependency.asset_key.to_user_string()]
+            assert STAGES.index(before.group_name or "") <= STAGES.index(spec.group_name or ""), spec.key
+
+
+def test_logs_and_events_are_partitioned_by_day(definitions: dg.Definitions) -> None:
+    found = specs(definitions)
+    assert found["logs/clickstream"].partitions_def is not None
+    assert found["events/events"].partitions_def is not None
+    assert found["features/user_features"].partitions_def is None
+
+
+def test_schedules_and_sensor_are_off_until_turned_on(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    assert {schedule.name: schedule.default_status for schedule in repository.schedule_defs} == {
+        "every_day": dg.DefaultScheduleStatus.STOPPED, "every_week": dg.DefaultScheduleStatus.STOPPED,
+    }  # fmt: skip
+    assert [sensor.default_status for sensor in repository.sensor_defs] == [dg.DefaultSensorStatus.STOPPED]
+
+
+def test_the_daily_job_scores_and_the_weekly_one_trains(definitions: dg.Definitions) -> None:
+    def assets(job: str) -> set[str]:
+        return {key.to_user_string() for key in definitions.resolve_job_def(job).asset_layer.selected_asset_keys}
+
+    assert {"events/events", "segments/user_segments", "recommendations/recommendations"} <= assets("daily")
+    assert not {"segments/segment_quality", "recommendations/model_comparison"} & assets("daily")
+    assert {"segments/segment_quality", "recommendations/model_comparison"} <= assets("weekly")
+    assert not {"logs/clickstream", "events/events"} & assets("weekly")
+
+
+def test_nothing_phones_home_and_no_run_stays_for_ever() -> None:
+    assert INSTANCE["telemetry"] == {"enabled": False}
+    assert INSTANCE["concurrency"] == {"runs": {"max_concurrent_runs": 1}}
+    assert {"max_runtime_seconds", "free_slots_after_run_end_seconds"} <= set(INSTANCE["run_monitoring"])

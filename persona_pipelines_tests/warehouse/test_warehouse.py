@@ -1,0 +1,120 @@
+import datetime as dt
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import ibis
+import pytest
+
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
+from persona_pipelines.warehouse.dictionary import data_dictionary
+from persona_pipelines.warehouse.exporting import ExportError, export_table
+from persona_pipelines.warehouse.locks import WarehouseBusyError, WarehouseLock
+from persona_pipelines.warehouse.publishing import publish
+
+FILTERED_ROW = {"day": dt.date(2025, 9, 1), "source": "s", "source_file": "f", "source_line": 1, "event_id": "e", "reason": "=1+1"}
+
+
+def filtered(*rows: dict) -> ibis.Table:
+    schema = {column.name: column.type for column in contracts.FILTERED.columns}
+    return ibis.memtable([{**FILTERED_ROW, **row} for row in rows], schema=ibis.schema(schema))
+
+
+def test_a_failed_transaction_leaves_what_was_there(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "w.duckdb") as store:
+        with store.transaction():
+            store.replace(contracts.FILTERED, filtered({}, {"source_line": 2}))
+
+        def half_way() -> None:
+            with store.transaction():
+                store.replace(contracts.FILTERED, filtered({}))
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            half_way()
+        assert store.rows(contracts.FILTERED) == 2
+
+
+def test_a_table_of_another_version_is_not_touched(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "w.duckdb") as store:
+        store.connection.execute("CREATE SCHEMA events; CREATE TABLE events.filtered (other INT)")
+        with pytest.raises(WarehouseError, match=r"events.filtered: found columns \['other'\]; expected .*move .*w.duckdb aside"):
+            store.ensure(contracts.FILTERED)
+
+
+def test_exports_repeat_to_the_byte_and_disarm_formulas(tmp_path: Path) -> None:
+    with Warehouse(None) as store:
+        with store.transaction():
+            store.replace(contracts.FILTERED, filtered({"source_line": 2, "reason": "plain"}, {}))
+        assert export_table(store, contracts.FILTERED, tmp_path / "a.csv") == 2
+        export_table(store, contracts.FILTERED, tmp_path / "b.csv")
+        export_table(store, contracts.FILTERED, tmp_path / "a.parquet")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[1:] == ["2025-09-01,s,f,1,e,'=1+1", "2025-09-01,s,f,2,e,plain"]
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "message"), [("a.xlsx", "found the ending '.xlsx'"), ("no/such/folder/a.csv", "cannot be written")])
+def test_an_export_that_cannot_be_written_says_why(tmp_path: Path, name: str, message: str) -> None:
+    with Warehouse(None) as store:
+        store.ensure(contracts.FILTERED)
+        with pytest.raises(ExportError, match=message):
+            export_table(store, contracts.FILTERED, tmp_path / name)
+
+
+def test_the_published_copy_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    source, target = tmp_path / "w.duckdb", tmp_path / "p.duckdb"
+    with Warehouse(source) as store, store.transaction():
+        store.replace(contracts.FILTERED, filtered({}))
+    publish(source, target)
+    with pytest.raises(FileNotFoundError):
+        publish(tmp_path / "missing", target)
+    with Warehouse(target, read_only=True) as store:
+        assert store.rows(contracts.FILTERED) == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["p.duckdb", "w.duckdb"]
+
+
+def test_a_second_holder_waits_and_then_says_who_holds_the_warehouse(tmp_path: Path) -> None:
+    first, second, heard = WarehouseLock(tmp_path), WarehouseLock(tmp_path), []
+    assert first.acquire("run one", 0, heard.append) is None
+    with pytest.raises(WarehouseBusyError, match=rf"held by run one \(process {os.getpid()}, since .*gave up after"):
+        second.acquire("run two", 0.1, heard.append)
+    assert "run one" in heard[0]
+    first.release()
+    assert second.acquire("run two", 0, heard.append) is None
+    second.release()
+
+
+def _hold(home: Path) -> None:
+    WarehouseLock(home).acquire("run that dies", 0, print)
+    time.sleep(60)
+
+
+def test_a_killed_holder_releases_the_lock_and_leaves_its_name(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path,))
+    process.start()
+    lock = WarehouseLock(tmp_path)
+    while lock.read() is None:
+        time.sleep(0.05)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    died = lock.acquire("run after", 5, print)
+    assert died is not None
+    assert died["holder"] == "run that dies"
+    lock.release()
+
+
+def test_the_data_dictionary_is_current() -> None:
+    file = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
+    assert file.read_text() == data_dictionary(), "run: make dictionary"
+
+
+@pytest.mark.parametrize("table", contracts.TABLES, ids=lambda table: table.full_name)
+def test_contracts_hang_together(table: contracts.Table) -> None:
+    assert set(table.key) <= set(table.column_names)
+    assert len(set(table.column_names)) == len(table.columns)
+    assert all(column.description.endswith(".") for column in table.columns)
+    assert table.schema in {"logs", "events", "features", "segments", "profiles", "recommendations"}
