@@ -184,7 +184,8 @@ def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> It
     if experiment is None:
         local = settings.mlflow_tracking_uri.startswith("sqlite:")
         location = (settings.mlflow_artifacts / stage).as_uri() if local else None
-        experiment_id = mlflow.create_experiment(stage, artifact_location=location)
+        # The kind makes the web UI open on the training runs.
+        experiment_id = mlflow.create_experiment(stage, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"})
     else:
         experiment_id = experiment.experiment_id
     tags = {

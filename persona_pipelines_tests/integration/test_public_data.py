@@ -13,7 +13,7 @@ from persona_pipelines.logs.loading import available_days, load_events, load_lis
 from persona_pipelines.recommendations import training
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import KEY, rows
+from persona_pipelines_tests.conftest import rows
 
 pytestmark = pytest.mark.shared_data
 CONFIGS = Path(__file__).parents[2] / "data" / "configs"
