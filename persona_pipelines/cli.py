@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,24 @@ def config_option(command: Any) -> Any:
     return click.option(
         "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml."
     )(command)
+
+
+@contextlib.contextmanager
+def _state_errors(settings: Settings) -> Iterator[None]:
+    """Say in one sentence that the state folder cannot be used: a full disk, missing rights."""
+    import shutil
+
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        free = shutil.disk_usage(settings.home if settings.home.exists() else settings.home.anchor).free // (1 << 20)
+        reason = str(error).splitlines()[0]
+        raise click.ClickException(
+            f"{settings.home}: the state cannot be read or written ({reason}; {free} MB free on its disk). "
+            "Tables keep their last completed state; make room or set PERSONA_HOME, then run again."
+        ) from None
 
 
 def _published(settings: Settings) -> Warehouse:
@@ -113,11 +133,12 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
         raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
     try:
         days = _days(settings, first, last)
-        instance = open_instance(settings)
+        with _state_errors(settings):
+            instance = open_instance(settings)
     except (LogFileError, HomeOfAnotherConfigurationError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{settings.name}: days {days[0]} to {days[1]}")
-    with instance:
+    with _state_errors(settings), instance:
         from persona_pipelines.definitions import defs
 
         with Progress(

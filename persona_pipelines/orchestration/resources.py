@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
 
 PROCESS_TAG = "persona/process"
+NOT_PUBLISHED_TAG = "persona/not_published"
+"""Set on a run whose tables are written but could not be published, with the reason."""
 
 
 class WarehouseResource(dg.ConfigurableResource):
@@ -56,6 +58,12 @@ class WarehouseResource(dg.ConfigurableResource):
             self.get().close()
             if context.run is not None and context.instance is not None and _all_steps_succeeded(context.instance, context.run.run_id):
                 publish(self._settings.warehouse_file, self._settings.published_file)
+        except OSError as error:
+            # The steps are done, and Dagster would drop an error of a teardown: leave word on the run.
+            if context.run is not None and context.instance is not None:
+                context.instance.add_run_tags(context.run.run_id, {NOT_PUBLISHED_TAG: str(error)})
+            if context.log:
+                context.log.error(f"The tables are written, but the published copy could not be made: {error}")
         finally:
             self._lock.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import threading
@@ -11,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import dagster as dg
+import sqlalchemy.exc
 
 from persona_pipelines.orchestration.jobs import MAIN_JOB, range_tags
-from persona_pipelines.orchestration.resources import end_orphaned_runs
+from persona_pipelines.orchestration.resources import NOT_PUBLISHED_TAG, end_orphaned_runs
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -76,12 +78,14 @@ def run_job(
                 run_config=QUIET, instance=instance, tags=range_tags(first, last), run_id=run_id, raise_on_error=False
             )
             result.success = outcome.success
-        except dg.DagsterError as error:
-            # What fails before the first step: the warehouse is held by another run, or its folder by another configuration.
+        except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words
+            # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
+            # time: Dagster's own database cannot be written.
             result.failures.append(_innermost(error))
-            run = instance.get_run_by_id(run_id)
-            if run is not None and not run.is_finished:
-                instance.report_run_failed(run, result.failures[-1])
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, OSError):
+                run = instance.get_run_by_id(run_id)
+                if run is not None and not run.is_finished:
+                    instance.report_run_failed(run, result.failures[-1])
 
     instance.add_event_listener(run_id, listen)
     # In the main thread Dagster would swallow Ctrl-C until the run has ended.
@@ -95,6 +99,10 @@ def run_job(
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run, "Interrupted from the keyboard.")
         raise
+    run = instance.get_run_by_id(run_id)
+    if run is not None and NOT_PUBLISHED_TAG in run.tags:
+        result.success = False
+        result.failures.append(f"the tables are written, but could not be published for reading: {run.tags[NOT_PUBLISHED_TAG]}")
     if not result.success and not result.failures:
         result.failures += [
             _innermost_text(entry.dagster_event) for entry in instance.all_logs(run_id)

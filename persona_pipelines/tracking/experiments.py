@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
+import io
 import os
 import tempfile
 import warnings
@@ -149,18 +151,18 @@ class TrackedRun:
         """
         import mlflow
         from mlflow.models import infer_signature
-        from mlflow.utils.logging_utils import disable_logging
 
-        disable_logging()  # the registry writes past the loggers, to the terminal of whoever runs this
-        logged = mlflow.pyfunc.log_model(
-            name=self.stage,
-            loader_module=loader_module,
-            data_path=str(folder),
-            signature=infer_signature(example, answer),
-            input_example=example,
-            pip_requirements=["persona-pipelines"],
-            registered_model_name=model_name(self.settings, self.stage),
-        )
+        # The registry writes past the loggers, to the terminal of whoever runs this; what goes wrong is raised all the same.
+        with contextlib.redirect_stderr(io.StringIO()):
+            logged = mlflow.pyfunc.log_model(
+                name=self.stage,
+                loader_module=loader_module,
+                data_path=str(folder),
+                signature=infer_signature(example, answer),
+                input_example=example,
+                pip_requirements=["persona-pipelines"],
+                registered_model_name=model_name(self.settings, self.stage),
+            )
         version = str(logged.registered_model_version)
         client = mlflow.MlflowClient()
         name = model_name(self.settings, self.stage)
@@ -185,7 +187,9 @@ def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> It
         local = settings.mlflow_tracking_uri.startswith("sqlite:")
         location = (settings.mlflow_artifacts / stage).as_uri() if local else None
         # The kind makes the web UI open on the training runs.
-        experiment_id = mlflow.create_experiment(stage, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"})
+        experiment_id = mlflow.create_experiment(
+            stage, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
+        )
     else:
         experiment_id = experiment.experiment_id
     tags = {
