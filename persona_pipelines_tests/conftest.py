@@ -73,8 +73,8 @@ def events_table(warehouse: Warehouse, *events: dict[str, Any]) -> Any:
     filled = []
     for number, event in enumerate(events):
         row = {**base, "day": DAY, "source": "test", "source_file": "f", "source_line": number + 1, "event_id": f"e{number}", **event}
-        row["visitor_id"] = row["visitor_id"] or row["user_id"] or row["anonymous_id"]
-        row["session_id"] = row["session_id"] or f"{row['visitor_id']}-0"
+        row["stitched"] = bool(row["stitched"])
+        row["session_id"] = row["session_id"] or f"{row['user_id'] or row['anonymous_id']}-0"
         filled.append(row)
     frame = pd.DataFrame(filled, columns=contracts.EVENTS.column_names)
     table = from_frame(frame)

@@ -1,5 +1,7 @@
 """What Dagster is told: the flowchart, its partitions, schedules that wait to be turned on."""
 
+import datetime as dt
+
 import dagster as dg
 import pytest
 
@@ -70,3 +72,22 @@ def test_nothing_phones_home_and_no_run_stays_for_ever() -> None:
     assert INSTANCE["telemetry"] == {"enabled": False}
     assert INSTANCE["concurrency"] == {"runs": {"max_concurrent_runs": 1}}
     assert {"max_runtime_seconds", "free_slots_after_run_end_seconds"} <= set(INSTANCE["run_monitoring"])
+
+
+def test_the_daily_schedule_asks_for_yesterday(definitions: dg.Definitions) -> None:
+    schedule = definitions.get_repository_def().get_schedule_def("every_day")
+    context = dg.build_schedule_context(scheduled_execution_time=dt.datetime(2025, 9, 10, 4, 15, tzinfo=dt.UTC))
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert request.tags["dagster/asset_partition_range_start"] == request.tags["dagster/asset_partition_range_end"] == "2025-09-09"
+
+
+def test_the_sensor_asks_for_the_days_of_new_files_once(definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    sensor = definitions.get_repository_def().get_sensor_def("new_files")
+    found = (dt.date(2025, 9, 3), dt.date(2025, 9, 5), "state of the files")
+    monkeypatch.setattr("persona_pipelines.logs.arrivals.changed_days", lambda _: found)
+    (request,) = sensor.evaluate_tick(dg.build_sensor_context()).run_requests or []
+    assert request.run_key == "state of the files"
+    assert request.tags["dagster/asset_partition_range_start"] == "2025-09-03"
+    assert request.tags["dagster/asset_partition_range_end"] == "2025-09-05"
+    monkeypatch.setattr("persona_pipelines.logs.arrivals.changed_days", lambda _: None)
+    assert not sensor.evaluate_tick(dg.build_sensor_context()).run_requests

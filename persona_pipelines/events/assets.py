@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import daily_partitions, first_and_last_day, key, spec_options
+from persona_pipelines.orchestration.assets import contract_check_spec, daily_partitions, first_and_last_day, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -26,6 +26,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
     raw = [dg.AssetDep(key(contracts.raw_events(source.name))) for source in settings.sources_of("events")]
     partitions = daily_partitions(settings)
     checks = [
+        contract_check_spec(contracts.EVENTS),
         dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
                           description="Records read = events + rejects + duplicates + filtered, per source and day."),
         dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
@@ -43,7 +44,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
     def events_by_day(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.events.refresh import refresh_events
-        from persona_pipelines.orchestration.metadata import plot, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, plot, table_metadata
 
         first, last = first_and_last_day(context)
         store = warehouse.get()
@@ -61,6 +62,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
                 counts = store.frame(event_types).set_index("event_type")["n"]
                 extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))
             yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
+        yield contract_check(store, contracts.EVENTS)
         missing = accounting[accounting["records_read"] != accounting[["events", "rejects", "duplicates", "filtered"]].sum(axis=1)]
         yield dg.AssetCheckResult(
             check_name="nothing_lost", asset_key=key(contracts.EVENTS), passed=missing.empty, metadata=totals,
@@ -84,13 +86,14 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
         name="sessions",
         specs=[dg.AssetSpec(**spec_options(settings, contracts.SESSIONS, {"duckdb", "ibis"}), deps=[key(contracts.EVENTS)])],
         check_specs=[
+            contract_check_spec(contracts.SESSIONS),
             dg.AssetCheckSpec("every_event_in_a_session", asset=key(contracts.SESSIONS), blocking=True,
                               description="The sessions' events add up to the events."),
         ],
     )  # fmt: skip
     def sessions(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
         store = warehouse.get()
         table = store.table(contracts.SESSIONS)
@@ -100,6 +103,7 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key(contracts.SESSIONS), metadata=table_metadata(store, contracts.SESSIONS, {"distributions": figure})
         )
+        yield contract_check(store, contracts.SESSIONS)
         yield dg.AssetCheckResult(
             check_name="every_event_in_a_session", asset_key=key(contracts.SESSIONS), passed=int(total) == events,
             metadata={"events": events, "events_in_sessions": int(total)},
@@ -109,14 +113,12 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinition:
-    from persona_pipelines.orchestration.assets import key as asset_key
-
-    raw = [asset_key(contracts.raw_listing(source.name, kind)) for source in settings.sources_of(kind)]
+    raw = [key(contracts.raw_listing(source.name, kind)) for source in settings.sources_of(kind)]
 
     @dg.multi_asset(
         name=kind,
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])],
-        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique ids, bounds kept.")],
+        check_specs=[contract_check_spec(contract)],
     )
     def listing(warehouse: WarehouseResource) -> Any:
         from persona_pipelines.events.listings import refresh_items, refresh_users

@@ -11,6 +11,16 @@ import ibis
 import ibis.expr.types as ir
 
 
+def visitor_of(events: ir.Table) -> ir.StringValue:
+    """Whose session an event belongs to: the user where known, else the device."""
+    return ibis.coalesce(events.user_id, events.anonymous_id)
+
+
+def with_visitors(events: ir.Table) -> ir.Table:
+    """Stored events with ``visitor_id`` and ``logged_user_id``, the user that the record itself names."""
+    return events.mutate(visitor_id=visitor_of(events), logged_user_id=ibis.ifelse(events.stitched, None, events.user_id))
+
+
 def device_users(events: ir.Table) -> ir.Table:
     """One row a device that somebody logged in on: ``anonymous_id``, ``users`` (how many), ``only_user`` (one of them).
 

@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from persona_pipelines.events.bots import bot_agents, filter_reason
 from persona_pipelines.events.duplicates import ORDER, repeated
-from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -104,8 +104,9 @@ def _placed(warehouse: Warehouse, settings: Settings, events: ir.Table) -> ir.Ta
 
 
 def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
-    # A visitor is the user where known: the user need not be carried through the sorting by visitor.
-    placed = in_sessions(events.drop("user_id"), settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
+    # A visitor is the user where known: neither id of the user need be carried through the sorting by visitor.
+    stitched_ones = events.mutate(stitched=events.logged_user_id.isnull() & events.user_id.notnull()).drop("user_id", "logged_user_id")
+    placed = in_sessions(stitched_ones, settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
     return placed.mutate(user_id=placed.visitor_id.nullif(placed.anonymous_id))
 
 
@@ -114,14 +115,14 @@ def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> 
     warehouse.connection.execute("DELETE FROM events.events")
     warehouse.append(contracts.EVENTS, _sessionised(settings, placed))
     warehouse.connection.execute("DELETE FROM events.sessions")
-    warehouse.append(contracts.SESSIONS, sessions(warehouse.table(contracts.EVENTS)))
+    warehouse.append(contracts.SESSIONS, sessions(with_visitors(warehouse.table(contracts.EVENTS))))
 
 
 def _write_touched(
     warehouse: Warehouse, settings: Settings, accepted: ir.Table, copies: ir.Table, left_out: ir.Table, first: dt.date, last: dt.date
 ) -> tuple[dt.date, dt.date]:
     """Replace the touched records, then stitch and sessionise the visitors whom they concern. Returns the days touched."""
-    keys, events = warehouse.kept("keys"), warehouse.table(contracts.EVENTS)
+    keys, events = warehouse.kept("keys"), with_visitors(warehouse.table(contracts.EVENTS))
     fresh = warehouse.keep("fresh", accepted)
     stale = events.filter(events.day.between(first, last) | events.event_id.isin(keys.event_id))
     devices = warehouse.keep(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import key, spec_options
+from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -47,10 +47,7 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
             for contract in tables
         ],
         check_specs=[
-            *(
-                dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.")
-                for contract in tables
-            ),
+            *(contract_check_spec(contract) for contract in tables),
             dg.AssetCheckSpec(
                 "every_user_has_features", asset=key(contracts.USER_FEATURES), description="As many rows as users with events."
             ),
@@ -96,7 +93,7 @@ def _items(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="item_features",
         specs=[dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS)])],
-        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique items, bounds kept.")],
+        check_specs=[contract_check_spec(contract)],
     )
     def item_features(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
@@ -123,7 +120,7 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="interactions",
         specs=[dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS)])],
-        check_specs=[dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique pairs, weights above 0.")],
+        check_specs=[contract_check_spec(contract)],
     )
     def interactions(warehouse: WarehouseResource) -> Any:
         from persona_pipelines.features import items

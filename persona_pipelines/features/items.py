@@ -23,7 +23,7 @@ def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table
     end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
     known = events.filter(events.item_id.notnull() & (events.timestamp < end))
     spending, repaying = known.event_type.isin(SPENDING_TYPES), known.event_type.isin(REPAYMENT_TYPES)
-    who = known.visitor_id
+    who = ibis.coalesce(known.user_id, known.anonymous_id)
     sums = known.group_by("item_id").aggregate(
         events=known.count(),
         users=who.nunique(),

@@ -58,3 +58,11 @@ def first_and_last_day(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.d
     """The days that a run was asked for."""
     days = context.partition_key_range
     return dt.date.fromisoformat(days.start), dt.date.fromisoformat(days.end)
+
+
+def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:
+    """The check that ``metadata.contract_check`` answers."""
+    return dg.AssetCheckSpec(
+        "keeps_contract", asset=key(contract), blocking=True,
+        description=f"No two rows share {', '.join(contract.key)}, and every column keeps its bounds.",
+    )  # fmt: skip

@@ -61,13 +61,6 @@ def markdown_table(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        "keeps_contract", asset=key(contract), blocking=True,
-        description=f"No two rows share {', '.join(contract.key)}, and every column keeps its bounds.",
-    )  # fmt: skip
-
-
 def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult:
     """The contract held against the table as written."""
     table = warehouse.table(contract)

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import key, spec_options
+from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -18,7 +18,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         name="user_profiles",
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[key(table) for table in inputs])],
         check_specs=[
-            dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="One row a user, bounds kept."),
+            contract_check_spec(contract),
             dg.AssetCheckSpec(
                 "every_user_has_a_profile", asset=key(contract), blocking=True, description="As many profiles as users with features."
             ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ONCE_MORE, key, spec_options
+from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -119,7 +119,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         name="recommendations",
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "lightfm"}), deps=deps)],
         check_specs=[
-            dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="One item a rank, bounds kept."),
+            contract_check_spec(contract),
             dg.AssetCheckSpec("only_with_consent", asset=key(contract), blocking=True, description="Nobody without consent has a list."),
         ],
         retry_policy=ONCE_MORE,

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ONCE_MORE, key, spec_options
+from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -108,10 +108,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         name="user_segments",
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "scikitlearn"}), deps=deps) for contract in tables],
         check_specs=[
-            *(
-                dg.AssetCheckSpec("keeps_contract", asset=key(contract), blocking=True, description="Unique rows, bounds kept.")
-                for contract in tables
-            ),
+            *(contract_check_spec(contract) for contract in tables),
             dg.AssetCheckSpec("no_segment_is_empty", asset=key(contracts.SEGMENT_PROFILES), description="Every segment has users."),
         ],
         retry_policy=ONCE_MORE,

@@ -131,9 +131,8 @@ EVENTS = Table(
     (
         _DAY, _SOURCE, _FILE, _LINE,
         Column("event_id", "string", "Identifies the event across days and deliveries.", required=True),
-        Column("visitor_id", "string", "The user where known, else the device: whose session it is.", required=True, personal=True),
         _USER,
-        Column("logged_user_id", "string", "Pseudonym of the user that the record itself names.", personal=True),
+        Column("stitched", "boolean", "Whether the user is known from other events on the device, and not from the record itself.", required=True),
         *_EVENT_COLUMNS,
         Column("session_id", "string", "Session of the visitor: visitor and the second it starts.", required=True, personal=True),
         Column("attention_ms", "int64", "Dwell time as logged, else the gap to the visitor's next event in the session, capped.",

@@ -2,21 +2,21 @@ import datetime as dt
 
 from persona_pipelines.events.bots import bot_agents, filter_reason
 from persona_pipelines.events.duplicates import repeated
-from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
 from persona_pipelines_tests.conftest import at, events_table
 
 
 def users_of(warehouse, *events) -> list[tuple]:
     """(user_id, visitor_id) in the order of time."""
-    table = events_table(warehouse, *events).drop("user_id", "visitor_id")
+    table = events_table(warehouse, *events).rename(logged_user_id="user_id").drop("stitched")
     devices = device_users(table)
     found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices)).order_by("timestamp", "event_id"))
     return [(row.user_id if isinstance(row.user_id, str) else None, row.visitor_id) for row in found.itertuples()]
 
 
 def event(hour: float, device: str | None, user: str | None = None) -> dict:
-    return {"timestamp": at(hour), "anonymous_id": device, "logged_user_id": user, "event_type": "page_view"}
+    return {"timestamp": at(hour), "anonymous_id": device, "user_id": user, "event_type": "page_view"}
 
 
 def test_an_anonymous_visitor_belongs_to_their_user_from_login_and_before(warehouse) -> None:
@@ -42,12 +42,12 @@ def test_a_user_keeps_one_identity_over_devices(warehouse) -> None:
 
 
 def sessionised(warehouse, *events, gap=30.0, cap=30.0):
-    table = events_table(warehouse, *events).drop("session_id", "attention_ms")
+    table = with_visitors(events_table(warehouse, *events)).drop("session_id", "attention_ms")
     return warehouse.frame(in_sessions(table, gap, cap).order_by("timestamp", "event_id"))
 
 
 def view(minutes: float, visitor: str = "v", **more) -> dict:
-    return {"timestamp": at(minutes / 60), "visitor_id": visitor, "event_type": "page_view", **more}
+    return {"timestamp": at(minutes / 60), "user_id": visitor, "event_type": "page_view", **more}
 
 
 def test_a_pause_longer_than_the_gap_starts_a_session_and_one_of_just_the_gap_does_not(warehouse) -> None:
@@ -74,7 +74,7 @@ def test_a_session_adds_up_its_events(warehouse) -> None:
         view(5, session_id="s", item_id="a", attention_ms=20),
         view(9, session_id="s", item_id="b"),
     )
-    (row,) = warehouse.frame(sessions(table)).to_dict("records")
+    (row,) = warehouse.frame(sessions(with_visitors(table))).to_dict("records")
     assert (row["events"], row["items"], row["attention_ms"], row["device"]) == (3, 2, 30, "mobile")
     assert row["ended_at"] - row["started_at"] == dt.timedelta(minutes=9)
 
