@@ -12,6 +12,9 @@ import scipy.sparse as sp
 USER_ATTRIBUTES = ("country", "gender", "age_group", "occupation")
 ITEM_ATTRIBUTES = ("category", "brand")
 PRICE_BANDS = 5
+IDENTITY_WEIGHT = 4.0
+"""How much an entity's own factors count against one shared feature. With 1, users with three attributes are nearly the mean of
+their kind; 2 to 4 ranked better on MovieLens 100K and on Online Retail, split by time."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,14 @@ def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[
 
 
 def features(rows: list[list[str]]) -> Features:
-    """Identity and shared features, each row divided by its number of features as LightFM's authors do."""
+    """Identity and shared features, each row divided by its sum as LightFM's authors do."""
     names = sorted({token for row in rows for token in row})
     place = {name: number for number, name in enumerate(names)}
     counts = [len(row) for row in rows]
     owner = np.repeat(np.arange(len(rows)), counts)
     columns = np.fromiter((place[token] for row in rows for token in row), dtype=np.int64, count=sum(counts))
     shared = sp.csr_matrix((np.ones(len(columns), dtype=np.float32), (owner, columns)), shape=(len(rows), len(names)))
-    matrix = sp.hstack([sp.identity(len(rows), dtype=np.float32, format="csr"), shared], format="csr")
+    matrix = sp.hstack([sp.identity(len(rows), dtype=np.float32, format="csr") * IDENTITY_WEIGHT, shared], format="csr")
     scale = sp.diags_array(1.0 / np.asarray(matrix.sum(axis=1)).ravel())
     return Features(sp.csr_matrix(scale @ matrix, dtype=np.float32), tuple(names))
 

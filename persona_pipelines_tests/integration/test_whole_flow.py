@@ -40,6 +40,8 @@ class Shop:
         return subprocess.Popen(
             [PERSONA, *arguments, *(["--config", "persona.yaml"] if arguments[0] != "sources" else [])],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # Where the tests run in the background of a shell, Ctrl-C is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def persona(self, *arguments: str) -> subprocess.CompletedProcess[str]:
