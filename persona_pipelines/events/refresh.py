@@ -25,6 +25,10 @@ CARRIED = [
     "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url",
 ]  # fmt: skip
 
+OPTIONAL = {
+    "item_id", "value", "quantity", "currency", "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url",
+}  # fmt: skip
+
 
 def raw_records(warehouse: Warehouse, settings: Settings) -> ir.Table:
     """The records of all sources of events, each with its source."""
@@ -111,9 +115,13 @@ def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
 
 
 def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> None:
-    placed = _placed(warehouse, settings, accepted)
+    # Columns that no source maps stay out of the sorting: a column of nulls costs as much there as any other.
+    mapped = {name for source in settings.sources_of("events") for name in source.fields} | {"device"}
+    empty = [name for name in CARRIED if name in OPTIONAL and name not in mapped]
+    placed = _placed(warehouse, settings, accepted.drop(*empty))
+    nulls = {name: ibis.null(contracts.EVENTS.column(name).type) for name in empty}
     warehouse.connection.execute("DELETE FROM events.events")
-    warehouse.append(contracts.EVENTS, _sessionised(settings, placed))
+    warehouse.append(contracts.EVENTS, _sessionised(settings, placed).mutate(**nulls))
     warehouse.connection.execute("DELETE FROM events.sessions")
     warehouse.append(contracts.SESSIONS, sessions(with_visitors(warehouse.table(contracts.EVENTS))))
 
