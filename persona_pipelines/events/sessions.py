@@ -22,7 +22,7 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
     order = [events[name] for name in ORDER]
     by_visitor = ibis.window(group_by="visitor_id", order_by=order)
     gap_us = round(session_gap_minutes * 60e6)
-    microseconds = events.timestamp.epoch_seconds().cast("int64") * 1_000_000 + events.timestamp.microsecond().cast("int64")
+    microseconds = events.timestamp.delta(ibis.timestamp("1970-01-01 00:00:00"), unit="microsecond").cast("int64")
     timed = events.mutate(at_us=microseconds)
     before, after = timed.at_us.lag().over(by_visitor), timed.at_us.lead().over(by_visitor)
     gaps = timed.mutate(since_us=timed.at_us - before, until_us=after - timed.at_us)

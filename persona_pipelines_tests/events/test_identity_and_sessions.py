@@ -67,6 +67,13 @@ def test_attention_is_the_logged_dwell_else_the_gap_capped_and_unknown_at_the_en
     assert sessionised(warehouse, view(0))["attention_ms"].isna().all()
 
 
+def test_fractions_of_a_second_keep_their_order(warehouse) -> None:
+    moments = [dt.datetime(2025, 9, 1, 10, 0, second, micro) for second, micro in ((0, 762_830), (1, 100_000), (1, 100_900), (1, 999_999))]
+    found = sessionised(warehouse, *({"timestamp": moment, "user_id": "v", "event_type": "page_view"} for moment in moments))
+    assert found["attention_ms"].tolist()[:3] == [337, 0, 899]
+    assert found["session_id"].unique().tolist() == ["v-1756720800"]
+
+
 def test_a_session_adds_up_its_events(warehouse) -> None:
     table = events_table(
         warehouse,
