@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import re
 import threading
 import uuid
 import warnings
@@ -135,7 +136,7 @@ def _innermost_text(event: dg.DagsterEvent) -> str:
     error = event.event_specific_data.error  # type: ignore[union-attr]
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip().removeprefix(f"{error.cls_name}: ") if error else event.message or "failed"
+    return re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
 
 
 def _innermost(error: BaseException) -> str:
