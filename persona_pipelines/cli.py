@@ -151,7 +151,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
                 progress.update(task, description=name.replace("_", " "), total=steps, advance=1)
 
             try:
-                result = run_job(defs, instance, *days, on_step=step_ended)
+                result = run_job(defs, instance, *days, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
             except KeyboardInterrupt:
                 progress.stop()
                 click.echo("Interrupted. Every table holds its last completed state; run again to finish the work.", err=True)

@@ -38,7 +38,11 @@ class WarehouseResource(dg.ConfigurableResource):
         if run is not None and context.instance is not None:
             context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(os.getpid())})
         who = f"run {run.run_id[:8]}" if run is not None else "a process"
-        self._lock.acquire(who, self._settings.warehouse.wait_minutes * 60, lambda text: context.log.warning(text) if context.log else None)
+        died = self._lock.acquire(
+            who, self._settings.warehouse.wait_minutes * 60, lambda text: context.log.warning(text) if context.log else None
+        )
+        if died and context.log:
+            context.log.info(f"The last holder of the warehouse, {died['holder']}, died; what it had not completed is rolled back.")
         try:
             if context.instance is not None:
                 end_orphaned_runs(context.instance)

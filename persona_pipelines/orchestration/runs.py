@@ -17,6 +17,7 @@ import sqlalchemy.exc
 
 from persona_pipelines.orchestration.jobs import MAIN_JOB, range_tags
 from persona_pipelines.orchestration.resources import NOT_PUBLISHED_TAG, end_orphaned_runs
+from persona_pipelines.warehouse.locks import HELD
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -39,11 +40,13 @@ def run_job(
     *,
     job: str = MAIN_JOB,
     on_step: Callable[[str, int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run a job over a range of days and wait for it.
 
     Args:
         on_step: called with the name of a step and the number of all steps, whenever one has ended.
+        on_wait: called with a sentence that says which run holds the warehouse, where this one has to wait for it.
     Raises:
         KeyboardInterrupt: the run is marked as cancelled, but its thread may still be at work: end the process at once, so
             that the open transaction is rolled back.
@@ -61,6 +64,8 @@ def run_job(
         if event is None:
             if entry.level == logging.WARNING and entry.step_key:
                 result.warnings.append(entry.user_message)
+            elif entry.user_message.startswith(HELD) and on_wait:
+                on_wait(entry.user_message)
             return
         if event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED") and on_step and event.step_key:
             on_step(event.step_key, steps)

@@ -6,7 +6,7 @@ that a log record has to keep are all made from these declarations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Type = Literal["string", "int64", "float64", "timestamp", "date", "boolean"]
@@ -35,8 +35,7 @@ class Table:
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    partitioned: bool = False
-    personal_rows: bool = field(default=False)
+    personal_rows: bool = False
 
     @property
     def full_name(self) -> str:
@@ -94,7 +93,7 @@ def raw_events(source: str) -> Table:
             Column("problem", "string", "Why the record is rejected; null for a good one."),
             Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
         ),
-        ("source_file", "source_line"), partitioned=True,
+        ("source_file", "source_line"),
     )  # fmt: skip
 
 
@@ -137,7 +136,7 @@ EVENTS = Table(
         Column("session_id", "string", "Session of the visitor: visitor and the second it starts.", required=True, personal=True),
         Column("attention_ms", "int64", "Dwell time as logged, else the gap to the visitor's next event in the session, capped.",
                "ms", minimum=0),
-    ), ("event_id",), partitioned=True,
+    ), ("event_id",),
 )  # fmt: skip
 
 SESSIONS = Table(
@@ -162,7 +161,7 @@ REJECTS = Table(
         _LISTED_DAY, _SOURCE, _FILE, _LINE,
         Column("reason", "string", "Column and what is wrong with it, or what is wrong with the line.", required=True),
         Column("record", "string", "The record itself, with addresses masked.", personal=True),
-    ), ("source", "source_file", "source_line"), partitioned=True, personal_rows=True,
+    ), ("source", "source_file", "source_line"), personal_rows=True,
 )  # fmt: skip
 
 DUPLICATES = Table(
@@ -171,7 +170,7 @@ DUPLICATES = Table(
         _LISTED_DAY, _SOURCE, _FILE, _LINE,
         Column("event_id", "string", "The event, or the item or user, that is kept once.", required=True, personal=True),
     ),
-    ("source", "source_file", "source_line"), partitioned=True,
+    ("source", "source_file", "source_line"),
 )  # fmt: skip
 
 FILTERED = Table(
@@ -181,7 +180,7 @@ FILTERED = Table(
         Column("event_id", "string", "The event, or the item or user, that is left out.", required=True, personal=True),
         Column("reason", "string", "bot, static asset, or the condition met.", required=True),
     ),
-    ("source", "source_file", "source_line"), partitioned=True,
+    ("source", "source_file", "source_line"),
 )  # fmt: skip
 
 _COUNT = Column("records_read", "int64", "Records in the raw table.", "records", required=True, minimum=0)
@@ -190,7 +189,7 @@ ACCOUNTING = Table(
     (
         _DAY, _SOURCE, _COUNT,
         *(replace(_COUNT, name=name, description=f"Rows in {name}.") for name in ("events", "rejects", "duplicates", "filtered")),
-    ), ("source", "day"), partitioned=True,
+    ), ("source", "day"),
 )  # fmt: skip
 
 ITEMS = Table(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.5
+HELD = "The warehouse is held by"
 
 
 class WarehouseBusyError(Exception):
@@ -48,7 +49,7 @@ class WarehouseLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                sentence = f"The warehouse is held by {_described(self.read())}"
+                sentence = f"{HELD} {_described(self.read())}"
                 if time.monotonic() >= deadline:
                     os.close(descriptor)
                     raise WarehouseBusyError(

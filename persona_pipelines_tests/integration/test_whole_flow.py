@@ -221,6 +221,7 @@ def test_two_runs_at_once_take_turns(copy: Shop) -> None:
     (_, first_err), (_, second_err) = first.communicate(timeout=300), second.communicate(timeout=300)
     assert (first.returncode, second.returncode) == (0, 0), first_err + second_err
     assert "Traceback" not in first_err + second_err
+    assert "The warehouse is held by run " in first_err + second_err
     assert copy.run_states() == ["SUCCESS"] * 3
 
 

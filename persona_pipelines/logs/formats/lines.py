@@ -25,7 +25,7 @@ BLOCK_BYTES = 8 << 20
 SHOWN_CHARACTERS = 1000
 SCHEMA = pa.schema([("source_line", pa.int64()), ("record", pa.string()), ("line_problem", pa.string())])
 DAMAGE: Any = (IsalError, zlib.error)
-NEWLINE, CARRIAGE_RETURN, QUOTE = 10, 13, 34
+NEWLINE, CARRIAGE_RETURN = 10, 13
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
