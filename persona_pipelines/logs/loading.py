@@ -238,9 +238,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                 rows = rows.filter(rows.day.between(first, last))
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
-        read = {reading.file for reading in loaded.readings}
-        loaded.readings += [Reading(file) for file in files if file not in read]
-        _record_files(warehouse, source, loaded, spans)
+        _record_files(warehouse, source, files, loaded, spans)
     for reading in loaded.readings:
         if reading.break_found:
             loaded.warnings.append(f"{reading.file.shown}: {reading.break_found}; the {reading.records} records before it are used")
@@ -260,7 +258,10 @@ def _fallback_day(file: LogFile, spans: Spans) -> dt.date:
     return file.date or (span[0] if span else dt.date.min)
 
 
-def _record_files(warehouse: Warehouse, source: Source, loaded: Loaded, spans: Spans) -> None:
+def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], loaded: Loaded, spans: Spans) -> None:
+    """Write what was read of each file; a file without any record has not come up in the reading, and is added to it."""
+    read = {reading.file for reading in loaded.readings}
+    loaded.readings += [Reading(file) for file in files if file not in read]
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
@@ -288,9 +289,7 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
             rows = mapping.mapped_listing(batch.fields, source)
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
-        read = {reading.file for reading in loaded.readings}
-        loaded.readings += [Reading(file) for file in files if file not in read]
-        _record_files(warehouse, source, loaded, {})
+        _record_files(warehouse, source, files, loaded, {})
     loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings
                         if reading.break_found or not reading.records]  # fmt: skip
     return loaded

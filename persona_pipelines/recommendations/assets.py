@@ -55,6 +55,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         origin = Origin(context.run_id, key(contract).to_user_string())
         versions: dict[str, tuple[str | None, str]] = {}
         champion_url = ""
+        digest, first = fingerprint(comparison.training), f"{comparison.training['last_time'].min():%Y-%m-%d}"
         for model in training.models(chosen):
             rows = table[table["model"] == model.name]
             wins = model.name == comparison.winner
@@ -66,8 +67,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
                     suffix = "" if row.case == "warm" else "_new_user"
                     names = ("ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "users")
                     run.metrics({f"{name}{suffix}": getattr(row, name) for name in names})
-                first = f"{comparison.training['last_time'].min():%Y-%m-%d}"
-                run.data("interactions", comparison.training, fingerprint(comparison.training), first, f"{comparison.cut:%Y-%m-%d}")
+                run.data("interactions", comparison.training, digest, first, f"{comparison.cut:%Y-%m-%d}")
                 run.tags({"cut": f"{comparison.cut:%Y-%m-%d %H:%M:%S}", "champion": str(wins).lower()})
                 run.table(table.drop(columns="champion"), "comparison.csv")
                 run.figure(figure, "comparison.png")
