@@ -81,20 +81,20 @@ def quality_by_k(quality: pd.DataFrame) -> Figure:
     return figure
 
 
-def metric_bars(comparison: pd.DataFrame) -> Figure:
-    """The ranking metrics of each model side by side, for users known in training."""
-    figure, axes = _axes("Models on what users did after the cut (known users)", 8, 3.2)
-    metrics = ["ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage"]
-    warm = comparison[comparison["case"] == "warm"]
-    width = 0.8 / max(len(warm), 1)
-    for number, row in enumerate(warm.itertuples()):
-        values = [getattr(row, metric) for metric in metrics]
-        places = np.arange(len(metrics)) + number * width
-        bars = axes.bar(places, values, width, label=row.model, color=COLOURS[number % len(COLOURS)])
-        axes.bar_label(bars, fmt="%.3f", fontsize=6)
-    axes.set_xticks(np.arange(len(metrics)) + 0.4 - width / 2, metrics, fontsize=8)
-    axes.legend(fontsize=8, frameon=False)
-    axes.tick_params(axis="y", labelsize=8)
+def model_intervals(comparison: pd.DataFrame) -> Figure:
+    """nDCG of each model for known users with its confidence interval, best on top, the champion marked."""
+    warm = comparison[(comparison["case"] == "warm") & (comparison["segment"] == "all")].sort_values("ndcg_at_k", kind="stable")
+    figure, axes = _axes("nDCG on what known users did after the cut, with 95 % intervals", 8, 0.9 + 0.26 * max(len(warm), 1))
+    places = np.arange(len(warm))
+    mean = warm["ndcg_at_k"].to_numpy(dtype=float)
+    reach = np.abs(warm[["ndcg_low", "ndcg_high"]].to_numpy(dtype=float).T - mean)
+    colours = [COLOURS[1] if champion else COLOURS[0] for champion in warm["champion"]]
+    axes.errorbar(mean, places, xerr=reach, fmt="none", ecolor="#999999", elinewidth=1, capsize=2)
+    axes.scatter(mean, places, c=colours, zorder=3)
+    names = [f"{name} (champion)" if champion else name for name, champion in zip(warm["model"], warm["champion"], strict=True)]
+    axes.set_yticks(places, names, fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_xlim(left=0)
     return figure
 
 

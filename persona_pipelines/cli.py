@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +151,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
                 progress.update(task, description=name.replace("_", " "), total=steps, advance=1)
 
             try:
-                result = run_job(defs, instance, *days, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
+                result = run_job(defs, instance, days, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
             except KeyboardInterrupt:
                 progress.stop()
                 click.echo("Interrupted. Every table holds its last completed state; run again to finish the work.", err=True)
@@ -212,10 +212,21 @@ def print_summary(settings: Settings) -> None:
             store.frame(segments.select("segment_id", "segment_name", "users", "distinguishing_features", "top_categories")), "Segments"
         )
         comparison = store.table(contracts.MODEL_COMPARISON)
-        shown = comparison.select(
-            "case", "model", "users", "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "champion"
+        whole = comparison.filter(comparison.segment == "all")
+        shown = whole.select(
+            "case",
+            "model",
+            "users",
+            "ndcg_at_k",
+            "ndcg_low",
+            "ndcg_high",
+            "recall_at_k",
+            "precision_at_k",
+            "map_at_k",
+            "coverage",
+            "champion",
         )
-        _print_table(store.frame(shown.order_by(["case", "model"])), "Recommenders, judged after the cut in time")
+        _print_table(store.frame(shown.order_by(["case", whole.ndcg_at_k.desc()])), "Recommenders, judged on what they have not seen")
 
 
 @main.command()
@@ -360,13 +371,129 @@ def recommend(user: str, k: int, config: str | None) -> None:
     with _published(settings) as store:
         try:
             found = list_for_user(store, settings, _user_id(settings, user), k)
-        except (ConsentError, ModelNotFoundError) as error:
+        except (ConsentError, ModelNotFoundError, ValueError) as error:
             raise click.ClickException(str(error).replace("{user}", repr(user))) from None
     if found.empty:
-        click.echo("nothing left to recommend: the user has seen every item")
+        click.echo("nothing left to recommend: the user has had every item, or the rules allow none of the others")
         return
     click.echo(f"{found['model'].iloc[0]} version {found['model_version'].iloc[0]}, {found['case'].iloc[0]}")
-    _print_table(found[["rank", "item_id", "title", "category", "score"]])
+    _print_table(found[["rank", "item_id", "title", "category", "reason", "score"]])
+
+
+@main.group(invoke_without_command=True)
+@config_option
+@click.pass_context
+def models(context: click.Context, config: str | None) -> None:
+    """Versions of the recommender, the gate's decisions, and how to overrule them."""
+    if context.invoked_subcommand is not None:
+        context.obj = config
+        return
+    settings = _settings(config)
+    import pandas as pd
+
+    from persona_pipelines.tracking.registry import history, versions
+
+    with _state_errors(settings):
+        found, reigns = versions(settings, "recommendations"), history(settings, "recommendations")
+    if not found:
+        raise click.ClickException(f"no recommender has been trained yet; first: persona run --config {_relative(settings.file)}")
+    rows = [
+        {"version": entry.version, "model": entry.tags.get("model", ""), "made": f"{entry.created:%Y-%m-%d %H:%M}", "champion": entry.champion,
+         "decision": entry.tags.get("decision", ""), "nDCG": entry.tags.get("ndcg_at_k", "")[:6], "reason": entry.tags.get("decision.reason", "")}
+        for entry in found
+    ]  # fmt: skip
+    _print_table(pd.DataFrame(rows), "Versions")
+    _print_table(pd.DataFrame([vars(reign) for reign in reversed(reigns)]), "Champions, newest first (times in UTC)")
+
+
+REASON = click.option("--reason", required=True, help="Why; it is kept with the model.")
+
+
+@models.command("promote")
+@click.argument("version")
+@REASON
+@config_option
+@click.pass_context
+def promote_model(context: click.Context, version: str, reason: str, config: str | None) -> None:
+    """Make VERSION the champion, whatever the gate said, and write its lists."""
+    from persona_pipelines.tracking.registry import promote
+
+    _overruled(_settings(config or context.obj), lambda settings: promote(settings, "recommendations", version, "person", reason))
+
+
+@models.command("rollback")
+@REASON
+@config_option
+@click.pass_context
+def roll_back_model(context: click.Context, reason: str, config: str | None) -> None:
+    """Bring back the champion before the present one, and write its lists."""
+    from persona_pipelines.tracking.registry import rollback
+
+    _overruled(_settings(config or context.obj), lambda settings: rollback(settings, "recommendations", reason))
+
+
+def _overruled(settings: Settings, change: Callable[[Settings], Any]) -> None:
+    """Change the champion, then write its lists through Dagster; where that fails, the champion is as it was."""
+    from persona_pipelines.orchestration.jobs import SCORING_JOB
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+    from persona_pipelines.tracking.registry import champion_version, promote
+
+    with _state_errors(settings):
+        before = champion_version(settings, "recommendations")
+        try:
+            change(settings)
+        except ModelNotFoundError as error:
+            raise click.ClickException(str(error)) from None
+        after = champion_version(settings, "recommendations")
+        problem = _job(settings, SCORING_JOB)
+        if problem and before:
+            promote(settings, "recommendations", before, "person", "the lists of the other version could not be written")
+    if problem:
+        raise click.ClickException(f"{problem}; version {before} stays champion")
+    click.echo(f"champion: version {after} (before: {before or 'none'}); its lists are in the table recommendations")
+
+
+def _job(settings: Settings, job: str, config: dict[str, Any] | None = None) -> str | None:
+    """Run a job that is not of days; what went wrong in one sentence, or None."""
+    from persona_pipelines.orchestration.instance import open_instance
+    from persona_pipelines.orchestration.resources import HomeOfAnotherConfigurationError
+    from persona_pipelines.orchestration.runs import run_job
+
+    try:
+        instance = open_instance(settings)
+    except HomeOfAnotherConfigurationError as error:
+        return str(error)
+    with instance:
+        from persona_pipelines.definitions import defs
+
+        result = run_job(defs, instance, None, job=job, config=config, on_wait=lambda text: click.echo(text, err=True))
+    for warning in dict.fromkeys(result.warnings):
+        click.echo(f"warning: {warning}", err=True)
+    return None if result.success else "; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed"
+
+
+@models.command("tune")
+@click.option("--minutes", required=True, type=click.FloatRange(min=0, min_open=True), help="Time for all methods together.")
+@click.option("--trials", type=click.IntRange(1), help="Most trials a method: with it, and time enough, a search repeats exactly.")
+@click.option("--method", "methods", multiple=True, help="A method by its name in the comparison; several times for several. Default: all.")
+@config_option
+@click.pass_context
+def tune_models(context: click.Context, minutes: float, trials: int | None, methods: tuple[str, ...], config: str | None) -> None:
+    """Search for better parameters on the validation window; the next comparison uses them."""
+    settings = _settings(config or context.obj)
+    from persona_pipelines.orchestration.jobs import TUNING_JOB
+    from persona_pipelines.warehouse import contracts
+
+    options = {"minutes": minutes, "trials": trials, "methods": list(methods)}
+    with _state_errors(settings):
+        problem = _job(settings, TUNING_JOB, {"ops": {"tuned_parameters": {"config": options}}})
+    if problem:
+        raise click.ClickException(problem)
+    with _published(settings) as store:
+        table = store.table(contracts.TUNED_PARAMETERS).order_by("model")
+        _print_table(
+            store.frame(table.select("model", "ndcg_configured", "ndcg_tuned", "trials", "parameters")), "On the validation window"
+        )
 
 
 @main.command()

@@ -29,7 +29,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     """The good records of all sources of a kind, the first of each id; the others go to rejects, duplicates, filtered."""
     contract = contracts.ITEMS if kind == "items" else contracts.USERS
     key = contract.key[0]
-    columns = [name for name in contract.column_names if not name.startswith("in_")]
+    columns = [name for name in contract.column_names if name not in contracts.LISTED_FLAGS]
     tables = []
     for number, source in enumerate(settings.sources_of(kind)):
         table = warehouse.table(contracts.raw_listing(source.name, kind))

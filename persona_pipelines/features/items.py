@@ -51,10 +51,11 @@ def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table
 
 
 def interactions(events: ir.Table, weights: Mapping[str, float], half_life_days: float, end: dt.datetime) -> ir.Table:
-    """How much each user cares for each item: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``.
+    """How much each user cares for each item: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating``.
 
     The weight of a pair is the sum over its events before ``end`` of weight(event type) * 2 ** (-age / half-life), the
     age in days before ``end``. Pairs whose sum is not above 0 are left out.
+    ``rating`` is the mean value of the pair's ratings, null without any.
 
     Args:
         events: cleaned events.
@@ -68,7 +69,10 @@ def interactions(events: ir.Table, weights: Mapping[str, float], half_life_days:
     age_days = (ibis.literal(end_seconds) - known.timestamp.epoch_seconds()) / 86_400.0
     decayed = known.mutate(decayed=weight * (ibis.literal(0.5) ** (age_days / half_life_days)))
     sums = decayed.group_by("user_id", "item_id").aggregate(
-        weight=exact_sum(decayed.decayed), last_time=decayed.timestamp.max(), events=decayed.count()
+        weight=exact_sum(decayed.decayed),
+        last_time=decayed.timestamp.max(),
+        events=decayed.count(),
+        rating=exact_mean(decayed.value, decayed.event_type == "rating"),
     )
     return sums.filter(sums.weight > 0)
 

@@ -10,7 +10,12 @@ from persona_pipelines.orchestration.assets import daily_partitions
 from persona_pipelines.settings import Settings
 
 MAIN_JOB = "everything"
-TRAINING = (dg.AssetKey(["segments", "segment_quality"]), dg.AssetKey(["recommendations", "model_comparison"]))
+TUNING_JOB, SCORING_JOB = "tune", "score"
+TUNING = dg.AssetKey(["recommendations", "tuned_parameters"])
+TRAINING = (
+    dg.AssetKey(["segments", "segment_quality"]), TUNING,
+    *(dg.AssetKey(["recommendations", name]) for name in ("model_comparison", "model_advantages", "leakage_audit")),
+)  # fmt: skip
 """Assets that train a model: left out of the daily job, which scores with the champions."""
 
 
@@ -20,7 +25,7 @@ def range_tags(first: dt.date, last: dt.date) -> dict[str, str]:
 
 
 def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], list[dg.ScheduleDefinition]]:
-    """Jobs (main, daily, weekly) and schedules (daily, weekly)."""
+    """Jobs (main, daily, weekly, tuning, scoring) and schedules (daily, weekly)."""
     partitions = daily_partitions(settings)
     everything = dg.AssetSelection.all()
     main = dg.define_asset_job(MAIN_JOB, everything, partitions_def=partitions,
@@ -30,6 +35,14 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     weekly = dg.define_asset_job(
         "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations"),
         description="Retrain, compare, promote what has won, score.",
+    )  # fmt: skip
+
+    tune = dg.define_asset_job(
+        TUNING_JOB, dg.AssetSelection.assets(TUNING), description="Search for better parameters on the validation window; give the minutes.",
+    )  # fmt: skip
+    score = dg.define_asset_job(
+        SCORING_JOB, dg.AssetSelection.assets(dg.AssetKey(["recommendations", "recommendations"])),
+        description="The present champion's lists: after a promotion or rollback by hand.",
     )  # fmt: skip
 
     @dg.schedule(job=daily, cron_schedule=settings.schedules.daily, execution_timezone=settings.schedules.timezone,
@@ -43,4 +56,4 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     def every_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=context.scheduled_execution_time.date().isoformat())
 
-    return [main, daily, weekly], [every_day, every_week]
+    return [main, daily, weekly, tune, score], [every_day, every_week]

@@ -9,8 +9,9 @@ import re
 import threading
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 import sqlalchemy.exc
@@ -35,16 +36,18 @@ class RunResult:
 def run_job(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
-    first: dt.date,
-    last: dt.date,
+    days: tuple[dt.date, dt.date] | None,
     *,
     job: str = MAIN_JOB,
+    config: Mapping[str, Any] | None = None,
     on_step: Callable[[str, int], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """Run a job over a range of days and wait for it.
+    """Run a job and wait for it.
 
     Args:
+        days: first and last, for jobs of days.
+        config: of its assets.
         on_step: called with the name of a step and the number of all steps, whenever one has ended.
         on_wait: called with a sentence that says which run holds the warehouse, where this one has to wait for it.
     Raises:
@@ -81,7 +84,11 @@ def run_job(
     def execute() -> None:
         try:
             outcome = resolved.execute_in_process(
-                run_config=QUIET, instance=instance, tags=range_tags(first, last), run_id=run_id, raise_on_error=False
+                run_config={**QUIET, **(config or {})},
+                instance=instance,
+                tags=range_tags(*days) if days else None,
+                run_id=run_id,
+                raise_on_error=False,
             )
             result.success = outcome.success
         except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words

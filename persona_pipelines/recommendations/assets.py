@@ -1,9 +1,9 @@
-"""Compare and train recommenders; the champion's lists for every consenting user."""
+"""Tune, compare and promote recommenders; what goes with an item; the champion's lists for every consenting user."""
 
 import datetime as dt
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,24 +12,151 @@ from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_pipelines.recommendations.recipes import Recipe
+    from persona_pipelines.recommendations.training import Comparison
+    from persona_pipelines.tracking.experiments import Origin, TrackedRun
+    from persona_pipelines.warehouse.connection import Warehouse
+
 STAGE = "recommendations"
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
-    return [_comparison(settings), _recommendations(settings)]
+    return [_tuning(settings), _comparison(settings), _related(settings), _recommendations(settings)]
 
 
-def _comparison(settings: Settings) -> dg.AssetsDefinition:
-    contract = contracts.MODEL_COMPARISON
+def _end(store: "Warehouse") -> dt.datetime:
+    """The end of the day up to which interactions are known."""
+    as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
+    if as_of is None:
+        raise dg.Failure("no interactions of known users with items: map item_id in a source of events", allow_retries=False)
+    return dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
+
+
+class TuningConfig(dg.Config):
+    """What a run may set of the search, instead of the configuration's recommendations.tuning."""
+
+    minutes: float | None = None
+    trials: int | None = None
+    methods: list[str] = []  # noqa: RUF012 - a pydantic model
+
+
+def _tuning(settings: Settings) -> dg.AssetsDefinition:
+    contract = contracts.TUNED_PARAMETERS
     deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USERS, contracts.INTERACTIONS)]
 
     @dg.multi_asset(
+        name="tuned_parameters",
+        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "optuna", "mlflow"}, weekly=True), deps=deps)],
+        check_specs=[contract_check_spec(contract)],
+        retry_policy=ONCE_MORE,
+    )
+    def tuned_parameters(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: TuningConfig) -> Any:
+        from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
+        from persona_pipelines.tracking.experiments import Origin
+        from persona_pipelines.warehouse.connection import from_frame
+
+        store, chosen = warehouse.get(), warehouse.settings
+        tuning = chosen.recommendations.tuning
+        minutes = tuning.minutes if config.minutes is None else config.minutes
+        names = {method.name for method in chosen.recommendations.methods}
+        if unknown := set(config.methods) - names:
+            raise dg.Failure(
+                f"methods: {sorted(unknown)[0]!r} is no method of the configuration; expected some of {sorted(names)}", allow_retries=False
+            )
+        before = store.frame(store.table(contract))
+        found = before
+        if minutes > 0:
+            wanted = config.methods or tuning.methods
+            trials = config.trials or tuning.trials
+            origin = Origin(context.run_id, key(contract).to_user_string())
+            found = _search(store, chosen, _end(store), wanted, minutes, trials, origin, context)
+            # What was found earlier of other methods stays.
+            found = _stacked(before[~before["model"].isin(found["model"])], found)
+        with store.transaction():
+            store.replace(contract, from_frame(found[contract.column_names].astype(object)) if len(found) else store.table(contract))
+        shown = found[["model", "ndcg_configured", "ndcg_tuned", "trials", "parameters"]] if len(found) else found
+        yield dg.MaterializeResult(
+            asset_key=key(contract),
+            metadata=table_metadata(store, contract, None, minutes=minutes, found=dg.MetadataValue.md(markdown_table(shown))),
+        )
+        yield contract_check(store, contract)
+
+    return tuned_parameters
+
+
+def _stacked(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    return second if first.empty else pd.concat([first, second], ignore_index=True)
+
+
+def _search(store: "Warehouse", chosen: Settings, end: dt.datetime, wanted: list[str], minutes: float, trials: int | None,
+            origin: "Origin", context: dg.AssetExecutionContext) -> "pd.DataFrame":  # fmt: skip
+    import pandas as pd
+
+    from persona_pipelines.recommendations import training
+    from persona_pipelines.recommendations.models.learned import ModelError
+    from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
+    from persona_pipelines.tracking.experiments import tracked_run
+
+    try:
+        window, _ = training.windows(store, chosen, end)
+    except training.TooFewInteractionsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    settings = chosen.recommendations
+    methods = [method for method in settings.methods if method.method in SPACES and (not wanted or method.name in wanted)]
+    rows = []
+    for method in methods:
+        with tracked_run(chosen, STAGE, f"tuning {method.name}", origin) as run:
+
+            def log(trial: Trial, name: str = method.name) -> None:
+                with tracked_run(chosen, STAGE, f"{name} trial {trial.number}", origin, nested=True) as child:
+                    child.parameters(trial.settings.parameters())
+                    child.tags({"split": "validation window", **({"problem": trial.problem} if trial.problem else {})})
+                    if trial.ndcg is not None:
+                        child.metrics({"ndcg_at_k": trial.ndcg})
+
+            try:
+                found = tune(method, window, settings.k, settings.seed, minutes * 60 / len(methods), trials, log)
+            except ModelError as error:
+                context.log.warning(f"not tuned: {error}")
+                continue
+            run.parameters({**found.best.settings.parameters(), "split": "validation window", "trials": found.trials})
+            run.metrics({"ndcg_at_k": found.best.ndcg or 0.0, "ndcg_configured": found.configured.ndcg or 0.0})
+            rows.append(
+                {"model": method.name, "parameters": found.best.settings.model_dump_json(), "configured": method.model_dump_json(),
+                 "ndcg_configured": found.configured.ndcg, "ndcg_tuned": found.best.ndcg, "trials": found.trials, "mlflow_run_id": run.run_id}
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=contracts.TUNED_PARAMETERS.column_names)
+
+
+def _comparison(settings: Settings) -> dg.AssetsDefinition:
+    tables = (contracts.MODEL_COMPARISON, contracts.MODEL_ADVANTAGES, contracts.LEAKAGE_AUDIT)
+    contract = contracts.MODEL_COMPARISON
+    deps = [
+        key(table)
+        for table in (
+            contracts.EVENTS,
+            contracts.ITEMS,
+            contracts.USERS,
+            contracts.INTERACTIONS,
+            contracts.USER_SEGMENTS,
+            contracts.TUNED_PARAMETERS,
+        )
+    ]
+
+    @dg.multi_asset(
         name="model_comparison",
-        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "lightfm", "mlflow"}, weekly=True), deps=deps)],
+        specs=[dg.AssetSpec(**spec_options(settings, table, {"duckdb", "lightfm", "mlflow"}, weekly=True), deps=deps) for table in tables],
         check_specs=[
-            dg.AssetCheckSpec("beats_most_popular", asset=key(contract), description="LightFM's nDCG is above that of the most popular items."),
-            dg.AssetCheckSpec("beats_recently_popular", asset=key(contract),
-                              description="The champion's nDCG is above that of the recently popular items."),
+            dg.AssetCheckSpec("nothing_leaks", asset=key(contracts.LEAKAGE_AUDIT), blocking=True,
+                              description="No model has learned from what it is judged by."),
+            dg.AssetCheckSpec("gate", asset=key(contract), description="Who is champion after this comparison, and why; the champion breaks "
+                                                                       "no guardrail and is not beaten by the most popular items."),
+            dg.AssetCheckSpec("every_method_was_fitted", asset=key(contract), description="No method of the configuration was left out."),
         ],
         retry_policy=ONCE_MORE,
     )  # fmt: skip
@@ -37,83 +164,225 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import markdown_table, table_metadata
         from persona_pipelines.recommendations import training
-        from persona_pipelines.recommendations.models.factors import PyfuncRecommender
-        from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
+        from persona_pipelines.recommendations.evaluation.audit import LeakageError
+        from persona_pipelines.recommendations.evaluation.audit import table as audit_table
+        from persona_pipelines.recommendations.models.learned import ModelError
+        from persona_pipelines.tracking.experiments import Origin
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
-        if as_of is None:
-            raise dg.Failure("no interactions of known users with items: map item_id in a source of events", allow_retries=False)
-        end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
+        end, options = _end(store), chosen.recommendations
+        methods = training.tuned(options.methods, store.frame(store.table(contracts.TUNED_PARAMETERS)))
         try:
-            comparison = training.compare_models(store, chosen, end)
-        except training.TooFewInteractionsError as error:
+            comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context))
+            origin = Origin(context.run_id, key(contract).to_user_string())
+            table, url = _registered(store, chosen, comparison, end, origin)
+        except (training.TooFewInteractionsError, LeakageError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        table = comparison.table(chosen)
-        figure = charts.metric_bars(table)
-        origin = Origin(context.run_id, key(contract).to_user_string())
-        versions: dict[str, tuple[str | None, str]] = {}
-        champion_url = ""
-        digest, first = fingerprint(comparison.training), f"{comparison.training['last_time'].min():%Y-%m-%d}"
-        for model in training.models(chosen):
-            rows = table[table["model"] == model.name]
-            wins = model.name == comparison.winner
-            with tracked_run(chosen, STAGE, f"{model.name} {as_of}", origin) as run:
-                run.parameters({**model.parameters(), "model": model.name, "split": training.SPLIT, "k": chosen.recommendations.k,
-                                "test_share": chosen.recommendations.test_share, "exclude_seen": chosen.recommendations.exclude_seen,
-                                "half_life_days": chosen.features.interaction_half_life_days})  # fmt: skip
-                for row in rows.itertuples():
-                    suffix = "" if row.case == "warm" else "_new_user"
-                    names = ("ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "users")
-                    run.metrics({f"{name}{suffix}": getattr(row, name) for name in names})
-                run.data("interactions", comparison.training, digest, first, f"{comparison.cut:%Y-%m-%d}")
-                run.tags({"cut": f"{comparison.cut:%Y-%m-%d %H:%M:%S}", "champion": str(wins).lower()})
-                run.table(table.drop(columns="champion"), "comparison.csv")
-                run.figure(figure, "comparison.png")
-                version = None
-                if wins:
-                    fitted, everything = training.fit_on_everything(store, chosen, model.name, end)
-                    import pandas as pd
-
-                    with tempfile.TemporaryDirectory() as folder:
-                        fitted.save(Path(folder) / "model")
-                        example = pd.DataFrame({"user_id": ["0" * 32], "k": [chosen.recommendations.k]})
-                        registered = run.register(
-                            Path(folder) / "model", "persona_pipelines.recommendations.models.factors", example,
-                            PyfuncRecommender(fitted).predict(example), promote=True,
-                            description=f"{model.name}, fitted on {len(everything)} interactions until {as_of}",
-                        )  # fmt: skip
-                    version, champion_url = registered.version, run.url
-                versions[model.name] = (version, run.run_id)
-        table = table.assign(
-            model_version=[versions[name][0] for name in table["model"]], mlflow_run_id=[versions[name][1] for name in table["model"]]
-        )
+        advantages, audit = comparison.advantages(options.seed), audit_table(comparison.findings)
         with store.transaction():
-            store.replace(contract, from_frame(table))
-        shown = table[["model", "case", "users", "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "coverage", "champion"]].round(4)
+            for target, frame in zip(tables, (table, advantages, audit), strict=True):
+                store.replace(target, from_frame(frame))
+        decision = comparison.decision
+        whole = table[table["segment"] == "all"]
+        shown = whole[
+            ["model", "case", "users", "ndcg_at_k", "ndcg_low", "ndcg_high", "recall_at_k", "map_at_k", "coverage", "rmse", "champion"]
+        ].round(4)
         yield dg.MaterializeResult(
             asset_key=key(contract),
-            metadata=table_metadata(store, contract, {"metrics": figure}, comparison=dg.MetadataValue.md(markdown_table(shown)),
-                                    champion=comparison.winner, cut=f"{comparison.cut:%Y-%m-%d %H:%M}", test_pairs=comparison.test_pairs,
-                                    model_version=versions[comparison.winner][0], mlflow_run=dg.MetadataValue.url(champion_url)),
+            metadata=table_metadata(store, contract, {"metrics": charts.model_intervals(table)}, comparison=dg.MetadataValue.md(markdown_table(shown)),
+                                    decision=decision.reason, champion=decision.champion, cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
+                                    mlflow_run=dg.MetadataValue.url(url)),
         )  # fmt: skip
-        warm = table[table["case"] == "warm"].set_index("model")["ndcg_at_k"]
-        challenger, popular, recent = (model.name for model in training.models(chosen))
-        for check, mine, other in (("beats_most_popular", challenger, popular), ("beats_recently_popular", comparison.winner, recent)):
-            known = mine in warm and other in warm
-            yield dg.AssetCheckResult(
-                check_name=check, asset_key=key(contract), passed=bool(known and warm[mine] > warm[other]), severity=dg.AssetCheckSeverity.WARN,
-                metadata={name: float(warm[name]) for name in (mine, other) if name in warm},
-                description=None if known else "no user known in training came back after the cut",
-            )  # fmt: skip
+        ahead = markdown_table(advantages.round(4))
+        yield dg.MaterializeResult(asset_key=key(contracts.MODEL_ADVANTAGES),
+                                   metadata=table_metadata(store, contracts.MODEL_ADVANTAGES, None, advantages=dg.MetadataValue.md(ahead)))  # fmt: skip
+        yield dg.MaterializeResult(asset_key=key(contracts.LEAKAGE_AUDIT),
+                                   metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(audit))))  # fmt: skip
+        yield dg.AssetCheckResult(
+            check_name="nothing_leaks", asset_key=key(contracts.LEAKAGE_AUDIT), passed=bool(audit["passed"].all()),
+            metadata={"checks": len(audit)},
+        )  # fmt: skip
+        beaten = advantages[
+            (advantages["against"] == decision.champion) & advantages["model"].isin(comparison.baselines) & (advantages["low"] > 0)
+        ]
+        numbers = (
+            {"advantage": decision.advantage.mean, "low": decision.advantage.low, "high": decision.advantage.high}
+            if decision.advantage
+            else {}
+        )
+        yield dg.AssetCheckResult(
+            check_name="gate", asset_key=key(contract), passed=not decision.broken and beaten.empty, severity=dg.AssetCheckSeverity.WARN,
+            description=f"{decision.outcome}: {decision.reason}" + (f"; beaten by {', '.join(beaten['model'])}" if len(beaten) else ""),
+            metadata={"outcome": decision.outcome, "champion": decision.champion, "challenger": decision.challenger, "margin": decision.margin,
+                      "guardrails": "; ".join(decision.broken) or "kept", **numbers},
+        )  # fmt: skip
+        # Without ratings or segments some methods have nothing to learn from: that is no fault of theirs, but people should know.
+        yield dg.AssetCheckResult(
+            check_name="every_method_was_fitted", asset_key=key(contract), passed=not comparison.failed, severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(f"{name}: {reason}" for name, reason in comparison.failed.items()) or None, metadata={"left_out": len(comparison.failed)},
+        )  # fmt: skip
 
     return model_comparison
 
 
+def _champion_recipe(settings: Settings, context: dg.AssetExecutionContext) -> "Recipe | None":
+    from persona_pipelines.recommendations.recipes import Recipe
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+    from persona_pipelines.tracking.registry import champion
+
+    try:
+        return Recipe.load(champion(settings, STAGE).folder)
+    except ModelNotFoundError:
+        return None
+    except ValueError as error:
+        context.log.warning(f"the champion is not compared: {error}")
+        return None
+
+
+def _registered(
+    store: "Warehouse", chosen: Settings, comparison: "Comparison", end: dt.datetime, origin: "Origin"
+) -> "tuple[pd.DataFrame, str]":
+    """Log every model, fit the champion and a refused challenger on everything, register them, and move the alias at last.
+
+    Returns:
+        The comparison's table with versions and runs, and the address of the run.
+    """
+    from persona_pipelines import charts
+    from persona_pipelines.recommendations import training
+    from persona_pipelines.recommendations.evaluation.audit import table as audit_table
+    from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+    from persona_pipelines.tracking.experiments import fingerprint, tracked_run
+    from persona_pipelines.tracking.registry import promote
+
+    options, decision = chosen.recommendations, comparison.decision
+    pairs, everything = training.everything(store, chosen, end)
+    users = training.listed_users(store)
+    # Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
+    fitted = {name: training.fitted_on(everything, recipe, users, options.seed) for name, recipe in comparison.recipes.items()}
+    table = comparison.table(options.k, options.seed)
+    as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
+    versions: dict[str, str] = {}
+    runs: dict[str, str] = {}
+    with tracked_run(chosen, STAGE, f"comparison {as_of}", origin) as parent:
+        parent.parameters({"split": comparison.split.name, "k": options.k, "test_share": options.test_share, "exclude_seen": options.exclude_seen,
+                           "half_life_days": chosen.features.interaction_half_life_days, "seed": options.seed})  # fmt: skip
+        parent.tags({**decision.tags(), "cut": f"{comparison.split.cut:%Y-%m-%d %H:%M:%S}"})
+        parent.data("interactions", comparison.split.pairs, fingerprint(comparison.split.pairs), f"{comparison.split.pairs['last_time'].min():%Y-%m-%d}",
+                    f"{comparison.split.cut:%Y-%m-%d}")  # fmt: skip
+        parent.table(table, "comparison.csv")
+        parent.table(comparison.advantages(options.seed), "advantages.csv")
+        parent.table(audit_table(comparison.findings), "leakage_audit.csv")
+        parent.figure(charts.model_intervals(table), "comparison.png")
+        settings_of = {method.name: method for method in options.methods} | {
+            name: recipe.settings for name, recipe in comparison.recipes.items()
+        }
+        for name in dict.fromkeys(table["model"]):
+            with tracked_run(chosen, STAGE, f"{name} {as_of}", origin, nested=True) as run:
+                runs[name] = run.run_id
+                run.parameters({**(settings_of[name].parameters() if name in settings_of else {}), "model": name})
+                run.parameters(
+                    {f"weight.{member}": round(weight, 4) for member, weight in comparison.weights.get(name, {}).items() if weight}
+                )
+                _log_metrics(run, table[table["model"] == name])
+                run.tags(
+                    {
+                        "champion": str(name == decision.champion).lower(),
+                        "leakage_audit": "passed",
+                        "cut": f"{comparison.split.cut:%Y-%m-%d %H:%M:%S}",
+                    }
+                )
+                if name in fitted:
+                    row = table[(table["model"] == name) & (table["case"] == WARM) & (table["segment"] == ALL)]
+                    versions[name] = _register(run, chosen, fitted[name], comparison, name, everything.weights, as_of, len(pairs),
+                                               float(row["ndcg_at_k"].iloc[0]) if len(row) else None)  # fmt: skip
+        if decision.champion not in versions:
+            raise RuntimeError(f"{decision.champion} was not registered")
+        promote(chosen, STAGE, versions[decision.champion], "gate", f"{decision.outcome}: {decision.reason}")
+        url = parent.url
+    return table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs)), url
+
+
+def _log_metrics(run: "TrackedRun", rows: "pd.DataFrame") -> None:
+    suffixes = {"warm": "", "new user": "_new_user", "new item": "_new_item"}
+    named = [column.name for column in contracts.MODEL_COMPARISON.columns if column.type == "float64"]
+    for row in rows.to_dict("records"):
+        suffix = suffixes[row["case"]] + (
+            "" if row["segment"] == "all" else "_in_" + "".join(c if c.isalnum() else "_" for c in row["segment"])
+        )
+        run.metrics({f"{name}{suffix}": row[name] for name in named if row.get(name) is not None and row[name] == row[name]})
+
+
+def _register(
+    run: "TrackedRun",
+    chosen: Settings,
+    model: Any,
+    comparison: "Comparison",
+    name: str,
+    history: Any,
+    as_of: str,
+    pairs: int,
+    ndcg: float | None,
+) -> str:
+    import pandas as pd
+
+    from persona_pipelines.recommendations.promotion import REFUSED
+    from persona_pipelines.recommendations.serving import PyfuncRecommender, save
+
+    decision = comparison.decision
+    refused = name != decision.champion
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        save(folder, model, history)
+        comparison.recipes[name].save(folder)
+        example = pd.DataFrame({"user_id": ["0" * 32], "k": [chosen.recommendations.k]})
+        tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": comparison.recipes[name].name}
+        registered = run.register(
+            folder, "persona_pipelines.recommendations.serving", example, PyfuncRecommender(model, history).predict(example),
+            f"{comparison.recipes[name].name}, fitted on {pairs} interactions until {as_of}" + ("; refused by the gate" if refused else ""),
+            tags if ndcg is None else {**tags, "ndcg_at_k": f"{ndcg:.6f}"},
+        )  # fmt: skip
+    return registered.version
+
+
+def _related(settings: Settings) -> dg.AssetsDefinition:
+    tables = (contracts.SIMILAR_ITEMS, contracts.BOUGHT_TOGETHER)
+    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.INTERACTIONS)]
+
+    @dg.multi_asset(
+        name="related_items",
+        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb"}), deps=deps) for contract in tables],
+        check_specs=[contract_check_spec(contract) for contract in tables],
+        retry_policy=ONCE_MORE,
+    )
+    def related_items(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.recommendations import related, training
+        from persona_pipelines.warehouse.connection import from_frame
+
+        store, chosen = warehouse.get(), warehouse.settings
+        end = _end(store)
+        _, everything = training.everything(store, chosen, end)
+        count, as_of = chosen.recommendations.related_items, end.date() - dt.timedelta(days=1)
+        found = (related.similar_items(everything, count), related.bought_together(everything, count))
+        with store.transaction():
+            for contract, frame in zip(tables, found, strict=True):
+                store.replace(contract, from_frame(frame.assign(as_of_date=as_of)))
+        for contract, frame in zip(tables, found, strict=True):
+            yield dg.MaterializeResult(
+                asset_key=key(contract), metadata=table_metadata(store, contract, None, items=int(frame["item_id"].nunique()))
+            )
+            yield contract_check(store, contract)
+
+    return related_items
+
+
 def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     contract = contracts.RECOMMENDATIONS
-    deps = [key(table) for table in (contracts.MODEL_COMPARISON, contracts.INTERACTIONS, contracts.USERS, contracts.USER_PROFILES)]
+    deps = [
+        key(table)
+        for table in (contracts.MODEL_COMPARISON, contracts.INTERACTIONS, contracts.USERS, contracts.USER_PROFILES, contracts.SIMILAR_ITEMS)
+    ]
 
     @dg.multi_asset(
         name="recommendations",
@@ -121,37 +390,42 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[
             contract_check_spec(contract),
             dg.AssetCheckSpec("only_with_consent", asset=key(contract), blocking=True, description="Nobody without consent has a list."),
+            dg.AssetCheckSpec("everyone_has_a_list", asset=key(contract), description="No consenting user is left without items."),
         ],
         retry_policy=ONCE_MORE,
     )
     def recommendations(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
-        from persona_pipelines.recommendations.models.factors import FactorModel
-        from persona_pipelines.recommendations.serving import recommended
-        from persona_pipelines.tracking.experiments import ModelNotFoundError, champion
+        from persona_pipelines.recommendations import serving
+        from persona_pipelines.recommendations.models import load
+        from persona_pipelines.tracking.experiments import ModelNotFoundError
+        from persona_pipelines.tracking.registry import champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         try:
             found = champion(chosen, STAGE)
-            model = FactorModel.load(found.folder)
+            model = load(found.folder)
         except (ModelNotFoundError, ValueError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
         consenting = store.frame(users.filter(users.consent_personalisation).order_by("user_id"))
-        seen = store.frame(table.select("user_id", "item_id"))
         as_of = store.value(table.as_of_date.max())
-        lists = recommended(model, consenting, seen, chosen.recommendations.k, chosen.recommendations.exclude_seen)
+        tables = serving.read(store, chosen.recommendations.rules.new_days, consenting)
+        lists = serving.recommended(model, tables, chosen.recommendations, chosen.recommendations.k)
         lists = lists.assign(model=model.name, model_version=found.version, as_of_date=as_of)
         with store.transaction():
             store.replace(contract, from_frame(lists))
         top = lists[lists["rank"] == 1]["item_id"].value_counts().head(15)
+        reasons = lists["reason"].str.replace(r"^(because of|liked by|new in).*", r"\\1 ...", regex=True).value_counts().head(10)
         extra: dict[str, Any] = {"users": int(lists["user_id"].nunique()), "items": int(lists["item_id"].nunique()), "model": model.name}
         yield dg.MaterializeResult(
             asset_key=key(contract),
-            metadata=table_metadata(store, contract, {"first_places": charts.bars(top, "Items most often in first place")},
-                                    model_version=found.version, **extra),
+            metadata=table_metadata(
+                store, contract, {"first_places": charts.bars(top, "Items most often in first place"), "reasons": charts.bars(reasons, "Reasons")},
+                model_version=found.version, **extra,
+            ),
         )  # fmt: skip
         yield contract_check(store, contract)
         allowed = set(consenting["user_id"])
@@ -159,6 +433,12 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         yield dg.AssetCheckResult(
             check_name="only_with_consent", asset_key=key(contract), passed=outside == 0,
             metadata={"consenting_users": len(allowed), "users_with_a_list_without_consent": outside},
+        )  # fmt: skip
+        without = len(allowed - set(lists["user_id"]))
+        yield dg.AssetCheckResult(
+            check_name="everyone_has_a_list", asset_key=key(contract), passed=without == 0, severity=dg.AssetCheckSeverity.WARN,
+            description=f"{without} users have had, or by the rules may have, none of the items that are left" if without else None,
+            metadata={"users_without_a_list": without},
         )  # fmt: skip
 
     return recommendations

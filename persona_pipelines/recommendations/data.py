@@ -1,8 +1,9 @@
-"""Interactions and features as the sparse matrices that models learn from."""
+"""Interactions and features as the sparse matrices that models learn from, and the users that they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,20 +13,55 @@ import scipy.sparse as sp
 USER_ATTRIBUTES = ("country", "gender", "age_group", "occupation")
 ITEM_ATTRIBUTES = ("category", "brand")
 PRICE_BANDS = 5
-IDENTITY_WEIGHT = 4.0
-"""How much an entity's own factors count against one shared feature. With 1, users with three attributes are nearly the mean of
-their kind; 2 to 4 ranked better on MovieLens 100K and on Online Retail, split by time."""
+UNKNOWN_SEGMENT = 0
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of users or items: ``matrix`` of shape (entities, features), rows summing to 1, an identity block first.
+    """Shared features of users or items: ``matrix`` of shape (entities, features), 1 where the entity has it.
 
-    ``names`` has one entry for each column that is not an identity.
+    ``names`` has one entry a column, as ``attribute=value``.
     """
 
     matrix: sp.csr_matrix
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Users to be answered.
+
+    Attributes:
+        ids: shape (n,).
+        positions: shape (n,), the place among the users of the training; -1 for new users.
+        history: shape (n, items), weights of what each has done so far.
+        tokens: the attributes of each, as in ``Features.names``.
+        segments: shape (n,), segment ids; ``UNKNOWN_SEGMENT`` where there is none.
+    """
+
+    ids: np.ndarray
+    positions: np.ndarray
+    history: sp.csr_matrix
+    tokens: list[list[str]]
+    segments: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, wanted: slice | np.ndarray) -> Audience:
+        """Some of the users, by a slice or by their numbers."""
+        numbers = np.arange(len(self))[wanted]
+        return Audience(
+            self.ids[numbers], self.positions[numbers], self.history[numbers], [self.tokens[n] for n in numbers], self.segments[numbers]
+        )
+
+    def known(self) -> np.ndarray:
+        """Whether each was known in training, shape (n,)."""
+        return self.positions >= 0
+
+    def active(self) -> np.ndarray:
+        """Whether each has any history, shape (n,)."""
+        return np.diff(self.history.indptr) > 0
 
 
 @dataclass(frozen=True)
@@ -35,25 +71,58 @@ class Interactions:
     Attributes:
         users, items: sorted ids; a position in them is the index in the matrices.
         weights: shape (users, items), above 0 where the user cares for the item.
-        age_days: the same sparsity, in COO order of ``weights``: days from the last event of the pair to the moment.
-        user_features, item_features: shapes (users, ...) and (items, ...).
+        age_days: the same sparsity: days from the last event of the pair to the moment.
+        ratings: shape (users, items), the mean rating of the pair; an entry only where there is one.
+        baskets: shape (baskets, items), 1 for each item of a basket.
+        user_features, item_features: of the users and items.
+        texts: title, categories and brand of each item, for methods that read.
+        segments: shape (users,), ids; ``UNKNOWN_SEGMENT`` where there is none.
+        digest: of everything above; a model says by it what it has learned from.
     """
 
     users: np.ndarray
     items: np.ndarray
     weights: sp.csr_matrix
     age_days: sp.csr_matrix
+    ratings: sp.csr_matrix
+    baskets: sp.csr_matrix
     user_features: Features
     item_features: Features
+    texts: tuple[str, ...]
+    segments: np.ndarray
+    digest: str
 
     def user_positions(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Positions of ids in ``users``; -1 of ids that are not in it."""
         return positions(self.users, np.asarray(ids, dtype=object))
 
+    def item_users(self) -> np.ndarray:
+        """The number of users of each item, shape (items,)."""
+        return np.bincount(self.weights.indices, minlength=len(self.items)).astype(float)
+
+    def audience(self, ids: np.ndarray, attributes: pd.DataFrame, segments: Mapping[str, int] | None = None) -> Audience:
+        """Users as of the moment: those of the training with their history, others without.
+
+        Args:
+            attributes: ``user_id`` and ``USER_ATTRIBUTES``, for users of any kind.
+            segments: segment of users who are not in the training.
+        """
+        place = self.user_positions(ids)
+        known = place >= 0
+        rows = sp.csr_matrix((np.ones(known.sum(), dtype=np.float32), (np.flatnonzero(known), place[known])), (len(ids), len(self.users)))
+        others = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64)
+        own = np.where(known, self.segments[np.maximum(place, 0)], others) if len(self.users) else others
+        return Audience(ids, place, sp.csr_matrix(rows @ self.weights), tokens(attributes, "user_id", ids, USER_ATTRIBUTES), own)
+
 
 def positions(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each of ``wanted`` stands in the sorted ``ids``; -1 where it does not."""
     return pd.Index(ids).get_indexer(pd.Index(wanted))
+
+
+def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """The same sparsity with every entry 1."""
+    return sp.csr_matrix((np.ones(matrix.nnz, dtype=np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[str]) -> list[list[str]]:
@@ -79,36 +148,84 @@ def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[
 
 
 def features(rows: list[list[str]]) -> Features:
-    """Identity and shared features, each row divided by its sum as LightFM's authors do."""
+    """A matrix of the tokens of each entity."""
     names = sorted({token for row in rows for token in row})
     place = {name: number for number, name in enumerate(names)}
     counts = [len(row) for row in rows]
     owner = np.repeat(np.arange(len(rows)), counts)
     columns = np.fromiter((place[token] for row in rows for token in row), dtype=np.int64, count=sum(counts))
-    shared = sp.csr_matrix((np.ones(len(columns), dtype=np.float32), (owner, columns)), shape=(len(rows), len(names)))
-    matrix = sp.hstack([sp.identity(len(rows), dtype=np.float32, format="csr") * IDENTITY_WEIGHT, shared], format="csr")
-    scale = sp.diags_array(1.0 / np.asarray(matrix.sum(axis=1)).ravel())
-    return Features(sp.csr_matrix(scale @ matrix, dtype=np.float32), tuple(names))
+    return Features(sp.csr_matrix((np.ones(len(columns), dtype=np.float32), (owner, columns)), shape=(len(rows), len(names))), tuple(names))
 
 
-def build(interactions: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: pd.Timestamp) -> Interactions:
+def texts(items: pd.DataFrame, ids: np.ndarray) -> tuple[str, ...]:
+    """Title, categories and brand of each item in one text; empty where nothing is known."""
+    found = items.set_index("item_id").reindex(ids)
+    columns = [found[name] for name in ("title", "category", "categories", "brand") if name in found]
+    return tuple(
+        " ".join(str(value).replace("|", " ") for value in row if isinstance(value, str)) for row in zip(*columns, strict=True)
+    ) or (("",) * len(ids))
+
+
+def baskets_of(frame: pd.DataFrame, items: np.ndarray) -> sp.csr_matrix:
+    """Baskets of shape (baskets, items) from rows of ``basket``, ``item_id``; items that are not known are left out."""
+    column = positions(items, frame["item_id"].to_numpy())
+    row = pd.factorize(frame["basket"])[0]
+    matrix = sp.csr_matrix((np.ones((column >= 0).sum(), dtype=np.float32), (row[column >= 0], column[column >= 0])),
+                           shape=(row.max() + 1 if len(row) else 0, len(items)))  # fmt: skip
+    return binary(matrix)
+
+
+def build(
+    interactions: pd.DataFrame,
+    users: pd.DataFrame,
+    items: pd.DataFrame,
+    end: pd.Timestamp,
+    baskets: pd.DataFrame | None = None,
+    segments: Mapping[str, int] | None = None,
+) -> Interactions:
     """Matrices from tables.
 
     Args:
-        interactions: ``user_id``, ``item_id``, ``weight``, ``last_time``, all before ``end``.
+        interactions: ``user_id``, ``item_id``, ``weight``, ``last_time`` and, where there are ratings, ``rating``; all before ``end``.
         users: ``contracts.USERS``; only attributes that do not come from events should be in it.
         items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended.
+        baskets: ``basket``, ``item_id``; without it, all items of a user are one basket.
+        segments: of users, as of ``end``.
+    Raises:
+        ValueError: a weight is not a finite number above 0.
     """
+    weight = interactions["weight"].to_numpy(dtype=np.float64)
+    wrong = ~(np.isfinite(weight) & (weight > 0))
+    if wrong.any():
+        first = interactions[wrong].iloc[0]
+        raise ValueError(
+            f"weight of user {first['user_id']!r} for item {first['item_id']!r}: found {first['weight']}; expected a finite number above 0"
+        )
     user_ids = np.array(sorted(interactions["user_id"].unique()), dtype=object)
     item_ids = np.array(sorted({*interactions["item_id"], *items["item_id"]}), dtype=object)
     row, column = positions(user_ids, interactions["user_id"].to_numpy()), positions(item_ids, interactions["item_id"].to_numpy())
     shape = (len(user_ids), len(item_ids))
-    age = (end - interactions["last_time"]).dt.total_seconds().to_numpy() / 86_400
+    age = np.maximum((end - interactions["last_time"]).dt.total_seconds().to_numpy() / 86_400, 1e-6)
+    weights = sp.csr_matrix((weight.astype(np.float32), (row, column)), shape=shape)
+    age_days = sp.csr_matrix((age, (row, column)), shape=shape)
+    rating = interactions["rating"].to_numpy(dtype=float, na_value=np.nan) if "rating" in interactions else np.full(len(row), np.nan)
+    rated = np.isfinite(rating)
+    ratings = sp.csr_matrix((rating[rated], (row[rated], column[rated])), shape=shape)
+    if baskets is None:
+        basket_matrix = binary(weights)
+    else:
+        basket_matrix = baskets_of(baskets, item_ids)
+    of_users = features(tokens(users, "user_id", user_ids, USER_ATTRIBUTES))
+    of_items = features(tokens(items, "item_id", item_ids, (*ITEM_ATTRIBUTES, "price")))
+    item_texts = texts(items, item_ids)
+    segment = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in user_ids], dtype=np.int64)
+    digest = hashlib.sha256()
+    for names in (user_ids, item_ids, of_users.names, of_items.names, item_texts):
+        digest.update("\0".join(map(str, names)).encode())
+    for matrix in (weights, age_days, ratings, basket_matrix, of_users.matrix, of_items.matrix):
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(segment.tobytes())
     return Interactions(
-        user_ids,
-        item_ids,
-        sp.csr_matrix((interactions["weight"].to_numpy(dtype=np.float32), (row, column)), shape=shape),
-        sp.csr_matrix((np.maximum(age, 1e-6), (row, column)), shape=shape),
-        features(tokens(users, "user_id", user_ids, USER_ATTRIBUTES)),
-        features(tokens(items, "item_id", item_ids, (*ITEM_ATTRIBUTES, "price"))),
+        user_ids, item_ids, weights, age_days, ratings, basket_matrix, of_users, of_items, item_texts, segment, digest.hexdigest()
     )

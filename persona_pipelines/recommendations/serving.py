@@ -1,40 +1,131 @@
-"""The champion's lists for users."""
+"""The champion's lists for users, by the business rules, each item with its reason."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import USER_ATTRIBUTES, positions, tokens
+from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
-from persona_pipelines.recommendations.models.factors import FactorModel, listed
+from persona_pipelines.recommendations.models import LearnedModel, load
+from persona_pipelines.recommendations.reasons import Evidence, reasons
+from persona_pipelines.recommendations.rules import item_facts, owned, rerank
 from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.experiments import champion
+from persona_pipelines.settings.recommendations import RecommendationsSettings
+from persona_pipelines.tracking.registry import champion
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
+HISTORY_FILE = "history.npz"
 
-def recommended(model: FactorModel, users: pd.DataFrame, seen: pd.DataFrame, k: int, exclude_seen: bool) -> pd.DataFrame:
-    """``user_id``, ``rank``, ``item_id``, ``score``, ``case`` ; the case tells whether the user has any interaction.
 
-    Args:
-        users: ``user_id`` and attributes (``contracts.USERS``).
-        seen: ``user_id``, ``item_id`` of all interactions, left out of the lists where ``exclude_seen``.
+@dataclass(frozen=True)
+class Tables:
+    """What lists are made from, as pandas tables.
+
+    Attributes:
+        users: ``contracts.USERS`` of those to be answered, one row each.
+        interactions: ``user_id``, ``item_id``, ``weight``.
+        items: ``contracts.ITEMS``.
+        segments: ``user_id``, ``segment_id``, ``segment_name``.
+        similar: ``contracts.SIMILAR_ITEMS``.
+        new_items: ids of items that appeared only lately.
     """
-    ids = users["user_id"].to_numpy(dtype=object)
-    factors, _ = model.factors_of(ids, tokens(users, "user_id", ids, USER_ATTRIBUTES))
-    exclude = None
-    if exclude_seen:
-        order = np.sort(ids)
-        row, column = positions(order, seen["user_id"].to_numpy()), positions(model.items, seen["item_id"].to_numpy())
-        known = (row >= 0) & (column >= 0)
-        matrix = sp.csr_matrix((np.ones(known.sum()), (row[known], column[known])), shape=(len(ids), len(model.items)))
-        exclude = matrix[positions(order, ids)]
-    best, scores = model.top(factors, k, exclude)
-    lists = listed(model, ids, best, scores)
-    known = lists["user_id"].isin(seen["user_id"])
+
+    users: pd.DataFrame
+    interactions: pd.DataFrame
+    items: pd.DataFrame
+    segments: pd.DataFrame
+    similar: pd.DataFrame
+    new_items: frozenset[str]
+
+
+def read(warehouse: Warehouse, rules_days: float, users: pd.DataFrame) -> Tables:
+    """The tables for some users; of interactions and segments only their rows."""
+    ids = users["user_id"].tolist()
+    interactions, segments = warehouse.table(contracts.INTERACTIONS), warehouse.table(contracts.USER_SEGMENTS)
+    if len(ids) == 1:
+        interactions, segments = interactions.filter(interactions.user_id == ids[0]), segments.filter(segments.user_id == ids[0])
+    features = warehouse.table(contracts.ITEM_FEATURES)
+    young = warehouse.frame(features.filter(features.age_days <= rules_days).select("item_id"))
+    # Where all items are young the logs have just begun: nothing is new then.
+    known = warehouse.value(features.age_days.max())
+    return Tables(
+        users,
+        warehouse.frame(interactions.select("user_id", "item_id", "weight")),
+        warehouse.frame(warehouse.table(contracts.ITEMS).order_by("item_id")),
+        warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
+        warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
+        frozenset(young["item_id"]) if known is not None and known > rules_days else frozenset(),
+    )
+
+
+def audience_of(model: LearnedModel, tables: Tables) -> Audience:
+    """The users of the tables as the model sees them today."""
+    ids = tables.users["user_id"].to_numpy(dtype=object)
+    place = pd.Index(ids).get_indexer(pd.Index(tables.interactions["user_id"].to_numpy(dtype=object)))
+    column = positions(model.items, tables.interactions["item_id"].to_numpy(dtype=object))
+    known = (place >= 0) & (column >= 0)
+    weight = tables.interactions["weight"].to_numpy(dtype=np.float32)[known]
+    history = sp.csr_matrix((weight, (place[known], column[known])), shape=(len(ids), len(model.items)))
+    segment = dict(zip(tables.segments["user_id"], tables.segments["segment_id"].astype(int), strict=True))
+    return Audience(
+        ids, positions(model.users, ids), history, tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
+        np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64),
+    )  # fmt: skip
+
+
+def recommended(model: LearnedModel, tables: Tables, settings: RecommendationsSettings, k: int) -> pd.DataFrame:
+    """``user_id``, ``rank``, ``item_id``, ``score``, ``reason``, ``case``; the case tells whether the user has any interaction.
+
+    A user for whom the rules leave nothing has no rows.
+    """
+    audience = audience_of(model, tables)
+    facts = item_facts(model.items, tables.items, settings.rules)
+    candidates = max(k, settings.rules.candidates)
+    best, scores = model.top(audience, candidates, owned(audience.history, facts, settings.exclude_seen), facts.blocked)
+    best, scores = rerank(best, scores, k, facts, settings.rules)
+    texts = reasons(model, audience, best, _evidence(model, tables, facts.category))
+    lists = listed(model, audience.ids, best, scores, texts)
+    known = lists["user_id"].isin(tables.interactions["user_id"])
     return lists.assign(case=np.where(known, WARM, NEW_USER))
+
+
+def listed(model: LearnedModel, users: np.ndarray, best: np.ndarray, scores: np.ndarray, texts: np.ndarray) -> pd.DataFrame:
+    """Lists as rows: ``user_id``, ``rank`` from 1, ``item_id``, ``score``, ``reason``; places with nothing left are dropped."""
+    n, k = best.shape
+    frame = pd.DataFrame(
+        {
+            "user_id": np.repeat(users, k),
+            "rank": np.tile(np.arange(1, k + 1), n),
+            "item_id": model.items[np.maximum(best, 0).ravel()] if len(model.items) else np.array([], dtype=object),
+            "score": scores.ravel().astype(float).round(6),
+            "reason": texts.ravel(),
+        }
+    )
+    return frame[best.ravel() >= 0].reset_index(drop=True)
+
+
+def _evidence(model: LearnedModel, tables: Tables, categories: np.ndarray) -> Evidence:
+    row, column = (positions(model.items, tables.similar[name].to_numpy(dtype=object)) for name in ("item_id", "similar_item_id"))
+    known = (row >= 0) & (column >= 0)
+    shape = (len(model.items), len(model.items))
+    value = tables.similar["similarity"].to_numpy(dtype=np.float32)[known]
+    similarity = sp.csr_matrix((value, (row[known], column[known])), shape=shape)
+    found = tables.items.set_index("item_id").reindex(model.items)
+    titles = np.array(
+        [title if isinstance(title, str) else item for title, item in zip(found["title"], model.items, strict=True)], dtype=object
+    )
+    names = tables.segments.drop_duplicates("segment_id")
+    # Both ways: a rare item has its likes listed, and may stand in no common item's list.
+    return Evidence(
+        similarity.maximum(sp.csr_matrix(similarity.T)), titles, categories, np.array([item in tables.new_items for item in model.items], dtype=bool),
+        dict(zip(names["segment_id"].astype(int), names["segment_name"], strict=True)),
+    )  # fmt: skip
 
 
 class ConsentError(Exception):
@@ -49,6 +140,7 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     Raises:
         ConsentError: the user is known and has not consented.
         tracking.experiments.ModelNotFoundError: nothing has been trained yet.
+        ValueError: the champion was stored by another version.
     """
     users = warehouse.table(contracts.USERS)
     found = warehouse.frame(users.filter(users.user_id == user_id))
@@ -58,13 +150,45 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     lists = warehouse.frame(stored.filter(stored.user_id == user_id).order_by("rank").limit(k))
     if len(lists) < k:
         registered = champion(settings, "recommendations")
-        model = FactorModel.load(registered.folder)
-        interactions = warehouse.table(contracts.INTERACTIONS)
-        seen = warehouse.frame(interactions.filter(interactions.user_id == user_id).select("user_id", "item_id"))
+        model = load(registered.folder)
         if found.empty:
             found = pd.DataFrame({"user_id": [user_id]})
-        lists = recommended(model, found, seen, k, settings.recommendations.exclude_seen)
+        lists = recommended(model, read(warehouse, settings.recommendations.rules.new_days, found), settings.recommendations, k)
         lists = lists.assign(model=model.name, model_version=registered.version)
     items = warehouse.table(contracts.ITEMS)
     titles = warehouse.frame(items.filter(items.item_id.isin(lists["item_id"].tolist() or [""])).select("item_id", "title", "category"))
     return lists.merge(titles, on="item_id", how="left")
+
+
+class PyfuncRecommender:
+    """Answers of a stored model through MLflow: users in, ranked items out, by what they had done when it was trained.
+
+    Rules, reasons and later histories are the pipeline's part: the table ``recommendations`` has them.
+    """
+
+    def __init__(self, model: LearnedModel, history: sp.csr_matrix) -> None:
+        self.model = model
+        self.history = history
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
+        """``user_id`` (pseudonyms) and ``k`` in, ``user_id``, ``rank``, ``item_id``, ``score`` out."""
+        ids = model_input["user_id"].to_numpy(dtype=object)
+        k = int(model_input["k"].max()) if "k" in model_input else 10
+        place = positions(self.model.users, ids)
+        known = np.flatnonzero((place >= 0) & (place < self.history.shape[0]))
+        chosen = sp.csr_matrix((np.ones(len(known), dtype=np.float32), (known, place[known])), shape=(len(ids), self.history.shape[0]))
+        history = sp.csr_matrix(chosen @ self.history)
+        audience = Audience(ids, place, history, [[] for _ in ids], np.full(len(ids), UNKNOWN_SEGMENT))
+        best, scores = self.model.top(audience, k, history)
+        return listed(self.model, ids, best, scores, np.full(best.shape, "", dtype=object)).drop(columns="reason")
+
+
+def save(folder: Path, model: LearnedModel, history: sp.csr_matrix) -> None:
+    """A model with the interactions that it has learned from: arrays and JSON, no pickle, no code."""
+    model.save(folder)
+    sp.save_npz(folder / HISTORY_FILE, history)
+
+
+def _load_pyfunc(path: str) -> PyfuncRecommender:
+    """What MLflow calls to load a stored model: reads arrays and JSON, runs nothing from the artifact."""
+    return PyfuncRecommender(load(Path(path)), sp.csr_matrix(sp.load_npz(Path(path) / HISTORY_FILE)))

@@ -1,59 +1,103 @@
-"""Compare the models on a split in time, decide, and fit what was chosen on everything."""
+"""Compare the methods without leakage, decide, and fit what was chosen on everything."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.items import interactions
-from persona_pipelines.recommendations.data import Interactions, build
-from persona_pipelines.recommendations.evaluation.comparison import WARM, Judged, chosen_model, compare
-from persona_pipelines.recommendations.evaluation.splits import pairs_from, time_cut
-from persona_pipelines.recommendations.models import FactorModel, LightFMWarp, MostPopular, Recommender
+from persona_pipelines.features.attention import category_shares
+from persona_pipelines.features.users import known_until, user_features
+from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.evaluation.audit import Finding, audit, require_clean
+from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged, Task, blend_all, compare, fit_all, task
+from persona_pipelines.recommendations.evaluation.intervals import interval
+from persona_pipelines.recommendations.evaluation.splits import (
+    Sources,
+    Split,
+    TooFewInteractionsError,
+    by_time,
+    cut_of,
+    last_item_out,
+    random_by_user,
+)  # fmt: skip
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
+from persona_pipelines.recommendations.promotion import Decision, decide, paired
+from persona_pipelines.recommendations.recipes import Recipe, recipe_of
+from persona_pipelines.segments.model import fit_segments
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.recommendations import MethodSettings, MostPopularSettings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
-SPLIT = "global time"
-
-
-class TooFewInteractionsError(ValueError):
-    """There is not enough to learn from or to judge by; the message says how much there is and what is needed."""
-
-
-def models(settings: Settings) -> list[Recommender]:
-    """Every model of the comparison: the challenger first, then the baselines."""
-    chosen = settings.recommendations
-    return [LightFMWarp(chosen.lightfm, chosen.seed), MostPopular(), MostPopular(chosen.recent_days)]
+CURRENT = "current_champion"
+"""Name in a comparison of the champion's recipe, where no method of the configuration is the same."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared on what: ``judged`` a model and case, ``cut`` where the test begins, ``winner`` by name."""
+    """What was compared on what.
+
+    Attributes:
+        judged: every model, case and segment.
+        split: the newest window; ``until`` the end of the validation window before it.
+        findings: of the leakage audit.
+        failed: the reason of each method that could not be fitted.
+        validation: nDCG of known users on the validation window, by model.
+        decision: who is champion now.
+        recipes: of the models that may have to be fitted on everything: champion and challenger.
+        baselines: names of the most popular models.
+    """
 
     judged: list[Judged]
-    cut: dt.datetime
-    winner: str
-    training: pd.DataFrame
-    test_pairs: int
+    split: Split
+    until: dt.datetime
+    findings: list[Finding]
+    failed: dict[str, str]
+    validation: dict[str, float]
+    weights: dict[str, dict[str, float]]
+    decision: Decision
+    recipes: dict[str, Recipe]
+    baselines: list[str]
 
-    def table(self, settings: Settings) -> pd.DataFrame:
+    def table(self, k: int, seed: int) -> pd.DataFrame:
         """Rows of ``contracts.MODEL_COMPARISON`` but version and run."""
-        return pd.DataFrame(
-            {
-                "model": entry.model,
-                "split": SPLIT,
-                "case": entry.case,
-                "cut": self.cut,
-                "k": settings.recommendations.k,
-                "users": entry.users,
-                **entry.scores.means(),
-                "champion": entry.model == self.winner,
-            }
-            for entry in self.judged
-        )
+        rows = []
+        for entry in self.judged:
+            bounds = interval(entry.scores.by_user["ndcg_at_k"], seed)
+            rows.append(
+                {
+                    "model": entry.model, "split": self.split.name, "case": entry.case, "segment": entry.segment, "cut": self.split.cut, "k": k,
+                    "users": len(entry.users), **entry.scores.means(), "ndcg_low": bounds.low, "ndcg_high": bounds.high,
+                    "rmse": entry.errors.get("rmse"), "mae": entry.errors.get("mae"),
+                    "validation_ndcg": self.validation.get(entry.model), "champion": entry.model == self.decision.champion,
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def advantages(self, seed: int) -> pd.DataFrame:
+        """Rows of ``contracts.MODEL_ADVANTAGES``: every model against the champion and the most popular ones."""
+        models = list(dict.fromkeys(entry.model for entry in self.judged))
+        rows = []
+        for against in dict.fromkeys([self.decision.champion, *self.baselines]):
+            for model in models:
+                differences = paired(self.judged, model, against)
+                if model != against and len(differences):
+                    found = interval(differences, seed)
+                    rows.append(
+                        {
+                            "model": model,
+                            "against": against,
+                            "users": len(differences),
+                            "advantage": found.mean,
+                            "low": found.low,
+                            "high": found.high,
+                        }
+                    )
+        return pd.DataFrame(rows, columns=["model", "against", "users", "advantage", "low", "high"])
 
 
 def listed_users(warehouse: Warehouse) -> pd.DataFrame:
@@ -68,51 +112,188 @@ def listed_items(warehouse: Warehouse) -> pd.DataFrame:
     return warehouse.frame(items.filter(items.in_catalogue).order_by("item_id"))
 
 
-def learned_until(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tuple[Interactions, pd.DataFrame]:
-    """What is known at a moment, as matrices and as a table in a stable order."""
-    chosen = settings.features
-    found = interactions(warehouse.table(contracts.EVENTS), settings.interaction_weights(), chosen.interaction_half_life_days, end)
-    frame = warehouse.frame(found.order_by("user_id", "item_id"))
-    return build(frame, listed_users(warehouse), listed_items(warehouse), pd.Timestamp(end)), frame
+def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:
+    """The interactions of a warehouse."""
+    return Sources(
+        warehouse, warehouse.table(contracts.EVENTS), settings.interaction_weights(), settings.features.interaction_half_life_days,
+        listed_users(warehouse), listed_items(warehouse),
+    )  # fmt: skip
 
 
-def compare_models(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Comparison:
-    """Cut the interactions in time, fit all models before the cut, judge them after it.
+def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> dict[str, int]:
+    """The segments that would have been known at the end of a day: trained on the features as of that day alone."""
+    items = warehouse.table(contracts.ITEMS)
+    known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
+    shares = warehouse.keep("known_shares", category_shares(known, items))
+    features = warehouse.frame(user_features(known, items, shares, day, settings.features.timezone).order_by("user_id"))
+    warehouse.drop_kept("known_events", "known_shares")
+    if features.empty:
+        return {}
+    assigned = fit_segments(features, settings.segments).model.assign(features)
+    return dict(zip(assigned["user_id"], assigned["segment_id"].astype(int), strict=True))
+
+
+def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tuple[Task, Task]:
+    """The validation window and, after it, the newest window: both with a training that ends before them.
+
+    Raises:
+        TooFewInteractionsError: too few interactions, or nobody to judge by.
+    """
+    chosen, known = settings.recommendations, sources_of(warehouse, settings)
+    users, repeats = known.users, not chosen.exclude_seen
+    segments: dict[str, int] = {}
+    tasks = []
+    if chosen.split == "global time":
+        outer_cut = cut_of(known, end, chosen.test_share, chosen.minimum_interactions)
+        inner_cut = cut_of(known, outer_cut, chosen.test_share, 2)
+        for cut, until in ((inner_cut, outer_cut), (outer_cut, end)):
+            day = cut.date() - dt.timedelta(days=1)
+            segments = segments_as_of(warehouse, settings, day)
+            split = by_time(known, cut, until, segments, day if segments else None, repeats)
+            tasks.append(task(split, users, chosen.exclude_seen, segments, _groups(warehouse), chosen.seed))
+    else:
+        outer = last_item_out(known, end) if chosen.split == "last item out" else random_by_user(known, end, chosen.test_share, chosen.seed)
+        inner = _inner(known, outer, chosen.test_share, chosen.seed)
+        tasks = [task(split, users, chosen.exclude_seen, None, _groups(warehouse), chosen.seed) for split in (inner, outer)]
+    return tasks[0], tasks[1]
+
+
+def _inner(known: Sources, outer: Split, test_share: float, seed: int) -> Split:
+    """A validation window inside the training of a split that is not by global time: a random share of its pairs."""
+    from persona_pipelines.recommendations.data import build
+    from persona_pipelines.recommendations.evaluation.splits import random_share
+
+    kept = random_share(outer.pairs["user_id"], 1 - test_share, seed + 1)
+    pairs = outer.pairs[kept].reset_index(drop=True)
+    test = (
+        outer.pairs[~kept]
+        .rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]]
+        .reset_index(drop=True)
+    )
+    if pairs.empty or test.empty:
+        raise TooFewInteractionsError(f"{len(outer.pairs)} pairs of users and items: too few for a validation window")
+    training = build(pairs, known.users, known.items, pd.Timestamp(outer.cut))
+    return Split("random by user", outer.cut, pairs, training, test)
+
+
+def _groups(warehouse: Warehouse) -> dict[str, str]:
+    """The name of each user's segment today: figures are told apart by it, no model learns from it."""
+    found = warehouse.frame(warehouse.table(contracts.USER_SEGMENTS).select("user_id", "segment_name"))
+    return dict(zip(found["user_id"], found["segment_name"], strict=True))
+
+
+def tuned(methods: Sequence[MethodSettings], found: pd.DataFrame) -> list[MethodSettings]:
+    """The methods with the parameters of ``contracts.TUNED_PARAMETERS``, where these were found for the present configuration."""
+    better = {row.model: row for row in found.itertuples()}
+    return [
+        type(method).model_validate_json(better[method.name].parameters)
+        if method.name in better and better[method.name].configured == method.model_dump_json()
+        else method
+        for method in methods
+    ]
+
+
+def compare_models(
+    warehouse: Warehouse, settings: Settings, end: dt.datetime, methods: Sequence[MethodSettings], champion: Recipe | None
+) -> Comparison:
+    """Fit all methods before the validation window and before the newest, learn blends on the first, judge and decide on the second.
 
     Args:
         end: events from this moment on are ignored.
+        champion: the recipe of the champion, which is fitted anew: as stored it may have learned from the newest window.
     Raises:
-        TooFewInteractionsError: too few interactions before the cut, or nobody to judge by after it.
+        TooFewInteractionsError: too few interactions, or nobody to judge by.
+        ModelError: not one method could be fitted.
+        LeakageError: the audit found something; nothing is decided.
     """
-    chosen, weights = settings.recommendations, settings.interaction_weights()
-    events = warehouse.table(contracts.EVENTS)
-    positive = [name for name, weight in weights.items() if weight > 0]
-    usable = events.filter(
-        events.user_id.notnull() & events.item_id.notnull() & events.event_type.isin(positive) & (events.timestamp < end)
-    )
-    count, at = warehouse.row(usable.aggregate(count=usable.count(), at=time_cut(usable.timestamp, chosen.test_share)))
-    if count < chosen.minimum_interactions:
-        raise TooFewInteractionsError(
-            f"{count} interactions of known users with items; recommendations.minimum_interactions is {chosen.minimum_interactions}"
-        )
-    cut = dt.datetime.fromtimestamp(int(at), dt.UTC).replace(tzinfo=None)
-    training, frame = learned_until(warehouse, settings, cut)
-    test = warehouse.frame(pairs_from(events, weights, cut, end).order_by("user_id", "item_id"))
-    if frame.empty or test.empty:
-        raise TooFewInteractionsError(
-            f"{len(frame)} interactions before {cut:%Y-%m-%d %H:%M} and {len(test)} after it: both are needed, so events have to spread over time"
-        )
-    judged = compare(models(settings), training, test, listed_users(warehouse), chosen.k, chosen.exclude_seen)
-    challenger, baseline = models(settings)[0].name, models(settings)[1].name
-    if not any(entry.case == WARM for entry in judged):
-        winner = baseline
-    else:
-        winner = chosen_model(judged, challenger, baseline)
-    return Comparison(judged, cut, winner, frame, len(test))
+    chosen = settings.recommendations
+    inner, outer = windows(warehouse, settings, end)
+    until, seed, k = outer.split.cut, chosen.seed, chosen.k
+    validated, _ = fit_all(methods, inner.training, seed)
+    models, failed = fit_all(methods, outer.training, seed)
+    if not models:
+        raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(until)), models, outer.training, k, seed)
+    failed |= not_blended
+    for name, blend_weights in weights.items():
+        # The blend itself on the window that its weights were learned on: no better judge of it is left before the newest.
+        hybrid = recipe_of(methods, name, models[name], blend_weights, until)
+        validated[name] = _blended(hybrid, validated, inner, seed)
+    validation = _validation(validated, inner, k)
+    current = _entered(champion, models, methods, weights, outer, until, seed, failed) if champion else None
+    findings = audit(outer.split, models)
+    require_clean(findings)
+    judged = compare(models, outer, k)
+    baselines = [method.name for method in methods if isinstance(method, MostPopularSettings) and method.name in models]
+    if not baselines:
+        raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    candidates = {name: quality for name, quality in validation.items() if name in models and np.isfinite(quality)}
+    challenger = max(candidates, key=lambda name: candidates[name]) if candidates else baselines[0]
+    decision = decide(judged, challenger, current, baselines[0], chosen.gate, seed)
+    recipes = {
+        name: champion if name == CURRENT and champion else recipe_of(methods, name, models[name], weights.get(name, {}), until)
+        for name in {decision.champion, challenger}
+    }
+    return Comparison(judged, outer.split, until, findings, failed, validation, weights, decision, recipes, baselines)
 
 
-def fit_on_everything(warehouse: Warehouse, settings: Settings, name: str, end: dt.datetime) -> tuple[FactorModel, pd.DataFrame]:
-    """The named model, fitted on all interactions before a moment."""
-    everything, frame = learned_until(warehouse, settings, end)
-    model = next(model for model in models(settings) if model.name == name)
-    return model.fit(everything), frame
+def _blended(recipe: Recipe, validated: Mapping[str, LearnedModel], inner: Task, seed: int) -> LearnedModel:
+    from persona_pipelines.recommendations.models import Hybrid, HybridSettings
+
+    assert isinstance(recipe.settings, HybridSettings)
+    members = {member.name: validated[member.name] for member in recipe.members if member.name in validated}
+    return Hybrid(recipe.settings, seed).blend(members, recipe.weights, inner.split.cut, inner.training)
+
+
+def _validation(models: Mapping[str, LearnedModel], inner: Task, k: int) -> dict[str, float]:
+    judged = compare(models, inner, k)
+    return {entry.model: entry.scores.means()["ndcg_at_k"] for entry in judged if (entry.case, entry.segment) == (WARM, ALL)}
+
+
+def _entered(
+    champion: Recipe, models: dict[str, LearnedModel], methods: Sequence[MethodSettings], weights: Mapping[str, Mapping[str, float]], outer: Task,
+    until: dt.datetime, seed: int, failed: dict[str, str],
+) -> str | None:  # fmt: skip
+    """The champion's name in the comparison: that of the same method, else its recipe is fitted and enters as ``CURRENT``."""
+    if champion.name in models:
+        same = recipe_of(methods, champion.name, models[champion.name], weights.get(champion.name, {}), until)
+        if (same.settings, same.members, same.weights) == (champion.settings, champion.members, dict(champion.weights)):
+            return champion.name
+    if champion.until and champion.until > outer.split.cut:
+        failed[CURRENT] = f"the champion's weights were learned until {champion.until}, after the cut: it cannot be compared"
+        return None
+    try:
+        models[CURRENT] = champion.fit(outer.training, seed)
+    except (ModelError, ArithmeticError) as error:
+        failed[CURRENT] = str(error)
+        return None
+    return CURRENT
+
+
+def everything(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tuple[pd.DataFrame, Interactions]:
+    """All interactions before a moment, with today's segments, as a table and as matrices."""
+    known = sources_of(warehouse, settings)
+    found = warehouse.frame(warehouse.table(contracts.USER_SEGMENTS).select("user_id", "segment_id"))
+    segments = dict(zip(found["user_id"], found["segment_id"].astype(int), strict=True))
+    return known.learned(known.events.filter(known.events.timestamp < end), end, segments)
+
+
+def fitted_on(interactions: Interactions, recipe: Recipe, users: pd.DataFrame, seed: int) -> LearnedModel:
+    """A recipe, fitted on all interactions.
+
+    Args:
+        users: attributes, for the trial of new users.
+    Raises:
+        ModelError: it cannot be fitted, or does not answer with finite scores: such a model must not be promoted.
+    """
+    model = recipe.fit(interactions, seed)
+    require_serviceable(model, interactions, users)
+    return model
+
+
+def require_serviceable(model: LearnedModel, interactions: Interactions, users: pd.DataFrame) -> None:
+    """Raise ModelError where scores of some known users, or of a stranger, are not finite numbers."""
+    ids = np.array([*interactions.users[:256], "nobody"], dtype=object)
+    scores = model.scores(interactions.audience(ids, users))
+    if not np.isfinite(scores).all():
+        raise ModelError(f"{model.name} gives scores that are no finite numbers; it is not registered")

@@ -38,6 +38,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.orchestration.metadata import table_metadata
         from persona_pipelines.segments.model import fit_segments
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
+        from persona_pipelines.tracking.registry import promote
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
@@ -77,9 +78,10 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
                 fit.model.save(Path(folder) / "model")
                 example = features.head(5).assign(user_id="0" * 32)
                 registered = run.register(
-                    Path(folder) / "model", "persona_pipelines.segments.model", example, fit.model.assign(example), promote=True,
+                    Path(folder) / "model", "persona_pipelines.segments.model", example, fit.model.assign(example),
                     description=f"{int(best['k'])} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}",
                 )  # fmt: skip
+        promote(chosen, STAGE, registered.version, "training", "the newest training")
         with store.transaction():
             store.replace(contract, from_frame(fit.quality.assign(segment_model_version=registered.version)))
         yield dg.MaterializeResult(
@@ -118,7 +120,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.summary import segment_profiles
-        from persona_pipelines.tracking.experiments import ModelNotFoundError, champion
+        from persona_pipelines.tracking.experiments import ModelNotFoundError
+        from persona_pipelines.tracking.registry import champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -140,14 +139,20 @@ class TrackedRun:
         mlflow.log_text(frame.to_csv(index=False), file)
 
     def register(
-        self, folder: Path, loader_module: str, example: pd.DataFrame, answer: pd.DataFrame, promote: bool, description: str
+        self,
+        folder: Path,
+        loader_module: str,
+        example: pd.DataFrame,
+        answer: pd.DataFrame,
+        description: str,
+        tags: Mapping[str, str] | None = None,
     ) -> RegisteredModel:
         """Store a folder of arrays and JSON as a new version of the stage's model.
 
         Args:
             loader_module: module of this package whose ``_load_pyfunc(path)`` reads the folder.
             example: input that the model answers with ``answer``; both make the signature.
-            promote: whether the alias ``champion`` moves to this version.
+            tags: of the version. Which version is the champion is ``registry.promote``'s.
         """
         import mlflow
         from mlflow.models import infer_signature
@@ -167,8 +172,8 @@ class TrackedRun:
         client = mlflow.MlflowClient()
         name = model_name(self.settings, self.stage)
         client.update_model_version(name, version, description=description)
-        if promote:
-            client.set_registered_model_alias(name, CHAMPION, version)
+        for key, value in (tags or {}).items():
+            client.set_model_version_tag(name, version, key, value)
         return RegisteredModel(name, version, folder)
 
 
@@ -177,8 +182,8 @@ def model_name(settings: Settings, stage: str) -> str:
 
 
 @contextmanager
-def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> Iterator[TrackedRun]:
-    """Open a run in the experiment of a stage; it ends as failed where the block raises."""
+def tracked_run(settings: Settings, stage: str, name: str, origin: Origin, *, nested: bool = False) -> Iterator[TrackedRun]:
+    """Open a run in the experiment of a stage, inside the one that is open where ``nested``; it ends as failed where the block raises."""
     configure(settings)
     import mlflow
 
@@ -198,40 +203,5 @@ def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> It
         "code.version": code_version(settings),
         "configuration": settings.name,
     }
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as run:
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags, nested=nested) as run:
         yield TrackedRun(settings, stage, run.info.run_id, experiment_id)
-
-
-def champion(settings: Settings, stage: str) -> RegisteredModel:
-    """The champion of a stage, its files in a local folder.
-
-    Raises:
-        ModelNotFoundError: nothing has been trained yet.
-    """
-    configure(settings)
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    name = model_name(settings, stage)
-    try:
-        version = client.get_model_version_by_alias(name, CHAMPION)
-    except mlflow.exceptions.MlflowException:
-        raise ModelNotFoundError(f"no champion of {name} in MLflow yet; materialise the assets that train it, or: persona run") from None
-    folder = mlflow.artifacts.download_artifacts(
-        f"models:/{name}/{version.version}", dst_path=_download_folder(settings, name, version.version)
-    )
-    return RegisteredModel(name, version.version, data_folder(Path(folder)))
-
-
-def _download_folder(settings: Settings, name: str, version: str) -> str | None:
-    if settings.mlflow_tracking_uri.startswith("sqlite:"):
-        return None  # local artifacts are used where they lie
-    return tempfile.mkdtemp(prefix=f"{name}-{version}-")
-
-
-def data_folder(model_folder: Path) -> Path:
-    """The folder of arrays and JSON inside a stored pyfunc model."""
-    import yaml
-
-    flavor = yaml.safe_load((model_folder / "MLmodel").read_text())["flavors"]["python_function"]
-    return model_folder / str(flavor["data"])

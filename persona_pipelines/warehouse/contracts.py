@@ -97,13 +97,17 @@ def raw_events(source: str) -> Table:
     )  # fmt: skip
 
 
+LISTED_FLAGS = ("in_catalogue", "in_customer_list")
+"""Columns that say whether a source lists the item or user: no record has them."""
+
+
 def raw_listing(source: str, kind: str) -> Table:
     """The raw table of one source of items or users, in schema ``logs``."""
     listed = ITEMS if kind == "items" else USERS
     return Table(
         "logs", source, f"Every record of the list of {kind} as read and mapped, good or bad. User ids are already pseudonyms.",
         (
-            _FILE, _LINE, *(replace(column, required=False) for column in listed.columns if not column.name.startswith("in_")),
+            _FILE, _LINE, *(replace(column, required=False) for column in listed.columns if column.name not in LISTED_FLAGS),
             Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
             Column("problem", "string", "Why the record is rejected; null for a good one."),
             Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
@@ -203,6 +207,7 @@ ITEMS = Table(
         Column("price", "float64", "List price, else the median paid per piece.", "currency", minimum=0),
         Column("currency", "string", "Currency of price, ISO 4217."),
         Column("available_from", "date", "First day on offer, where the catalogue says."),
+        Column("in_stock", "boolean", "Whether it can be had now, where the catalogue says; false keeps it out of lists."),
         Column("in_catalogue", "boolean", "Whether a source of kind items lists it.", required=True),
     ), ("item_id",),
 )  # fmt: skip
@@ -316,6 +321,7 @@ INTERACTIONS = Table(
         Column("weight", "float64", "Sum over events of the type's weight, halved every half-life.", required=True, minimum=0),
         Column("last_time", "timestamp", "Last event of the pair, UTC.", required=True),
         _count("events", "Events of the pair that carry a weight."),
+        _number("rating", "Mean rating of the item by the user; null where not rated.", "", None),
     ), ("user_id", "item_id"), personal_rows=True,
 )  # fmt: skip
 
@@ -380,43 +386,120 @@ USER_PROFILES = Table(
 
 _MODEL = Column("model", "string", "Name of the model.", required=True)
 
+_CASE = Column("case", "string", "warm: users known in training; new user: users first seen after the cut; new item: only items that nobody "
+                                 "knew in training, ranked among themselves.", required=True)  # fmt: skip
+
 MODEL_COMPARISON = Table(
     "recommendations", "model_comparison", "How each model ranks what users did after the cut, learned from what they did before.",
     (
         _MODEL,
-        Column("split", "string", "How training and test were separated.", required=True),
-        Column("case", "string", "warm: users known in training; new user: users first seen after the cut.", required=True),
+        Column("split", "string", "How training and test were separated: global time, last item out, random by user.", required=True),
+        _CASE,
+        Column("segment", "string", "all, or the name of the segment whose users are judged.", required=True),
         Column("cut", "timestamp", "Training ends before, the test begins here, UTC.", required=True),
         Column("k", "int64", "Length of the list that is judged.", required=True, minimum=1),
         _count("users", "Users judged.", "users"),
-        _share("ndcg_at_k", "Normalised discounted cumulative gain."),
+        _share("ndcg_at_k", "Normalised discounted cumulative gain: hits count 1 / log2(rank + 1), over the best that was possible."),
+        _share("ndcg_low", "Lower bound of its 95 % confidence interval, by the bootstrap over users."),
+        _share("ndcg_high", "Upper bound of its 95 % confidence interval."),
         _share("recall_at_k", "Share of the user's test items in the list."),
         _share("precision_at_k", "Share of the list that is in the user's test items."),
-        _share("map_at_k", "Mean average precision."),
-        _share("coverage", "Share of the training items that appear in any list."),
-        Column("champion", "boolean", "Whether this model makes the recommendations.", required=True),
+        _share("map_at_k", "Mean average precision: precision at the rank of each hit, summed, over the user's test items."),
+        _share("mrr_at_k", "Mean reciprocal rank of the first hit."),
+        _share("hit_rate_at_k", "Share of users with any hit."),
+        _share("coverage", "Share of the catalogue that appears in any list."),
+        _number("novelty", "Mean of -log2 of the share of users who had turned to an item of the list.", "bits"),
+        _number("diversity", "Mean of 1 - cosine similarity over pairs of a list, by categories, brand and price band."),
+        _share("gini", "Inequality of how often items are recommended: 0 all equally, 1 a few alone."),
+        _number("rmse", "Root mean squared error of predicted ratings, of models that predict any.", "rating"),
+        _number("mae", "Mean absolute error of predicted ratings.", "rating"),
+        _share("validation_ndcg", "nDCG on the validation window before the cut, by which the challenger is chosen."),
+        Column("champion", "boolean", "Whether this model makes the recommendations after this comparison.", required=True),
         Column("model_version", "string", "Version in the MLflow registry, where registered."),
         Column("mlflow_run_id", "string", "MLflow run with parameters, metrics and plots."),
-    ), ("model", "split", "case"),
+    ), ("model", "split", "case", "segment"),
+)  # fmt: skip
+
+MODEL_ADVANTAGES = Table(
+    "recommendations", "model_advantages", "How far one model is ahead of another for the same known users, and how sure that is.",
+    (
+        _MODEL,
+        Column("against", "string", "The model that it is compared with.", required=True),
+        _count("users", "Users judged.", "users"),
+        _number("advantage", "Mean difference in nDCG, user by user.", "", -1),
+        _number("low", "Lower bound of its 95 % confidence interval, by the paired bootstrap over users.", "", -1),
+        _number("high", "Upper bound of its 95 % confidence interval.", "", -1),
+    ), ("model", "against"),
+)  # fmt: skip
+
+LEAKAGE_AUDIT = Table(
+    "recommendations", "leakage_audit", "What was checked so that no model has seen what it is judged by.",
+    (
+        Column("check", "string", "What has to hold.", required=True),
+        Column("passed", "boolean", "Whether it does.", required=True),
+        Column("found", "string", "What was found."),
+        Column("expected", "string", "What is expected."),
+    ), ("check",),
+)  # fmt: skip
+
+TUNED_PARAMETERS = Table(
+    "recommendations", "tuned_parameters", "Parameters that a search on the validation window found better than the configured ones.",
+    (
+        _MODEL,
+        Column("parameters", "string", "The best found, as JSON.", required=True),
+        Column("configured", "string", "Those of the configuration, as JSON: where they change, the search is void.", required=True),
+        _share("ndcg_configured", "nDCG on the validation window with the configured ones."),
+        _share("ndcg_tuned", "nDCG on the validation window with the best found."),
+        _count("trials", "Trials made in the time given."),
+        Column("mlflow_run_id", "string", "MLflow run whose children are the trials."),
+    ), ("model",),
 )  # fmt: skip
 
 RECOMMENDATIONS = Table(
-    "recommendations", "recommendations", "The top items for every consenting user.",
+    "recommendations", "recommendations", "The top items for every consenting user, each with its reason.",
     (
         replace(_USER, required=True),
         Column("rank", "int64", "1 is the best.", required=True, minimum=1),
         replace(_ITEM, required=True),
         _number("score", "Score of the model; comparable within one user's list only.", "", None),
+        Column("reason", "string", "Why this item: by the part of the model that counted most for it.", required=True),
         _MODEL,
-        Column("case", "string", "warm: known in training; new user: answered from features or popularity.", required=True),
+        Column("case", "string", "warm: has interactions; new user: answered from attributes, segment or popularity.", required=True),
         Column("model_version", "string", "Version of the model in MLflow.", required=True),
         _AS_OF,
     ), ("user_id", "rank"), personal_rows=True,
 )  # fmt: skip
 
+SIMILAR_ITEMS = Table(
+    "recommendations", "similar_items", "For each item those that the same users turn to.",
+    (
+        replace(_ITEM, required=True),
+        Column("rank", "int64", "1 is the most similar.", required=True, minimum=1),
+        Column("similar_item_id", "string", "The other item.", required=True),
+        _share("similarity", "Cosine of who turned to them, shrunk where few users are common."),
+        _count("common_users", "Users who turned to both.", "users"),
+        _AS_OF,
+    ), ("item_id", "rank"),
+)  # fmt: skip
+
+BOUGHT_TOGETHER = Table(
+    "recommendations", "bought_together", "For each item those that are often in the same basket.",
+    (
+        replace(_ITEM, required=True),
+        Column("rank", "int64", "1 has the highest confidence.", required=True, minimum=1),
+        Column("other_item_id", "string", "The other item.", required=True),
+        _count("baskets", "Baskets with both.", "baskets"),
+        _share("support", "Their share of all baskets."),
+        _share("confidence", "Share of the baskets with the item that hold the other too."),
+        _number("lift", "Confidence over the other's share of all baskets: above 1, more often than by chance."),
+        _AS_OF,
+    ), ("item_id", "rank"),
+)  # fmt: skip
+
 TABLES: tuple[Table, ...] = (
     FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
-    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, USER_PROFILES, MODEL_COMPARISON, RECOMMENDATIONS,
+    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
+    MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS,
 )  # fmt: skip
 
 

@@ -1,72 +1,187 @@
-"""Every model on the same training and the same test, users known in training and new ones apart."""
+"""Every model on the same training and the same test: all users, each segment, new users, new items."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import USER_ATTRIBUTES, Interactions, positions, tokens
-from persona_pipelines.recommendations.evaluation.metrics import Scores, score
-from persona_pipelines.recommendations.models import Recommender
+from persona_pipelines.recommendations.data import Audience, Interactions, positions
+from persona_pipelines.recommendations.evaluation.metrics import Catalogue, Scores, rating_errors, score
+from persona_pipelines.recommendations.evaluation.splits import Split
+from persona_pipelines.recommendations.models import Hybrid, recommender
+from persona_pipelines.recommendations.models.hybrid import Window
+from persona_pipelines.recommendations.models.learned import USERS_AT_ONCE, LearnedModel, ModelError, RatingModel, best_of
+from persona_pipelines.settings.recommendations import HybridSettings, MethodSettings
 
-WARM, NEW_USER = "warm", "new user"
+WARM, NEW_USER, NEW_ITEM = "warm", "new user", "new item"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A split made ready for judging.
+
+    Attributes:
+        training: what models learn from.
+        audience: the users of the test, in the order of their ids.
+        relevant: shape (users, items and more): the test; columns behind the catalogue are items that nobody could know of.
+        exclude: shape (users, items): what is not to be recommended; None for nothing.
+        groups: the segment of each user by name, for figures by segment; shape (users,).
+        rated: ``user``, ``item`` (positions in the training) and ``rating`` of the test's ratings.
+    """
+
+    split: Split
+    training: Interactions
+    audience: Audience
+    relevant: sp.csr_matrix
+    exclude: sp.csr_matrix | None
+    groups: np.ndarray
+    catalogue: Catalogue
+    rated: pd.DataFrame
+
+    def window(self, end: pd.Timestamp) -> Window:
+        """The same as a validation window for weights."""
+        return Window(self.audience, self.relevant, self.exclude, self.training, end.to_pydatetime())
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One model on one case of users."""
+    """One model on one case (``WARM``, ``NEW_USER``, ``NEW_ITEM``) and segment (``ALL`` or a name).
+
+    ``errors`` has rmse and mae of models that predict ratings; ``ms_per_user`` the time that a list took.
+    """
 
     model: str
     case: str
-    users: int
+    segment: str
     scores: Scores
+    users: np.ndarray
+    errors: dict[str, float]
+    ms_per_user: float
 
 
-def compare(
-    models: Sequence[Recommender], training: Interactions, test: pd.DataFrame, users: pd.DataFrame, k: int, exclude_seen: bool
-) -> list[Judged]:
-    """Fit each model on the training and judge its lists against the test.
+def task(
+    split: Split,
+    users: pd.DataFrame,
+    exclude_seen: bool,
+    segments: Mapping[str, int] | None = None,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Task:
+    """Make a split ready.
 
     Args:
-        test: distinct ``user_id``, ``item_id`` after the cut. Items that no one knew before cannot be recommended and stay
-            in the test as misses; items that the user has seen before are taken out of it where the lists leave them out.
-        users: attributes of users, for those who are new.
+        users: attributes, for users who are new.
+        segments: of users as of the cut, for models that know of segments.
+        groups: name of each user's segment, by which figures are told apart.
     """
-    place = positions(training.items, test["item_id"].to_numpy())
-    user_place = training.user_positions(test["user_id"].to_numpy())
-    if exclude_seen:
-        both = (place >= 0) & (user_place >= 0)
-        seen = np.zeros(len(test), dtype=bool)
-        if both.any():
-            seen[both] = np.asarray(training.weights[user_place[both], place[both]]).ravel() > 0
-        test, place, user_place = test[~seen], place[~seen], user_place[~seen]
+    training, test = split.training, split.test
+    ids = np.array(sorted(test["user_id"].unique()), dtype=object)
+    row, place = positions(ids, test["user_id"].to_numpy()), positions(training.items, test["item_id"].to_numpy())
     # Unknown items get columns behind the catalogue: relevant, never recommended.
     unknown = place < 0
     extra = pd.factorize(test["item_id"].to_numpy()[unknown])[0]
     column = place.copy()
     column[unknown] = len(training.items) + extra
     width = len(training.items) + (int(extra.max()) + 1 if len(extra) else 0)
-    judged = []
-    for model in models:
-        fitted = model.fit(training)
-        for case, members in ((WARM, user_place >= 0), (NEW_USER, user_place < 0)):
-            ids, row = np.unique(test["user_id"].to_numpy()[members].astype(str), return_inverse=True)
-            if not len(ids):
-                continue
-            ids = ids.astype(object)
-            relevant = sp.csr_matrix((np.ones(len(row)), (row, column[members])), shape=(len(ids), width))
-            factors, _ = fitted.factors_of(ids, tokens(users, "user_id", ids, USER_ATTRIBUTES))
-            exclude = training.weights[training.user_positions(ids)] if exclude_seen and case == WARM else None
-            best, _ = fitted.top(factors, k, exclude)
-            judged.append(Judged(model.name, case, len(ids), score(best, relevant, k, len(training.items))))
-    return judged
+    relevant = sp.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(ids), width))
+    audience = training.audience(ids, users, segments)
+    rating = test["rating"].to_numpy(dtype=float, na_value=np.nan)
+    rated = pd.DataFrame({"user": audience.positions[row], "item": place, "rating": rating})
+    rated = rated[np.isfinite(rating) & (rated["user"] >= 0) & (rated["item"] >= 0)]
+    named = np.array([(groups or {}).get(user, "") for user in ids], dtype=object)
+    exclude = audience.history if exclude_seen else None
+    return Task(split, training, audience, relevant, exclude, named, Catalogue.of(training, seed), rated.reset_index(drop=True))
 
 
-def chosen_model(judged: Sequence[Judged], challenger: str, baseline: str) -> str:
-    """The challenger where it ranks better than the baseline for known users (nDCG), else the baseline."""
-    ndcg = {entry.model: entry.scores.means()["ndcg_at_k"] for entry in judged if entry.case == WARM}
-    return challenger if ndcg.get(challenger, 0.0) > ndcg.get(baseline, 0.0) else baseline
+def fit_all(methods: Sequence[MethodSettings], training: Interactions, seed: int) -> tuple[dict[str, LearnedModel], dict[str, str]]:
+    """Single methods fitted by name, and the reason of each that cannot be; hybrids are left to ``blend_all``."""
+    fitted: dict[str, LearnedModel] = {}
+    failed: dict[str, str] = {}
+    for settings in methods:
+        if isinstance(settings, HybridSettings):
+            continue
+        try:
+            fitted[settings.name] = recommender(settings, seed).fit(training)
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
+            # One method that cannot learn from these data must not take the comparison with it.
+            failed[settings.name] = str(error) or type(error).__name__
+    return fitted, failed
+
+
+def blend_all(
+    methods: Sequence[MethodSettings], validated: Mapping[str, LearnedModel], window: Window, fitted: dict[str, LearnedModel], training: Interactions, k: int, seed: int
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:  # fmt: skip
+    """Add each hybrid to ``fitted``, its weights learned on the window by the models ``validated``.
+
+    Returns:
+        Weights by hybrid and member, and the reason of each hybrid that cannot be made.
+    """
+    weights: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
+    singles = dict(fitted)
+    for settings in methods:
+        if not isinstance(settings, HybridSettings):
+            continue
+        hybrid = Hybrid(settings, seed)
+        try:
+            both = {name: model for name, model in validated.items() if name in singles}
+            weights[settings.name] = hybrid.learned_weights(both, window, k)
+            fitted[settings.name] = hybrid.blend(singles, weights[settings.name], window.end, training)
+        except ModelError as error:
+            failed[settings.name] = str(error)
+    return weights, failed
+
+
+def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> list[Judged]:
+    """Judge each model's lists: known users as a whole and by segment, new users, and new items among themselves."""
+    known = judged_by.audience.known()
+    newcomers = np.flatnonzero(judged_by.training.item_users() == 0)
+    found = []
+    for name, model in models.items():
+        started = time.perf_counter()
+        best, _ = model.top(judged_by.audience, k, judged_by.exclude)
+        ms_per_user = (time.perf_counter() - started) * 1000 / max(len(judged_by.audience), 1)
+        scores = score(best, judged_by.relevant, k, judged_by.catalogue)
+        errors: dict[str, float] = {}
+        if isinstance(model, RatingModel) and len(judged_by.rated):
+            predicted = model.predicted_ratings(judged_by.rated["user"].to_numpy(), judged_by.rated["item"].to_numpy())
+            errors = rating_errors(predicted, judged_by.rated["rating"].to_numpy())
+        for case, members in ((WARM, known), (NEW_USER, ~known)):
+            if members.any():
+                found.append(
+                    Judged(
+                        name, case, ALL, scores.of(members), judged_by.audience.ids[members], errors if case == WARM else {}, ms_per_user
+                    )
+                )
+        for group in sorted({*judged_by.groups[known]} - {""}):
+            members = known & (judged_by.groups == group)
+            found.append(Judged(name, WARM, group, scores.of(members), judged_by.audience.ids[members], {}, ms_per_user))
+        among = _new_items(model, judged_by, newcomers, k)
+        if among is not None:
+            found.append(Judged(name, NEW_ITEM, ALL, *among, {}, ms_per_user))
+    return found
+
+
+def _new_items(model: LearnedModel, judged_by: Task, newcomers: np.ndarray, k: int) -> tuple[Scores, np.ndarray] | None:
+    """Items that nobody knew in training, ranked among themselves for known users who turned to one."""
+    if not len(newcomers):
+        return None
+    relevant = sp.csr_matrix(judged_by.relevant[:, newcomers])
+    users = np.flatnonzero((np.diff(relevant.indptr) > 0) & judged_by.audience.known())
+    if not len(users):
+        return None
+    lists = [
+        best_of(
+            np.ascontiguousarray(model.scores(judged_by.audience.part(users[start : start + USERS_AT_ONCE]))[:, newcomers]),
+            min(k, len(newcomers)),
+        )[0]
+        for start in range(0, len(users), USERS_AT_ONCE)
+    ]
+    catalogue = Catalogue(judged_by.catalogue.information[newcomers], judged_by.catalogue.vectors[newcomers])
+    return score(np.concatenate(lists), relevant[users], k, catalogue), judged_by.audience.ids[users]

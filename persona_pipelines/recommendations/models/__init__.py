@@ -1,7 +1,43 @@
-"""One file a model, one protocol (``factors.Recommender``); a new model is one file and one line in ``REGISTRY``."""
+"""One file a method, one protocol (``learned.Recommender``); a new method is one file, its settings, and one line here."""
 
-from persona_pipelines.recommendations.models.factors import FactorModel, Recommender
-from persona_pipelines.recommendations.models.lightfm_warp import LightFMWarp
+from __future__ import annotations
+
+from typing import Any
+
+from persona_pipelines.recommendations.models.association_rules import AssociationRules
+from persona_pipelines.recommendations.models.biased_factors import BiasedFactors
+from persona_pipelines.recommendations.models.content_based import ContentBased
+from persona_pipelines.recommendations.models.ease import EASE
+from persona_pipelines.recommendations.models.hybrid import Hybrid
+from persona_pipelines.recommendations.models.implicit_factors import ALS, BPR
+from persona_pipelines.recommendations.models.item_neighbourhood import ItemNeighbourhood
+from persona_pipelines.recommendations.models.learned import LearnedModel, Recommender, load
+from persona_pipelines.recommendations.models.lightfm_factors import LightFMFactors
 from persona_pipelines.recommendations.models.most_popular import MostPopular
+from persona_pipelines.recommendations.models.segment_popular import SegmentPopular
+from persona_pipelines.recommendations.models.truncated_svd import TruncatedSVD
+from persona_pipelines.recommendations.models.user_neighbourhood import UserNeighbourhood
+from persona_pipelines.settings.recommendations import HybridSettings, MethodSettings
 
-__all__ = ["FactorModel", "LightFMWarp", "MostPopular", "Recommender"]
+METHODS: dict[str, Any] = {
+    "most_popular": MostPopular,
+    "segment_popular": SegmentPopular,
+    "user_neighbourhood": UserNeighbourhood,
+    "item_neighbourhood": ItemNeighbourhood,
+    "content_based": ContentBased,
+    "lightfm": LightFMFactors,
+    "als": ALS,
+    "bpr": BPR,
+    "truncated_svd": TruncatedSVD,
+    "biased_factors": BiasedFactors,
+    "ease": EASE,
+    "association_rules": AssociationRules,
+}
+
+
+def recommender(settings: MethodSettings, seed: int) -> Recommender:
+    """The method of some settings; a hybrid is made of others and has ``Hybrid``."""
+    return METHODS[settings.method](settings, seed)  # type: ignore[attr-defined]
+
+
+__all__ = ["METHODS", "Hybrid", "HybridSettings", "LearnedModel", "Recommender", "load", "recommender"]

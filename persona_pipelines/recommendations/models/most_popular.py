@@ -1,35 +1,45 @@
-"""The most popular items: what every personal recommendation has to beat."""
+"""The most popular items, over all time or recently: what every personal recommendation has to beat."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from persona_pipelines.recommendations.data import Interactions
-from persona_pipelines.recommendations.models.factors import FactorModel
+from persona_pipelines.recommendations.data import Audience, Interactions
+from persona_pipelines.recommendations.models.learned import LearnedModel
+from persona_pipelines.settings.recommendations import MostPopularSettings
+
+
+class PopularityModel(LearnedModel):
+    """State: ``popularity`` of shape (items,), the number of users. Scores are its logarithm."""
+
+    kind = "popularity"
+
+    def answers(self, audience: Audience) -> np.ndarray:
+        return np.ones(len(audience), dtype=bool)
+
+    def scores(self, audience: Audience) -> np.ndarray:
+        # The logarithm keeps the order, and keeps a blend from being led by the two or three most popular alone.
+        return np.tile(np.log1p(self.state["popularity"]).astype(np.float32), (len(audience), 1))
 
 
 class MostPopular:
     """Items by the number of users who interacted with them, over all time or in the last days before the moment.
 
     Cost: one pass over the interactions; memory of one number an item.
-
-    Args:
-        recent_days: count only users whose last event with the item is at most this old; None for all time.
     """
 
-    def __init__(self, recent_days: int | None = None) -> None:
-        self.recent_days = recent_days
-        self.name = "most_popular" if recent_days is None else f"most_popular_{recent_days}_days"
+    def __init__(self, settings: MostPopularSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self.name = settings.name
 
-    def parameters(self) -> dict[str, Any]:
-        return {"recent_days": self.recent_days}
+    def fit(self, interactions: Interactions) -> PopularityModel:
+        return PopularityModel(
+            self.name, interactions.users, interactions.items, interactions.digest,
+            {"popularity": users_by_item(interactions, self.settings.recent_days)},
+        )  # fmt: skip
 
-    def fit(self, interactions: Interactions) -> FactorModel:
-        found = interactions.age_days.tocoo()
-        counted = np.ones(len(found.data), dtype=bool) if self.recent_days is None else found.data <= self.recent_days
-        users = np.bincount(found.col[counted], minlength=len(interactions.items)).astype(np.float32)
-        no_users = np.zeros((0, 0), dtype=np.float32)
-        no_factors = np.zeros((len(interactions.items), 0), dtype=np.float32)
-        return FactorModel(self.name, np.array([], dtype=object), interactions.items, no_users, no_factors, users)
+
+def users_by_item(interactions: Interactions, recent_days: float | None) -> np.ndarray:
+    """The number of users whose last event with the item is at most ``recent_days`` old, shape (items,)."""
+    counted = interactions.age_days.data <= (np.inf if recent_days is None else recent_days)
+    return np.bincount(interactions.age_days.indices[counted], minlength=len(interactions.items)).astype(np.float64)

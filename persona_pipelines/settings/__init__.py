@@ -16,27 +16,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from persona_pipelines.settings.recommendations import RecommendationsSettings
+from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 from persona_pipelines.vocabulary import EVENT_TYPES
 
 MAX_CONFIGURATION_BYTES = 1 << 20
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 
 
 class ConfigurationError(Exception):
     """The configuration cannot be used. The message names the file, the setting, what was found and what is expected."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-class Condition(_Strict):
+class Condition(Strict):
     """A test on one field of a record; all given comparisons must hold. A missing field only meets ``missing: true``."""
 
     field: str
@@ -80,19 +77,19 @@ def _checked_pattern(value: str | None) -> str | None:
     return value
 
 
-class Case(_Strict):
+class Case(Strict):
     when: Condition
     value: str
 
 
-class RecordOrder(_Strict):
+class RecordOrder(Strict):
     """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
 
     start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
     step_seconds: float = Field(1.0, gt=0)
 
 
-class FieldMapping(_Strict):
+class FieldMapping(Strict):
     """How one canonical column is made from a record."""
 
     from_: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(None, alias="from")
@@ -175,7 +172,7 @@ def _yaml_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class FormatSettings(_Strict):
+class FormatSettings(Strict):
     """What a file looks like before any field is read from it."""
 
     type: Literal["combined", "json_lines", "csv", "parquet"]
@@ -215,7 +212,7 @@ EVENT_FIELDS = {
     "event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency",
     "dwell_ms", "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url", "user_agent",
 }  # fmt: skip
-ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from"}
+ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from", "in_stock"}
 USER_FIELDS = {
     "user_id", "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
 }  # fmt: skip
@@ -223,7 +220,7 @@ FIELDS_OF_KIND = {"events": EVENT_FIELDS, "items": ITEM_FIELDS, "users": USER_FI
 REQUIRED_FIELDS = {"events": {"timestamp", "event_type"}, "items": {"item_id"}, "users": {"user_id"}}
 
 
-class Source(_Strict):
+class Source(Strict):
     """One kind of log: where its files are, what they look like, and how a record becomes canonical columns."""
 
     name: str = Field(pattern=NAME_PATTERN)
@@ -262,19 +259,19 @@ class Source(_Strict):
         return "{date}" in self.path
 
 
-class OwnEventType(_Strict):
+class OwnEventType(Strict):
     weight: float = 0.0
     description: str = "Declared in the configuration."
 
 
-class LogsSettings(_Strict):
+class LogsSettings(Strict):
     max_reject_share: float = Field(0.05, ge=0, le=1)
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
 
 
-class EventsSettings(_Strict):
+class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0)
     max_dwell_minutes: float = Field(30, gt=0)
     static_extensions: list[str] = [
@@ -288,57 +285,38 @@ class EventsSettings(_Strict):
         return [_checked_pattern(pattern) or "" for pattern in value]
 
 
-class FeaturesSettings(_Strict):
+class FeaturesSettings(Strict):
     as_of: dt.date | None = None
     interaction_weights: dict[str, float] = {}
     interaction_half_life_days: float = Field(90, gt=0)
     timezone: str = "UTC"
 
 
-class SegmentsSettings(_Strict):
+class SegmentsSettings(Strict):
     minimum_k: int = Field(3, ge=2)
     maximum_k: int = Field(8, ge=2)
     sample_users: int = Field(5_000, ge=100)
     seed: int = 20
 
 
-class LightFMSettings(_Strict):
-    components: int = Field(24, ge=1)
-    epochs: int = Field(30, ge=1)
-    learning_rate: float = Field(0.05, gt=0)
-    max_sampled: int = Field(30, ge=1)
-    item_alpha: float = Field(0.0, ge=0)
-    user_alpha: float = Field(0.0, ge=0)
-
-
-class RecommendationsSettings(_Strict):
-    k: int = Field(10, ge=1, le=1000)
-    exclude_seen: bool = True
-    recent_days: int = Field(30, ge=1)
-    test_share: float = Field(0.2, gt=0, lt=1)
-    minimum_interactions: int = Field(100, ge=2)
-    seed: int = 20
-    lightfm: LightFMSettings = LightFMSettings()
-
-
-class PrivacySettings(_Strict):
+class PrivacySettings(Strict):
     consent_when_unknown: bool = False
 
 
-class SchedulesSettings(_Strict):
+class SchedulesSettings(Strict):
     daily: str = "15 4 * * *"
     weekly: str = "45 5 * * 1"
     timezone: str = "UTC"
     sensor_seconds: int = Field(60, ge=30)
 
 
-class WarehouseSettings(_Strict):
+class WarehouseSettings(Strict):
     memory_limit: str = "4GB"
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     wait_minutes: float = Field(60, ge=0)
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")

@@ -1,0 +1,330 @@
+"""Every recommender on public data, by protocols that others have published figures for, or that a company would use.
+
+    python benchmarks/recommenders.py --protocol stratified-75-25
+    python benchmarks/recommenders.py --protocol time --data movielens      (or online-retail)
+    python benchmarks/recommenders.py --protocol new-users
+    python benchmarks/recommenders.py --protocol new-items
+    python benchmarks/recommenders.py --protocol throughput
+
+The data are looked for below PERSONA_SHARED_DATA, default ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from persona_pipelines.recommendations.data import Interactions, build, positions
+from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
+from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
+from persona_pipelines.recommendations.evaluation.intervals import interval
+from persona_pipelines.recommendations.evaluation.metrics import score
+from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_share
+from persona_pipelines.settings.recommendations import (
+    DEFAULT_METHODS,
+    HybridSettings,
+    ItemNeighbourhoodSettings,
+    LightFMSettings,
+    MethodSettings,
+    MostPopularSettings,
+    SegmentPopularSettings,
+    UserNeighbourhoodSettings,
+)  # fmt: skip
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
+
+warnings.filterwarnings("ignore")
+DATA = Path(os.environ.get("PERSONA_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+K = 10
+PUBLISHED = {
+    # Microsoft Recommenders, comparison of algorithms on MovieLens 100K: nDCG@10, precision@10, recall@10, MAP.
+    "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461), "BPR": (0.4420, 0.3882, 0.2125, 0.1325), "LightGCN": (0.4198, 0.3796, 0.1443, 0.0885),
+    "NCF": (0.3961, 0.3473, 0.1808, 0.1077), "SAR": (0.3825, 0.3308, 0.1764, 0.1106), "FastAI": (0.1479, 0.1303, 0.0538, 0.0255),
+    "SVD": (0.0959, 0.0912, 0.0328, 0.0129), "Spark ALS": (0.0442, 0.0485, 0.0178, 0.0047),
+}  # fmt: skip
+COLUMNS = ("ndcg_at_k", "precision_at_k", "recall_at_k", "map_at_k")
+
+
+def movielens() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Events, users, items."""
+    folder = DATA / "movielens-100k"
+    events = pd.read_csv(folder / "ml-100k.inter.gz", sep="\t", dtype={0: str, 1: str})
+    events.columns = ["user_id", "item_id", "value", "seconds"]
+    events["timestamp"] = pd.to_datetime(events["seconds"], unit="s")
+    items = pd.read_csv(folder / "ml-100k.item", sep="\t", dtype=str)
+    items.columns = ["item_id", "title", "year", "categories"]
+    items["category"] = items["categories"].str.split(" ").str[0]
+    items["categories"] = items["categories"].str.replace(" ", "|")
+    users = pd.read_csv(folder / "ml-100k.user", sep="\t", dtype=str)
+    users.columns = ["user_id", "age_group", "gender", "occupation", "zip"]
+    users["age_group"] = users["age_group"].str[:-1]
+    return events.assign(event_type="rating", session_id=events["user_id"]), users, items[["item_id", "title", "category", "categories"]]
+
+
+def online_retail() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Events, users, items: purchases of known customers, fees and postage left out."""
+    frame = pd.read_parquet(DATA / "online-retail" / "online_retail_531k.parquet").drop_duplicates()
+    fees = r"^(?:POST|DOT|M|m|D|S|C2|B|PADS|CRUK|AMAZONFEE|BANK CHARGES|gift_.*)$"
+    frame = frame[frame["CustomerID"].notna() & ~frame["StockCode"].str.match(fees)]
+    events = pd.DataFrame(
+        {
+            "user_id": frame["CustomerID"].astype(float).astype(int).astype(str),
+            "item_id": frame["StockCode"],
+            "value": frame["Quantity"] * frame["UnitPrice"],
+            "timestamp": pd.to_datetime(frame["InvoiceDate"]),
+            "event_type": "purchase",
+            "session_id": frame["InvoiceNo"].astype(str),
+        }
+    )
+    items = frame.groupby("StockCode")["Description"].first().rename("title").rename_axis("item_id").reset_index()
+    items["category"] = items["title"].str.extract(r"(\w+)\W*$")
+    return events, pd.DataFrame({"user_id": []}), items
+
+
+def sources(
+    store: Warehouse, events: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, weight: float, half_life_days: float
+) -> Sources:
+    events = events.reset_index(drop=True)
+    table = store.keep("events", from_frame(events.assign(event_id=[str(number) for number in range(len(events))])))
+    return Sources(store, table, {events["event_type"].iloc[0]: weight}, half_life_days, users, items)
+
+
+def pairs_of(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Ratings as interactions that all weigh the same."""
+    return (
+        ratings[["user_id", "item_id", "value", "timestamp"]]
+        .rename(columns={"value": "rating", "timestamp": "last_time"})
+        .assign(weight=1.0)
+    )
+
+
+def random_split(ratings: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, share: float, seed: int) -> Split:
+    kept = random_share(ratings["user_id"], share, seed)
+    pairs, end = pairs_of(ratings[kept]), ratings["timestamp"].max() + pd.Timedelta(seconds=1)
+    test = pairs_of(ratings[~kept]).rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]]
+    return Split("random by user", end.to_pydatetime(), pairs, build(pairs, users, items, end), test)
+
+
+STRATIFIED: tuple[MethodSettings, ...] = (
+    MostPopularSettings(), MostPopularSettings(recent_days=30), UserNeighbourhoodSettings(), UserNeighbourhoodSettings(similarity="pearson"),
+    *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),
+    *(method for method in DEFAULT_METHODS if not isinstance(method, (MostPopularSettings, SegmentPopularSettings, UserNeighbourhoodSettings,
+                                                                     ItemNeighbourhoodSettings, HybridSettings))),
+    LightFMSettings(features=False), LightFMSettings(loss="bpr"), LightFMSettings(loss="logistic"),
+    HybridSettings(members=["most_popular", "ease_items", "ease_users", "lightfm_warp", "als", "truncated_svd"]),
+)  # fmt: skip
+
+
+def fitted(inner: Task, outer: Task, methods: tuple[MethodSettings, ...], end: dt.datetime, seed: int) -> tuple[dict, dict]:
+    """Models of the outer training, hybrids with weights of the inner one's test."""
+    validated, _ = fit_all([method for method in methods if _is_member(method, methods)], inner.training, seed)
+    models, failed = fit_all(methods, outer.training, seed)
+    weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(end)), models, outer.training, K, seed)
+    for name, reason in (failed | not_blended).items():
+        print(f"left out: {name}: {reason}")
+    return models, weights
+
+
+def _is_member(method: MethodSettings, methods: tuple[MethodSettings, ...]) -> bool:
+    hybrids = [other for other in methods if isinstance(other, HybridSettings)]
+    return any(not hybrid.members or method.name in hybrid.members for hybrid in hybrids)
+
+
+def stratified(seeds: int) -> None:
+    ratings, users, items = movielens()
+    rows: list[dict] = []
+    began = time.perf_counter()
+    for seed in range(1, seeds + 1):
+        outer_split = random_split(ratings, users, items, 0.75, seed)
+        left = ratings.merge(outer_split.pairs[["user_id", "item_id"]], on=["user_id", "item_id"])
+        inner = task(random_split(left, users, items, 0.75, seed + 100), users, True)
+        outer = task(outer_split, users, True)
+        models, weights = fitted(inner, outer, STRATIFIED, outer_split.cut, seed)
+        require_clean(audit(outer_split, models))
+        judged = compare(models, outer, K)
+        rows += [
+            {"model": entry.model, "seed": seed, **entry.scores.means(), **entry.errors}
+            for entry in judged
+            if (entry.case, entry.segment) == (WARM, ALL)
+        ]
+        print(f"seed {seed}: weights of the hybrid", {name: round(weight, 3) for name, weight in weights["hybrid"].items() if weight})
+    minutes = (time.perf_counter() - began) / 60
+    means = pd.DataFrame(rows).groupby("model").mean().drop(columns="seed").sort_values("ndcg_at_k", ascending=False)
+    published = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=list(COLUMNS)).rename(index=lambda name: f"published: {name}")
+    shown = pd.concat([means, published]).sort_values("ndcg_at_k", ascending=False)
+    print(shown[[*COLUMNS, "mrr_at_k", "coverage", "novelty", "diversity", "gini", "rmse", "mae"]].round(4).to_string(na_rep=""))
+    best = published.max()
+    above = [name for name in means.index if (means.loc[name, list(COLUMNS)] > best[list(COLUMNS)]).all()]
+    print(f"\nabove every published row in all four metrics: {', '.join(above)}")
+    print(f"{minutes:.1f} minutes for {seeds} seeds, {minutes / seeds:.1f} each")
+
+
+def over_time(name: str) -> None:
+    with Warehouse(None) as store:
+        if name == "movielens":
+            known = sources(store, *movielens(), 4.0, 365.0)
+            end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
+            cut = cut_of(known, end, 0.2, 100)
+            inner_cut = cut_of(known, cut, 0.2, 100)
+        else:
+            known = sources(store, *online_retail(), 5.0, 90.0)
+            end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
+            cut = dt.datetime(2011, 11, 9)
+            inner_cut = cut - dt.timedelta(days=30)
+        splits = by_time(known, inner_cut, cut), by_time(known, cut, end)
+        inner, outer = (task(split, known.users, True) for split in splits)
+        models, weights = fitted(inner, outer, DEFAULT_METHODS, cut, 20)
+        require_clean(audit(splits[1], models))
+    judged = {entry.model: entry for entry in compare(models, outer, K) if (entry.case, entry.segment) == (WARM, ALL)}
+    print(
+        f"{name}: cut {cut}, {len(judged['hybrid'].users)} known users; weights",
+        {n: round(w, 3) for n, w in weights["hybrid"].items() if w},
+    )
+    hybrid = judged["hybrid"].scores.by_user["ndcg_at_k"]
+    rows = []
+    for model, entry in judged.items():
+        own = interval(entry.scores.by_user["ndcg_at_k"], 20)
+        ahead = interval(hybrid - entry.scores.by_user["ndcg_at_k"], 20)
+        rows.append({"model": model, "ndcg_at_k": own.mean, "low": own.low, "high": own.high, "hybrid is ahead by": ahead.mean,
+                     "from": ahead.low, "to": ahead.high, **{n: v for n, v in entry.scores.means().items() if n != "ndcg_at_k"}})  # fmt: skip
+    print(pd.DataFrame(rows).sort_values("ndcg_at_k", ascending=False).round(4).to_string(index=False))
+
+
+def new_users() -> None:
+    """A fifth of the users is unknown in training; each is answered after their first one, two, three interactions."""
+    ratings, users, items = movielens()
+    ids = np.array(sorted(ratings["user_id"].unique()), dtype=object)
+    new = set(np.random.default_rng(20).permutation(ids)[: len(ids) // 5])
+    order = ratings.sort_values(["timestamp", "item_id"], kind="stable")
+    training = ratings[~ratings["user_id"].isin(new)]
+    end = ratings["timestamp"].max() + pd.Timedelta(seconds=1)
+    learned = build(pairs_of(training), users, items, end)
+    split = random_split(training, users, items, 0.75, 20)
+    inner = task(split, users, True)
+    methods = tuple(method for method in DEFAULT_METHODS if method.name in {
+        "most_popular", "ease_items", "als", "lightfm_warp", "truncated_svd", "item_neighbourhood_cosine", "content_based", "hybrid",
+    })  # fmt: skip
+    models, _ = fit_all(methods, learned, 20)
+    validated, _ = fit_all(methods, split.training, 20)
+    blend_all(methods, validated, inner.window(end), models, learned, K, 20)
+    rows = []
+    for first in range(4):
+        mine = order[order["user_id"].isin(new)].copy()
+        mine["place"] = mine.groupby("user_id").cumcount()
+        history, rest = mine[mine["place"] < first], mine[mine["place"] >= 3]
+        audience = _answered(learned, users, np.array(sorted(new), dtype=object), history)
+        relevant = _matrix(rest, audience.ids, learned.items)
+        for name, model in models.items():
+            best, _ = model.top(audience, K, audience.history)
+            found = score(best, relevant, K, inner.catalogue)
+            rows.append({"model": name, "interactions": first, "ndcg_at_k": found.by_user["ndcg_at_k"].mean()})
+    print(f"{len(new)} users unknown in training; the test is what follows their first three interactions")
+    print(pd.DataFrame(rows).pivot(index="model", columns="interactions", values="ndcg_at_k").round(4).to_string())
+
+
+def _answered(learned: Interactions, users: pd.DataFrame, ids: np.ndarray, history: pd.DataFrame):
+    from dataclasses import replace
+
+    return replace(learned.audience(ids, users), history=_matrix(history, ids, learned.items))
+
+
+def _matrix(frame: pd.DataFrame, ids: np.ndarray, items: np.ndarray) -> sp.csr_matrix:
+    row, column = positions(ids, frame["user_id"].to_numpy()), positions(items, frame["item_id"].to_numpy())
+    return sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=(len(ids), len(items)))
+
+
+def new_items() -> None:
+    """A fifth of the items with 20 ratings and more is held out of training, and ranked among itself for known users."""
+    ratings, users, items = movielens()
+    counts = ratings["item_id"].value_counts()
+    candidates = np.array(sorted(counts[counts >= 20].index), dtype=object)
+    rows = []
+    for seed in (1, 2, 3):
+        new = set(np.random.default_rng(seed).permutation(candidates)[: len(candidates) // 5])
+        training = ratings[~ratings["item_id"].isin(new)]
+        end = ratings["timestamp"].max() + pd.Timedelta(seconds=1)
+        pairs = pairs_of(training)
+        test = pairs_of(ratings[ratings["item_id"].isin(new)]).rename(columns={"last_time": "first_time"})
+        split = Split("random by user", end.to_pydatetime(), pairs, build(pairs, users, items, end), test)
+        judged_by = task(split, users, True)
+        methods = tuple(
+            method for method in DEFAULT_METHODS if method.name in {"content_based", "lightfm_warp", "most_popular", *NEW_ITEM_METHODS}
+        )
+        models, _ = fit_all(methods, split.training, seed)
+        inner = task(random_split(training, users, items, 0.75, seed), users, True)
+        validated, _ = fit_all(methods, inner.training, seed)
+        blend_all(methods, validated, inner.window(end), models, split.training, K, seed)
+        judged = [entry for entry in compare(models, judged_by, K) if entry.case == NEW_ITEM]
+        rows += [{"model": entry.model, "ndcg_at_k": entry.scores.means()["ndcg_at_k"]} for entry in judged]
+        newcomers = np.flatnonzero(split.training.item_users() == 0)
+        relevant = judged_by.relevant[:, newcomers]
+        relevant = sp.csr_matrix(relevant[np.diff(sp.csr_matrix(relevant).indptr) > 0])
+        generator = np.random.default_rng(seed)
+        drawn = np.stack([generator.permutation(len(newcomers))[:K] for _ in range(relevant.shape[0])])
+        rows.append({"model": "random order", "ndcg_at_k": score(drawn, relevant, K, judged_by.catalogue).by_user["ndcg_at_k"].mean()})
+    print(pd.DataFrame(rows).groupby("model")["ndcg_at_k"].mean().sort_values(ascending=False).round(4).to_string())
+
+
+NEW_ITEM_METHODS = ("ease_items", "als", "hybrid")
+
+
+def throughput() -> None:
+    """Top 10 for 100,000 users over 20,000 items with 64 factors, beside the library implicit's own."""
+    from implicit.cpu.topk import topk
+
+    from persona_pipelines.recommendations.data import Audience
+    from persona_pipelines.recommendations.evaluation.metrics import Catalogue
+    from persona_pipelines.recommendations.models.factors import FactorModel
+
+    generator = np.random.default_rng(20)
+    users, items, factors = 100_000, 20_000, 64
+    of_users, of_items = (generator.normal(size=(count, factors)).astype(np.float32) for count in (users, items))
+    seen = sp.random_array((users, items), density=0.001, format="csr", rng=generator, dtype=np.float32)
+    names = np.arange(users).astype(str).astype(object), np.arange(items).astype(str).astype(object)
+    model = FactorModel(
+        "factors", *names, "", {"user_factors": of_users, "item_factors": of_items, "item_biases": np.zeros(items, np.float32)}
+    )
+    audience = Audience(names[0], np.arange(users), sp.csr_matrix((users, items), dtype=np.float32), [[]] * users, np.zeros(users, int))
+    vectors = sp.random_array((items, 40), density=0.05, format="csr", rng=generator)
+    catalogue = Catalogue(generator.random(items), sp.csr_matrix(vectors))
+    test = sp.csr_matrix(sp.random_array((users, items), density=0.0005, format="csr", rng=generator))
+    ratios = []
+    for _ in range(3):
+        began = time.perf_counter()
+        topk(of_items, of_users, K, filter_query_items=sp.csr_matrix(seen))
+        library = time.perf_counter() - began
+        began = time.perf_counter()
+        best, _ = model.top(audience, K, sp.csr_matrix(seen))
+        own = time.perf_counter() - began
+        began = time.perf_counter()
+        score(best, test, K, catalogue)
+        judging = time.perf_counter() - began
+        ratios.append((library / own, judging / own))
+        print(f"implicit {users / library:,.0f} users a second, FactorModel.top {users / own:,.0f}: ratio {library / own:.2f}; "
+              f"metrics take {judging / own:.3f} of the time of the lists")  # fmt: skip
+    print("median ratio of throughput {:.2f}, of judging to scoring {:.3f}".format(*np.median(ratios, axis=0)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--protocol", required=True, choices=["stratified-75-25", "time", "new-users", "new-items", "throughput"])
+    parser.add_argument("--data", choices=["movielens", "online-retail"], default="movielens")
+    parser.add_argument("--seeds", type=int, default=3)
+    chosen = parser.parse_args()
+    if chosen.protocol == "stratified-75-25":
+        stratified(chosen.seeds)
+    elif chosen.protocol == "time":
+        over_time(chosen.data)
+    else:
+        {"new-users": new_users, "new-items": new_items, "throughput": throughput}[chosen.protocol]()
+
+
+if __name__ == "__main__":
+    main()

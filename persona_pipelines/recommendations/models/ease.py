@@ -1,0 +1,52 @@
+"""EASE: a linear model of each item by all others, in closed form; over items, or over users by the same formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from persona_pipelines.recommendations.data import Interactions, binary
+from persona_pipelines.recommendations.models.history import HistoryModel
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
+from persona_pipelines.recommendations.models.user_neighbourhood import NeighbourModel
+from persona_pipelines.settings.recommendations import EASESettings
+
+
+class EASE:
+    """Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data" (arXiv 1905.03375).
+
+    With X of 0 and 1 and P = (X'X + regularisation * I)^-1, the weights are B = I - P / diag(P): the diagonal is 0 and
+    no item predicts itself. Over users the same with X', so that a user is predicted by the others.
+
+    Cost: one inversion, time of n cubed and memory of n squared, n the items (or users); refused above ``maximum_size``.
+    """
+
+    def __init__(self, settings: EASESettings, seed: int = 0) -> None:
+        self.settings = settings
+        self.name = settings.name
+
+    def fit(self, interactions: Interactions) -> LearnedModel:
+        chosen = self.settings
+        history = binary(interactions.weights)
+        rows = history if chosen.over == "items" else sp.csr_matrix(history.T)
+        if rows.shape[1] > chosen.maximum_size:
+            raise ModelError(
+                f"{rows.shape[1]:,} {chosen.over}, of which a dense square matrix would be made; maximum_size is {chosen.maximum_size:,}"
+            )
+        names = (self.name, interactions.users, interactions.items, interactions.digest)
+        weights = item_weights(rows, chosen.regularisation)
+        if chosen.over == "items":
+            return HistoryModel(*names, {"weights": weights})
+        return NeighbourModel(*names, {"similarity": np.ascontiguousarray(weights.T), "history": history})
+
+
+def item_weights(history: sp.csr_matrix, regularisation: float) -> np.ndarray:
+    """B of shape (items, items), float32, its diagonal 0."""
+    from scipy.linalg import inv
+
+    gram = (history.T @ history).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += regularisation
+    inverse = inv(gram, assume_a="pos", overwrite_a=True, check_finite=False)
+    weights = (-inverse / np.diag(inverse)[None, :]).astype(np.float32)
+    np.fill_diagonal(weights, 0)
+    return weights

@@ -1,0 +1,28 @@
+"""A learned model that reads a user's history: it answers anyone who has done something, known in training or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from persona_pipelines.recommendations.data import Audience, binary
+from persona_pipelines.recommendations.models.learned import LearnedModel
+
+
+class HistoryModel(LearnedModel):
+    """State:
+        weights: shape (items, items) or (items, d), dense or sparse.
+        back: shape (d, items), where ``weights`` leads to d dimensions and not to items.
+
+    Scores are history @ weights (@ back); the history is 0 or 1.
+    """
+
+    kind = "history"
+
+    def answers(self, audience: Audience) -> np.ndarray:
+        return audience.active()
+
+    def scores(self, audience: Audience) -> np.ndarray:
+        found = binary(audience.history) @ self.state["weights"]
+        if "back" in self.state:
+            found = found @ self.state["back"]
+        return np.ascontiguousarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float32)

@@ -1,0 +1,317 @@
+"""A blend of other methods, its weights learned on a validation window; with rules for new users and new items."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from persona_pipelines.recommendations.data import Audience, Interactions
+from persona_pipelines.recommendations.models.factors import FactorModel
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, best_of
+from persona_pipelines.recommendations.models.most_popular import PopularityModel
+from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
+from persona_pipelines.settings.recommendations import HybridSettings
+
+GRID = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+ROUNDS = 4
+NEW_ITEMS = "new items"
+"""Name of the weight by which the scores of items that nobody has turned to yet are multiplied."""
+ALIKE = 20
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Each row with mean 0 and deviation 1; a row without differences becomes 0."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-6 * np.abs(scores).max(initial=1e-12))
+
+
+def alike(interactions: Interactions, neighbours: int = ALIKE) -> sp.csr_matrix:
+    """The items most like each new item, shape (items, items): rows of new items sum to just below 1, others are empty.
+
+    By features, else by texts. Features say what kind of item it is, the members' scores of that kind say who wants it
+    (Gantner et al. 2010 map attributes to factors for the same end).
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    count = len(interactions.items)
+    known = interactions.item_users() > 0
+    new = np.flatnonzero(~known)
+    empty = sp.csr_matrix((count, count), dtype=np.float32)
+    if not len(new) or not known.any():
+        return empty
+    if interactions.item_features.names:
+        vectors = normalize(interactions.item_features.matrix)
+    elif any(interactions.texts):
+        vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(interactions.texts)
+    else:
+        return empty
+    others = np.flatnonzero(known)
+    step = max(1, 4_000_000 // len(others))
+    parts = []
+    for start in range(0, len(new), step):
+        rows = new[start : start + step]
+        best, value = best_of((vectors[rows] @ vectors[others].T).toarray().astype(np.float32), min(neighbours, len(others)))
+        value = np.where((best >= 0) & (value > 0), value, 0)
+        value = value / (value.sum(axis=1, keepdims=True) + 1)
+        row, place = np.repeat(rows, best.shape[1]), others[np.maximum(best, 0)].ravel()
+        parts.append(sp.csr_matrix((value.ravel(), (row, place)), shape=(count, count), dtype=np.float32))
+    found = sp.csr_matrix(sum(parts[1:], parts[0]))
+    found.eliminate_zeros()
+    return found
+
+
+def with_new_items(scores: np.ndarray, similar: sp.csr_matrix, weight: float) -> np.ndarray:
+    """Scores where those of new items are the weighted mean of the items alike, times ``weight``."""
+    new = np.flatnonzero(np.diff(similar.indptr) > 0)
+    if not len(new):
+        return scores
+    result = scores.copy()
+    result[:, new] = weight * (similar[new] @ scores.T).T
+    return result
+
+
+@dataclass(frozen=True)
+class BlendModel(LearnedModel):
+    """The weighted sum of its members' standardised scores.
+
+    Texts: ``members``, names in the order of ``state["weights"]``; ``weights_until``: the end of the validation window.
+    State: ``weights`` of shape (members,); ``alike`` of shape (items, items), for each item that nobody had turned to in training the
+    items most like it by features; ``new_items_weight``; ``short_history``.
+
+    Who is answered by what:
+        users known in training: by all members that can answer them.
+        new users: by the first of features (a model that knows some of their attributes, beside popularity), segment (what
+            theirs turns to) and popularity; those who have n interactions by all members that read a history, which count
+            n / (n + short_history).
+        new items: as the mean of the items most like them.
+    """
+
+    parts: Mapping[str, LearnedModel] = field(default_factory=dict)
+    kind = "blend"
+
+    def members(self) -> dict[str, LearnedModel]:
+        return dict(self.parts)
+
+    @property
+    def weights_learned_until(self) -> pd.Timestamp:
+        return pd.Timestamp(self.texts["weights_until"][0])
+
+    def answers(self, audience: Audience) -> np.ndarray:
+        return np.ones(len(audience), dtype=bool)
+
+    def factors(self, audience: Audience) -> dict[str, np.ndarray]:
+        """How much each member counts for each user, arrays of shape (n,); members that count for nobody are left out."""
+        weights = dict(zip(self.texts["members"], np.asarray(self.state["weights"], dtype=float), strict=True))
+        answers = {name: member.answers(audience) for name, member in self.parts.items()}
+        popular, segment, described = (
+            [name for name, member in self.parts.items() if test(member)]
+            for test in (lambda m: isinstance(m, PopularityModel), lambda m: isinstance(m, SegmentPopularityModel), _by_features)
+        )
+        length = np.diff(audience.history.indptr)
+        trust = np.where(audience.known(), 1.0, length / np.maximum(length + float(self.state["short_history"]), 1e-9))
+        found = {name: np.where(answers[name], weights[name] * trust, 0.0) for name in self.parts}
+        for name in described:
+            # Of a new user it knows the attributes alone: that is the rule below, not the history.
+            found[name] = np.where(audience.known(), found[name], 0.0)
+        nothing = sum(found.values(), np.zeros(len(audience))) == 0
+        rule = np.where(nothing, 1.0, 1.0 - trust)
+        for number, name in enumerate((*described[:1], *segment[:1], *popular[:1])):
+            now = (rule > 0) & answers[name]
+            found[name] = found[name] + rule * now
+            if number == 0 and described:
+                for other in popular:
+                    found[other] = found[other] + rule * now * weights[other]
+            rule = np.where(now, 0.0, rule)
+        return {name: factor for name, factor in found.items() if factor.any()}
+
+    def added(self, audience: Audience) -> Iterator[tuple[str, np.ndarray]]:
+        """What each member adds to the scores, arrays of shape (n, items) that sum to them."""
+        for name, factor in self.factors(audience).items():
+            scores = with_new_items(
+                standardised(self.parts[name].scores(audience)), self.state["alike"], float(self.state["new_items_weight"])
+            )
+            yield name, (scores * factor[:, None]).astype(np.float32)
+
+    def contributions(self, audience: Audience, places: np.ndarray) -> dict[str, np.ndarray]:
+        """What each member adds to the scores of some items: ``places`` and the results have shape (n, k)."""
+        return {name: np.take_along_axis(added, np.maximum(places, 0), axis=1) for name, added in self.added(audience)}
+
+    def scores(self, audience: Audience) -> np.ndarray:
+        total = np.zeros((len(audience), len(self.items)), dtype=np.float32)
+        for _, added in self.added(audience):
+            total += added
+        return total
+
+    @classmethod
+    def restored(cls, name: str, users: np.ndarray, items: np.ndarray, digest: str, state: Any, texts: Any, members: Any) -> BlendModel:
+        named = {member.name: member for member in members.values()}
+        return cls(name, users, items, digest, state, texts, named)
+
+
+def _by_features(member: LearnedModel) -> bool:
+    return isinstance(member, FactorModel) and "user_feature_factors" in member.state
+
+
+@dataclass(frozen=True)
+class Window:
+    """A validation window: users with what they did in it.
+
+    Attributes:
+        audience: users as of the window's begin.
+        relevant: shape (n, items), above 0 for what each turned to in the window.
+        exclude: shape (n, items), above 0 for what may not be recommended; None for nothing.
+        training: what the members were fitted on.
+        end: of the window.
+    """
+
+    audience: Audience
+    relevant: Any
+    exclude: Any
+    training: Interactions
+    end: dt.datetime
+
+
+class Hybrid:
+    """A linear blend (Burke 2002, weighted hybrid) of standardised scores; its weights by coordinate ascent on nDCG.
+
+    Cost: the members' own, and for the weights a table of validation users * candidates * members, a few hundred passes.
+    """
+
+    def __init__(self, settings: HybridSettings, seed: int) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.name = settings.name
+
+    def chosen(self, models: Mapping[str, LearnedModel]) -> dict[str, LearnedModel]:
+        """The members among fitted models: those named, else all single ones.
+
+        Raises:
+            ModelError: none of them could be fitted.
+        """
+        single = {name: model for name, model in models.items() if not isinstance(model, BlendModel)}
+        found = {name: model for name, model in single.items() if not self.settings.members or name in self.settings.members}
+        if not found:
+            raise ModelError("none of its members could be fitted")
+        return found
+
+    def learned_weights(self, models: Mapping[str, LearnedModel], window: Window, k: int) -> dict[str, float]:
+        """Weights of the members on a validation window, summing to 1, and that of ``NEW_ITEMS``; members that do not help get 0.
+
+        Args:
+            models: fitted on ``window.training``.
+        """
+        members = self.chosen(models)
+        usable = np.flatnonzero(np.diff(window.relevant.indptr) > 0)
+        usable = usable[(window.audience.known() | window.audience.active())[usable]]
+        generator = np.random.default_rng(self.seed)
+        if len(usable) > self.settings.validation_users:
+            usable = np.sort(generator.choice(usable, self.settings.validation_users, replace=False))
+        if not len(usable):
+            # Nobody to learn from: all the same.
+            return dict.fromkeys(members, 1.0 / len(members))
+        table = _candidates(members, window, usable, self.settings.candidates)
+        return _ascent(table, k)
+
+    def blend(
+        self, models: Mapping[str, LearnedModel], weights: Mapping[str, float], until: dt.datetime, interactions: Interactions
+    ) -> BlendModel:
+        """The blend of fitted models.
+
+        Args:
+            until: the end of the window on which the weights were learned.
+        """
+        members = self.chosen(models)
+        # Popularity, segments and features stay, whatever their weight: the rules for new users need them.
+        kept = {
+            name: model for name, model in members.items()
+            if weights.get(name, 0) > 0 or isinstance(model, (PopularityModel, SegmentPopularityModel)) or _by_features(model)
+        }  # fmt: skip
+        kept = dict(sorted(kept.items(), key=lambda entry: -weights.get(entry[0], 0.0)))
+        state = {
+            "weights": np.array([weights.get(name, 0.0) for name in kept]),
+            "new_items_weight": np.array(weights.get(NEW_ITEMS, 1.0)),
+            "alike": alike(interactions),
+            "short_history": np.array(self.settings.short_history),
+        }
+        texts = {"members": tuple(kept), "weights_until": (until.isoformat(),)}
+        return BlendModel(self.name, interactions.users, interactions.items, interactions.digest, state, texts, kept)
+
+
+def _candidates(members: Mapping[str, LearnedModel], window: Window, users: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """For each user the union of the members' best: ``relevant`` and each member's standardised scores, shape (users, candidates).
+
+    ``allowed`` is False for what only fills a row: it never ranks.
+    """
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*members, "relevant", "allowed", "ideal", NEW_ITEMS)}
+    similar = alike(window.training)
+    is_new = np.diff(similar.indptr) > 0
+    width = min(count * len(members), len(is_new))
+    for start in range(0, len(users), 256):
+        numbers = users[start : start + 256]
+        audience = window.audience.part(numbers)
+        exclude = None if window.exclude is None else window.exclude[numbers]
+        scores = {
+            name: with_new_items(standardised(member.scores(audience)), similar, 1.0) * member.answers(audience)[:, None]
+            for name, member in members.items()
+        }
+        chosen = np.zeros((len(numbers), len(is_new)), dtype=bool)
+        for block in scores.values():
+            best, _ = best_of(block.copy(), min(count, block.shape[1]), exclude)
+            row = np.repeat(np.arange(len(numbers)), (best >= 0).sum(axis=1))
+            chosen[row, best[best >= 0]] = True
+        # The chosen come first, in the order of the catalogue, so that ties go the same way as in a list.
+        order = np.argsort(~chosen, axis=1, kind="stable")[:, :width]
+        relevant = window.relevant[numbers].toarray()[:, : len(is_new)] > 0
+        for name in members:
+            rows[name].append(np.take_along_axis(scores[name], order, axis=1).astype(np.float32))
+        rows["relevant"].append(np.take_along_axis(relevant, order, axis=1))
+        rows["allowed"].append(np.take_along_axis(chosen, order, axis=1))
+        rows[NEW_ITEMS].append(is_new[order])
+        rows["ideal"].append(np.diff(window.relevant[numbers].indptr))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
+    """From the best member alone, change one weight at a time to the value of ``GRID`` with the highest nDCG."""
+    relevant, allowed, is_new, ideal_items = (table.pop(name) for name in ("relevant", "allowed", NEW_ITEMS, "ideal"))
+    gains = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(gains)[np.minimum(ideal_items, k) - 1]
+
+    def quality(total: np.ndarray) -> float:
+        total = np.where(allowed, total, -np.inf)
+        best = np.argpartition(-total, min(k, total.shape[1]) - 1, axis=1)[:, :k]
+        value = np.take_along_axis(total, best, axis=1)
+        best = np.take_along_axis(best, np.lexsort((best, -value), axis=1), axis=1)
+        hits = np.take_along_axis(relevant & allowed, best, axis=1)
+        return float(((hits * gains[: hits.shape[1]]).sum(axis=1) / ideal).mean())
+
+    alone = {name: quality(scores) for name, scores in table.items()}
+    first = max(alone, key=lambda name: alone[name])
+    weights = dict.fromkeys(table, 0.0) | {first: 1.0}
+    reached, new_items = alone[first], 1.0
+    order = sorted(table, key=lambda name: -alone[name])
+    for _ in range(ROUNDS):
+        before = reached
+        for name in order:
+            rest = sum((weight * table[other] for other, weight in weights.items() if other != name and weight), np.zeros_like(table[name]))
+            scale = np.where(is_new, np.float32(new_items), np.float32(1))
+            for value in GRID:
+                if value != weights[name] and (found := quality((rest + np.float32(value) * table[name]) * scale)) > reached + 1e-6:
+                    weights[name], reached = value, found
+        if is_new.any():
+            total = sum((weight * table[name] for name, weight in weights.items() if weight), np.zeros_like(table[first]))
+            for value in GRID[1:]:  # above 0, so that new items keep an order among themselves
+                if value != new_items and (found := quality(np.where(is_new, np.float32(value) * total, total))) > reached + 1e-6:
+                    new_items, reached = value, found
+        if reached == before:
+            break
+    size = sum(weights.values())
+    return {name: weight / size for name, weight in weights.items()} | {NEW_ITEMS: new_items}

@@ -1,0 +1,106 @@
+"""The gate: a challenger becomes champion only when it has won beyond doubt and breaks no guardrail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
+from persona_pipelines.recommendations.evaluation.intervals import Interval, interval
+from persona_pipelines.settings.recommendations import GateSettings
+
+FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who is champion after a comparison, and why.
+
+    Attributes:
+        outcome: ``FIRST`` where there was none before, ``PROMOTED``, ``REFRESHED`` where the champion is the best anyhow,
+            ``REFUSED`` where the champion stays.
+        champion, challenger: names of models of the comparison.
+        advantage: of the challenger over the champion before, nDCG of known users, paired; None where they are the same.
+        broken: guardrails, in words.
+        reason: the whole in one sentence.
+    """
+
+    outcome: str
+    champion: str
+    challenger: str
+    advantage: Interval | None
+    margin: float
+    broken: list[str] = field(default_factory=list)
+    reason: str = ""
+
+    def tags(self) -> dict[str, str]:
+        """The decision as tags of a run or a version."""
+        found = {"decision": self.outcome, "decision.reason": self.reason, "decision.challenger": self.challenger,
+                 "decision.champion": self.champion, "decision.margin": f"{self.margin:g}"}  # fmt: skip
+        if self.advantage:
+            found |= {f"decision.advantage{suffix}": f"{value:.6f}" for suffix, value in
+                      (("", self.advantage.mean), (".low", self.advantage.low), (".high", self.advantage.high))}  # fmt: skip
+        return found | ({"decision.guardrails": "; ".join(self.broken)} if self.broken else {})
+
+
+def paired(judged: Sequence[Judged], model: str, against: str, segment: str = ALL) -> np.ndarray:
+    """Differences in nDCG of the same known users, in the order of their ids; empty without any."""
+    found = {entry.model: entry for entry in judged if entry.case == WARM and entry.segment == segment}
+    if model not in found or against not in found:
+        return np.array([])
+    return found[model].scores.by_user["ndcg_at_k"] - found[against].scores.by_user["ndcg_at_k"]
+
+
+def decide(judged: Sequence[Judged], challenger: str, current: str | None, baseline: str, gate: GateSettings, seed: int) -> Decision:
+    """Decide on the newest window.
+
+    Args:
+        challenger: the model that ranked best on the validation window.
+        current: the champion's recipe, fitted on the same training; None where there is no champion yet.
+        baseline: who holds the place where there is no champion: the most popular items.
+    """
+    holder = current or baseline
+    first = current is None
+    if challenger == holder:
+        reason = (
+            f"{challenger} is the best on the validation window, and champion already"
+            if not first
+            else f"{challenger} is the best on the validation window"
+        )
+        return Decision(FIRST if first else REFRESHED, holder, challenger, None, gate.margin, [], reason)
+    differences = paired(judged, challenger, holder)
+    advantage = interval(differences, seed)
+    shown = f"{challenger} is ahead of {holder} by {advantage.mean:+.4f} nDCG ({advantage.low:+.4f} to {advantage.high:+.4f}, {len(differences)} known users)"
+    broken = guardrails(judged, challenger, holder, gate, seed)
+    if len(differences) < gate.minimum_users:
+        why = f"{len(differences)} known users in the newest window decide nothing; gate.minimum_users is {gate.minimum_users}"
+    elif not advantage.low > gate.margin:
+        why = f"{shown}; the lower bound has to be above {gate.margin:g}"
+    elif broken:
+        why = f"{shown}, but {'; '.join(broken)}"
+    else:
+        return Decision(FIRST if first else PROMOTED, challenger, challenger, advantage, gate.margin, [], shown)
+    return Decision(FIRST if first else REFUSED, holder, challenger, advantage, gate.margin, broken, f"{holder} stays: {why}")
+
+
+def guardrails(judged: Sequence[Judged], challenger: str, holder: str, gate: GateSettings, seed: int) -> list[str]:
+    """What the challenger would break, in words; nothing where all is well."""
+    whole = {entry.model: entry for entry in judged if entry.case == WARM and entry.segment == ALL}
+    broken = []
+    if challenger in whole and holder in whole:
+        coverage = {name: whole[name].scores.means()["coverage"] for name in (challenger, holder)}
+        if coverage[challenger] < gate.minimum_coverage * coverage[holder]:
+            broken.append(
+                f"its coverage {coverage[challenger]:.3f} is below {gate.minimum_coverage:g} of {holder}'s {coverage[holder]:.3f}"
+            )
+        if whole[challenger].ms_per_user > gate.maximum_ms_per_user:
+            broken.append(f"a list takes {whole[challenger].ms_per_user:.1f} ms, more than {gate.maximum_ms_per_user:g}")
+    for segment in sorted({entry.segment for entry in judged if entry.case == WARM} - {ALL}):
+        loss = interval(paired(judged, challenger, holder, segment), seed)
+        if loss.high < -gate.maximum_segment_loss:
+            broken.append(
+                f"segment {segment} loses {-loss.mean:.4f} nDCG ({-loss.high:.4f} at least), more than {gate.maximum_segment_loss:g}"
+            )
+    return broken

@@ -1,0 +1,112 @@
+"""Why an item is in a list, in a few words: by the part of the model that counted most for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from persona_pipelines.recommendations.data import Audience
+from persona_pipelines.recommendations.models.hybrid import BlendModel
+from persona_pipelines.recommendations.models.learned import LearnedModel
+from persona_pipelines.recommendations.models.most_popular import PopularityModel
+from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
+
+USERS_AT_ONCE = 1024
+PERSONAL, SEGMENT, POPULAR = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What reasons are made of, items in the order of the model's.
+
+    Attributes:
+        similarity: shape (items, items): how like each other items are, by who turned to them.
+        titles, categories: shape (items,).
+        is_new: shape (items,): whether the item appeared only lately.
+        segment_names: of segment ids.
+    """
+
+    similarity: sp.csr_matrix
+    titles: np.ndarray
+    categories: np.ndarray
+    is_new: np.ndarray
+    segment_names: Mapping[int, str]
+
+
+def reasons(model: LearnedModel, audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Texts of shape (n, k), empty where the place is.
+
+    The member of a blend that adds most to the item's score decides: one that knows the user says "because of" the one or two
+    items of the history most like it; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
+    item that appeared lately is "new in" its category, unless the history speaks for it.
+    """
+    texts = np.full(places.shape, "", dtype=object)
+    for start in range(0, len(audience), USERS_AT_ONCE):
+        part = slice(start, min(start + USERS_AT_ONCE, len(audience)))
+        texts[part] = _block(model, audience.part(part), places[part], evidence)
+    return texts
+
+
+def _block(model: LearnedModel, audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+    kinds, recent = _kinds(model, audience, places)
+    because = _because(audience, places, evidence)
+    categories, new = evidence.categories[np.maximum(places, 0)], evidence.is_new[np.maximum(places, 0)]
+    segments = np.array([evidence.segment_names.get(int(segment), "") for segment in audience.segments], dtype=object)
+    liked = np.array([f"liked by {name}" if name else "" for name in segments], dtype=object)[:, None]
+    popular = np.where(recent, "popular now", "popular").astype(object)
+    newcomer = np.where(
+        new, np.array([[f"new in {name}" if name else "new" for name in row] for row in categories], dtype=object).reshape(places.shape), ""
+    )
+    attributes = np.where(audience.active()[:, None], "popular with people of like taste", "popular with people like you").astype(object)
+
+    def first(*choices: np.ndarray) -> np.ndarray:
+        result = np.full(places.shape, "", dtype=object)
+        for choice in choices:
+            result = np.where(result == "", np.broadcast_to(choice, places.shape), result)
+        return result
+
+    texts = np.select(
+        [kinds == PERSONAL, kinds == SEGMENT],
+        [first(because, newcomer, np.broadcast_to(attributes, places.shape)), first(newcomer, liked, popular)],
+        first(newcomer, popular),
+    )
+    return np.where(places >= 0, texts, "")
+
+
+def _kinds(model: LearnedModel, audience: Audience, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The kind of model that counted most for each place, and whether it looks at the recent past; shapes (n, k)."""
+    if isinstance(model, BlendModel):
+        added = model.contributions(audience, places)
+        if not added:
+            return np.full(places.shape, POPULAR), np.zeros(places.shape, dtype=bool)
+        names = list(added)
+        strongest = np.stack([added[name] for name in names]).argmax(axis=0)
+        members = [model.parts[name] for name in names]
+    else:
+        strongest, members = np.zeros(places.shape, dtype=int), [model]
+    kinds = np.array([_kind(member) for member in members])[strongest]
+    recent = np.array([isinstance(member, PopularityModel) and "_days" in member.name for member in members])[strongest]
+    return kinds, recent
+
+
+def _kind(model: LearnedModel) -> int:
+    return POPULAR if isinstance(model, PopularityModel) else SEGMENT if isinstance(model, SegmentPopularityModel) else PERSONAL
+
+
+def _because(audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """The one or two items of the history most like each item of the list."""
+    users, k = places.shape
+    rows = np.repeat(np.arange(users), k)
+    history = audience.history[rows]
+    history = sp.csr_matrix((np.ones(history.nnz, dtype=np.float32), history.indices, history.indptr), shape=history.shape)
+    found = sp.csr_matrix(evidence.similarity[np.maximum(places, 0).ravel()].multiply(history))
+    texts = np.full(users * k, "", dtype=object)
+    lengths = np.diff(found.indptr)
+    for number in np.flatnonzero(lengths):
+        part = slice(found.indptr[number], found.indptr[number + 1])
+        order = np.lexsort((found.indices[part], -found.data[part]))[:2]
+        texts[number] = "because of " + " and ".join(evidence.titles[found.indices[part][order]])
+    return texts.reshape(users, k)

@@ -1,0 +1,81 @@
+"""A recipe: everything that makes a model again from other interactions. It is stored beside the model, as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.evaluation.comparison import fit_all
+from persona_pipelines.recommendations.models import Hybrid
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
+from persona_pipelines.settings.recommendations import HybridSettings, Method, MethodSettings
+
+FILE = "recipe.json"
+_METHOD: TypeAdapter[Method] = TypeAdapter(Method)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method with its settings; of a hybrid also its members and weights, and until when these were learned."""
+
+    settings: MethodSettings
+    members: tuple[MethodSettings, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    until: dt.datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def fit(self, training: Interactions, seed: int) -> LearnedModel:
+        """Raises ModelError where the method, or every member of a hybrid, cannot be fitted."""
+        fitted, failed = fit_all(self.members or (self.settings,), training, seed)
+        if not isinstance(self.settings, HybridSettings):
+            if self.name not in fitted:
+                raise ModelError(f"{self.name}: {failed[self.name]}")
+            return fitted[self.name]
+        if missing := [name for name in failed if self.weights.get(name, 0) > 0]:
+            raise ModelError("; ".join(f"{name}: {failed[name]}" for name in missing))
+        return Hybrid(self.settings, seed).blend(
+            fitted,
+            self.weights,
+            self.until or dt.datetime(1970, 1, 1),
+            training,  # noqa: DTZ001 - UTC
+        )
+
+    def save(self, folder: Path) -> None:
+        content = {
+            "settings": self.settings.model_dump(),
+            "members": [member.model_dump() for member in self.members],
+            "weights": dict(self.weights),
+            "until": self.until.isoformat() if self.until else None,
+        }
+        (folder / FILE).write_text(json.dumps(content, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Recipe:
+        """Raises ValueError where the folder holds none that this version understands."""
+        try:
+            content = json.loads((folder / FILE).read_text())
+        except OSError:
+            raise ValueError(f"{folder}: no {FILE}: the model was made by another version; train it again") from None
+        settings, *members = (_METHOD.validate_python(entry) for entry in (content["settings"], *content["members"]))
+        until = dt.datetime.fromisoformat(content["until"]) if content["until"] else None
+        return cls(settings, tuple(members), content["weights"], until)
+
+
+def recipe_of(
+    methods: Sequence[MethodSettings], name: str, model: LearnedModel, weights: Mapping[str, float], until: dt.datetime
+) -> Recipe:
+    """The recipe of a fitted model of a comparison; of a hybrid with the members that it kept."""
+    settings = next(method for method in methods if method.name == name)
+    if not isinstance(settings, HybridSettings):
+        return Recipe(settings)
+    kept = model.members()
+    return Recipe(settings, tuple(method for method in methods if method.name in kept), dict(weights), until)

@@ -1,0 +1,119 @@
+"""Search for better parameters of a method, on the validation window only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Task, compare
+from persona_pipelines.recommendations.models import recommender
+from persona_pipelines.recommendations.models.learned import ModelError
+from persona_pipelines.settings.recommendations import MethodSettings
+
+Suggest = Callable[[str, tuple[float, float] | tuple[int, int]], Any]
+
+SPACES: dict[str, dict[str, tuple[float, float] | tuple[int, int]]] = {
+    # Bounds of each parameter, searched on a logarithmic scale; whole numbers where both bounds are.
+    "segment_popular": {"prior_users": (1.0, 200.0)},
+    "user_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
+    "item_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
+    "association_rules": {"minimum_support": (0.001, 0.1), "minimum_confidence": (0.01, 0.5)},
+    "lightfm": {"components": (8, 128), "epochs": (5, 60), "learning_rate": (0.005, 0.2), "max_sampled": (5, 60), "item_alpha": (1e-8, 1e-3),
+                "user_alpha": (1e-8, 1e-3), "identity_weight": (0.25, 16.0)},
+    "als": {"factors": (8, 128), "regularisation": (0.1, 100.0), "alpha": (0.1, 40.0), "iterations": (5, 30)},
+    "bpr": {"factors": (8, 128), "learning_rate": (0.002, 0.1), "regularisation": (0.001, 0.2), "iterations": (20, 200)},
+    "truncated_svd": {"components": (4, 256)},
+    "biased_factors": {"factors": (4, 32), "iterations": (40, 200)},
+    "ease": {"regularisation": (10.0, 5000.0)},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of parameters with what it reached: nDCG of known users, or the reason why it could not be fitted."""
+
+    number: int
+    settings: MethodSettings
+    ndcg: float | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best of a search; ``configured`` is the first trial."""
+
+    configured: Trial
+    best: Trial
+    trials: int
+
+
+def validated(settings: MethodSettings, window: Task, k: int, seed: int) -> float:
+    """nDCG of known users on the validation window.
+
+    Raises:
+        ModelError: the method cannot be fitted, or nobody is known.
+    """
+    model = recommender(settings, seed).fit(window.training)
+    judged = [entry for entry in compare({settings.name: model}, window, k) if (entry.case, entry.segment) == (WARM, ALL)]
+    if not judged:
+        raise ModelError("no user known in training came back in the validation window")
+    return judged[0].scores.means()["ndcg_at_k"]
+
+
+def tune(
+    settings: MethodSettings, window: Task, k: int, seed: int, seconds: float, trials: int | None, on_trial: Callable[[Trial], None] = lambda trial: None
+) -> Tuned:  # fmt: skip
+    """Search with the tree-structured Parzen estimator of Optuna (Akiba et al. 2019), the configured parameters first.
+
+    With a number of trials, and time enough for them, the same seed finds the same.
+
+    Args:
+        window: the validation window: never the newest one, by which models are judged.
+        seconds: no trial begins later than this.
+        on_trial: called after each trial.
+    Raises:
+        ModelError: the method has nothing to tune, or not one trial could be fitted.
+    """
+    import optuna
+
+    space = SPACES.get(settings.method)  # type: ignore[attr-defined]
+    if space is None:
+        raise ModelError(f"{settings.name} has no parameters to tune")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made: list[Trial] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        values = {name: _suggested(trial, name, bounds) for name, bounds in space.items()}
+        chosen = settings if trial.number == 0 else settings.model_copy(update=values)
+        try:
+            found = Trial(trial.number, chosen, validated(chosen, window, k, seed))
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            found = Trial(trial.number, chosen, None, str(error) or type(error).__name__)
+        made.append(found)
+        on_trial(found)
+        if found.ndcg is None:
+            raise optuna.TrialPruned
+        return found.ndcg
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    study.enqueue_trial(_within(settings.model_dump(), space))
+    study.optimize(objective, n_trials=trials, timeout=seconds)
+    fitted = [trial for trial in made if trial.ndcg is not None]
+    if not fitted:
+        raise ModelError(f"{settings.name}: no trial could be fitted: {made[0].problem if made else 'no time for any'}")
+    # Among equals the earliest: the configured parameters are kept unless something is better.
+    best = max(fitted, key=lambda trial: (trial.ndcg, -trial.number))
+    return Tuned(made[0], best, len(made))
+
+
+def _suggested(trial: Any, name: str, bounds: tuple[float, float]) -> float | int:
+    low, high = bounds
+    if isinstance(low, int):
+        return int(trial.suggest_int(name, low, high, log=True))
+    return float(trial.suggest_float(name, low, high, log=True))
+
+
+def _within(values: Mapping[str, Any], space: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """The configured parameters as a first point of the search, drawn into its bounds."""
+    return {name: min(max(values[name], low), high) for name, (low, high) in space.items()}

@@ -1,0 +1,234 @@
+"""Settings of the recommenders: one class a method, the comparison, the gate, and the rules for lists."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from persona_pipelines.settings.strict import NAME_PATTERN, Strict
+
+MAXIMUM_DENSE = 12_000
+"""Most entities of which a dense square matrix is made: 12,000 by 12,000 numbers of 8 bytes are 1.2 GB."""
+
+
+class MethodSettings(Strict):
+    """What every method has: a name of its own in tables and MLflow, by default made of the method and what sets it apart."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = ""
+    variant: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("name"):
+            return value
+        parts = [value.get("method", cls.model_fields["method"].default)]
+        for field in cls.variant:
+            found = value.get(field, cls.model_fields[field].default)
+            if found not in (None, True):
+                parts.append(f"without_{field}" if found is False else f"{found}_days" if field == "recent_days" else str(found))
+        return {**value, "name": "_".join(str(part) for part in parts)}
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the names, for logging."""
+        return self.model_dump(exclude={"name"})
+
+
+class MostPopularSettings(MethodSettings):
+    """Items by the number of users who turned to them; in the last ``recent_days``, or over all time."""
+
+    variant = ("recent_days",)
+    method: Literal["most_popular"] = "most_popular"
+    recent_days: float | None = Field(None, gt=0)
+
+
+class SegmentPopularSettings(MethodSettings):
+    """Items by the share of the user's segment that turned to them, drawn to the share of all users by ``prior_users``."""
+
+    variant = ("recent_days",)
+    method: Literal["segment_popular"] = "segment_popular"
+    recent_days: float | None = Field(None, gt=0)
+    prior_users: float = Field(10, ge=0)
+
+
+class UserNeighbourhoodSettings(MethodSettings):
+    variant = ("similarity",)
+    method: Literal["user_neighbourhood"] = "user_neighbourhood"
+    similarity: Literal["cosine", "pearson"] = "cosine"
+    neighbours: int = Field(80, ge=1)
+    shrinkage: float = Field(10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common items.")
+
+
+class ItemNeighbourhoodSettings(MethodSettings):
+    variant = ("similarity",)
+    method: Literal["item_neighbourhood"] = "item_neighbourhood"
+    similarity: Literal["cosine", "jaccard", "tfidf", "bm25"] = "cosine"
+    neighbours: int = Field(100, ge=1)
+    shrinkage: float = Field(10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common users.")
+
+
+class ContentBasedSettings(MethodSettings):
+    method: Literal["content_based"] = "content_based"
+    maximum_terms: int = Field(20_000, ge=1)
+
+
+class LightFMSettings(MethodSettings):
+    variant = ("loss", "features")
+    method: Literal["lightfm"] = "lightfm"
+    loss: Literal["warp", "bpr", "logistic"] = "warp"
+    features: bool = True
+    components: int = Field(24, ge=1)
+    epochs: int = Field(30, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    max_sampled: int = Field(30, ge=1)
+    item_alpha: float = Field(0.0, ge=0)
+    user_alpha: float = Field(0.0, ge=0)
+    identity_weight: float = Field(4.0, gt=0, description="How much an entity's own factors count against one shared feature.")
+
+
+class ALSSettings(MethodSettings):
+    method: Literal["als"] = "als"
+    factors: int = Field(16, ge=1)
+    regularisation: float = Field(5.0, ge=0)
+    alpha: float = Field(1.0, gt=0, description="Confidence of an interaction is 1 + alpha * square root of (weight / mean weight).")
+    iterations: int = Field(15, ge=1)
+
+
+class BPRSettings(MethodSettings):
+    method: Literal["bpr"] = "bpr"
+    factors: int = Field(32, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    regularisation: float = Field(0.03, ge=0)
+    iterations: int = Field(100, ge=1)
+
+
+class TruncatedSVDSettings(MethodSettings):
+    method: Literal["truncated_svd"] = "truncated_svd"
+    components: int = Field(16, ge=1)
+
+
+class BiasedFactorsSettings(MethodSettings):
+    method: Literal["biased_factors"] = "biased_factors"
+    factors: int = Field(12, ge=1)
+    iterations: int = Field(100, ge=1)
+    burn_in: int = Field(10, ge=0)
+    draws: int = Field(20, ge=1, description="Draws that are kept, spread over the iterations after the burn-in.")
+
+
+class EASESettings(MethodSettings):
+    variant = ("over",)
+    method: Literal["ease"] = "ease"
+    over: Literal["items", "users"] = "items"
+    regularisation: float = Field(400, gt=0)
+    maximum_size: int = Field(MAXIMUM_DENSE, ge=1, le=50_000)
+
+
+class AssociationRulesSettings(MethodSettings):
+    method: Literal["association_rules"] = "association_rules"
+    minimum_support: float = Field(0.01, gt=0, lt=1)
+    minimum_confidence: float = Field(0.05, ge=0, le=1)
+    minimum_lift: float = Field(1.0, ge=0)
+    maximum_length: int = Field(2, ge=2, le=5, description="Most items of a rule, both sides together.")
+    maximum_items: int = Field(1_000, ge=2, description="Only the most frequent items are looked at: the number of sets grows steeply.")
+    maximum_pairs: int = Field(10_000, ge=1, description="Where more pairs are frequent, the support is raised.")
+
+
+class HybridSettings(MethodSettings):
+    """A blend of other methods of the list, by name; empty for all that are not popularity alone."""
+
+    method: Literal["hybrid"] = "hybrid"
+    members: list[str] = []
+    validation_users: int = Field(2_000, ge=10)
+    candidates: int = Field(100, ge=10)
+    short_history: float = Field(10.0, gt=0, description="A new user's n interactions count n / (n + short_history) against the rules.")
+
+
+Method = Annotated[
+    MostPopularSettings | SegmentPopularSettings | UserNeighbourhoodSettings | ItemNeighbourhoodSettings | ContentBasedSettings
+    | LightFMSettings | ALSSettings | BPRSettings | TruncatedSVDSettings | BiasedFactorsSettings | EASESettings | AssociationRulesSettings
+    | HybridSettings,
+    Field(discriminator="method"),
+]  # fmt: skip
+
+
+DEFAULT_METHODS: tuple[MethodSettings, ...] = (
+    MostPopularSettings(),
+    MostPopularSettings(recent_days=30),
+    MostPopularSettings(recent_days=7),
+    SegmentPopularSettings(),
+    UserNeighbourhoodSettings(),
+    ItemNeighbourhoodSettings(),
+    ContentBasedSettings(),
+    AssociationRulesSettings(),
+    TruncatedSVDSettings(),
+    BiasedFactorsSettings(),
+    ALSSettings(),
+    BPRSettings(),
+    LightFMSettings(),
+    EASESettings(),
+    EASESettings(over="users"),
+    HybridSettings(),
+)
+
+
+class GateSettings(Strict):
+    """When a challenger takes the champion's place."""
+
+    margin: float = Field(0.0, ge=0, description="The lower bound of the paired advantage in nDCG has to be above it.")
+    minimum_users: int = Field(30, ge=2, description="Fewer known users in the newest window decide nothing.")
+    minimum_coverage: float = Field(0.5, ge=0, description="Coverage at least this share of the champion's.")
+    maximum_segment_loss: float = Field(0.05, ge=0, description="No segment's nDCG may fall by more, beyond doubt.")
+    maximum_ms_per_user: float = Field(50.0, gt=0, description="Longest time for one list, measured in the comparison.")
+
+
+class TuningSettings(Strict):
+    """How long to search for better parameters, and of which methods (by name)."""
+
+    minutes: float = Field(0.0, ge=0, description="0 turns tuning off.")
+    trials: int | None = Field(None, ge=1, description="Most trials a method; with it and time enough, a search repeats exactly.")
+    methods: list[str] = []
+
+
+class RulesSettings(Strict):
+    """What a list may hold, beside the model's scores."""
+
+    repurchase_categories: list[str] = Field([], description="Owned items of these categories stay in lists: what is used up.")
+    only_in_stock: bool = True
+    maximum_per_category: int | None = Field(None, ge=1)
+    category_caps: dict[str, Annotated[int, Field(ge=0)]] = Field({}, description="Most items of a category in one list, by its name.")
+    diversity: float = Field(0.0, ge=0, le=1, description="0 ranks by score alone, 1 by being unlike what is already in the list.")
+    candidates: int = Field(50, ge=1, description="How many of the best items the rules choose from.")
+    new_days: float = Field(14, gt=0, description="For how long after its first event an item is called new.")
+
+
+class RecommendationsSettings(Strict):
+    k: int = Field(10, ge=1, le=1000)
+    exclude_seen: bool = True
+    split: Literal["global time", "last item out", "random by user"] = "global time"
+    test_share: float = Field(0.2, gt=0, lt=1)
+    minimum_interactions: int = Field(100, ge=2)
+    seed: int = 20
+    methods: list[Method] = Field([*DEFAULT_METHODS], min_length=1)  # type: ignore[list-item]
+    gate: GateSettings = GateSettings()
+    tuning: TuningSettings = TuningSettings()
+    rules: RulesSettings = RulesSettings()
+    related_items: int = Field(10, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecommendationsSettings:
+        names = [method.name for method in self.methods]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"methods: {name!r} is there twice; give each a name of its own (name: ...)")
+        singles = {method.name for method in self.methods if not isinstance(method, HybridSettings)}
+        for number, method in enumerate(self.methods):
+            if isinstance(method, HybridSettings) and (unknown := set(method.members) - singles):
+                raise ValueError(
+                    f"methods[{number}].members: {sorted(unknown)[0]!r} is no other method of the list; expected some of {sorted(singles)}"
+                )
+        if unknown := set(self.tuning.methods) - singles:
+            raise ValueError(f"tuning.methods: {sorted(unknown)[0]!r} is no method of the list; expected some of {sorted(singles)}")
+        if not any(isinstance(method, MostPopularSettings) for method in self.methods):
+            raise ValueError("methods: expected a most_popular among them: new users are answered by it, and the others have to beat it")
+        return self
