@@ -42,12 +42,9 @@ class Recipe:
             return fitted[self.name]
         if missing := [name for name in failed if self.weights.get(name, 0) > 0]:
             raise ModelError("; ".join(f"{name}: {failed[name]}" for name in missing))
-        return Hybrid(self.settings, seed).blend(
-            fitted,
-            self.weights,
-            self.until or dt.datetime(1970, 1, 1),
-            training,  # noqa: DTZ001 - UTC
-        )
+        if self.until is None:
+            raise ModelError(f"{self.name}: weights without the window that they were learned on")
+        return Hybrid(self.settings, seed).blend(fitted, self.weights, self.until, training)
 
     def save(self, folder: Path) -> None:
         content = {

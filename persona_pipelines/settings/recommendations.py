@@ -126,8 +126,8 @@ class EASESettings(MethodSettings):
 
 class AssociationRulesSettings(MethodSettings):
     method: Literal["association_rules"] = "association_rules"
-    minimum_support: float = Field(0.01, gt=0, lt=1)
-    minimum_confidence: float = Field(0.05, ge=0, le=1)
+    minimum_support: float = Field(0.003, gt=0, lt=1)
+    minimum_confidence: float = Field(0.02, ge=0, le=1)
     minimum_lift: float = Field(1.0, ge=0)
     maximum_length: int = Field(2, ge=2, le=5, description="Most items of a rule, both sides together.")
     maximum_items: int = Field(1_000, ge=2, description="Only the most frequent items are looked at: the number of sets grows steeply.")

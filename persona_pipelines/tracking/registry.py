@@ -18,12 +18,13 @@ KEPT_ENTRIES = 20
 
 @dataclass(frozen=True)
 class Reign:
-    """One entry of the champions' history: since when, by whom (``gate`` or ``person``) and why."""
+    """One entry of the champions' history: since when, by whom (``gate`` or ``person``), why, and whether as a way back."""
 
     version: str
     since: str
     by: str
     reason: str
+    rollback: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def history(settings: Settings, stage: str) -> list[Reign]:
     return [Reign(**entry) for entry in json.loads(tags.get(HISTORY_TAG, "[]"))]
 
 
-def promote(settings: Settings, stage: str, version: str, by: str, reason: str) -> None:
+def promote(settings: Settings, stage: str, version: str, by: str, reason: str, *, way_back: bool = False) -> None:
     """Make a version the champion, and write down since when and why.
 
     Raises:
@@ -82,7 +83,7 @@ def promote(settings: Settings, stage: str, version: str, by: str, reason: str) 
     known = [entry.version for entry in versions(settings, stage)]
     if version not in known:
         raise ModelNotFoundError(f"no version {version} of {name}; there are {', '.join(known) or 'none yet'}")
-    entries = [*history(settings, stage), Reign(version, f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}", by, reason[:200])]
+    entries = [*history(settings, stage), Reign(version, f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}", by, reason[:200], way_back)]
     # The history first: an alias without an entry could not be rolled back.
     client.set_registered_model_tag(name, HISTORY_TAG, json.dumps([asdict(entry) for entry in entries[-KEPT_ENTRIES:]]))
     client.set_registered_model_alias(name, CHAMPION, version)
@@ -96,16 +97,19 @@ def rollback(settings: Settings, stage: str, reason: str) -> tuple[str, str]:
     Raises:
         ModelNotFoundError: there is no champion, or none before it.
     """
-    entries = [entry.version for entry in history(settings, stage)]
-    if not entries:
+    # Promotions laid one on the other, of which each rollback takes one away: so a second one goes further back, not forth again.
+    reigns: list[str] = []
+    for entry in history(settings, stage):
+        if entry.rollback and len(reigns) > 1:
+            reigns.pop()
+        elif not entry.rollback:
+            reigns.append(entry.version)
+    if not reigns:
         raise ModelNotFoundError(f"no champion of {model_name(settings, stage)} yet; materialise the assets that train it, or: persona run")
-    present = entries[-1]
-    # Before it came into office for the first time: a second rollback goes further back, and not forth again.
-    earlier = [version for version in entries[: entries.index(present)] if version != present]
-    if not earlier:
-        raise ModelNotFoundError(f"version {present} of {model_name(settings, stage)} has no champion before it")
-    promote(settings, stage, earlier[-1], "person", reason)
-    return present, earlier[-1]
+    if len(reigns) == 1:
+        raise ModelNotFoundError(f"version {reigns[-1]} of {model_name(settings, stage)} has no champion before it")
+    promote(settings, stage, reigns[-2], "person", reason, way_back=True)
+    return reigns[-1], reigns[-2]
 
 
 def champion_version(settings: Settings, stage: str) -> str | None:

@@ -72,17 +72,22 @@ def test_clicks_of_the_open_bandit_log_are_counted(shared_data: Path, monkeypatc
     ]
 
 
-def test_lightfm_beats_the_most_popular_on_movielens_split_by_time(
+def test_the_champion_beats_popularity_and_every_member_on_movielens_split_by_time(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse
 ) -> None:
     settings = loaded("movielens-100k", shared_data, monkeypatch, warehouse)
-    found = training.compare_models(warehouse, settings, dt.datetime(1998, 4, 23)).table(settings)
-    warm = found[found["case"] == "warm"].set_index("model")
+    comparison = training.compare_models(warehouse, settings, dt.datetime(1998, 4, 23), settings.recommendations.methods, None)
+    found = comparison.table(10, 20)
+    warm = found[(found["case"] == "warm") & (found["segment"] == "all")].set_index("model")
     assert warm["users"].unique().tolist() == [109]
     assert warm.loc["most_popular", "ndcg_at_k"] == pytest.approx(0.146, abs=0.001)
     assert warm.loc["most_popular_30_days", "ndcg_at_k"] == pytest.approx(0.211, abs=0.001)
     assert warm.loc["lightfm_warp", "ndcg_at_k"] > warm.loc["most_popular", "ndcg_at_k"]
-    assert warm.loc["lightfm_warp", "champion"]
+    assert comparison.decision.champion == "hybrid"
+    assert warm.loc["hybrid", "ndcg_at_k"] > warm.drop("hybrid")["ndcg_at_k"].max()
+    ahead = comparison.advantages(20).query("model == 'hybrid'").set_index("against")
+    assert ahead.loc[["most_popular", "most_popular_30_days", "most_popular_7_days"], "low"].min() > 0
+    assert warm.loc["biased_factors", "rmse"] < 1.05
 
 
 def test_the_plainest_file_loads_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:

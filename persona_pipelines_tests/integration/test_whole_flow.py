@@ -239,3 +239,53 @@ def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> 
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def lists_of(shop: Shop) -> list[tuple]:
+    return shop.query("SELECT user_id, rank, item_id, score, reason FROM recommendations.recommendations ORDER BY 1, 2")
+
+
+def test_every_list_gives_a_reason_and_nothing_leaks(shop: Shop) -> None:
+    assert shop.query("SELECT count(*) FROM recommendations.recommendations WHERE reason = ''") == [(0,)]
+    assert shop.query("SELECT bool_and(passed), count(*) > 10 FROM recommendations.leakage_audit") == [(True, True)]
+    assert shop.query('SELECT count(DISTINCT model) > 12, count(DISTINCT "case") >= 2 FROM recommendations.model_comparison') == [
+        (True, True)
+    ]
+    assert shop.query("SELECT count(*) > 100 FROM recommendations.similar_items") == [(True,)]
+
+
+def test_the_gate_refuses_a_worse_model_and_a_person_may_overrule_it_and_roll_back(copy: Shop) -> None:
+    first = lists_of(copy)
+    before = copy.persona("models").stdout
+    assert "first champion" in before
+    file = copy.folder / "persona.yaml"
+    content = yaml.safe_load(file.read_text())
+    # A planted worse model: no other method is left than the most popular items of all time.
+    content["recommendations"] |= {"methods": [{"method": "most_popular"}], "gate": {"minimum_users": 10}}
+    file.write_text(yaml.safe_dump(content))
+    assert copy.persona("run").returncode == 0
+    assert lists_of(copy) == first
+    assert "refused" in copy.persona("models").stdout
+    refused = copy.query("SELECT max(model_version) FROM recommendations.model_comparison WHERE model = 'most_popular'")[0][0]
+    done = copy.persona("models", "promote", refused, "--reason", "a trial")
+    assert done.returncode == 0, done.stderr
+    assert {row[0] for row in copy.query("SELECT DISTINCT model_version FROM recommendations.recommendations")} == {refused}
+    assert lists_of(copy) != first
+    done = copy.persona("models", "rollback", "--reason", "the trial is over")
+    assert done.returncode == 0, done.stderr
+    assert lists_of(copy) == first
+    shown = copy.persona("models").stdout
+    assert "a trial" in shown
+    assert "the trial is over" in shown
+    assert copy.persona("models", "promote", "77", "--reason", "x").returncode == 1
+    assert lists_of(copy) == first
+
+
+def test_tuning_writes_parameters_that_the_next_comparison_uses(copy: Shop) -> None:
+    done = copy.persona("models", "tune", "--minutes", "1", "--trials", "3", "--method", "ease_items", "--method", "als")
+    assert done.returncode == 0, done.stderr
+    found = copy.query("SELECT model, trials, ndcg_tuned >= ndcg_configured FROM recommendations.tuned_parameters ORDER BY 1")
+    assert found == [("als", 3, True), ("ease_items", 3, True)]
+    wrong = copy.persona("models", "tune", "--minutes", "1", "--method", "magic")
+    assert wrong.returncode == 1
+    assert "'magic' is no method of the configuration" in wrong.stderr

@@ -1,35 +1,177 @@
+"""Every method keeps the protocol and finds planted tastes; each is held against something that nobody here wrote."""
+
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from persona_pipelines.recommendations.data import build
-from persona_pipelines.recommendations.evaluation.comparison import chosen_model, compare
-from persona_pipelines.recommendations.models import FactorModel, LightFMWarp, MostPopular
-from persona_pipelines.recommendations.models.factors import _load_pyfunc
-from persona_pipelines.recommendations.serving import recommended
-from persona_pipelines.settings import LightFMSettings
+from persona_pipelines.recommendations.data import Audience, Interactions, binary, build
+from persona_pipelines.recommendations.models import METHODS, load, recommender
+from persona_pipelines.recommendations.models.association_rules import rules
+from persona_pipelines.recommendations.models.ease import item_weights
+from persona_pipelines.recommendations.models.factors import FactorModel
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, RatingModel, best_of
+from persona_pipelines.recommendations.models.similarity import nearest, similarities
+from persona_pipelines.settings.recommendations import (
+    ALSSettings,
+    AssociationRulesSettings,
+    BiasedFactorsSettings,
+    BPRSettings,
+    ContentBasedSettings,
+    EASESettings,
+    ItemNeighbourhoodSettings,
+    LightFMSettings,
+    MethodSettings,
+    MostPopularSettings,
+    SegmentPopularSettings,
+    TruncatedSVDSettings,
+    UserNeighbourhoodSettings,
+)  # fmt: skip
+from persona_pipelines_tests.recommendations.conftest import END, ITEMS, USERS, tastes
 
-END = pd.Timestamp("2025-09-30")
-ITEMS = pd.DataFrame({"item_id": [f"i{n:02d}" for n in range(20)], "category": ["even" if n % 2 == 0 else "odd" for n in range(20)]})
-USERS = pd.DataFrame({"user_id": [f"u{n:02d}" for n in range(40)], "gender": ["f" if n % 2 == 0 else "m" for n in range(40)]})
+PERSONAL: list[MethodSettings] = [
+    SegmentPopularSettings(),
+    UserNeighbourhoodSettings(neighbours=10),
+    UserNeighbourhoodSettings(neighbours=10, similarity="pearson", shrinkage=0),
+    *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),  # type: ignore[arg-type]
+    ContentBasedSettings(),
+    LightFMSettings(components=8),
+    LightFMSettings(components=8, loss="bpr", features=False),
+    LightFMSettings(components=8, loss="logistic"),
+    ALSSettings(factors=4),
+    BPRSettings(factors=8, learning_rate=0.05),
+    TruncatedSVDSettings(components=2),
+    BiasedFactorsSettings(factors=2),
+    EASESettings(regularisation=5),
+    EASESettings(regularisation=5, over="users"),
+    AssociationRulesSettings(minimum_support=0.1),
+]
+EVERY: list[MethodSettings] = [MostPopularSettings(), MostPopularSettings(recent_days=30), *PERSONAL]
 
 
-def tastes(seed: int = 3) -> pd.DataFrame:
-    """Women like even items, men odd ones; item 19 and user 39 have no interactions."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for user in range(39):
-        liked = generator.choice([n for n in range(19) if n % 2 == user % 2], 6, replace=False)
-        rows += [(f"u{user:02d}", f"i{item:02d}", 1.0, END - pd.Timedelta(days=int(generator.integers(1, 60)))) for item in liked]
-    return pd.DataFrame(rows, columns=["user_id", "item_id", "weight", "last_time"])
+def named(method: MethodSettings) -> str:
+    return method.name
+
+
+def fitted_or_refused(method: MethodSettings, data: Interactions) -> tuple[LearnedModel | None, str]:
+    try:
+        return recommender(method, 1).fit(data), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def everyone(data: Interactions) -> Audience:
+    return data.audience(data.users, USERS)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> FactorModel:
-    return LightFMWarp(LightFMSettings(components=8, epochs=30), 7).fit(build(tastes(), USERS, ITEMS, END))
+def fitted(planted: Interactions) -> dict[str, LearnedModel]:
+    return {method.name: recommender(method, 7).fit(planted) for method in EVERY}
+
+
+def test_every_method_of_the_registry_is_tested() -> None:
+    assert {method.method for method in EVERY} == set(METHODS)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", PERSONAL, ids=named)
+def test_a_personal_method_finds_the_planted_tastes(method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions) -> None:
+    best, _ = fitted[method.name].top(everyone(planted), 3, planted.weights)
+    right = (best % 2) == (np.arange(39) % 2)[:, None]
+    # Three or four right ones are left among thirteen: by chance a quarter would be right.
+    assert right[best >= 0].mean() > 0.7
+
+
+@pytest.mark.parametrize("method", EVERY, ids=named)
+def test_a_list_leaves_out_what_is_excluded_and_what_is_blocked(
+    method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions
+) -> None:
+    blocked = np.zeros(20, dtype=bool)
+    blocked[[4, 5]] = True
+    best, scores = fitted[method.name].top(everyone(planted), 20, planted.weights, blocked)
+    has = planted.weights.toarray() > 0
+    for user, places in enumerate(best):
+        places = places[places >= 0]
+        assert len(set(places)) == len(places) == 20 - has[user].sum() - blocked[~has[user]].sum()
+        assert not has[user][places].any()
+        assert not blocked[places].any()
+    assert (np.diff(np.where(best >= 0, scores, -np.inf), axis=1)[best[:, 1:] >= 0] <= 0).all()
+
+
+@pytest.mark.parametrize("method", EVERY, ids=named)
+def test_the_same_seed_gives_the_same_scores_to_the_last_bit(
+    method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions
+) -> None:
+    again = recommender(method, 7).fit(planted)
+    assert np.array_equal(again.scores(everyone(planted)), fitted[method.name].scores(everyone(planted)))
+
+
+@pytest.mark.parametrize("method", EVERY, ids=named)
+def test_a_stored_model_gives_the_same_scores_and_holds_no_pickle(
+    method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions, tmp_path
+) -> None:
+    fitted[method.name].save(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays.npz", "model.json"]
+    loaded = load(tmp_path)
+    assert np.array_equal(loaded.scores(everyone(planted)), fitted[method.name].scores(everyone(planted)))
+    assert (loaded.name, loaded.digest) == (method.name, planted.digest)
+
+
+def test_a_model_of_another_format_is_refused(tmp_path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(ValueError, match="format 99; expected 2: train it again"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("method", EVERY, ids=named)
+@pytest.mark.parametrize(
+    "ids",
+    [("one", ["i00"]), ("two", ["i00", "i01"]), ("same", ["i00"] * 1)],
+    ids=["one user with one item", "one user with two", "again"],
+)
+def test_next_to_nothing_to_learn_from_is_answered_or_refused_in_words(method: MethodSettings, ids: tuple[str, list[str]]) -> None:
+    table = pd.DataFrame({"user_id": ids[0], "item_id": ids[1], "weight": 1.0, "last_time": END - pd.Timedelta(days=1), "rating": 3.0})
+    data = build(table, USERS.head(0), ITEMS.head(0), END, segments={ids[0]: 1})
+    model, refusal = fitted_or_refused(method, data)
+    if model is None:
+        assert refusal
+        return
+    stranger = data.audience(np.array(["nobody", ids[0]], dtype=object), USERS.head(0))
+    assert np.isfinite(model.scores(stranger)).all()
+
+
+@pytest.mark.parametrize("method", EVERY, ids=named)
+def test_ids_may_be_any_text_and_ratings_all_equal(method: MethodSettings) -> None:
+    names = ["😀", "9" * 40, "o'Brien; DROP", "naïve", " ", "-1"]
+    table = pd.DataFrame(
+        [
+            (user, item, 1.0, END - pd.Timedelta(days=2), 3.0)
+            for user in names
+            for item in names
+            if (len(user) + 3 * len(item)) % 4 or user == item
+        ],
+        columns=["user_id", "item_id", "weight", "last_time", "rating"],
+    )
+    data = build(table, USERS.head(0), ITEMS.head(0), END, segments={name: 1 + number % 2 for number, name in enumerate(names)})
+    model, refusal = fitted_or_refused(method, data)
+    if model is None:
+        assert "category" in refusal or "rule" in refusal
+        return
+    best, _ = model.top(data.audience(data.users, USERS.head(0)), 3)
+    assert best.shape == (6, 3)
+    if isinstance(model, RatingModel):
+        assert np.allclose(model.predicted_ratings(np.arange(6), np.arange(6)), 3.0, atol=0.05)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0, 0.0])
+def test_a_weight_that_is_no_number_above_zero_is_an_error_that_names_the_pair(weight: float) -> None:
+    table = tastes().head(3).assign(weight=[1.0, weight, 1.0])
+    with pytest.raises(ValueError, match=r"weight of user 'u00' for item .* expected a finite number above 0"):
+        build(table, USERS, ITEMS, END)
 
 
 def test_most_popular_counts_users_over_all_time_or_a_window() -> None:
@@ -38,78 +180,155 @@ def test_most_popular_counts_users_over_all_time_or_a_window() -> None:
     )
     table["last_time"] = END - pd.to_timedelta(table["age"], unit="D")
     data = build(table, USERS.head(0), pd.DataFrame({"item_id": []}), END)
-    assert MostPopular().fit(data).item_biases.tolist() == [1, 2]
-    assert MostPopular(30).fit(data).item_biases.tolist() == [1, 0]
+    assert recommender(MostPopularSettings(), 0).fit(data).state["popularity"].tolist() == [1, 2]
+    assert recommender(MostPopularSettings(recent_days=30), 0).fit(data).state["popularity"].tolist() == [1, 0]
 
 
-def test_lightfm_learns_tastes_and_leaves_out_what_was_seen(fitted: FactorModel) -> None:
-    lists = recommended(fitted, USERS.head(39), tastes(), 4, exclude_seen=True)
-    odd = lists["item_id"].str[1:].astype(int) % 2
-    assert (odd == lists["user_id"].str[1:].astype(int) % 2).mean() > 0.9
-    seen = set(map(tuple, tastes()[["user_id", "item_id"]].to_numpy()))
-    assert not seen & set(map(tuple, lists[["user_id", "item_id"]].to_numpy()))
-    assert (lists.groupby("user_id")["rank"].max() <= 4).all()
+def test_a_new_user_is_answered_by_attributes_and_a_new_item_has_a_place(fitted: dict[str, LearnedModel], planted: Interactions) -> None:
+    new = pd.DataFrame({"user_id": ["man", "stranger", "woman"], "gender": ["m", None, "f"]})
+    audience = planted.audience(new["user_id"].to_numpy(dtype=object), new)
+    model = fitted["lightfm_warp"]
+    best, _ = model.top(audience, 3)
+    assert (best[0] % 2 == 1).all()
+    assert (best[2] % 2 == 0).all()
+    assert model.answers(audience).tolist() == [True, False, True]
+    assert 19 in model.top(audience, 20)[0][0]
 
 
-def test_a_new_user_is_answered_by_their_features_and_a_stranger_by_popularity(fitted: FactorModel) -> None:
-    new = pd.DataFrame({"user_id": ["woman", "man", "stranger"], "gender": ["f", "m", None]})
-    lists = recommended(fitted, new, tastes().head(0), 3, exclude_seen=True)
-    assert lists["case"].unique().tolist() == ["new user"]
-    parity = lists["item_id"].str[1:].astype(int) % 2
-    assert (parity[lists["user_id"] == "woman"] == 0).all()
-    assert (parity[lists["user_id"] == "man"] == 1).all()
-    assert (lists["user_id"] == "stranger").sum() == 3
+def test_als_solves_a_new_user_from_their_history_as_if_they_had_been_there(planted: Interactions) -> None:
+    model = recommender(ALSSettings(factors=4, iterations=100), 7).fit(planted)
+    known = everyone(planted)
+    as_new = replace(known, positions=np.full(len(known), -1))
+    assert np.allclose(model.scores(as_new), model.scores(known), atol=0.02)
 
 
-def test_a_new_item_can_be_recommended(fitted: FactorModel) -> None:
-    assert "i19" in fitted.items
-    place = list(fitted.items).index("i19")
-    assert np.isfinite(fitted.item_factors[place]).all()
+def test_ease_solves_the_constrained_least_squares_problem() -> None:
+    generator = np.random.default_rng(5)
+    history = sp.csr_matrix((generator.random((30, 8)) < 0.4).astype(np.float32))
+    weights, dense, regularisation = item_weights(history, 2.0), history.toarray().astype(float), 2.0
+    # Item by item: ridge regression on all the others, by scikit-learn.
+    from sklearn.linear_model import Ridge
+
+    for item in range(8):
+        others = [n for n in range(8) if n != item]
+        expected = Ridge(alpha=regularisation, fit_intercept=False).fit(dense[:, others], dense[:, item]).coef_
+        assert np.allclose(weights[others, item], expected, atol=1e-5)
+        assert weights[item, item] == 0
 
 
-def test_the_same_seed_gives_the_same_model(fitted: FactorModel) -> None:
-    again = LightFMWarp(LightFMSettings(components=8, epochs=30), 7).fit(build(tastes(), USERS, ITEMS, END))
-    assert (again.item_factors == fitted.item_factors).all()
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_similarities_are_those_of_scikit_learn_scipy_and_pandas(seed: int) -> None:
+    from scipy.spatial.distance import cdist
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    generator = np.random.default_rng(seed)
+    ratings = generator.integers(1, 6, (7, 12)) * (generator.random((7, 12)) < 0.6)
+    rows = sp.csr_matrix(ratings.astype(float))
+    assert np.allclose(similarities(rows, rows, "cosine"), cosine_similarity(rows))
+    assert np.allclose(
+        similarities(rows, rows, "jaccard"), np.nan_to_num(1 - cdist(ratings > 0, ratings > 0, "jaccard")) * (ratings > 0).any(1)
+    )
+    expected = pd.DataFrame(np.where(ratings > 0, ratings, np.nan)).T.corr(min_periods=2).fillna(0).to_numpy()
+    assert np.allclose(similarities(rows, rows, "pearson"), expected, atol=1e-6)
 
 
-def test_a_stored_model_gives_the_same_lists_and_holds_no_pickle(fitted: FactorModel, tmp_path) -> None:
-    fitted.save(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays.npz", "model.json"]
-    loaded = FactorModel.load(tmp_path)
-    assert recommended(loaded, USERS, tastes(), 5, True).equals(recommended(fitted, USERS, tastes(), 5, True))
-    answer = _load_pyfunc(str(tmp_path)).predict(pd.DataFrame({"user_id": ["u01"], "k": [3]}))
-    assert answer["rank"].tolist() == [1, 2, 3]
+def test_neighbours_do_not_depend_on_the_size_of_the_blocks(planted: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = nearest(binary(planted.weights), "cosine", 5, 3.0)
+    monkeypatch.setattr("persona_pipelines.recommendations.models.similarity.BLOCK_NUMBERS", 50)
+    assert (nearest(binary(planted.weights), "cosine", 5, 3.0) != whole).nnz == 0
+    assert whole.diagonal().sum() == 0
+    assert (np.diff(whole.indptr) <= 5).all()
 
 
-def test_a_model_of_another_format_is_refused(tmp_path) -> None:
-    (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99; expected 1: train it again"):
-        FactorModel.load(tmp_path)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_rules_are_those_that_apriori_finds(seed: int) -> None:
+    from mlxtend.frequent_patterns import apriori, association_rules
+
+    generator = np.random.default_rng(seed)
+    held = generator.random((25, 6)) < 0.5
+    held[0] = True
+    chosen = AssociationRulesSettings(minimum_support=0.2, minimum_confidence=0.4, minimum_lift=0, maximum_length=3, maximum_pairs=100)
+    found = rules(sp.csr_matrix(held.astype(float)), chosen)
+    expected = association_rules(apriori(pd.DataFrame(held), min_support=0.2, max_len=3), metric="confidence", min_threshold=0.4)
+    expected = expected[expected["consequents"].map(len) == 1]
+    mine = {(row.antecedent, row.consequent): (row.support, row.confidence, row.lift) for row in found.itertuples()}
+    theirs = {
+        (tuple(sorted(row.antecedents)), next(iter(row.consequents))): (row.support, row.confidence, row.lift)
+        for row in expected.itertuples()
+    }
+    assert mine.keys() == theirs.keys()
+    assert all(mine[pair] == pytest.approx(theirs[pair]) for pair in mine)
 
 
-def test_top_breaks_ties_by_position_and_leaves_places_empty() -> None:
+def test_too_many_frequent_pairs_raise_the_support_instead_of_the_time() -> None:
+    baskets = sp.csr_matrix(np.random.default_rng(1).random((200, 60)) < 0.5).astype(float)
+    found = rules(baskets, AssociationRulesSettings(minimum_support=0.01, minimum_lift=0, maximum_pairs=40))
+    assert 0 < len(found) <= 80
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        UserNeighbourhoodSettings(similarity="pearson"),
+        BiasedFactorsSettings(factors=2),
+        ItemNeighbourhoodSettings(),
+        UserNeighbourhoodSettings(),
+    ],
+    ids=named,
+)
+def test_ratings_are_predicted_in_their_range_and_a_stranger_gets_a_mean(method: MethodSettings) -> None:
+    generator = np.random.default_rng(2)
+    taste = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)
+    truth = np.clip(3 + 1.5 * taste[:, None] * taste[None, :30] + generator.normal(0, 0.3, (40, 30)), 1, 5)
+    seen = generator.random((40, 30)) < 0.5
+    user, item = np.nonzero(seen)
+    table = pd.DataFrame(
+        {"user_id": [f"u{n:02d}" for n in user], "item_id": [f"i{n:02d}" for n in item], "weight": 1.0,
+         "last_time": END - pd.Timedelta(days=1), "rating": truth[seen]}
+    )  # fmt: skip
+    data = build(table, USERS.head(0), ITEMS.head(0), END)
+    model = recommender(method, 3).fit(data)
+    assert isinstance(model, RatingModel)
+    user, item = np.nonzero(~seen)
+    predicted = model.predicted_ratings(user, item)
+    assert predicted.min() >= table["rating"].min()
+    assert predicted.max() <= table["rating"].max()
+    by_mean = np.abs(table["rating"].mean() - truth[~seen]).mean()
+    # Cosine over who rated what knows nothing of how: here everyone rates at random, so it can but keep to the means.
+    better = 0.4 if method.name in ("user_neighbourhood_pearson", "biased_factors") else 1.1
+    assert np.abs(predicted - truth[~seen]).mean() < better * by_mean
+    assert model.predicted_ratings(np.array([-1]), np.array([-1])) == pytest.approx([table["rating"].mean()], abs=0.01)
+
+
+def test_dense_methods_refuse_more_than_a_stated_size(planted: Interactions) -> None:
+    with pytest.raises(ModelError, match=r"20 items, of which a dense square matrix would be made; maximum_size is 10"):
+        recommender(EASESettings(maximum_size=10), 0).fit(planted)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 12))
+def test_ranking_in_compiled_code_equals_sorting_everything(seed: int, k: int) -> None:
+    generator = np.random.default_rng(seed)
+    # Whole numbers: sums are exact, and ties are many.
+    users, items = (generator.integers(-2, 3, (count, 3)).astype(np.float32) for count in (6, 9))
+    biases = generator.integers(0, 2, 9).astype(np.float32)
+    seen = sp.csr_matrix((generator.random((6, 9)) < 0.3).astype(np.float32))
+    blocked = generator.random(9) < 0.2
     model = FactorModel(
-        "m", np.array([]), np.array(list("abcd"), dtype=object), np.zeros((0, 0)), np.zeros((4, 0)), np.array([1.0, 2.0, 2.0, 2.0])
+        "f",
+        np.arange(6).astype(object),
+        np.arange(9).astype(object),
+        "",
+        {"user_factors": users, "item_factors": items, "item_biases": biases},
     )
-    best, _ = model.top(np.zeros((2, 0)), 2, sp.csr_matrix(np.array([[0, 0, 0, 0], [1, 1, 1, 0]])))
-    assert best.tolist() == [[1, 2], [3, -1]]
-
-
-def test_the_comparison_judges_known_and_new_users_apart() -> None:
-    data = build(tastes(), USERS, ITEMS, END)
-    test = pd.DataFrame(
-        [*((f"u{n:02d}", f"i{m:02d}") for n in range(39) for m in range(n % 2, 19, 2)), ("u39", "i01"), ("u39", "never seen")],
-        columns=["user_id", "item_id"],
+    audience = Audience(
+        np.arange(6).astype(object), np.arange(6), sp.csr_matrix((6, 9), dtype=np.float32), [[]] * 6, np.zeros(6, dtype=int)
     )
-    judged = compare([LightFMWarp(LightFMSettings(components=8, epochs=30), 7), MostPopular()], data, test, USERS, 3, True)
-    found = {(entry.model, entry.case): entry for entry in judged}
-    assert found["lightfm_warp", "warm"].users == 39
-    assert found["lightfm_warp", "new user"].users == 1
-    assert (
-        found["lightfm_warp", "warm"].scores.means()["precision_at_k"]
-        > 0.85
-        > found["most_popular", "warm"].scores.means()["precision_at_k"]
-    )
-    assert found["most_popular", "new user"].scores.means()["recall_at_k"] <= 0.5
-    assert chosen_model(judged, "lightfm_warp", "most_popular") == "lightfm_warp"
-    assert chosen_model(judged, "most_popular", "lightfm_warp") == "lightfm_warp"
+    best, scores = model.top(audience, k, seen, blocked)
+    whole = users @ items.T + biases
+    whole[:, blocked] = -np.inf
+    expected, value = best_of(whole, min(k, 9), seen)
+    assert np.array_equal(best, expected)
+    assert np.array_equal(scores, np.where(expected >= 0, value, -np.inf))

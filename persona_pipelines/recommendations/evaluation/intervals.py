@@ -9,7 +9,7 @@ import numpy as np
 DRAWS = 2_000
 CONFIDENCE = 0.95
 LARGE = 20_000
-"""From this many users on, the mean's normal distribution gives the interval: the bootstrap's is the same to the digits shown."""
+"""From this many users on, the mean's normal distribution gives the interval: the bootstrap's differs by a fraction of a standard error."""
 
 
 @dataclass(frozen=True)

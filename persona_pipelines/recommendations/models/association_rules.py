@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -93,7 +95,9 @@ def itemsets(baskets: sp.csr_matrix, settings: AssociationRulesSettings) -> dict
     Where more than ``maximum_pairs`` pairs of the ``maximum_items`` most frequent items are frequent, the support is raised
     until they are not: otherwise large baskets, such as all films that a user has rated, take hours.
     """
-    from mlxtend.frequent_patterns import fpgrowth
+    with warnings.catch_warnings():
+        # Its import turns every deprecation warning of every library on.
+        from mlxtend.frequent_patterns import fpgrowth
 
     count = baskets.shape[0]
     frequency = np.bincount(baskets.indices, minlength=baskets.shape[1]) / count

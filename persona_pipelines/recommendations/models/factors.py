@@ -54,9 +54,14 @@ class FactorModel(LearnedModel):
         items = np.hstack([self.state["item_factors"], np.asarray(self.state["item_biases"])[:, None]]).astype(np.float32)
         seen = None if exclude is None else sp.csr_matrix(exclude)
         never = None if blocked is None or not blocked.any() else np.flatnonzero(blocked).astype(np.int32)
-        best, scores = topk(items, users, k, filter_query_items=seen, filter_items=never)
-        # Among equals it keeps the items that come first, but lists them last.
+        # One more than asked for: where it equals the last, the library's choice among equals is not ours.
+        best, scores = topk(items, users, min(k + 1, len(items)), filter_query_items=seen, filter_items=never)
         order = np.lexsort((best, -scores), axis=1)
         best, scores = np.take_along_axis(best, order, axis=1).astype(np.int64), np.take_along_axis(scores, order, axis=1)
+        more = scores.shape[1] > k
+        tied = np.flatnonzero((scores[:, k - 1] == scores[:, -1]) & (scores[:, -1] > NOTHING_LEFT) & more)
+        best, scores = best[:, :k], scores[:, :k]
+        if len(tied):
+            best[tied], scores[tied] = super().top(audience.part(tied), k, None if seen is None else seen[tied], blocked)
         left = scores > NOTHING_LEFT
         return np.where(left, best, -1), np.where(left, scores, -np.inf).astype(np.float32)

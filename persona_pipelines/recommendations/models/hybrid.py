@@ -280,7 +280,7 @@ def _candidates(members: Mapping[str, LearnedModel], window: Window, users: np.n
 
 
 def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
-    """From the best member alone, change one weight at a time to the value of ``GRID`` with the highest nDCG."""
+    """Change one weight at a time to the value of ``GRID`` with the highest nDCG, from the best member alone."""
     relevant, allowed, is_new, ideal_items = (table.pop(name) for name in ("relevant", "allowed", NEW_ITEMS, "ideal"))
     gains = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(gains)[np.minimum(ideal_items, k) - 1]
@@ -294,22 +294,26 @@ def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
         return float(((hits * gains[: hits.shape[1]]).sum(axis=1) / ideal).mean())
 
     alone = {name: quality(scores) for name, scores in table.items()}
-    first = max(alone, key=lambda name: alone[name])
-    weights = dict.fromkeys(table, 0.0) | {first: 1.0}
-    reached, new_items = alone[first], 1.0
     order = sorted(table, key=lambda name: -alone[name])
+    weights = {name: float(name == order[0]) for name in table}
+    new_items = 1.0
+
+    def total(without: str | None = None) -> np.ndarray:
+        kept = [(name, weight) for name, weight in weights.items() if weight and name != without]
+        return sum((np.float32(weight) * table[name] for name, weight in kept), np.zeros_like(table[order[0]]))
+
+    reached = quality(total())
     for _ in range(ROUNDS):
         before = reached
         for name in order:
-            rest = sum((weight * table[other] for other, weight in weights.items() if other != name and weight), np.zeros_like(table[name]))
-            scale = np.where(is_new, np.float32(new_items), np.float32(1))
+            rest, scale = total(name), np.where(is_new, np.float32(new_items), np.float32(1))
             for value in GRID:
                 if value != weights[name] and (found := quality((rest + np.float32(value) * table[name]) * scale)) > reached + 1e-6:
                     weights[name], reached = value, found
         if is_new.any():
-            total = sum((weight * table[name] for name, weight in weights.items() if weight), np.zeros_like(table[first]))
+            whole = total()
             for value in GRID[1:]:  # above 0, so that new items keep an order among themselves
-                if value != new_items and (found := quality(np.where(is_new, np.float32(value) * total, total))) > reached + 1e-6:
+                if value != new_items and (found := quality(np.where(is_new, np.float32(value) * whole, whole))) > reached + 1e-6:
                     new_items, reached = value, found
         if reached == before:
             break

@@ -49,12 +49,17 @@ class ALS:
 
         chosen = self.settings
         _checked(interactions)
-        model = AlternatingLeastSquares(factors=chosen.factors, regularization=chosen.regularisation, alpha=1.0,
-                                        iterations=chosen.iterations, random_state=self.seed)  # fmt: skip
         confidence = interactions.weights.copy()
         scale = float(confidence.data.mean())
         confidence.data = 1 + chosen.alpha * np.sqrt(confidence.data / scale)
         with threadpool_limits(1, "blas"):
+            model = AlternatingLeastSquares(
+                factors=chosen.factors,
+                regularization=chosen.regularisation,
+                alpha=1.0,
+                iterations=chosen.iterations,
+                random_state=self.seed,
+            )
             model.fit(confidence, show_progress=False)
         state = {
             "user_factors": model.user_factors,

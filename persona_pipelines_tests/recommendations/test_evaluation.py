@@ -1,0 +1,254 @@
+"""Splits, the leakage audit with a planted leak of each kind, intervals, the comparison."""
+
+import datetime as dt
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from persona_pipelines.recommendations.data import Interactions, build
+from persona_pipelines.recommendations.evaluation.audit import LeakageError, audit, require_clean
+from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, task
+from persona_pipelines.recommendations.evaluation.intervals import LARGE, interval
+from persona_pipelines.recommendations.evaluation.splits import (
+    Sources,
+    Split,
+    TooFewInteractionsError,
+    by_time,
+    cut_of,
+    last_item_out,
+    random_by_user,
+    random_share,
+)  # fmt: skip
+from persona_pipelines.settings.recommendations import (
+    BiasedFactorsSettings,
+    EASESettings,
+    HybridSettings,
+    LightFMSettings,
+    MostPopularSettings,
+    SegmentPopularSettings,
+)  # fmt: skip
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import at, events_table
+from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
+
+METHODS = (
+    MostPopularSettings(), MostPopularSettings(recent_days=20), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5),
+    BiasedFactorsSettings(factors=2), HybridSettings(),
+)  # fmt: skip
+
+
+def split_of(planted: Interactions) -> Split:
+    """Everyone turns to what is left of their kind after the cut; one new user, one item that nobody could know."""
+    known = set(map(tuple, tastes()[["user_id", "item_id"]].to_numpy()))
+    pairs = [(f"u{u:02d}", f"i{i:02d}") for u in range(39) for i in range(u % 2, 20, 2) if (f"u{u:02d}", f"i{i:02d}") not in known]
+    test = pd.DataFrame([*pairs, ("u39", "i01"), ("u39", "never seen")], columns=["user_id", "item_id"])
+    test = test.assign(first_time=END + pd.Timedelta(hours=3), rating=4.0)
+    return Split("global time", END.to_pydatetime(), tastes(), planted, test, END.date() - dt.timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def split(planted: Interactions) -> Split:
+    return split_of(planted)
+
+
+@pytest.fixture(scope="module")
+def models(split: Split):
+    fitted, failed = fit_all(METHODS, split.training, 7)
+    assert not failed
+    window = task(split, USERS, True).window(END)
+    blend_all(METHODS, dict(fitted), window, fitted, split.training, 3, 7)
+    return fitted
+
+
+def test_a_clean_comparison_passes_the_audit(split: Split, models) -> None:
+    findings = audit(split, models)
+    require_clean(findings)
+    assert {"training ends before the test begins", "features are as of the cut", "no pair of the test is in the training",
+            "ease_items has learned from the training alone", "hybrid has learned its weights before the test",
+            "most_popular counts users of the training alone"} <= {finding.check for finding in findings}  # fmt: skip
+
+
+def late_training(split: Split, models):
+    pairs = split.pairs.copy()
+    pairs.loc[0, "last_time"] = END + pd.Timedelta(hours=1)
+    return replace(split, pairs=pairs), models
+
+
+def late_features(split: Split, models):
+    return replace(split, features_as_of=END.date()), models
+
+
+def shared_pair(split: Split, models):
+    first = split.pairs.head(1)[["user_id", "item_id", "rating"]].assign(first_time=END + pd.Timedelta(hours=1))
+    return replace(split, test=pd.concat([split.test, first], ignore_index=True)), models
+
+
+def everything_known(split: Split) -> Interactions:
+    later = split.test.assign(weight=1.0, last_time=END - pd.Timedelta(days=1)).drop(columns="first_time")
+    return build(pd.concat([split.pairs, later], ignore_index=True), USERS, ITEMS, END, segments=SEGMENTS)
+
+
+def model_of_everything(split: Split, models):
+    return split, {**models, **fit_all([EASESettings(regularisation=5)], everything_known(split), 7)[0]}
+
+
+def member_of_everything(split: Split, models):
+    leaked = fit_all([EASESettings(regularisation=5)], everything_known(split), 7)[0]["ease_items"]
+    hybrid = models["hybrid"]
+    return split, {**models, "hybrid": replace(hybrid, parts={**hybrid.parts, "ease_items": leaked})}
+
+
+def popularity_of_everything(split: Split, models):
+    leaked = fit_all([MostPopularSettings()], everything_known(split), 7)[0]["most_popular"]
+    counts = np.array([leaked.state["popularity"][list(leaked.items).index(item)] for item in split.training.items])
+    # Even where the model says that it has learned from the training.
+    return split, {**models, "most_popular": replace(models["most_popular"], state={"popularity": counts})}
+
+
+def late_weights(split: Split, models):
+    hybrid = models["hybrid"]
+    return split, {**models, "hybrid": replace(hybrid, texts={**hybrid.texts, "weights_until": ("2025-10-02",)})}
+
+
+@pytest.mark.parametrize(
+    ("leak", "message"),
+    [
+        (late_training, "training ends before the test begins"),
+        (late_features, "features are as of the cut: found as of the end of 2025-09-30"),
+        (shared_pair, "no pair of the test is in the training: found 1 of"),
+        (model_of_everything, "ease_items has learned from the training alone"),
+        (member_of_everything, "hybrid has learned from the training alone"),
+        (popularity_of_everything, "most_popular counts users of the training alone"),
+        (late_weights, "hybrid has learned its weights before the test"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_planted_leak_is_caught(leak, message: str, split: Split, models) -> None:
+    with pytest.raises(LeakageError, match=message):
+        require_clean(audit(*leak(split, models)))
+
+
+def test_the_comparison_tells_known_users_segments_new_users_and_new_items_apart(split: Split, models) -> None:
+    groups = {user: "women" if number % 2 == 0 else "men" for number, user in enumerate(USERS["user_id"])}
+    judged = compare(models, task(split, USERS, True, SEGMENTS, groups), 3)
+    found = {(entry.model, entry.case, entry.segment): entry for entry in judged}
+    assert len(found["ease_items", WARM, ALL].users) == 39
+    assert len(found["ease_items", WARM, "women"].users) == 20
+    assert found["ease_items", NEW_USER, ALL].users.tolist() == ["u39"]
+    # i19 is an odd thing that nobody had: the models of features know whom it is for.
+    assert found["lightfm_warp", NEW_ITEM, ALL].scores.means()["hit_rate_at_k"] == 1
+    assert (
+        found["ease_items", WARM, ALL].scores.means()["precision_at_k"]
+        > 1.5 * found["most_popular", WARM, ALL].scores.means()["precision_at_k"]
+    )
+    assert found["biased_factors", WARM, ALL].errors["rmse"] > 0
+    assert not found["ease_items", WARM, ALL].errors
+    whole, parts = found["hybrid", WARM, ALL], [found["hybrid", WARM, name] for name in ("women", "men")]
+    assert whole.scores.means()["ndcg_at_k"] == pytest.approx(np.concatenate([part.scores.by_user["ndcg_at_k"] for part in parts]).mean())
+
+
+def test_a_method_that_fails_is_left_out_and_the_comparison_goes_on(planted: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self, interactions: Interactions) -> None:
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr("persona_pipelines.recommendations.models.ease.EASE.fit", broken)
+    fitted, failed = fit_all(METHODS, planted, 7)
+    assert failed == {"ease_items": "singular"}
+    assert {"most_popular", "lightfm_warp"} <= fitted.keys()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), users=st.integers(5, 200))
+def test_intervals_are_those_of_scipys_bootstrap(seed: int, users: int) -> None:
+    from scipy.stats import bootstrap
+
+    values = np.random.default_rng(seed).exponential(size=users)
+    found = interval(values, seed)
+    expected = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=seed).confidence_interval
+    spread = values.std() / users**0.5
+    assert found.mean == values.mean()
+    assert abs(found.low - expected.low) < 0.25 * spread
+    assert abs(found.high - expected.high) < 0.25 * spread
+    assert found == interval(values, seed)
+
+
+def test_many_users_have_the_interval_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(1).random(LARGE)
+    near = interval(values[:-1], 1)
+    found = interval(values, 1)
+    assert (found.low, found.high) == pytest.approx((near.low, near.high), abs=0.2 * values.std() / LARGE**0.5)
+    assert np.isnan(interval(np.array([]), 1).low)
+
+
+def sources(warehouse: Warehouse, *events: tuple[str, str, float]) -> Sources:
+    table = events_table(
+        warehouse,
+        *({"user_id": user, "item_id": item, "timestamp": at(hours), "event_type": "rating", "value": 4.0} for user, item, hours in events),
+    )
+    return Sources(warehouse, table, {"rating": 4.0}, 90.0, USERS.head(0), ITEMS.head(0))
+
+
+EVENTS = [("a", "x", 0), ("a", "y", 2), ("b", "x", 3), ("b", "z", 5), ("a", "z", 6), ("c", "x", 7), ("a", "x", 8)]
+
+
+def test_a_cut_in_time_puts_what_is_new_to_the_user_into_the_test(warehouse: Warehouse) -> None:
+    known = sources(warehouse, *EVENTS)
+    split = by_time(known, at(5), at(24))
+    assert set(map(tuple, split.pairs[["user_id", "item_id"]].to_numpy())) == {("a", "x"), ("a", "y"), ("b", "x")}
+    assert set(map(tuple, split.test[["user_id", "item_id"]].to_numpy())) == {("b", "z"), ("a", "z"), ("c", "x")}
+    again = by_time(known, at(5), at(24), repeats=True)
+    assert ("a", "x") in set(map(tuple, again.test[["user_id", "item_id"]].to_numpy()))
+    for found in (split, again):
+        require_clean(audit(found, {}))
+
+
+def test_the_last_item_of_each_user_is_left_out(warehouse: Warehouse) -> None:
+    split = last_item_out(sources(warehouse, *EVENTS), at(24))
+    assert set(map(tuple, split.test[["user_id", "item_id"]].to_numpy())) == {("a", "z"), ("b", "z")}
+    assert set(map(tuple, split.pairs[["user_id", "item_id"]].to_numpy())) == {("a", "x"), ("a", "y"), ("b", "x"), ("c", "x")}
+    # a's later visit to x lies after the test began: it is no part of the training.
+    assert split.pairs.set_index(["user_id", "item_id"]).loc[("a", "x"), "last_time"] == at(0)
+    require_clean(audit(split, {}))
+
+
+def test_a_random_share_of_each_users_items_is_left_out(warehouse: Warehouse) -> None:
+    known = sources(warehouse, *((f"u{user}", f"i{item}", user + item / 10) for user in range(5) for item in range(8)))
+    split = random_by_user(known, at(24), 0.25, 1)
+    assert split.test.groupby("user_id").size().tolist() == [2] * 5
+    assert len(split.pairs) == 30
+    require_clean(audit(split, {}))
+    assert split.test.equals(random_by_user(known, at(24), 0.25, 1).test)
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), share=st.floats(0.1, 0.9))
+def test_a_random_share_is_a_share_of_every_user(sizes: list[int], share: float) -> None:
+    users = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
+    kept = pd.Series(random_share(users, share, 3)).groupby(users).sum()
+    assert kept.tolist() == [round(size * share) for size in sizes]
+
+
+def test_an_empty_window_is_an_error_with_the_numbers(warehouse: Warehouse) -> None:
+    known = sources(warehouse, *EVENTS)
+    with pytest.raises(TooFewInteractionsError, match="0 pairs of users and items to learn from and 6 to judge by"):
+        by_time(known, at(0), at(24))
+    with pytest.raises(
+        TooFewInteractionsError, match=r"7 interactions of known users with items; recommendations.minimum_interactions is 100"
+    ):
+        cut_of(known, at(24), 0.2, 100)
+
+
+def test_baskets_are_what_one_session_bought(warehouse: Warehouse) -> None:
+    base = {"user_id": "a", "value": 1.0}
+    table = events_table(
+        warehouse,
+        *({**base, "item_id": item, "timestamp": at(hour), "event_type": kind, "session_id": session}
+          for item, hour, kind, session in [("x", 1, "purchase", "s1"), ("y", 1, "purchase", "s1"), ("z", 1, "item_view", "s1"), ("x", 9, "purchase", "s2")]),
+    )  # fmt: skip
+    known = Sources(warehouse, table, {"purchase": 5.0, "item_view": 1.0}, 90.0, USERS.head(0), ITEMS.head(0))
+    _, data = known.learned(table, at(24))
+    assert sp.csr_matrix(data.baskets).toarray().tolist() == [[1, 1, 0], [1, 0, 0]]

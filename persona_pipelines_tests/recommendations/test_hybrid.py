@@ -1,0 +1,105 @@
+"""The blend: weights from the validation window, and rules for those of whom little is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.evaluation.comparison import fit_all
+from persona_pipelines.recommendations.models import Hybrid, LearnedModel, load
+from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS, BlendModel, Window, standardised
+from persona_pipelines.recommendations.models.learned import ModelError
+from persona_pipelines.settings.recommendations import (
+    EASESettings,
+    HybridSettings,
+    LightFMSettings,
+    MostPopularSettings,
+    SegmentPopularSettings,
+)  # fmt: skip
+from persona_pipelines_tests.recommendations.conftest import END, USERS
+
+METHODS = (MostPopularSettings(), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5))
+
+
+@pytest.fixture(scope="module")
+def members(planted: Interactions) -> dict[str, LearnedModel]:
+    return fit_all(METHODS, planted, 7)[0]
+
+
+def window(planted: Interactions, relevant: np.ndarray) -> Window:
+    return Window(planted.audience(planted.users, USERS), sp.csr_matrix(relevant), planted.weights, planted, END.to_pydatetime())
+
+
+def blend(planted: Interactions, members: dict[str, LearnedModel], weights: dict[str, float]) -> BlendModel:
+    return Hybrid(HybridSettings(), 7).blend(members, weights, END.to_pydatetime(), planted)
+
+
+def test_weights_go_to_the_member_that_ranks_the_window(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    # What happens in the window is what EASE says.
+    best, _ = members["ease_items"].top(planted.audience(planted.users, USERS), 3, planted.weights)
+    relevant = np.zeros((39, 20))
+    np.put_along_axis(relevant, best, 1, axis=1)
+    weights = Hybrid(HybridSettings(), 7).learned_weights(members, window(planted, relevant), 3)
+    assert max(weights, key=lambda name: weights[name] if name != NEW_ITEMS else 0) == "ease_items"
+    assert sum(value for name, value in weights.items() if name != NEW_ITEMS) == pytest.approx(1)
+
+
+def test_an_empty_window_gives_all_members_the_same_weight(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    weights = Hybrid(HybridSettings(), 7).learned_weights(members, window(planted, np.zeros((39, 20))), 3)
+    assert weights == pytest.approx(dict.fromkeys(members, 0.25))
+
+
+def test_scores_of_known_users_are_the_weighted_sum_of_standardised_scores(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    model = blend(planted, members, {"ease_items": 0.6, "most_popular": 0.4})
+    audience = planted.audience(planted.users, USERS)
+    expected = 0.6 * standardised(members["ease_items"].scores(audience)) + 0.4 * standardised(members["most_popular"].scores(audience))
+    known = planted.item_users() > 0
+    assert np.allclose(model.scores(audience)[:, known], expected[:, known], atol=1e-5)
+    places = np.tile(np.arange(5), (39, 1))
+    assert np.allclose(sum(model.contributions(audience, places).values()), model.scores(audience)[:, :5], atol=1e-6)
+
+
+def test_a_new_user_is_answered_by_features_then_segment_then_popularity(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    model = blend(planted, members, {"ease_items": 1.0})
+    new = pd.DataFrame({"user_id": ["known segment", "stranger", "woman"], "gender": [None, None, "f"]})
+    audience = planted.audience(new["user_id"].to_numpy(dtype=object), new, {"known segment": 1})
+    factors = model.factors(audience)
+    assert factors["lightfm_warp"].tolist() == [0, 0, 1]
+    assert factors["segment_popular"].tolist() == [1, 0, 0]
+    assert factors["most_popular"].tolist() == [0, 1, 0]
+    assert np.isfinite(model.scores(audience)).all()
+
+
+def test_a_new_users_history_counts_the_more_the_longer_it_is(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    model = blend(planted, members, {"ease_items": 1.0})
+    audience = planted.audience(np.array(["a", "b"], dtype=object), USERS)
+    history = np.zeros((2, 20), dtype=np.float32)
+    history[0, :1], history[1, :10] = 1, 1
+    factors = model.factors(replace(audience, history=sp.csr_matrix(history)))
+    assert factors["ease_items"] == pytest.approx([1 / 11, 10 / 20])
+    assert factors["most_popular"] == pytest.approx([10 / 11, 10 / 20])
+
+
+def test_a_new_item_is_ranked_as_the_items_like_it(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    model = blend(planted, members, {"ease_items": 1.0})
+    scores = model.scores(planted.audience(planted.users, USERS))[:, 19]
+    men = np.arange(39) % 2 == 1
+    assert scores[men].min() > scores[~men].max()
+
+
+def test_a_stored_blend_gives_the_same_scores(planted: Interactions, members: dict[str, LearnedModel], tmp_path) -> None:
+    model = blend(planted, members, {"ease_items": 0.6, "lightfm_warp": 0.4})
+    model.save(tmp_path)
+    audience = planted.audience(np.array([*planted.users[:5], "nobody"], dtype=object), USERS)
+    loaded = load(tmp_path)
+    assert isinstance(loaded, BlendModel)
+    assert np.array_equal(loaded.scores(audience), model.scores(audience))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix not in (".npz", ".json")]
+
+
+def test_a_blend_of_nothing_is_an_error(planted: Interactions) -> None:
+    with pytest.raises(ModelError, match="none of its members could be fitted"):
+        Hybrid(HybridSettings(members=["als"]), 7).chosen({})

@@ -1,0 +1,73 @@
+"""The gate: what it takes to become champion, and what stands in the way."""
+
+import numpy as np
+import pytest
+
+from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
+from persona_pipelines.recommendations.evaluation.metrics import Scores
+from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, decide
+from persona_pipelines.settings.recommendations import GateSettings
+
+GATE = GateSettings(minimum_users=20)
+BASE = np.random.default_rng(1).random(200) * 0.5
+
+
+def judged(model: str, ndcg: np.ndarray, segment: str = ALL, items: int = 10, ms: float = 1.0) -> Judged:
+    lists = np.tile(np.arange(items), (len(ndcg), 1))
+    return Judged(model, WARM, segment, Scores({"ndcg_at_k": ndcg}, lists, 100), np.arange(len(ndcg)).astype(object), {}, ms)
+
+
+def test_a_planted_better_model_is_promoted() -> None:
+    found = decide([judged("old", BASE), judged("new", BASE + 0.05)], "new", "old", "popular", GATE, 1)
+    assert (found.outcome, found.champion) == (PROMOTED, "new")
+    assert found.advantage.low == pytest.approx(0.05)
+    assert found.tags()["decision.advantage.low"] == "0.050000"
+
+
+def test_a_planted_worse_model_is_refused() -> None:
+    found = decide([judged("old", BASE), judged("new", BASE - 0.05)], "new", "old", "popular", GATE, 1)
+    assert (found.outcome, found.champion) == (REFUSED, "old")
+    assert "the lower bound has to be above 0" in found.reason
+
+
+def test_an_advantage_that_may_be_chance_or_within_the_margin_is_refused() -> None:
+    noise = np.random.default_rng(2).normal(0.005, 0.3, 200)
+    assert decide([judged("old", BASE), judged("new", BASE + noise)], "new", "old", "popular", GATE, 1).outcome == REFUSED
+    strict = GateSettings(minimum_users=20, margin=0.06)
+    assert decide([judged("old", BASE), judged("new", BASE + 0.05)], "new", "old", "popular", strict, 1).outcome == REFUSED
+
+
+def test_too_few_users_decide_nothing() -> None:
+    found = decide([judged("old", BASE[:9]), judged("new", BASE[:9] + 0.2)], "new", "old", "popular", GATE, 1)
+    assert found.outcome == REFUSED
+    assert "9 known users in the newest window decide nothing; gate.minimum_users is 20" in found.reason
+
+
+def test_the_best_that_is_champion_already_is_refreshed() -> None:
+    assert decide([judged("old", BASE)], "old", "old", "popular", GATE, 1).outcome == REFRESHED
+
+
+def test_the_first_champion_has_to_beat_the_most_popular() -> None:
+    better = decide([judged("popular", BASE), judged("new", BASE + 0.05)], "new", None, "popular", GATE, 1)
+    worse = decide([judged("popular", BASE), judged("new", BASE - 0.05)], "new", None, "popular", GATE, 1)
+    assert (better.outcome, better.champion) == (FIRST, "new")
+    assert (worse.outcome, worse.champion) == (FIRST, "popular")
+
+
+@pytest.mark.parametrize(
+    ("extra", "challenger", "message"),
+    [
+        ([], {"items": 3}, "its coverage 0.030 is below 0.5 of old's 0.100"),
+        ([], {"ms": 80.0}, "a list takes 80.0 ms, more than 50"),
+        (
+            [judged("old", BASE[:50], "Night owls"), judged("new", BASE[:50] - 0.2, "Night owls")],
+            {},
+            "segment Night owls loses 0.2000 nDCG",
+        ),
+    ],
+)
+def test_a_broken_guardrail_refuses_a_better_model(extra: list[Judged], challenger: dict, message: str) -> None:
+    found = decide([judged("old", BASE), judged("new", BASE + 0.05, **challenger), *extra], "new", "old", "popular", GATE, 1)
+    assert (found.outcome, found.champion) == (REFUSED, "old")
+    assert message in found.reason
+    assert message in found.tags()["decision.guardrails"]
