@@ -7,9 +7,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Interactions, binary
-from persona_pipelines.recommendations.models.association_rules import rules
-from persona_pipelines.recommendations.models.similarity import nearest
-from persona_pipelines.settings.recommendations import AssociationRulesSettings
+from persona_pipelines.recommendations.models.learned import best_of
+from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, nearest
 
 SHRINKAGE = 5.0
 MINIMUM_BASKETS = 3
@@ -29,17 +28,29 @@ def similar_items(interactions: Interactions, count: int) -> pd.DataFrame:
 def bought_together(interactions: Interactions, count: int) -> pd.DataFrame:
     """``item_id``, ``rank``, ``other_item_id``, ``baskets``, ``support``, ``confidence``, ``lift``: up to ``count`` rows an item.
 
-    Pairs that at least ``MINIMUM_BASKETS`` baskets hold, more often than by chance, among the most frequent items.
+    Pairs that at least ``MINIMUM_BASKETS`` baskets hold, more often than by chance; counted in blocks of items.
     """
-    baskets = interactions.baskets.shape[0]
-    support = min(max(MINIMUM_BASKETS / max(baskets, 1), 1e-5), 0.99)
-    found = rules(interactions.baskets, AssociationRulesSettings(minimum_support=support, minimum_confidence=0, maximum_pairs=50_000))
-    frame = pd.DataFrame(
-        {"item": [antecedent[0] for antecedent in found["antecedent"]], "other": found["consequent"].astype(int),
-         **{name: found[name] for name in ("baskets", "support", "confidence", "lift")}}
-    )  # fmt: skip
+    held = binary(interactions.baskets)
+    sizes, total = np.bincount(held.indices, minlength=held.shape[1]).astype(float), held.shape[0]
+    by_item = sp.csr_matrix(held.T)
+    step = max(1, BLOCK_NUMBERS // max(held.shape[1], 1))
+    parts = []
+    for start in range(0, held.shape[1], step):
+        together = (by_item[start : start + step] @ held).toarray().astype(float)
+        rows = np.arange(len(together))
+        together[rows, start + rows] = 0
+        mine = np.maximum(sizes[start : start + step], 1)[:, None]
+        usual = (together >= MINIMUM_BASKETS) & (together * total > mine * sizes[None, :])
+        confidence = np.where(usual, together / mine, -np.inf).astype(np.float32)
+        best, value = best_of(confidence, min(count, held.shape[1]))
+        row, place = np.nonzero((best >= 0) & np.isfinite(value))
+        other = best[row, place]
+        parts.append(pd.DataFrame({"item": start + row, "other": other, "baskets": together[row, other].astype(int)}))
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["item", "other", "baskets"], dtype=int)
+    mine, theirs = sizes[frame["item"].to_numpy(dtype=int)], sizes[frame["other"].to_numpy(dtype=int)]
+    frame = frame.assign(support=frame["baskets"] / max(total, 1), confidence=frame["baskets"] / mine)
+    frame = frame.assign(lift=frame["confidence"] * total / theirs)
     frame = frame.sort_values(["item", "confidence", "lift", "other"], ascending=[True, False, False, True], ignore_index=True)
-    frame = frame[frame.groupby("item").cumcount() < count].reset_index(drop=True)
     return _named(frame, interactions.items, "other_item_id")
 
 

@@ -73,7 +73,9 @@ class Scores:
         coverage: the share of the catalogue that stands in any list. gini: of how often the items are recommended, 0 where
         all are equally often, near 1 where a few have all places.
         """
-        found = {name: float(values.mean()) if len(values) else float("nan") for name, values in self.by_user.items()}
+        # Of an empty list there is no novelty, of a single item no diversity: such users say nothing of these two.
+        told = {name: values[np.isfinite(values)] for name, values in self.by_user.items()}
+        found = {name: float(values.mean()) if len(values) else float("nan") for name, values in told.items()}
         places = self.lists[self.lists >= 0]
         return found | {"coverage": len(np.unique(places)) / self.items if self.items else 0.0, "gini": gini(places, self.items)}
 
