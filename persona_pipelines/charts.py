@@ -48,14 +48,11 @@ def distributions(frame: pd.DataFrame, columns: list[str], title: str) -> Figure
     return figure
 
 
-def segment_map(scaled: np.ndarray, labels: np.ndarray, names: list[str]) -> Figure:
-    """Users on the first two principal components of their scaled features, coloured by segment."""
-    figure, axes = _axes("Segments on the first two principal components", 7, 4.5)
-    centred = scaled - scaled.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred[:5000], full_matrices=False)
-    places = centred @ directions[:2].T if directions.shape[0] > 1 else np.column_stack([centred[:, 0], np.zeros(len(centred))])
-    for number, name in enumerate(names):
-        members = labels == number + 1
+def segment_map(places: np.ndarray, labels: np.ndarray, title: str) -> Figure:
+    """Users at places in the plane, shape (users, 2), coloured by the name of their segment."""
+    figure, axes = _axes(title, 7, 4.5)
+    for number, name in enumerate(dict.fromkeys(sorted(labels))):
+        members = labels == name
         axes.scatter(
             places[members][:3000, 0],
             places[members][:3000, 1],
@@ -69,14 +66,18 @@ def segment_map(scaled: np.ndarray, labels: np.ndarray, names: list[str]) -> Fig
     return figure
 
 
-def quality_by_k(quality: pd.DataFrame) -> Figure:
-    """Mean silhouette for each number of segments tried, the chosen one marked."""
-    figure, axes = _axes("Silhouette by number of segments", 6, 2.8)
-    axes.plot(quality["k"], quality["silhouette"], marker="o", color=COLOURS[0])
+def segment_quality(quality: pd.DataFrame) -> Figure:
+    """Silhouette by number of segments for each algorithm, the chosen one marked."""
+    figure, axes = _axes("Silhouette by number of segments", 7, 3.2)
+    for number, (name, rows) in enumerate(quality.groupby("algorithm", sort=True)):
+        rows = rows.sort_values("k")
+        axes.plot(
+            rows["k"], rows["silhouette"], marker="o", markersize=4, label=str(name).replace("_", " "), color=COLOURS[number % len(COLOURS)]
+        )
     chosen = quality[quality["chosen"]]
-    axes.scatter(chosen["k"], chosen["silhouette"], s=120, facecolors="none", edgecolors=COLOURS[1], linewidths=2, label="chosen")
-    axes.set_xlabel("k", fontsize=8)
-    axes.legend(fontsize=8, frameon=False)
+    axes.scatter(chosen["k"], chosen["silhouette"], s=130, facecolors="none", edgecolors="black", linewidths=1.5, label="chosen", zorder=4)
+    axes.set_xlabel("segments", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.tick_params(labelsize=8)
     return figure
 

@@ -13,7 +13,7 @@ MAIN_JOB = "everything"
 TUNING_JOB, SCORING_JOB = "tune", "score"
 TUNING = dg.AssetKey(["recommendations", "tuned_parameters"])
 TRAINING = (
-    dg.AssetKey(["segments", "segment_quality"]), TUNING,
+    dg.AssetKey(["segments", "segment_quality"]), dg.AssetKey(["segments", "segment_changes"]), TUNING,
     *(dg.AssetKey(["recommendations", name]) for name in ("model_comparison", "model_advantages", "leakage_audit")),
 )  # fmt: skip
 """Assets that train a model: left out of the daily job, which scores with the champions."""

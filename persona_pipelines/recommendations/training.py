@@ -126,10 +126,13 @@ def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> di
     known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
     shares = warehouse.keep("known_shares", category_shares(known, items))
     features = warehouse.frame(user_features(known, items, shares, day, settings.features.timezone).order_by("user_id"))
+    category_shares_frame = warehouse.frame(shares.select("user_id", "category", "attention_share"))
     warehouse.drop_kept("known_events", "known_shares")
     if features.empty:
         return {}
-    assigned = fit_segments(features, settings.segments).model.assign(features)
+    # One algorithm and few refits: what is judged here are recommenders, not segments.
+    quick = settings.segments.model_copy(update={"algorithms": ["k_means"], "stability_refits": 2})
+    assigned = fit_segments(features, category_shares_frame, quick).model.assign(features, category_shares_frame)
     return dict(zip(assigned["user_id"], assigned["segment_id"].astype(int), strict=True))
 
 

@@ -1,8 +1,8 @@
-"""Train segments, assign every user, describe each segment."""
+"""Train segments, assign every user, describe each segment and what became of it."""
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,6 +11,13 @@ from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_pipelines.segments.model import Fit, SegmentModel
+    from persona_pipelines.tracking.experiments import TrackedRun
+    from persona_pipelines.warehouse.connection import Warehouse
+
 STAGE = "segments"
 
 
@@ -18,84 +25,146 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
     return [_training(settings), _assignment(settings)]
 
 
+def _read(store: "Warehouse") -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Features of users in the order of their ids, and the shares of their attention."""
+    features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+    shares = store.frame(
+        store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share").order_by("user_id", "category")
+    )
+    return features, shares
+
+
 def _training(settings: Settings) -> dg.AssetsDefinition:
-    contract = contracts.SEGMENT_QUALITY
+    contract, changes = contracts.SEGMENT_QUALITY, contracts.SEGMENT_CHANGES
+    deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES)]
 
     @dg.multi_asset(
         name="segment_quality",
         specs=[
-            dg.AssetSpec(
-                **spec_options(settings, contract, {"duckdb", "scikitlearn", "mlflow"}, weekly=True), deps=[key(contracts.USER_FEATURES)]
-            )
+            dg.AssetSpec(**spec_options(settings, table, {"duckdb", "scikitlearn", "mlflow"}, weekly=True), deps=deps)
+            for table in (contract, changes)
         ],
         check_specs=[
-            dg.AssetCheckSpec("segments_hold_together", asset=key(contract), description="The silhouette of the chosen k is above 0.1."),
+            dg.AssetCheckSpec("segments_hold_together", asset=key(contract), description="The silhouette of the chosen segments is above 0.1."),
+            dg.AssetCheckSpec("segments_come_out_again", asset=key(contract),
+                              description="The mean adjusted Rand index with refits on bootstrap samples is above 0.75."),
         ],
         retry_policy=ONCE_MORE,
-    )
+    )  # fmt: skip
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import table_metadata
+        from persona_pipelines.orchestration.metadata import markdown_table, table_metadata
+        from persona_pipelines.segments import maps
         from persona_pipelines.segments.model import fit_segments
+        from persona_pipelines.segments.selection import STABLE
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
         from persona_pipelines.tracking.registry import promote
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+        features, shares = _read(store)
         try:
-            fit = fit_segments(features, chosen.segments)
+            fit = fit_segments(features, shares, chosen.segments, _model_in_use(chosen, context))
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        assigned = fit.model.assign(features)
+        assigned = fit.model.assign(features, shares)
+        shown = maps.drawn(len(features), chosen.segments.seed)
+        points, labels = fit.model.scaler.transform(features, shares)[shown], assigned["segment_name"].to_numpy()[shown]
         figures = {
-            "segment_map": charts.segment_map(
-                fit.model.scaler.transform(features), assigned["segment_id"].to_numpy(), list(fit.model.names)
+            "segment_map": charts.segment_map(maps.principal_components(points), labels, "Segments on the first two principal components"),
+            "neighbourhood_map": charts.segment_map(
+                maps.neighbourhoods(points, chosen.segments.seed), labels, "Segments by t-SNE: near is alike"
             ),
-            "silhouette_by_k": charts.quality_by_k(fit.quality),
+            "quality": charts.segment_quality(fit.quality),
         }
         best = fit.quality[fit.quality["chosen"]].iloc[0]
         as_of = f"{features['as_of_date'].iloc[0]:%Y-%m-%d}"
-        with tracked_run(chosen, STAGE, f"k-means {as_of}", Origin(context.run_id, str(key(contract).to_user_string()))) as run:
+        origin = Origin(context.run_id, key(contract).to_user_string())
+        with tracked_run(chosen, STAGE, f"segments {as_of}", origin) as run:
             run.parameters(
                 {
                     **chosen.segments.model_dump(),
-                    "algorithm": "k-means",
+                    "algorithm": best["algorithm"],
                     "k": int(best["k"]),
                     "features": ", ".join(fit.model.scaler.columns),
                 }
             )
-            for row in fit.quality.itertuples():
-                run.metrics({"silhouette_by_k": row.silhouette, "davies_bouldin_by_k": row.davies_bouldin}, step=int(row.k))
-            run.metrics(
-                {"silhouette": best["silhouette"], "davies_bouldin": best["davies_bouldin"], "k": best["k"], "users": len(features)}
-            )
+            run.metrics({**_measures(best), "k": best["k"], "users": len(features)})
+            run.tags({"decision": fit.reason})
             run.data("user_features", features, fingerprint(features), as_of, as_of)
             for name, figure in figures.items():
                 run.figure(figure, f"{name}.png")
             run.table(fit.quality, "quality.csv")
-            with tempfile.TemporaryDirectory() as folder:
-                fit.model.save(Path(folder) / "model")
-                example = features.head(5).assign(user_id="0" * 32)
-                registered = run.register(
-                    Path(folder) / "model", "persona_pipelines.segments.model", example, fit.model.assign(example),
-                    description=f"{int(best['k'])} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}",
-                )  # fmt: skip
-        promote(chosen, STAGE, registered.version, "training", "the newest training")
+            for row in fit.quality.to_dict("records"):
+                with tracked_run(chosen, STAGE, f"{row['algorithm']} {row['k_wanted'] or 'own'} {as_of}", origin, nested=True) as child:
+                    child.parameters({"algorithm": row["algorithm"], "k_wanted": row["k_wanted"], "k": row["k"]})
+                    child.metrics(_measures(row))
+                    child.tags({"chosen": str(row["chosen"]).lower()})
+            version = _registered(run, fit, features, as_of)
+        promote(chosen, STAGE, version, "training", fit.reason)
+        found = _changes(fit)
         with store.transaction():
-            store.replace(contract, from_frame(fit.quality.assign(segment_model_version=registered.version)))
+            store.replace(contract, from_frame(fit.quality.assign(segment_model_version=version)))
+            store.replace(changes, from_frame(found.assign(segment_model_version=version)))
         yield dg.MaterializeResult(
             asset_key=key(contract),
-            metadata=table_metadata(store, contract, figures, k=int(best["k"]), silhouette=_finite(best["silhouette"]),
-                                    segments=", ".join(fit.model.names), model_version=registered.version,
-                                    mlflow_run=dg.MetadataValue.url(run.url)),
+            metadata=table_metadata(store, contract, figures, decision=fit.reason, k=int(best["k"]), silhouette=_finite(best["silhouette"]),
+                                    segments=", ".join(fit.model.names), model_version=version, mlflow_run=dg.MetadataValue.url(run.url)),
         )  # fmt: skip
+        yield dg.MaterializeResult(
+            asset_key=key(changes), metadata=table_metadata(store, changes, None, changes=dg.MetadataValue.md(markdown_table(found)))
+        )
         yield dg.AssetCheckResult(
             check_name="segments_hold_together", asset_key=key(contract), passed=bool(best["silhouette"] > 0.1),
             severity=dg.AssetCheckSeverity.WARN, metadata={"silhouette": _finite(best["silhouette"])},
         )  # fmt: skip
+        yield dg.AssetCheckResult(
+            check_name="segments_come_out_again", asset_key=key(contract), passed=bool(best["stability"] >= STABLE),
+            severity=dg.AssetCheckSeverity.WARN, metadata={"stability": _finite(best["stability"])}, description=fit.reason,
+        )  # fmt: skip
 
     return segment_quality
+
+
+def _model_in_use(settings: Settings, context: dg.AssetExecutionContext) -> "SegmentModel | None":
+    from persona_pipelines.segments.model import SegmentModel
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+    from persona_pipelines.tracking.registry import champion
+
+    try:
+        return SegmentModel.load(champion(settings, STAGE).folder)
+    except ModelNotFoundError:
+        return None
+    except ValueError as error:
+        context.log.warning(f"segments begin anew: {error}")
+        return None
+
+
+def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: str) -> str:
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit.model.save(Path(folder) / "model")
+        example = features.head(5).assign(user_id="0" * 32)
+        nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+        registered = run.register(
+            Path(folder) / "model", "persona_pipelines.segments.model", example, fit.model.assign(example, nothing),
+            f"{len(fit.model.names)} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}", {"decision": fit.reason},
+        )  # fmt: skip
+    return registered.version
+
+
+def _measures(row: Any) -> dict[str, float]:
+    return {name: row[name] for name in ("silhouette", "davies_bouldin", "calinski_harabasz", "stability", "noise_share")}
+
+
+def _changes(fit: "Fit") -> "pd.DataFrame":
+    """The alignment's changes; of a first training every segment is born."""
+    import pandas as pd
+
+    if fit.alignment is not None:
+        return fit.alignment.changes
+    return pd.DataFrame({"segment_id": list(fit.model.ids), "change": "born", "other_segment_id": None, "users": 0})
 
 
 def _finite(number: float) -> float | str:
@@ -103,7 +172,7 @@ def _finite(number: float) -> float | str:
 
 
 def _assignment(settings: Settings) -> dg.AssetsDefinition:
-    tables = (contracts.USER_SEGMENTS, contracts.SEGMENT_PROFILES)
+    tables = (contracts.USER_SEGMENTS, contracts.SEGMENT_PROFILES, contracts.SEGMENT_HISTORY)
     deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES), key(contracts.SEGMENT_QUALITY)]
 
     @dg.multi_asset(
@@ -130,14 +199,19 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             model = SegmentModel.load(found.folder)
         except (ModelNotFoundError, ValueError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
-        shares = store.frame(store.table(contracts.CATEGORY_SHARES))
+        features, shares = _read(store)
         as_of = features["as_of_date"].iloc[0]
-        assigned = model.assign(features)
-        profiles = segment_profiles(model, assigned, features, shares)
+        assigned = model.assign(features, shares)
+        profiles = segment_profiles(model, assigned, features, shares).assign(as_of_date=as_of, segment_model_version=found.version)
+        history = store.table(contracts.SEGMENT_HISTORY)
+        earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))
         with store.transaction():
-            for contract, frame in ((contracts.USER_SEGMENTS, assigned), (contracts.SEGMENT_PROFILES, profiles)):
-                store.replace(contract, from_frame(frame.assign(as_of_date=as_of, segment_model_version=found.version)))
+            store.replace(contracts.USER_SEGMENTS, from_frame(assigned.assign(as_of_date=as_of, segment_model_version=found.version)))
+            store.replace(contracts.SEGMENT_PROFILES, from_frame(profiles))
+            # A day that is scored again replaces its own rows; the others stay.
+            store.replace(contracts.SEGMENT_HISTORY, earlier)
+            store.append(contracts.SEGMENT_HISTORY, from_frame(profiles[contracts.SEGMENT_HISTORY.column_names]))
+        store.drop_kept("earlier_history")
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")
         shown = profiles[["segment_name", "users", "share", "distinguishing_features", "top_categories"]].round(3)
         extra = {contracts.SEGMENT_PROFILES: {"segments": dg.MetadataValue.md(markdown_table(shown))}}

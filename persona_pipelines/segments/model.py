@@ -1,4 +1,4 @@
-"""K-means segments: choice of k, fitting, assignment, and storage as arrays and JSON."""
+"""The segment model: preprocessing, regions, ids and names; its training, assignment, and storage as arrays and JSON."""
 
 from __future__ import annotations
 
@@ -10,40 +10,53 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.segments.algorithms import NOISE, Regions
+from persona_pipelines.segments.alignment import Alignment, align
 from persona_pipelines.segments.naming import segment_names
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
+from persona_pipelines.segments.selection import choose
 from persona_pipelines.settings import SegmentsSettings
 
-FORMAT = 1
+FORMAT = 2
+UNPLACED = (0, "Unplaced")
+"""Id and name of users who belong to no segment."""
+ROUNDS = 20
 
 
 @dataclass(frozen=True)
 class SegmentModel:
-    """Centres of shape (segments, columns) in scaled features; segment 1 is the largest of the training."""
+    """``ids`` and ``names`` of the regions in their order; ``highest_id`` ever given by this model or one before it."""
 
     scaler: Scaler
-    centres: np.ndarray
+    regions: Regions
+    ids: tuple[int, ...]
     names: tuple[str, ...]
+    highest_id: int
 
-    def assign(self, features: pd.DataFrame) -> pd.DataFrame:
-        """``user_id``, ``segment_id``, ``segment_name``, ``distance`` of users with ``contracts.USER_FEATURES``."""
-        scaled = self.scaler.transform(features)
-        squares = (scaled**2).sum(axis=1)[:, None] - 2 * scaled @ self.centres.T + (self.centres**2).sum(axis=1)[None, :]
-        nearest = squares.argmin(axis=1)
-        distance = np.sqrt(np.maximum(squares[np.arange(len(scaled)), nearest], 0))
+    def assign(self, features: pd.DataFrame, category_shares: pd.DataFrame) -> pd.DataFrame:
+        """``user_id``, ``segment_id``, ``segment_name``, ``distance`` of users with ``contracts.USER_FEATURES``; needs no refit."""
+        numbers, distance = self.regions.assign(self.scaler.transform(features, category_shares))
+        ids, names = np.array([*self.ids, UNPLACED[0]]), np.array([*self.names, UNPLACED[1]], dtype=object)
         return pd.DataFrame(
             {
                 "user_id": features["user_id"].to_numpy(),
-                "segment_id": nearest + 1,
-                "segment_name": np.array(self.names, dtype=object)[nearest],
+                "segment_id": ids[numbers],  # the last entry is that of noise, -1
+                "segment_name": names[numbers],
                 "distance": distance.round(9),
             }
         )
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(folder / "arrays.npz", fill=self.scaler.fill, mean=self.scaler.mean, deviation=self.scaler.deviation, centres=self.centres)
-        (folder / "model.json").write_text(json.dumps({"format": FORMAT, "columns": self.scaler.columns, "names": self.names}, indent=1))
+        scaler = self.scaler
+        np.savez(
+            folder / "arrays.npz", fill=scaler.fill, mean=scaler.mean, deviation=scaler.deviation, weight=scaler.weight,
+            interest_mean=scaler.interest_mean, interests=scaler.interests, centres=self.regions.centres, limits=self.regions.limits,
+        )  # fmt: skip
+        description = {
+            "format": FORMAT, "columns": scaler.columns, "categories": scaler.categories, "ids": self.ids, "names": self.names, "highest_id": self.highest_id,
+        }  # fmt: skip
+        (folder / "model.json").write_text(json.dumps(description, indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> SegmentModel:
@@ -52,63 +65,114 @@ class SegmentModel:
         if description.get("format") != FORMAT:
             raise ValueError(f"{folder}: segment model of format {description.get('format')}; expected {FORMAT}: train it again")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            scaler = Scaler(tuple(description["columns"]), arrays["fill"], arrays["mean"], arrays["deviation"])
-            return cls(scaler, arrays["centres"], tuple(description["names"]))
+            learned = {name: arrays[name] for name in ("fill", "mean", "deviation", "weight", "interest_mean", "interests")}
+            scaler = Scaler(columns=tuple(description["columns"]), categories=tuple(description["categories"]), **learned)
+            regions = Regions(arrays["centres"], arrays["limits"])
+        return cls(scaler, regions, tuple(description["ids"]), tuple(description["names"]), description["highest_id"])
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model with how it was chosen: ``quality`` has the columns of ``contracts.SEGMENT_QUALITY`` but the version."""
+    """A fitted model with how it was chosen.
+
+    Attributes:
+        quality: columns of ``contracts.SEGMENT_QUALITY`` but the version.
+        reason: of the choice, in one sentence.
+        alignment: of its ids with those of the model before; None for the first.
+    """
 
     model: SegmentModel
     quality: pd.DataFrame
+    reason: str
+    alignment: Alignment | None
 
 
-def fit_segments(features: pd.DataFrame, settings: SegmentsSettings) -> Fit:
-    """K-means (Lloyd 1982, k-means++ starts) with the k of the highest mean silhouette (Rousseeuw 1987) on a sample.
+def fit_segments(
+    features: pd.DataFrame, category_shares: pd.DataFrame, settings: SegmentsSettings, before: SegmentModel | None = None
+) -> Fit:
+    """Segments of all users, chosen on a sample.
 
     Args:
         features: ``contracts.USER_FEATURES``. Their order does not matter.
+        category_shares: ``contracts.CATEGORY_SHARES`` of the same users.
+        before: the model in use, whose ids and names segments keep that hold the same users.
     Raises:
-        ValueError: there are no users, or none of the features tells them apart.
+        ValueError: there are no users.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import davies_bouldin_score, silhouette_score
-
     if features.empty:
         raise ValueError("no users: segments need events of known users")
     features = features.sort_values("user_id", ignore_index=True)
+    category_shares = category_shares.sort_values(["user_id", "category"], ignore_index=True)
     try:
-        scaler = fit_scaler(features)
-    except ValueError:
-        # One user, or all alike: one segment is the truth, not an error.
-        scaler = Scaler(("recency_days",), np.zeros(1), np.zeros(1), np.ones(1))
-        return Fit(SegmentModel(scaler, np.zeros((1, 1)), ("Everyone",)), _quality([(1, np.nan, np.nan, 0.0)], 1, len(features)))
-    scaled = scaler.transform(features)
-    generator = np.random.default_rng(settings.seed)
-    sample = (
-        scaled
-        if len(scaled) <= settings.sample_users
-        else scaled[np.sort(generator.choice(len(scaled), settings.sample_users, replace=False))]
-    )
-    distinct = len(np.unique(sample, axis=0))
-    tried = []
-    for k in range(min(settings.minimum_k, distinct), min(settings.maximum_k, distinct - 1) + 1):
-        labels = KMeans(k, n_init=5, random_state=settings.seed).fit(sample)
-        tried.append((k, silhouette_score(sample, labels.labels_), davies_bouldin_score(sample, labels.labels_), labels.inertia_))
-    chosen = max(tried, key=lambda entry: (entry[1], -entry[0]))[0] if tried else min(distinct, settings.minimum_k)
-    fitted = KMeans(chosen, n_init=10, random_state=settings.seed).fit(scaled)
-    sizes = np.bincount(fitted.labels_, minlength=chosen)
+        scaler = fit_scaler(features, category_shares)
+        points = scaler.transform(features, category_shares)
+        sample = points
+        if len(points) > settings.sample_users:
+            generator = np.random.default_rng(settings.seed)
+            sample = points[np.sort(generator.choice(len(points), settings.sample_users, replace=False))]
+        # A segment that is too small in the whole is looked for in the sample at the same share.
+        smallest = max(2, round(settings.minimum_segment_size * len(sample) / len(points)))
+        choice = choose(sample, settings, min(smallest, max(2, len(sample) // 4)))
+    except ValueError as error:
+        # One user, or all alike, or too few for two groups: one segment is the truth, not an error.
+        return Fit(_everyone(), _quality_of_one(len(features)), str(error), None)
+    found = _settled(points, choice.chosen.regions)
+    numbers = found.assign(points)[0]
+    sizes = np.array([(numbers == number).sum() for number in range(len(found.centres))])
     order = np.argsort(-sizes, kind="stable")
-    centres = fitted.cluster_centers_[order]
-    if not tried:
-        tried = [(chosen, np.nan, np.nan, fitted.inertia_)]
-    return Fit(SegmentModel(scaler, centres, tuple(segment_names(scaler.columns, centres))), _quality(tried, chosen, len(sample)))
+    found = Regions(found.centres[order], found.limits[order])
+    numbers = found.assign(points)[0]
+    standardised = scaler.standardised(features)
+    centres = np.stack([standardised[numbers == number].mean(axis=0) for number in range(len(order))])
+    ids, names, highest, alignment = _identity(
+        features, category_shares, numbers, len(order), before, segment_names(scaler.columns, centres)
+    )
+    return Fit(SegmentModel(scaler, found, ids, names, highest), choice.quality(len(sample)), choice.reason, alignment)
 
 
-def _quality(tried: list[tuple[int, float, float, float]], chosen: int, sample_users: int) -> pd.DataFrame:
-    frame = pd.DataFrame(tried, columns=["k", "silhouette", "davies_bouldin", "inertia"])
-    return frame.assign(chosen=frame["k"] == chosen, sample_users=sample_users)
+def _settled(points: np.ndarray, start: Regions) -> Regions:
+    """The sample's centres moved to the means of all users they are nearest to (Lloyd), until they rest or no one is left near one."""
+    centres = start.centres
+    for _ in range(ROUNDS):
+        numbers = Regions(centres, start.limits).assign(points)[0]
+        inside = numbers != NOISE
+        counts = np.bincount(numbers[inside], minlength=len(centres))
+        sums = np.stack([np.bincount(numbers[inside], points[inside, column], len(centres)) for column in range(points.shape[1])], axis=1)
+        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
+        if np.abs(moved - centres).max() < 1e-6:
+            break
+        centres = moved
+    kept = np.bincount(Regions(centres, start.limits).assign(points)[0] + 1, minlength=len(centres) + 1)[1:] > 0
+    return Regions(centres[kept], start.limits[kept])
+
+
+def _identity(
+    features: pd.DataFrame, category_shares: pd.DataFrame, numbers: np.ndarray, segments: int, before: SegmentModel | None, fresh: list[str]
+) -> tuple[tuple[int, ...], tuple[str, ...], int, Alignment | None]:
+    """Ids and names of the segments: those of the model before where they hold the same users."""
+    if before is None:
+        return tuple(range(1, segments + 1)), tuple(fresh), segments, None
+    old = before.assign(features, category_shares)["segment_id"].to_numpy()
+    alignment = align(old, numbers, segments, before.highest_id)
+    kept = dict(zip(before.ids, before.names, strict=True))
+    names: list[str] = []
+    for number, segment in enumerate(alignment.ids):
+        name = kept.get(segment, fresh[number])
+        taken = {*names, *(kept[other] for other in alignment.ids if other in kept and other != segment)}
+        names.append(name if name not in taken else f"{name} {segment}")
+    return tuple(alignment.ids), tuple(names), max(before.highest_id, *alignment.ids), alignment
+
+
+def _everyone() -> SegmentModel:
+    scaler = Scaler(("recency_days",), np.zeros(1), np.zeros(1), np.ones(1), np.zeros(1), (), np.zeros(0), np.zeros((0, 0)))
+    return SegmentModel(scaler, Regions(np.zeros((1, 1)), np.full(1, np.inf)), (1,), ("Everyone",), 1)
+
+
+def _quality_of_one(users: int) -> pd.DataFrame:
+    missing = dict.fromkeys(("silhouette", "davies_bouldin", "calinski_harabasz", "stability"), np.nan)
+    return pd.DataFrame(
+        [{"algorithm": "none", "k_wanted": 1, "k": 1, **missing, "noise_share": 0.0, "chosen": True, "sample_users": users}]
+    )
 
 
 class _PyfuncSegments:
@@ -116,7 +180,8 @@ class _PyfuncSegments:
         self.model = model
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        return self.model.assign(model_input)
+        """``contracts.USER_FEATURES`` in; interests are not part of them, so users stand in the middle there."""
+        return self.model.assign(model_input, pd.DataFrame({"user_id": [], "category": [], "attention_share": []}))
 
 
 def _load_pyfunc(path: str) -> _PyfuncSegments:

@@ -57,3 +57,44 @@ def _word(column: str, deviation: float, form: int) -> str:
 def described(columns: Sequence[str], centre: np.ndarray) -> str:
     """The distinguishing features as text: ``monetary_value +1.8, recency_days -0.9``."""
     return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre))
+
+
+# What stands in a sentence about a segment for a feature that is above or below the average.
+PHRASES: dict[str, tuple[str, str]] = {
+    "recency_days": ("have not come for long", "came lately"),
+    "active_days": ("come on many days", "come on few days"),
+    "frequency": ("buy often", "hardly buy"),
+    "monetary_value": ("spend much", "spend little"),
+    "sessions": ("visit often", "visit rarely"),
+    "attention_ms_per_session": ("stay long when they come", "leave quickly"),
+    "items": ("look at many items", "look at few items"),
+    "searches": ("search a lot", "hardly search"),
+    "social_actions": ("like, share and comment", "keep quiet"),
+    "ratings": ("rate what they have", "hardly rate"),
+    "impressions": ("are sent many messages", "are sent few messages"),
+    "category_entropy": ("are interested in many things", "keep to few interests"),
+    "night_share": ("come at night", "do not come at night"),
+    "evening_share": ("come in the evening", "come before the evening"),
+    "weekend_share": ("come at weekends", "come on weekdays"),
+    "mobile_share": ("use a phone", "use a desktop"),
+    "price_level": ("choose the dearer items", "choose the cheaper items"),
+    "click_rate": ("answer messages", "leave messages unanswered"),
+    "average_rating": ("give high ratings", "give low ratings"),
+    "trend": ("come more often lately", "come less often lately"),
+}
+CLEAR = 0.3
+"""Standard deviations from which on a difference is worth a phrase."""
+
+
+def paragraph(name: str, share: float, columns: Sequence[str], centre: np.ndarray, categories: Sequence[str]) -> str:
+    """A segment in a few sentences, from what sets it apart."""
+    told = [
+        PHRASES[column][0 if deviation >= 0 else 1] for column, deviation in distinguishing(columns, centre, 5) if abs(deviation) >= CLEAR
+    ]
+    text = f"{name}: {share:.0%} of all users."
+    text += f" More than others they {_listed(told)}." if told else " They are like the average user in everything that is measured."
+    return text + (f" Most of their attention goes to {_listed(categories)}." if categories else "")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

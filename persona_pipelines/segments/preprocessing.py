@@ -1,4 +1,4 @@
-"""Behavioural features made fit for distances: skew taken out by logarithms, gaps filled, one scale, no outliers."""
+"""Behavioural features made fit for distances: skew taken out by logarithms, gaps filled, one scale, no outliers; and interests."""
 
 from __future__ import annotations
 
@@ -15,24 +15,48 @@ SKEWED = (
 PLAIN = (
     "category_entropy", "night_share", "evening_share", "weekend_share", "mobile_share", "price_level", "click_rate", "average_rating", "trend",
 )  # fmt: skip
+VOLUME = ("recency_days", "active_days", "frequency", "monetary_value", "sessions", "items", "trend", "impressions")
+"""Features that mostly say one thing: how much a user does. Their common direction counts as ``VOLUME_FEATURES`` features, or volume
+would make every segment; where they do not go together, they keep their weight."""
+VOLUME_FEATURES = 1.5
 LIMIT = 3.0
 """Scaled features are cut at this many standard deviations: one extreme user must not make a segment."""
+INTERESTS = 4
+INTEREST_SPREAD = 1.4
+"""Standard deviation of the strongest interest beside features that have 1."""
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """Learned state of the preprocessing; arrays have one entry a column."""
+    """Learned state of the preprocessing.
+
+    Attributes:
+        columns: features used; ``fill``, ``mean``, ``deviation`` and ``weight`` have one entry a column.
+        categories: in the order of ``interest_mean``, shape (categories,), and ``interests``, shape (categories, components).
+    """
 
     columns: tuple[str, ...]
     fill: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
+    weight: np.ndarray
+    categories: tuple[str, ...]
+    interest_mean: np.ndarray
+    interests: np.ndarray
 
-    def transform(self, features: pd.DataFrame) -> np.ndarray:
+    def standardised(self, features: pd.DataFrame) -> np.ndarray:
         """Features of shape (users, columns), about 0 with deviation 1; always finite."""
         values = _raw(features, self.columns)
         values = np.where(np.isfinite(values), values, self.fill)
         return np.clip((values - self.mean) / self.deviation, -LIMIT, LIMIT)
+
+    def transform(self, features: pd.DataFrame, category_shares: pd.DataFrame) -> np.ndarray:
+        """What distances are measured in, shape (users, columns + components): weighted features, then interests."""
+        roots = _roots(features["user_id"].to_numpy(dtype=object), category_shares, self.categories)
+        found = (roots - self.interest_mean) @ self.interests
+        # Who has shown no interest in anything stands in the middle.
+        found[roots.sum(axis=1) == 0] = 0
+        return np.hstack([self.standardised(features) * self.weight, found])
 
 
 def _raw(features: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -43,8 +67,20 @@ def _raw(features: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     return values
 
 
-def fit_scaler(features: pd.DataFrame) -> Scaler:
-    """Learn from ``contracts.USER_FEATURES``. Columns that are constant or unknown for nearly all users are left out.
+def _roots(users: np.ndarray, category_shares: pd.DataFrame, categories: Sequence[str]) -> np.ndarray:
+    """Square roots of attention shares, shape (users, categories): their distance is that of Hellinger 1909 between distributions."""
+    places, names = pd.factorize(users)
+    found = np.zeros((len(names), len(categories)))
+    row = pd.Index(names).get_indexer(pd.Index(category_shares["user_id"], dtype=object))
+    column = pd.Index(list(categories), dtype=object).get_indexer(pd.Index(category_shares["category"]))
+    known = (row >= 0) & (column >= 0)
+    found[row[known], column[known]] = np.sqrt(category_shares["attention_share"].to_numpy(dtype=float)[known])
+    return found[places]
+
+
+def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame) -> Scaler:
+    """Learn from ``contracts.USER_FEATURES`` and ``contracts.CATEGORY_SHARES``. Columns that are constant or unknown for nearly
+    all users are left out.
 
     Raises:
         ValueError: no column tells users apart.
@@ -63,4 +99,28 @@ def fit_scaler(features: pd.DataFrame) -> Scaler:
     fill = np.nanmedian(values, axis=0)
     values = np.where(np.isfinite(values), values, fill)
     deviation = values.std(axis=0)
-    return Scaler(tuple(candidates[number] for number in kept), fill, values.mean(axis=0), np.where(deviation > 1e-9, deviation, 1.0))
+    columns = tuple(candidates[number] for number in kept)
+    volume = [name in VOLUME for name in columns]
+    standardised = np.clip((values - values.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1.0), -LIMIT, LIMIT)
+    common = float(np.linalg.eigvalsh(np.cov(standardised[:, volume].T))[-1]) if sum(volume) > 1 and len(values) > 1 else 1.0
+    weight = np.where(volume, np.sqrt(VOLUME_FEATURES / max(common, VOLUME_FEATURES)), 1.0)
+    return Scaler(
+        columns, fill, values.mean(axis=0), np.where(deviation > 1e-9, deviation, 1.0), weight, *_interests(features, category_shares)
+    )
+
+
+def _interests(features: pd.DataFrame, category_shares: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """The main directions in which interests differ, by principal components."""
+    from sklearn.decomposition import PCA
+
+    categories = tuple(sorted(category_shares["category"].unique()))
+    roots = _roots(features["user_id"].to_numpy(dtype=object), category_shares, categories)
+    interested = roots[roots.sum(axis=1) > 0]
+    components = min(INTERESTS, len(categories) - 1, len(interested) - 1)
+    if components < 1:
+        return (), np.zeros(0), np.zeros((0, 0))
+    found = PCA(components, svd_solver="full").fit(interested)
+    spread = np.sqrt(found.explained_variance_[0])
+    if spread < 1e-9:
+        return (), np.zeros(0), np.zeros((0, 0))
+    return categories, found.mean_, found.components_.T * (INTEREST_SPREAD / spread)

@@ -293,8 +293,14 @@ class FeaturesSettings(Strict):
 
 
 class SegmentsSettings(Strict):
+    algorithms: list[Literal["k_means", "mini_batch_k_means", "hierarchical", "gaussian_mixture", "dbscan", "hdbscan"]] = Field(
+        ["k_means", "mini_batch_k_means", "hierarchical", "gaussian_mixture", "dbscan", "hdbscan"], min_length=1
+    )
     minimum_k: int = Field(3, ge=2)
     maximum_k: int = Field(8, ge=2)
+    minimum_segment_size: int = Field(20, ge=1, description="Smaller groups are merged into the nearest segment.")
+    maximum_noise_share: float = Field(0.2, ge=0, le=1)
+    stability_refits: int = Field(10, ge=2)
     sample_users: int = Field(5_000, ge=100)
     seed: int = 20
 

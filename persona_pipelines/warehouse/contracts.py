@@ -325,7 +325,9 @@ INTERACTIONS = Table(
     ), ("user_id", "item_id"), personal_rows=True,
 )  # fmt: skip
 
-_SEGMENT = Column("segment_id", "int64", "Number of the segment, 1 is the largest when trained.", required=True, minimum=1)
+_SEGMENT = Column(
+    "segment_id", "int64", "Number of the segment, kept between trainings; 0 for users who belong to none.", required=True, minimum=0
+)
 _SEGMENT_NAME = Column("segment_name", "string", "Name from what sets the segment apart.", required=True)
 _SEGMENT_VERSION = Column("segment_model_version", "string", "Version of the segment model in MLflow.", required=True)
 
@@ -345,6 +347,7 @@ SEGMENT_PROFILES = Table(
         _count("users", "Users.", "users"),
         _share("share", "Users of the segment among all users."),
         Column("distinguishing_features", "string", "Features furthest from the average, in standard deviations.", required=True),
+        Column("description", "string", "The segment in one paragraph.", required=True),
         Column("top_categories", "string", "Categories with the largest attention share."),
         _number("mean_monetary_value", "Mean monetary value.", "currency", None),
         _number("mean_sessions", "Mean number of sessions.", "sessions"),
@@ -354,16 +357,43 @@ SEGMENT_PROFILES = Table(
 )  # fmt: skip
 
 SEGMENT_QUALITY = Table(
-    "segments", "segment_quality", "The numbers of segments tried, with their quality on the sample.",
+    "segments", "segment_quality", "The algorithms and numbers of segments tried, with their quality on the sample.",
     (
-        Column("k", "int64", "Number of segments.", required=True, minimum=1),
+        Column("algorithm", "string", "Algorithm; none where all users are alike.", required=True),
+        Column("k_wanted", "int64", "Number of segments asked for; 0 for algorithms that find it themselves.", required=True, minimum=0),
+        Column("k", "int64", "Number of segments found, small ones merged.", required=True, minimum=0),
         _number("silhouette", "Mean silhouette: -1 to 1, higher is better.", "", -1),
         _number("davies_bouldin", "Davies-Bouldin index: lower is better."),
-        _number("inertia", "Sum of squared distances to the centres."),
-        Column("chosen", "boolean", "Whether this k is used.", required=True),
+        _number("calinski_harabasz", "Calinski-Harabasz index: higher is better."),
+        _number("stability", "Mean adjusted Rand index with refits on bootstrap samples; null where it was not measured.", "", -1),
+        _share("noise_share", "Users in no segment."),
+        Column("chosen", "boolean", "Whether this one is used.", required=True),
         _count("sample_users", "Users in the sample.", "users"),
         _SEGMENT_VERSION,
-    ), ("k",),
+    ), ("algorithm", "k_wanted"),
+)  # fmt: skip
+
+SEGMENT_CHANGES = Table(
+    "segments", "segment_changes", "What became of the segments in the last training.",
+    (
+        _SEGMENT,
+        Column("change", "string", "kept, born, died, split (users went to another), merged (users came from another).", required=True),
+        Column("other_segment_id", "int64", "The other segment of a split or merger.", minimum=0),
+        _count("users", "Users concerned.", "users"),
+        _SEGMENT_VERSION,
+    ), ("segment_id", "change", "other_segment_id"),
+)  # fmt: skip
+
+SEGMENT_HISTORY = Table(
+    "segments", "segment_history", "Size and worth of each segment on each day that it was scored: its trend.",
+    (
+        _AS_OF, _SEGMENT, _SEGMENT_NAME,
+        _count("users", "Users.", "users"),
+        _share("share", "Users of the segment among all users."),
+        _number("mean_monetary_value", "Mean monetary value.", "currency", None),
+        _number("mean_recency_days", "Mean days since the last event.", "days"),
+        _SEGMENT_VERSION,
+    ), ("as_of_date", "segment_id"),
 )  # fmt: skip
 
 USER_PROFILES = Table(
@@ -498,7 +528,7 @@ BOUGHT_TOGETHER = Table(
 
 TABLES: tuple[Table, ...] = (
     FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
-    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
+    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_CHANGES, SEGMENT_HISTORY, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
     MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS,
 )  # fmt: skip
 

@@ -2,13 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, regions, without_small
+from persona_pipelines.segments.alignment import align
+from persona_pipelines.segments.maps import neighbourhoods, principal_components
 from persona_pipelines.segments.model import SegmentModel, fit_segments
-from persona_pipelines.segments.naming import segment_names
+from persona_pipelines.segments.naming import paragraph, segment_names
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
 from persona_pipelines.segments.summary import segment_profiles
 from persona_pipelines.settings import SegmentsSettings
 
-SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6)
+SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6, stability_refits=3, algorithms=["k_means", "hierarchical", "gaussian_mixture"])
+NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
 
 
 def people(*groups: dict[str, float], each: int = 60, seed: int = 1) -> pd.DataFrame:
@@ -30,8 +34,8 @@ RICH, NIGHT, IDLE = (
 
 def test_planted_groups_are_found_and_named_by_what_sets_them_apart() -> None:
     features = people(RICH, NIGHT, IDLE)
-    fit = fit_segments(features, SETTINGS)
-    assigned = fit.model.assign(features)
+    fit = fit_segments(features, NO_SHARES, SETTINGS)
+    assigned = fit.model.assign(features, NO_SHARES)
     groups = assigned.groupby(assigned["user_id"].str[:2])["segment_name"].unique()
     assert [len(names) for names in groups] == [1, 1, 1]
     assert "spenders" in groups["g0"][0] or "buyers" in groups["g0"][0]
@@ -42,8 +46,8 @@ def test_planted_groups_are_found_and_named_by_what_sets_them_apart() -> None:
 def test_the_order_of_users_does_not_matter() -> None:
     features = people(RICH, NIGHT)
     shuffled = features.sample(frac=1, random_state=4)
-    first, second = fit_segments(features, SETTINGS).model, fit_segments(shuffled, SETTINGS).model
-    assert (first.centres == second.centres).all()
+    first, second = fit_segments(features, NO_SHARES, SETTINGS).model, fit_segments(shuffled, NO_SHARES, SETTINGS).model
+    assert (first.regions.centres == second.regions.centres).all()
     assert first.names == second.names
 
 
@@ -51,28 +55,30 @@ def test_the_order_of_users_does_not_matter() -> None:
 def test_few_or_identical_users_have_a_defined_answer(count: int) -> None:
     same = people({}, each=1)
     features = pd.concat([same] * count, ignore_index=True).assign(user_id=[f"u{n}" for n in range(count)])
-    assigned = fit_segments(features, SETTINGS).model.assign(features)
+    assigned = fit_segments(features, NO_SHARES, SETTINGS).model.assign(features, NO_SHARES)
     assert assigned["segment_name"].tolist() == ["Everyone"] * count
     assert np.isfinite(assigned["distance"]).all()
 
 
 def test_two_different_users_and_missing_features_are_no_obstacle() -> None:
     features = people(RICH, IDLE, each=1).assign(price_level=np.nan)
-    assigned = fit_segments(features, SETTINGS).model.assign(features)
-    assert assigned["segment_id"].nunique() == 2
+    assigned = fit_segments(features, NO_SHARES, SETTINGS).model.assign(features, NO_SHARES)
+    assert assigned["segment_name"].notna().all()
+    many = people(RICH, IDLE, each=30).assign(price_level=np.nan, click_rate=np.inf)
+    assert fit_segments(many, NO_SHARES, SETTINGS).model.assign(many, NO_SHARES)["segment_id"].nunique() == 2
 
 
 def test_nobody_is_an_error_in_words() -> None:
     with pytest.raises(ValueError, match="no users"):
-        fit_segments(people(RICH).head(0), SETTINGS)
+        fit_segments(people(RICH).head(0), NO_SHARES, SETTINGS)
 
 
 def test_a_stored_model_assigns_the_same(tmp_path) -> None:
     features = people(RICH, NIGHT, IDLE)
-    model = fit_segments(features, SETTINGS).model
+    model = fit_segments(features, NO_SHARES, SETTINGS).model
     model.save(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays.npz", "model.json"]
-    assert SegmentModel.load(tmp_path).assign(features).equals(model.assign(features))
+    assert SegmentModel.load(tmp_path).assign(features, NO_SHARES).equals(model.assign(features, NO_SHARES))
 
 
 def test_no_two_segments_share_a_name() -> None:
@@ -82,8 +88,90 @@ def test_no_two_segments_share_a_name() -> None:
 
 def test_a_profile_of_a_segment_counts_its_users_and_their_categories() -> None:
     features = people(RICH, NIGHT)
-    model = fit_segments(features, SETTINGS).model
+    model = fit_segments(features, NO_SHARES, SETTINGS).model
     shares = pd.DataFrame({"user_id": features["user_id"], "category": "Books", "attention_share": 1.0})
-    found = segment_profiles(model, model.assign(features), features, shares)
+    found = segment_profiles(model, model.assign(features, NO_SHARES), features, shares)
     assert found["users"].sum() == 120
     assert found["top_categories"].tolist()[0] == "Books 100%"
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_finds_three_far_groups(name: str) -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    generator = np.random.default_rng(2)
+    truth = np.repeat(np.arange(3), 120)
+    sample = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0]])[truth] + generator.normal(0, 0.5, (360, 3))
+    labels = ALGORITHMS[name](sample, 3, 1)
+    assert adjusted_rand_score(truth[labels != NOISE], labels[labels != NOISE]) > 0.99
+    assert np.array_equal(labels, ALGORITHMS[name](sample, 3, 1))
+    placed, distance = regions(sample, labels).assign(np.array([[9.0, 0.1, 0], [500, 500, 500]]))
+    assert placed[0] == labels[150]
+    assert np.isfinite(distance).all()
+    if name in FINDS_ITS_OWN_NUMBER and (labels == NOISE).any():
+        assert placed[1] == NOISE
+
+
+def test_interests_tell_users_apart_who_are_alike_in_all_else() -> None:
+    features = people({}, {})
+    shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 60 + ["Wine"] * 60, "attention_share": 1.0})
+    assigned = fit_segments(features, shares, SETTINGS).model.assign(features, shares)
+    assert assigned.groupby(assigned["user_id"].str[:2])["segment_id"].nunique().tolist() == [1, 1]
+    assert assigned["segment_id"].nunique() == 2
+
+
+def test_an_extreme_user_makes_no_segment() -> None:
+    features = people(RICH, NIGHT)
+    features.loc[0, "monetary_value"] = 1e12
+    model = fit_segments(features, NO_SHARES, SETTINGS).model
+    assert min(model.assign(features, NO_SHARES)["segment_id"].value_counts()) >= 20
+
+
+def test_small_groups_are_merged_into_the_nearest() -> None:
+    points = np.array([[0.0]] * 30 + [[1.0]] * 5 + [[9.0]] * 25)
+    labels = np.array([2] * 30 + [1] * 5 + [0] * 25)
+    assert np.bincount(without_small(labels, points, 20)).tolist() == [35, 25]
+    assert without_small(np.full(4, NOISE), points[:4], 2).tolist() == [NOISE] * 4
+
+
+def test_segments_keep_ids_and_names_when_they_are_trained_again_on_other_days() -> None:
+    before = fit_segments(people(RICH, NIGHT, IDLE, seed=1), NO_SHARES, SETTINGS)
+    later = people(RICH, NIGHT, IDLE, seed=9)
+    after = fit_segments(later, NO_SHARES, SETTINGS, before.model)
+    assert before.model.assign(later, NO_SHARES)["segment_id"].equals(after.model.assign(later, NO_SHARES)["segment_id"])
+    assert dict(zip(after.model.ids, after.model.names, strict=True)) == dict(zip(before.model.ids, before.model.names, strict=True))
+    assert after.alignment.changes["change"].tolist() == ["kept"] * 3
+
+
+def test_alignment_reports_what_was_kept_born_split_merged_and_died() -> None:
+    old = np.array([1] * 100 + [2] * 40 + [3] * 10)
+    new = np.array([1] * 60 + [0] * 40 + [2] * 40 + [2] * 10)
+    found = align(old, new, 3, 3)
+    assert found.ids == [4, 1, 2]
+    changes = {
+        (row.segment_id, row.change, row.other_segment_id if row.other_segment_id == row.other_segment_id else None)
+        for row in found.changes.itertuples()
+    }
+    assert changes >= {
+        (1, "kept", None),
+        (2, "kept", None),
+        (4, "born", None),
+        (1, "split", 4),
+        (4, "merged", 1),
+        (3, "died", None),
+        (3, "split", 2),
+    }
+    # An id that was given once is never given again.
+    assert align(np.array([], int), np.array([], int), 2, 7).ids == [8, 9]
+
+
+def test_maps_have_a_place_for_everyone() -> None:
+    points = np.random.default_rng(1).normal(size=(40, 5))
+    assert principal_components(points).shape == neighbourhoods(points, 1).shape == (40, 2)
+    assert np.isfinite(principal_components(points[:1, :1])).all()
+    assert np.array_equal(neighbourhoods(points, 1), neighbourhoods(points, 1))
+
+
+def test_a_paragraph_says_only_what_is_clear() -> None:
+    text = paragraph("Night owls", 0.21, ["night_share", "sessions"], np.array([1.8, 0.1]), ["Books", "Music"])
+    assert text == "Night owls: 21% of all users. More than others they come at night. Most of their attention goes to Books and Music."
