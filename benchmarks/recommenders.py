@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.intervals import interval
 from persona_pipelines.recommendations.data import Interactions, build, positions
 from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
-from persona_pipelines.recommendations.evaluation.intervals import interval
 from persona_pipelines.recommendations.evaluation.metrics import score
 from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_share
 from persona_pipelines.settings.recommendations import (

@@ -82,6 +82,32 @@ def segment_quality(quality: pd.DataFrame) -> Figure:
     return figure
 
 
+def calibration(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
+    """The true share against the mean predicted one, in ten groups of the same size; on the line is right."""
+    figure, axes = _axes(title, 4.5, 4.0)
+    groups = np.array_split(np.argsort(predicted, kind="stable"), 10)
+    places = [(predicted[rows].mean(), happened[rows].mean()) for rows in groups if len(rows)]
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    axes.plot(*zip(*places, strict=True), marker="o", color=COLOURS[0])
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true", fontsize=8)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def lift(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
+    """The share of all who did it that is found among the users with the highest probability."""
+    figure, axes = _axes(title, 4.5, 4.0)
+    order = np.argsort(-predicted, kind="stable")
+    found = np.concatenate([[0.0], np.cumsum(happened[order]) / max(int(happened.sum()), 1)])
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    axes.plot(np.linspace(0, 1, len(found)), found, color=COLOURS[0])
+    axes.set_xlabel("share of users", fontsize=8)
+    axes.set_ylabel("share found", fontsize=8)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
 def model_intervals(comparison: pd.DataFrame) -> Figure:
     """nDCG of each model for known users with its confidence interval, best on top, the champion marked."""
     warm = comparison[(comparison["case"] == "warm") & (comparison["segment"] == "all")].sort_values("ndcg_at_k", kind="stable")

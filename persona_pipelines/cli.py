@@ -380,6 +380,30 @@ def recommend(user: str, k: int, config: str | None) -> None:
     _print_table(found[["rank", "item_id", "title", "category", "reason", "score"]])
 
 
+@main.command()
+@config_option
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the page's own words.")
+@click.option("--output", type=click.Path(dir_okay=False), default="persona-gallery.html", show_default=True, help="The file to write.")
+def report(config: str | None, language: Any, output: str) -> None:
+    """Write the persona gallery: one page about the audience that needs no network."""
+    settings = _settings(config)
+    from persona_pipelines.gallery.content import NothingToShowError
+    from persona_pipelines.gallery.page import page
+    from persona_pipelines.gallery.writing import gallery_of, write
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+
+    with _published(settings) as store, _state_errors(settings):
+        try:
+            gallery = gallery_of(store, settings)
+        except (NothingToShowError, ModelNotFoundError, ValueError) as error:
+            raise click.ClickException(str(error)) from None
+    try:
+        file = write(page(gallery, language), Path(output))
+    except OSError as error:
+        raise click.ClickException(f"{output}: cannot be written ({error.strerror})") from None
+    click.echo(f"{len(gallery.cards)} segments of {gallery.glance['users']:,} users in {file}")
+
+
 @main.group(invoke_without_command=True)
 @config_option
 @click.pass_context

@@ -9,6 +9,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 from persona_pipelines.events import assets as events  # noqa: E402
 from persona_pipelines.features import assets as features  # noqa: E402
+from persona_pipelines.gallery import assets as gallery  # noqa: E402
 from persona_pipelines.logs import assets as logs  # noqa: E402
 from persona_pipelines.logs import sensors  # noqa: E402
 from persona_pipelines.orchestration import jobs as orchestration  # noqa: E402
@@ -22,7 +23,7 @@ settings = load_settings()
 jobs, schedules = orchestration.build(settings)
 
 defs = dg.Definitions(
-    assets=[asset for room in (logs, events, features, segments, profiles, recommendations) for asset in room.build(settings)],
+    assets=[asset for room in (logs, events, features, segments, profiles, recommendations, gallery) for asset in room.build(settings)],
     jobs=jobs,
     schedules=schedules,
     sensors=[sensors.build(settings, jobs[1])],

@@ -6,6 +6,7 @@ Definitions are the project's own unless a source is named; units and bounds sta
 from __future__ import annotations
 
 import datetime as dt
+import math
 
 import ibis
 import ibis.expr.types as ir
@@ -54,6 +55,31 @@ def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
     shares = sums.mutate(attention_share=sums.attention_ms / total)
     order = [ibis.desc(shares.attention_share), shares.category]
     return shares.mutate(rank=ibis.row_number().over(group_by="user_id", order_by=order) + 1)
+
+
+def concentration(shares: ir.Table) -> ir.Table:
+    """``user_id`` and ``interest_concentration``: the Herfindahl-Hirschman index of attention shares, 1 where all goes to one category."""
+    squares = shares.attention_share * shares.attention_share
+    return shares.group_by("user_id").aggregate(interest_concentration=exact_sum(squares))
+
+
+def bounces(events: ir.Table) -> ir.Table:
+    """``user_id`` and ``bounce_share``: sessions with a single event among all sessions."""
+    sessions = events.group_by("user_id", "session_id").aggregate(events=events.count())
+    return sessions.group_by("user_id").aggregate(bounce_share=sessions.count(where=sessions.events == 1) / sessions.count())
+
+
+def rhythm(moments: ir.Table, column: str, period: int) -> ir.Table:
+    """Circular statistics (Mardia and Jupp 2000) of whole hours: ``user_id``, ``peak_hour``, ``rhythm_strength``.
+
+    Each moment is a point on a circle of ``period``; the direction of their mean is the peak, its length the strength: 1 where
+    all are at the same hour, near 0 where they are spread evenly.
+    """
+    angle = (moments[column] + 0.5) * (2 * math.pi / period)
+    sums = moments.group_by("user_id").aggregate(x=exact_sum(angle.cos()), y=exact_sum(angle.sin()), moments=moments.count())
+    turn = ibis.ifelse((sums.x == 0) & (sums.y == 0), 0.0, sums.y.atan2(sums.x)) * (period / (2 * math.pi))
+    strength = ((sums.x * sums.x + sums.y * sums.y).sqrt() / sums.moments).clip(upper=1.0)
+    return sums.select("user_id", peak_hour=ibis.ifelse(turn < 0, turn + period, turn).round(6), rhythm_strength=strength.round(6))
 
 
 def channel_mix(events: ir.Table) -> ir.Table:

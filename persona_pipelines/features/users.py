@@ -57,7 +57,11 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         active_days=facts.date.nunique(),
         events=facts.count(),
         frequency=facts.date.nunique(where=facts.spending),
+        first_spent=facts.date.min(where=facts.spending),
         last_spent=facts.date.max(where=facts.spending),
+        purchase_days_last_30=facts.date.nunique(where=facts.spending & (facts.timestamp >= _before(day, 30))),
+        purchase_days_last_90=facts.date.nunique(where=facts.spending & (facts.timestamp >= _before(day, 90))),
+        spent_last_90_days=exact_sum(facts.value, facts.spending & (facts.timestamp >= _before(day, 90))).fill_null(0),
         spent=spent,
         monetary_value=spent - repaid,
         sessions=facts.session_id.nunique(),
@@ -86,7 +90,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     )
     spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
     joined = sums
-    for other in (top, spread, attention.channel_mix(known)):
+    rhythm = attention.rhythm(facts.select("user_id", "hour"), "hour", 24)
+    for other in (top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), rhythm):
         joined = joined.left_join(other, "user_id").drop("user_id_right")
     as_of_literal = ibis.literal(as_of)
     weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
@@ -95,6 +100,10 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         recency_days=_days(joined.last_date, as_of),
         tenure_days=_days(joined.first_date, as_of),
         purchase_recency_days=_days(joined.last_spent, as_of),
+        purchase_gap_days=joined.last_spent.delta(joined.first_spent, unit="day") / (joined.frequency - 1).nullif(0),
+        visit_gap_days=joined.last_date.delta(joined.first_date, unit="day") / (joined.active_days - 1).nullif(0),
+        attention_minutes_per_week=joined.attention_ms / 60_000 / ((_days(joined.first_date, as_of) + 1) / 7.0).clip(lower=1.0),
+        items_per_session=joined["items"] / joined.sessions,
         average_order_value=joined.spent / joined.frequency.nullif(0),
         events_per_session=joined.events / joined.sessions,
         attention_ms_per_session=joined.attention_ms / joined.sessions,
@@ -102,6 +111,10 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         click_rate=ibis.ifelse(joined.clicks > joined.impressions, 1.0, joined.clicks / joined.impressions.nullif(0)).cast("float64"),
         trend=((joined.events_last_7_days + 1) / (weekly + 1)).log2().round(9),
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
+
+
+def _before(day: dt.date, days: int) -> dt.datetime:
+    return dt.datetime.combine(day - dt.timedelta(days=days), dt.time())
 
 
 def _days(date: ir.DateValue, as_of: dt.date) -> ir.IntegerValue:

@@ -33,7 +33,7 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=partitions,
                                 description="Ingest days, refresh features, score with the current champions.")  # fmt: skip
     weekly = dg.define_asset_job(
-        "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations"),
+        "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations", "gallery"),
         description="Retrain, compare, promote what has won, score.",
     )  # fmt: skip
 

@@ -1,24 +1,140 @@
-"""Profiles: everything known of a user in one row."""
+"""Predictions, and profiles: everything known of a user in one row and one document, today and on any day before."""
 
-from typing import Any
+import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
+if TYPE_CHECKING:
+    from persona_pipelines.profiles.forecasting import Forecast
+    from persona_pipelines.warehouse.connection import Warehouse
+
+STAGE = "profiles"
+
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
+    return [_predictions(settings), _profiles(settings)]
+
+
+def _predictions(settings: Settings) -> dg.AssetsDefinition:
+    tables = (contracts.USER_PREDICTIONS, contracts.PREDICTION_QUALITY, contracts.PREDICTION_DRIVERS)
+    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USER_FEATURES)]
+
+    @dg.multi_asset(
+        name="user_predictions",
+        specs=[dg.AssetSpec(**spec_options(settings, table, {"duckdb", "scikitlearn", "mlflow"}), deps=deps) for table in tables],
+        check_specs=[
+            *(contract_check_spec(table) for table in tables),
+            dg.AssetCheckSpec("predictions_are_calibrated", asset=key(contracts.PREDICTION_QUALITY),
+                              description="Of a hundred users with a chance of 30 % about thirty do it: the calibration error is at most 0.1."),
+        ],
+        retry_policy=ONCE_MORE,
+    )  # fmt: skip
+    def user_predictions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
+        from persona_pipelines.profiles.forecasting import forecast
+        from persona_pipelines.warehouse.connection import from_frame
+
+        store, chosen = warehouse.get(), warehouse.settings
+        today = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+        as_of = dt.date.fromisoformat(f"{today['as_of_date'].iloc[0]:%Y-%m-%d}")
+        earlier = store.frame(store.table(contracts.PREDICTION_QUALITY))
+        in_use = dict(zip(earlier[earlier["chosen"]]["target"], earlier[earlier["chosen"]]["model"], strict=True)) if len(earlier) else {}
+        found = forecast(store, chosen, today, as_of, in_use)
+        for target, reason in found.missing.items():
+            context.log.info(f"no prediction of {target}: {reason}")
+        frames = (found.users, found.quality(), found.drivers())
+        with store.transaction():
+            for contract, frame in zip(tables, frames, strict=True):
+                store.replace(contract, from_frame(frame) if len(frame) else store.table(contract).limit(0))
+        figures = _figures(found)
+        url = _logged(chosen, found, context.run_id, as_of, figures)
+        quality = store.frame(store.table(contracts.PREDICTION_QUALITY).order_by("target", "model"))
+        shown = quality[["target", "model", "users", "base_rate", "auc", "calibration_error", "lift", "spearman", "chosen"]].round(4)
+        extra: dict[Any, dict[str, Any]] = {
+            contracts.PREDICTION_QUALITY: {
+                "quality": dg.MetadataValue.md(markdown_table(shown)),
+                "missing": str(found.missing or "nothing"),
+            },
+            contracts.USER_PREDICTIONS: {"mlflow_run": dg.MetadataValue.url(url)} if url else {},
+        }
+        for contract in tables:
+            plots = figures if contract is contracts.PREDICTION_QUALITY else None
+            yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, plots, **extra.get(contract, {})))
+            yield contract_check(store, contract)
+        worst = quality[quality["chosen"]]["calibration_error"].max() if len(quality) else float("nan")
+        yield dg.AssetCheckResult(
+            check_name="predictions_are_calibrated", asset_key=key(contracts.PREDICTION_QUALITY), passed=not worst > 0.1,
+            severity=dg.AssetCheckSeverity.WARN, metadata={"largest_calibration_error": float(worst) if worst == worst else "none"},
+        )  # fmt: skip
+
+    return user_predictions
+
+
+def _figures(found: "Forecast") -> dict[str, Any]:
+    """Calibration and lift of the chosen models of probabilities, in the window that judged them."""
+    from persona_pipelines import charts
+    from persona_pipelines.profiles.forecasting import PROBABILITIES
+
+    figures = {}
+    for target in PROBABILITIES:
+        if target in found.judged:
+            judged = found.judged[target]
+            figures[f"{target}_calibration"] = charts.calibration(*judged.held, f"{target}: predicted and true shares, {judged.chosen}")
+            figures[f"{target}_lift"] = charts.lift(*judged.held, f"{target}: share found among the most probable")
+    return figures
+
+
+def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, figures: dict[str, Any]) -> str | None:
+    """A run for the day with one nested run a target and model; None where nothing could be predicted."""
+    from persona_pipelines.tracking.experiments import Origin, tracked_run
+
+    if not found.judged:
+        return None
+    origin = Origin(run_id, key(contracts.USER_PREDICTIONS).to_user_string())
+    with tracked_run(settings, STAGE, f"predictions {as_of}", origin) as run:
+        run.parameters(settings.predictions.model_dump())
+        for name, figure in figures.items():
+            run.figure(figure, f"{name.replace(' ', '_')}.png")
+        run.table(found.quality(), "quality.csv")
+        run.table(found.drivers(), "drivers.csv")
+        for row in found.quality().to_dict("records"):
+            with tracked_run(settings, STAGE, f"{row['target']} {row['model']} {as_of}", origin, nested=True) as child:
+                child.parameters({"target": row["target"], "model": row["model"], "window_days": row["window_days"]})
+                names = (
+                    "auc",
+                    "average_precision",
+                    "calibration_error",
+                    "log_loss",
+                    "lift",
+                    "spearman",
+                    "mean_absolute_error",
+                    "validation",
+                    "base_rate",
+                    "users",
+                )
+                child.metrics({name: row[name] for name in names if row[name] is not None})
+                child.tags({"chosen": str(row["chosen"]).lower(), "decision.reason": row["reason"]})
+        return run.url
+
+
+def _profiles(settings: Settings) -> dg.AssetsDefinition:
     contract = contracts.USER_PROFILES
-    inputs = (contracts.USER_FEATURES, contracts.USER_SEGMENTS, contracts.CATEGORY_SHARES, contracts.USERS)
+    tables = (contract, contracts.PROFILE_DOCUMENTS, contracts.PROFILE_HISTORY, contracts.SEGMENT_MOVEMENT)
+    inputs = (contracts.USER_FEATURES, contracts.USER_SEGMENTS, contracts.CATEGORY_SHARES, contracts.USERS, contracts.USER_PREDICTIONS)
 
     @dg.multi_asset(
         name="user_profiles",
-        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[key(table) for table in inputs])],
+        specs=[
+            dg.AssetSpec(**spec_options(settings, table, {"duckdb", "ibis"}), deps=[key(source) for source in inputs]) for table in tables
+        ],
         check_specs=[
-            contract_check_spec(contract),
+            *(contract_check_spec(table) for table in tables),
             dg.AssetCheckSpec(
                 "every_user_has_a_profile", asset=key(contract), blocking=True, description="As many profiles as users with features."
             ),
@@ -28,18 +144,40 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
         from persona_pipelines.profiles import joining
+        from persona_pipelines.profiles.documents import documents
+        from persona_pipelines.warehouse.connection import from_frame
 
         store = warehouse.get()
         with store.transaction():
             store.replace(contract, joining.user_profiles(*(store.table(table) for table in inputs)))
+            profiles = store.frame(store.table(contract).order_by("user_id"))
+            features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+            as_of = dt.date.fromisoformat(f"{features['as_of_date'].iloc[0]:%Y-%m-%d}")
+            written = profiles[["user_id", "as_of_date"]].assign(document=documents(profiles, features))
+            store.replace(contracts.PROFILE_DOCUMENTS, from_frame(written))
+            _remember(store, as_of)
         stages = store.frame(store.table(contract).lifecycle_stage.value_counts(name="n")).set_index("lifecycle_stage")["n"]
-        figure = charts.bars(stages, "Users by life-cycle stage")
-        yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, {"lifecycle": figure}))
-        yield contract_check(store, contract)
+        figures = {contract: {"lifecycle": charts.bars(stages, "Users by life-cycle stage")}}
+        for table in tables:
+            yield dg.MaterializeResult(asset_key=key(table), metadata=table_metadata(store, table, figures.get(table)))
+            yield contract_check(store, table)
         expected, found = store.rows(contracts.USER_FEATURES), store.rows(contract)
         yield dg.AssetCheckResult(
             check_name="every_user_has_a_profile", asset_key=key(contract), passed=expected == found,
             metadata={"users_with_features": expected, "profiles": found},
         )  # fmt: skip
 
-    return [user_profiles]
+    return user_profiles
+
+
+def _remember(store: "Warehouse", as_of: dt.date) -> None:
+    """Bring the history up to a day, and say how users moved since the day before it that was scored."""
+    from persona_pipelines.profiles.history import profile_history, segment_movement
+
+    history = store.table(contracts.PROFILE_HISTORY)
+    newest = store.value(history.valid_from.max())
+    scored = store.table(contracts.SEGMENT_HISTORY)
+    before = store.value(scored.as_of_date.max(where=scored.as_of_date < as_of))
+    if newest is None or as_of >= newest:
+        store.replace(contracts.PROFILE_HISTORY, profile_history(history, store.table(contracts.USER_PROFILES), as_of))
+    store.replace(contracts.SEGMENT_MOVEMENT, segment_movement(store.table(contracts.PROFILE_HISTORY), as_of, before))

@@ -34,10 +34,12 @@ def top_interests(category_shares: ir.Table) -> ir.Table:
     return named.group_by("user_id").aggregate(top_interests=named.interest.group_concat(", ", order_by=named["rank"]))
 
 
-def user_profiles(features: ir.Table, segments: ir.Table, category_shares: ir.Table, users: ir.Table) -> ir.Table:
+def user_profiles(features: ir.Table, segments: ir.Table, category_shares: ir.Table, users: ir.Table, predictions: ir.Table) -> ir.Table:
     """``contracts.USER_PROFILES`` of all users with features and a segment."""
     placed = segments.select("user_id", "segment_id", "segment_name", "segment_model_version")
     joined = features.inner_join(placed, "user_id")
     joined = joined.left_join(top_interests(category_shares), "user_id").drop("user_id_right")
     joined = joined.inner_join(users, "user_id")
+    said = predictions.select("user_id", "purchase_probability", "churn_probability", "expected_spend", "lifetime_value")
+    joined = joined.left_join(said, "user_id").drop("user_id_right")
     return joined.mutate(lifecycle_stage=lifecycle_stage(joined))

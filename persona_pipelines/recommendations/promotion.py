@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from persona_pipelines.intervals import Interval, interval
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
-from persona_pipelines.recommendations.evaluation.intervals import Interval, interval
 from persona_pipelines.settings.recommendations import GateSettings
 
 FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.attention import category_shares
-from persona_pipelines.features.users import known_until, user_features
+from persona_pipelines.features.asof import features_as_of
+from persona_pipelines.intervals import interval
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import Finding, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged, Task, blend_all, compare, fit_all, task
-from persona_pipelines.recommendations.evaluation.intervals import interval
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
     Split,
@@ -122,12 +121,7 @@ def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:
 
 def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> dict[str, int]:
     """The segments that would have been known at the end of a day: trained on the features as of that day alone."""
-    items = warehouse.table(contracts.ITEMS)
-    known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
-    shares = warehouse.keep("known_shares", category_shares(known, items))
-    features = warehouse.frame(user_features(known, items, shares, day, settings.features.timezone).order_by("user_id"))
-    category_shares_frame = warehouse.frame(shares.select("user_id", "category", "attention_share"))
-    warehouse.drop_kept("known_events", "known_shares")
+    features, category_shares_frame = features_as_of(warehouse, day, settings.features.timezone)
     if features.empty:
         return {}
     # One algorithm and few refits: what is judged here are recommenders, not segments.

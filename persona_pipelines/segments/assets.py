@@ -172,7 +172,7 @@ def _finite(number: float) -> float | str:
 
 
 def _assignment(settings: Settings) -> dg.AssetsDefinition:
-    tables = (contracts.USER_SEGMENTS, contracts.SEGMENT_PROFILES, contracts.SEGMENT_HISTORY)
+    tables = (contracts.USER_SEGMENTS, contracts.SEGMENT_PROFILES, contracts.SEGMENT_RULES, contracts.SEGMENT_HISTORY)
     deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES), key(contracts.SEGMENT_QUALITY)]
 
     @dg.multi_asset(
@@ -188,6 +188,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
         from persona_pipelines.segments.model import SegmentModel
+        from persona_pipelines.segments.rules import segment_rules
         from persona_pipelines.segments.summary import segment_profiles
         from persona_pipelines.tracking.experiments import ModelNotFoundError
         from persona_pipelines.tracking.registry import champion
@@ -203,11 +204,13 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)
         profiles = segment_profiles(model, assigned, features, shares).assign(as_of_date=as_of, segment_model_version=found.version)
+        rules = segment_rules(assigned, features, model.scaler.columns).assign(segment_model_version=found.version)
         history = store.table(contracts.SEGMENT_HISTORY)
         earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))
         with store.transaction():
             store.replace(contracts.USER_SEGMENTS, from_frame(assigned.assign(as_of_date=as_of, segment_model_version=found.version)))
             store.replace(contracts.SEGMENT_PROFILES, from_frame(profiles))
+            store.replace(contracts.SEGMENT_RULES, from_frame(rules) if len(rules) else store.table(contracts.SEGMENT_RULES).limit(0))
             # A day that is scored again replaces its own rows; the others stay.
             store.replace(contracts.SEGMENT_HISTORY, earlier)
             store.append(contracts.SEGMENT_HISTORY, from_frame(profiles[contracts.SEGMENT_HISTORY.column_names]))

@@ -60,6 +60,8 @@ class Choice:
 def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) -> Choice:
     """Try every algorithm and number; of those with the best silhouettes the first that is stable.
 
+    A user in no segment counts as a silhouette of 0: leaving out whoever fits badly is no merit.
+
     The silhouette (Rousseeuw 1987) says whether users are nearer to their own segment than to the next; Davies-Bouldin (1979) and
     Calinski-Harabasz (1974) stand beside it. Stability is the mean adjusted Rand index (Hubert and Arabie 1985) between the
     segments and those of refits on bootstrap samples (Hennig 2007): what does not come out again is no segment.
@@ -110,7 +112,7 @@ def _judged(sample: np.ndarray, labels: np.ndarray, name: str, wanted: int, sett
         return Candidate(name, wanted, k, np.nan, np.nan, np.nan, noise, np.nan, found)
     points, groups = sample[inside], placed[inside]
     return Candidate(
-        name, wanted, k, float(silhouette_score(points, groups)), float(davies_bouldin_score(points, groups)),
+        name, wanted, k, float(silhouette_score(points, groups)) * float(inside.mean()), float(davies_bouldin_score(points, groups)),
         float(calinski_harabasz_score(points, groups)), float((~inside).mean()), np.nan, found,
     )  # fmt: skip
 

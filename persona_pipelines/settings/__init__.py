@@ -299,9 +299,17 @@ class SegmentsSettings(Strict):
     minimum_k: int = Field(3, ge=2)
     maximum_k: int = Field(8, ge=2)
     minimum_segment_size: int = Field(20, ge=1, description="Smaller groups are merged into the nearest segment.")
-    maximum_noise_share: float = Field(0.2, ge=0, le=1)
+    maximum_noise_share: float = Field(0.1, ge=0, le=1, description="With more users in no segment, an algorithm is not chosen.")
     stability_refits: int = Field(10, ge=2)
     sample_users: int = Field(5_000, ge=100)
+    seed: int = 20
+
+
+class PredictionsSettings(Strict):
+    horizon_days: int = Field(30, ge=1, description="Buying and leaving are predicted for this many days.")
+    windows: int = Field(3, ge=1, le=12, description="Past windows to learn from, besides those that choose and judge.")
+    lifetime_days: int = Field(180, ge=1, description="Lifetime value is the spend expected in this many days.")
+    minimum_users: int = Field(100, ge=20)
     seed: int = 20
 
 
@@ -335,6 +343,7 @@ class Settings(Strict):
     events: EventsSettings = EventsSettings()
     features: FeaturesSettings = FeaturesSettings()
     segments: SegmentsSettings = SegmentsSettings()
+    predictions: PredictionsSettings = PredictionsSettings()
     recommendations: RecommendationsSettings = RecommendationsSettings()
     privacy: PrivacySettings = PrivacySettings()
     schedules: SchedulesSettings = SchedulesSettings()

@@ -133,6 +133,11 @@ class TrackedRun:
 
         mlflow.log_figure(figure, file)
 
+    def file(self, file: Path) -> None:
+        import mlflow
+
+        mlflow.log_artifact(str(file))
+
     def table(self, frame: pd.DataFrame, file: str) -> None:
         import mlflow
 

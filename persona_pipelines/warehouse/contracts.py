@@ -253,6 +253,14 @@ USER_FEATURES = Table(
         _number("monetary_value", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
         _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency"),
         _count("sessions", "Sessions.", "sessions"),
+        _count("purchase_days_last_30", "Days with a purchase or booking among the last 30.", "days"),
+        _count("purchase_days_last_90", "Days with a purchase or booking among the last 90.", "days"),
+        _number("spent_last_90_days", "Value of purchases and bookings of the last 90 days.", "currency", None),
+        _number("purchase_gap_days", "Mean days from one purchase day to the next; null with fewer than two.", "days"),
+        _number("visit_gap_days", "Mean days from one active day to the next; null with fewer than two.", "days"),
+        _number("attention_minutes_per_week", "Attention budget: minutes of attention per week since the first event, at least one week.", "min"),
+        _number("items_per_session", "Different items over sessions.", "items"),
+        _share("bounce_share", "Sessions with a single event."),
         _number("events_per_session", "Events per session.", "events"),
         _number("attention_ms_per_session", "Attention per session.", "ms"),
         _number("attention_ms_per_item", "Attention to items per different item; null where no item was seen.", "ms"),
@@ -260,6 +268,9 @@ USER_FEATURES = Table(
         Column("top_category", "string", "Category with the largest attention share."),
         _share("top_category_share", "Its attention share."),
         _number("category_entropy", "Shannon entropy of the attention shares over categories: 0 is one category only.", "bits"),
+        _share("interest_concentration", "Herfindahl-Hirschman index of the attention shares over categories: 1 is one category only."),
+        _number("peak_hour", "Circular mean of the hours of events, 0 to 24.", "h"),
+        _share("rhythm_strength", "Length of the circular mean: 1 where all events fall on one hour, near 0 where they spread over the day."),
         _share("night_share", "Events between 0 and 6 o'clock."),
         _share("morning_share", "Events between 6 and 12 o'clock."),
         _share("afternoon_share", "Events between 12 and 18 o'clock."),
@@ -384,6 +395,18 @@ SEGMENT_CHANGES = Table(
     ), ("segment_id", "change", "other_segment_id"),
 )  # fmt: skip
 
+SEGMENT_RULES = Table(
+    "segments", "segment_rules", "One rule a segment in plain features: who meets it is probably in it.",
+    (
+        _SEGMENT,
+        Column("rule", "string", "Conditions on features that all have to hold.", required=True),
+        _share("precision", "Share of the users who meet the rule that are in the segment."),
+        _share("coverage", "Share of the segment's users who meet the rule."),
+        _count("users", "Users who meet the rule.", "users"),
+        _SEGMENT_VERSION,
+    ), ("segment_id",),
+)  # fmt: skip
+
 SEGMENT_HISTORY = Table(
     "segments", "segment_history", "Size and worth of each segment on each day that it was scored: its trend.",
     (
@@ -394,6 +417,51 @@ SEGMENT_HISTORY = Table(
         _number("mean_recency_days", "Mean days since the last event.", "days"),
         _SEGMENT_VERSION,
     ), ("as_of_date", "segment_id"),
+)  # fmt: skip
+
+USER_PREDICTIONS = Table(
+    "profiles", "user_predictions", "What each user will probably do, by models that were judged on a window they had not seen.",
+    (
+        replace(_USER, required=True), _AS_OF,
+        Column("horizon_days", "int64", "Days that the probabilities and the expected spend look ahead.", "days", required=True, minimum=1),
+        _share("purchase_probability", "Chance of buying within the horizon; null where there is too little history to judge it."),
+        _share("churn_probability", "Chance of no event at all within the horizon; null where there is too little history to judge it."),
+        _number("expected_spend", "Expected spend within the horizon.", "currency"),
+        _number("lifetime_value", "Expected spend within predictions.lifetime_days.", "currency"),
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+PREDICTION_QUALITY = Table(
+    "profiles", "prediction_quality", "How each model predicts, judged on the newest window, learned from windows before it.",
+    (
+        Column("target", "string", "purchase, churn, spend or lifetime value.", required=True),
+        Column("model", "string", "Name of the model.", required=True),
+        Column("window_start", "date", "First day of the window that judges.", required=True),
+        Column("window_days", "int64", "Its length.", "days", required=True, minimum=1),
+        _count("users", "Users judged.", "users"),
+        _share("base_rate", "Share of the users who did it; null for amounts."),
+        _share("auc", "Area under the ROC curve; null for amounts."),
+        _share("average_precision", "Average precision; null for amounts."),
+        _share("calibration_error", "Expected calibration error over ten bins of equal size; null for amounts."),
+        _number("log_loss", "Mean negative log-likelihood; null for amounts.", "nats"),
+        _number("lift", "Share of doers among the tenth with the highest probability, over the base rate; null for amounts."),
+        _number("spearman", "Rank correlation with what was spent; null for probabilities.", "", -1),
+        _number("mean_absolute_error", "Mean absolute error; null for probabilities.", "currency"),
+        _number("validation", "What the model was chosen by, on the window before: log-likelihood per user, or rank correlation.", "", None),
+        Column("chosen", "boolean", "Whether this model makes the predictions.", required=True),
+        Column("reason", "string", "Why it does or does not.", required=True),
+    ), ("target", "model"),
+)  # fmt: skip
+
+PREDICTION_DRIVERS = Table(
+    "profiles", "prediction_drivers", "What the chosen models look at: how much worse they get when a feature is shuffled.",
+    (
+        Column("target", "string", "purchase or churn.", required=True),
+        Column("feature", "string", "Feature.", required=True),
+        Column("rank", "int64", "1 matters most.", required=True, minimum=1),
+        _number("importance", "Mean loss in AUC over shuffles of the feature in the window that judges (permutation importance).", "", None),
+        _number("correlation", "Rank correlation of the feature with the predicted probability: its sign is the direction.", "", -1),
+    ), ("target", "feature"),
 )  # fmt: skip
 
 USER_PROFILES = Table(
@@ -407,6 +475,9 @@ USER_PROFILES = Table(
             "category_entropy", "price_level", "weekend_share", "evening_share", "night_share", "mobile_share", "top_channel",
             "click_rate", "trend",
         }),
+        *(column for column in USER_PREDICTIONS.columns if column.name in {
+            "purchase_probability", "churn_probability", "expected_spend", "lifetime_value",
+        }),
         *(column for column in USERS.columns if column.name in {
             "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
         }),
@@ -418,6 +489,40 @@ _MODEL = Column("model", "string", "Name of the model.", required=True)
 
 _CASE = Column("case", "string", "warm: users known in training; new user: users first seen after the cut; new item: only items that nobody "
                                  "knew in training, ranked among themselves.", required=True)  # fmt: skip
+
+PROFILE_DOCUMENTS = Table(
+    "profiles", "profile_documents", "One document a user: every statement with the evidence behind it.",
+    (
+        replace(_USER, required=True), _AS_OF,
+        Column("document", "string", "JSON: basics, behaviour, interests, spending power, attention, life cycle, predictions, segment; each statement "
+                                     "with the feature, its value and where that stands among all users.", required=True, personal=True),
+    ), ("user_id",), personal_rows=True,
+)  # fmt: skip
+
+PROFILE_HISTORY = Table(
+    "profiles", "profile_history", "What was known of each user on any day: one row for each time that it stayed the same.",
+    (
+        replace(_USER, required=True),
+        Column("valid_from", "date", "First day on which it was so.", required=True),
+        Column("valid_to", "date", "Last day on which it was so; null while it still is."),
+        _SEGMENT, _SEGMENT_NAME,
+        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed.", required=True),
+        Column("top_interests", "string", "Up to three categories with their attention shares."),
+        _share("purchase_probability", "As predicted on the first of the days."),
+        _share("churn_probability", "As predicted on the first of the days."),
+        _number("lifetime_value", "As predicted on the first of the days.", "currency"),
+    ), ("user_id", "valid_from"), personal_rows=True,
+)  # fmt: skip
+
+SEGMENT_MOVEMENT = Table(
+    "profiles", "segment_movement", "How many users went from one segment to another between the last two days that were scored.",
+    (
+        Column("from_date", "date", "The day before.", required=True), Column("to_date", "date", "The last day.", required=True),
+        Column("from_segment", "string", "Name of the segment before.", required=True),
+        Column("to_segment", "string", "Name of the segment now.", required=True),
+        _count("users", "Users.", "users"),
+    ), ("from_segment", "to_segment"),
+)  # fmt: skip
 
 MODEL_COMPARISON = Table(
     "recommendations", "model_comparison", "How each model ranks what users did after the cut, learned from what they did before.",
@@ -528,7 +633,7 @@ BOUGHT_TOGETHER = Table(
 
 TABLES: tuple[Table, ...] = (
     FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
-    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_CHANGES, SEGMENT_HISTORY, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
+    ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_CHANGES, SEGMENT_RULES, SEGMENT_HISTORY, USER_PREDICTIONS, PREDICTION_QUALITY, PREDICTION_DRIVERS, PROFILE_DOCUMENTS, PROFILE_HISTORY, SEGMENT_MOVEMENT, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
     MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS,
 )  # fmt: skip
 

@@ -10,10 +10,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.intervals import LARGE, interval
 from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.recommendations.evaluation.audit import LeakageError, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, task
-from persona_pipelines.recommendations.evaluation.intervals import LARGE, interval
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
     Split,

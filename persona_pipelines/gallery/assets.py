@@ -1,0 +1,44 @@
+"""The persona gallery as an asset: one page, linked in Dagster, logged to MLflow."""
+
+from typing import Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import key
+from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+
+STAGE = "gallery"
+NAME = dg.AssetKey([STAGE, "persona_gallery"])
+INPUTS = (
+    contracts.USER_PROFILES, contracts.SEGMENT_PROFILES, contracts.SEGMENT_MOVEMENT, contracts.PREDICTION_QUALITY, contracts.RECOMMENDATIONS,
+    contracts.MODEL_COMPARISON, contracts.ACCOUNTING,
+)  # fmt: skip
+
+
+def build(settings: Settings) -> list[dg.AssetsDefinition]:
+    @dg.asset(
+        key=NAME, group_name=STAGE, deps=[key(table) for table in INPUTS], owners=[settings.owner], kinds={"html"}, tags={"stage": STAGE},
+        description="One page about the audience: who they are, when they come, what they are worth, how to speak to them.",
+    )  # fmt: skip
+    def persona_gallery(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.gallery.page import page
+        from persona_pipelines.gallery.writing import gallery_of, write
+        from persona_pipelines.tracking.experiments import Origin, tracked_run
+
+        chosen = warehouse.settings
+        gallery = gallery_of(warehouse.get(), chosen)
+        files = {
+            language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html")
+            for language in ("en", "zh")
+        }
+        with tracked_run(chosen, STAGE, f"gallery {gallery.as_of}", Origin(context.run_id, NAME.to_user_string())) as run:
+            for file in files.values():
+                run.file(file)
+        return dg.MaterializeResult(
+            metadata={**{f"page_{language}": dg.MetadataValue.path(str(file)) for language, file in files.items()}, "mlflow_run": dg.MetadataValue.url(run.url),
+                      "segments": len(gallery.cards), "users": gallery.glance["users"]},
+        )  # fmt: skip
+
+    return [persona_gallery]

@@ -1,0 +1,72 @@
+"""The words of the page in each language; what comes from the data stays as it is."""
+
+from __future__ import annotations
+
+LANGUAGES = ("en", "zh")
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "Persona gallery", "as_of": "as of", "made_from": "Made from the tables of", "glance": "The audience at a glance", "users": "Users",
+        "buyers": "Have bought", "segments": "Segments", "value": "Mean value so far", "lifetime": "Expected value ahead", "likely": "Likely to buy",
+        "leaving": "Likely to leave", "sessions": "Mean sessions", "share": "of all users", "interests": "What they give attention to", "rhythm": "When they come",
+        "apart": "What sets them apart", "speak": "How to speak to them", "examples": "Two who are typical", "recommender": "What the recommender does for them",
+        "recommended_most": "Recommended most", "hits": "with a hit among ten", "rule": "In one rule", "precision": "right for", "coverage": "finds",
+        "map": "The segment map", "map_note": "Each point is a user; near is alike. First two principal components of what segments are made of.",
+        "movement": "Movement between segments", "from": "From", "to": "To", "no_movement": "This is the first day that was scored: nobody has moved yet.",
+        "moved": "users moved", "stayed": "stayed in their segment", "quality": "Data quality", "source": "Source", "read": "Records read", "events": "Events", "rejects": "Rejected",
+        "duplicates": "Duplicates", "filtered": "Filtered", "predictions": "How good the predictions are", "target": "Prediction", "model": "Model", "auc": "AUC",
+        "calibration": "Calibration error", "lift": "Lift of the top tenth", "drivers": "What they look at most", "no_predictions": "There is too little history for predictions yet.",
+        "small": "Fewer than {minimum} users: not shown, so that no card describes a person.", "why": "Why these segments", "average": "average", "less": "less", "more": "more",
+        "stage": "Stage", "spent": "spent", "interested_in": "interested in", "last_seen": "last seen {days} days ago", "purchase": "buying", "churn": "leaving", "hours": "Hours of the day",
+        "trend": "Size over time", "skip": "To the segments", "ranking": "of ten recommended items", "anomalies": "Unusual days", "no_anomalies": "No day stands out.",
+        "day": "Day", "usual": "usual", "quality_segments": "How well they hold together", "silhouette": "Silhouette", "stability": "Come out again (adjusted Rand index)",
+    },
+    "zh": {
+        "title": "用户画像图册", "as_of": "截至", "made_from": "数据来源", "glance": "受众概览", "users": "用户数", "buyers": "已购买", "segments": "分群数", "value": "人均累计价值",
+        "lifetime": "人均预期价值", "likely": "可能购买", "leaving": "可能流失", "sessions": "人均会话", "share": "占全部用户", "interests": "注意力所在", "rhythm": "来访时间",
+        "apart": "与众不同之处", "speak": "如何沟通", "examples": "两位典型用户", "recommender": "推荐效果", "recommended_most": "最常推荐", "hits": "十个推荐中有命中", "rule": "一条规则",
+        "precision": "准确率", "coverage": "覆盖率", "map": "分群地图", "map_note": "每个点是一位用户，距离近表示相似。取分群所用特征的前两个主成分。", "movement": "分群之间的流动",
+        "from": "来自", "to": "去往", "no_movement": "这是第一个评分日，尚无流动。", "moved": "位用户换了分群", "stayed": "位用户留在原分群", "quality": "数据质量", "source": "来源", "read": "读取记录",
+        "events": "事件", "rejects": "拒绝", "duplicates": "重复", "filtered": "过滤", "predictions": "预测质量", "target": "预测", "model": "模型", "auc": "AUC", "calibration": "校准误差",
+        "lift": "前十分之一的提升度", "drivers": "最看重的特征", "no_predictions": "历史数据太短，暂无预测。", "small": "少于 {minimum} 位用户：不显示细节，以免描述到个人。", "why": "为何如此分群",
+        "average": "平均", "less": "低于平均", "more": "高于平均", "stage": "阶段", "spent": "已消费", "interested_in": "兴趣", "last_seen": "{days} 天前来访", "purchase": "购买", "churn": "流失",
+        "hours": "一天中的小时", "trend": "规模变化", "skip": "跳到分群", "ranking": "的十个推荐", "anomalies": "异常日期", "no_anomalies": "没有异常的日期。", "day": "日期", "usual": "通常",
+        "quality_segments": "分群的聚合程度", "silhouette": "轮廓系数", "stability": "重复性（调整兰德指数）",
+    },
+}  # fmt: skip
+
+WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日")}
+
+STAGES = {"new": "新用户", "active": "活跃", "loyal": "忠诚", "at risk": "有流失风险", "lapsed": "已流失"}
+
+# feature -> (label, what a high value means, what a low value means) in Chinese; the English phrases are those of segments/naming.py
+CHINESE: dict[str, tuple[str, str, str]] = {
+    "recency_days": ("距上次来访天数", "很久没来", "最近来过"), "active_days": ("活跃天数", "常来", "少来"), "frequency": ("购买天数", "常购买", "很少购买"),
+    "monetary_value": ("消费金额", "消费高", "消费低"), "sessions": ("会话数", "来访频繁", "来访稀少"), "attention_ms_per_session": ("每次停留时间", "停留久", "一扫而过"),
+    "items": ("浏览商品数", "浏览广泛", "浏览较少"), "searches": ("搜索次数", "爱搜索", "很少搜索"), "social_actions": ("社交互动", "爱点赞分享", "安静"), "ratings": ("评分次数", "爱评分", "很少评分"),
+    "impressions": ("收到消息数", "常收到消息", "少收到消息"), "category_entropy": ("兴趣广度", "兴趣广泛", "兴趣专一"), "night_share": ("夜间占比", "夜猫子", "夜间不来"),
+    "evening_share": ("晚间占比", "晚间来访", "白天来访"), "weekend_share": ("周末占比", "周末来访", "工作日来访"), "mobile_share": ("手机占比", "用手机", "用电脑"),
+    "price_level": ("价格档次", "偏好高价", "偏好低价"), "click_rate": ("消息点击率", "回应消息", "不理消息"), "average_rating": ("平均评分", "评分偏高", "评分偏低"), "trend": ("近期趋势", "近来更常来", "近来少来"),
+}  # fmt: skip
+
+# feature -> (advice for a high value, advice for a low value); only what follows from the feature
+ADVICE: dict[str, dict[str, tuple[str, str]]] = {
+    "en": {
+        "price_level": ("Show the best first; price is not the argument.", "Lead with the price: offers, bundles, the cheaper choice."),
+        "night_share": ("Send late in the evening: they come at night.", ""), "evening_share": ("Send towards the evening.", ""),
+        "weekend_share": ("Weekends are their time.", "Weekdays are their time."), "mobile_share": ("Short texts and large pictures: they read on a phone.", "Comparisons and details are read: they sit at a desktop."),
+        "click_rate": ("Messages reach them: use them.", "Messages leave them cold: write less often, speak to them on the site."),
+        "social_actions": ("Ask them to share: they do.", ""), "attention_ms_per_session": ("Tell the longer story: they stay.", "One thought, one picture: they leave quickly."),
+        "recency_days": ("A reason to come back: what is new since they left.", ""), "frequency": ("Reward loyalty: they buy again and again.", "Make the first purchase easy."),
+        "category_entropy": ("Variety: new corners of the range.", "Depth: more of what they love."), "searches": ("They know what they look for: good search and exact names.", ""),
+        "ratings": ("Ask for their opinion: they give it.", ""), "trend": ("Their interest grows: speak to them now.", "Their interest fades: find out why before writing more."),
+    },
+    "zh": {
+        "price_level": ("先展示最好的，价格不是重点。", "以价格开头：优惠、套装、更便宜的选择。"), "night_share": ("深夜发送：他们夜间来访。", ""), "evening_share": ("傍晚发送。", ""),
+        "weekend_share": ("周末是他们的时间。", "工作日是他们的时间。"), "mobile_share": ("短文大图：他们用手机看。", "可以给出细节与对比：他们用电脑。"),
+        "click_rate": ("消息能触达他们，可多用。", "他们不理消息：少发，在站内沟通。"), "social_actions": ("请他们分享：他们愿意。", ""),
+        "attention_ms_per_session": ("可以讲长一点的故事。", "一个想法，一张图片：他们很快离开。"), "recency_days": ("给一个回来的理由：上新内容。", ""), "frequency": ("回馈忠诚：他们反复购买。", "让第一次购买更容易。"),
+        "category_entropy": ("多样化：新的品类。", "深度：更多他们喜爱的。"), "searches": ("他们目标明确：做好搜索与准确的名称。", ""), "ratings": ("征求他们的意见。", ""),
+        "trend": ("兴趣在增长：现在就沟通。", "兴趣在减退：先弄清原因。"),
+    },
+}  # fmt: skip

@@ -1,0 +1,128 @@
+"""A profile as a document: statements in words, each with the feature, its value and where that stands among all users."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.warehouse import contracts
+
+CLEARLY = 0.2
+"""A value among the lowest or highest fifth of all users is worth a statement."""
+
+# section -> feature -> (what a high value means, what a low one means)
+STATEMENTS: dict[str, dict[str, tuple[str, str]]] = {
+    "behaviour": {
+        "sessions": ("visits often", "visits rarely"),
+        "recency_days": ("has not come for long", "came lately"),
+        "trend": ("comes more often lately", "comes less often lately"),
+        "night_share": ("comes at night", ""),
+        "evening_share": ("comes in the evening", ""),
+        "weekend_share": ("comes at weekends", "comes on weekdays"),
+        "mobile_share": ("uses a phone", ""),
+        "social_actions": ("likes, shares and comments", ""),
+        "click_rate": ("answers messages", "leaves messages unanswered"),
+    },
+    "interests": {
+        "category_entropy": ("is interested in many things", "keeps to few interests"),
+        "items": ("looks at many items", "looks at few items"),
+    },
+    "spending_power": {
+        "monetary_value": ("spends much", "spends little"),
+        "frequency": ("buys often", ""),
+        "average_order_value": ("places large orders", "places small orders"),
+        "price_level": ("chooses the dearer items", "chooses the cheaper items"),
+    },
+    "attention": {
+        "attention_ms_per_session": ("stays long", "leaves quickly"),
+        "attention_minutes_per_week": ("has much attention to give", "has little attention to give"),
+        "bounce_share": ("often leaves after one look", ""),
+    },
+    "predictions": {
+        "purchase_probability": ("is likely to buy", "is unlikely to buy"),
+        "churn_probability": ("is likely to leave", "is likely to stay"),
+        "lifetime_value": ("is worth much", ""),
+    },
+}
+BASICS = ("signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing")
+UNITS = {column.name: column.unit for table in (contracts.USER_FEATURES, contracts.USER_PREDICTIONS) for column in table.columns}
+
+
+def ranks(values: pd.Series) -> np.ndarray:
+    """The share of all known values that each is at least as high as: mid-ranks between 0 and 1, nan where unknown."""
+    return values.rank(method="average", pct=True).to_numpy(dtype=float, na_value=np.nan)
+
+
+def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
+    """A JSON document for each row of ``contracts.USER_PROFILES``; no NaN is ever in it.
+
+    Args:
+        features: ``contracts.USER_FEATURES`` of the same users.
+    """
+    wide = profiles.merge(
+        features[["user_id", *(name for name in features.columns if name not in profiles.columns)]], on="user_id", how="left"
+    )
+    told = {name for section in STATEMENTS.values() for name in section}
+    values = {name: wide[name].to_numpy(dtype=float, na_value=np.nan) for name in told}
+    places = {name: ranks(pd.Series(values[name])) for name in told}
+    medians = {name: float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan") for name, found in values.items()}
+    varied = {name: bool(np.isfinite(found).any() and np.nanmax(found) > np.nanmin(found)) for name, found in values.items()}
+    rows = wide.to_dict("records")
+    result = []
+    for number, row in enumerate(rows):
+        document: dict[str, Any] = {
+            "user_id": row["user_id"],
+            "as_of_date": f"{row['as_of_date']:%Y-%m-%d}",
+            "basics": {name: _plain(row.get(name)) for name in BASICS},
+        }
+        for section, entries in STATEMENTS.items():
+            document[section] = [
+                _statement(name, text, values[name][number], places[name][number], medians[name])
+                for name, texts in entries.items()
+                if varied[name] and (text := _chosen(texts, places[name][number]))
+            ]
+        document["interests"] += _categories(row.get("top_interests"))
+        document["life_cycle"] = {
+            "stage": row["lifecycle_stage"],
+            "evidence": {name: _plain(row[name]) for name in ("tenure_days", "recency_days", "frequency")},
+        }
+        document["segment"] = {"id": int(row["segment_id"]), "name": row["segment_name"]}
+        result.append(json.dumps(document, ensure_ascii=False))
+    return result
+
+
+def _chosen(texts: Sequence[str], place: float) -> str:
+    if place != place:
+        return ""
+    return texts[0] if place >= 1 - CLEARLY else texts[1] if place <= CLEARLY else ""
+
+
+def _statement(name: str, text: str, value: float, place: float, median: float) -> dict[str, Any]:
+    return {
+        "statement": text,
+        "evidence": {"feature": name, "value": round(float(value), 4), "unit": UNITS.get(name) or None, "median_of_all_users": round(median, 4),
+                     "higher_than_share_of_users": round(float(place), 4)},
+    }  # fmt: skip
+
+
+def _categories(interests: Any) -> list[dict[str, Any]]:
+    if not isinstance(interests, str) or not interests:
+        return []
+    return [{"statement": f"gives attention to {part.rsplit(' ', 1)[0]}", "evidence": {"feature": "attention_share", "value": part.rsplit(" ", 1)[1]}}
+            for part in interests.split(", ") if " " in part]  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value != value or value is pd.NaT:
+        return None
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 4)
+    return f"{value:%Y-%m-%d}" if hasattr(value, "strftime") else str(value)

@@ -1,0 +1,147 @@
+"""All predictions of a day: buying, leaving, spend and lifetime value, with how well each model did."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
+from persona_pipelines.profiles.predictions import Judged, Window, judge_amount, judge_probability
+from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse.connection import Warehouse
+
+PROBABILITIES = {"purchase": ("bought", "purchase_probability"), "churn": ("left", "churn_probability")}
+SPEND, LIFETIME = "spend", "lifetime value"
+MOST_LIFETIME_WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` by target; ``missing``: the reason of each target without one."""
+
+    users: pd.DataFrame
+    judged: dict[str, Judged]
+    windows: dict[str, tuple[dt.date, int]]
+    missing: dict[str, str]
+
+    def quality(self) -> pd.DataFrame:
+        """Rows of ``contracts.PREDICTION_QUALITY``."""
+        frames = [
+            found.table.assign(target=target, window_start=self.windows[target][0], window_days=self.windows[target][1])
+            for target, found in self.judged.items()
+        ]
+        return pd.concat([frame.astype(object) for frame in frames], ignore_index=True) if frames else pd.DataFrame()
+
+    def drivers(self) -> pd.DataFrame:
+        """Rows of ``contracts.PREDICTION_DRIVERS``."""
+        frames = [found.drivers.assign(target=target) for target, found in self.judged.items() if len(found.drivers)]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def purchases_of(features: pd.DataFrame) -> tuple[np.ndarray, Purchases]:
+    """Who has bought, as a mask of shape (users,), and the purchases of those."""
+    frequency = features["frequency"].to_numpy(dtype=float)
+    buyers = frequency > 0
+    gap = np.nan_to_num(features["purchase_gap_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
+    recency = gap * (frequency[buyers] - 1)
+    since = np.nan_to_num(features["purchase_recency_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
+    value = np.nan_to_num(features["average_order_value"].to_numpy(dtype=float, na_value=np.nan)[buyers])
+    return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value)
+
+
+def _of_all(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray]) -> np.ndarray:
+    """A forecast for buyers; 0 for those who have not bought yet."""
+    buyers, purchases = purchases_of(features)
+    found = np.zeros(len(features))
+    if buyers.any():
+        found[buyers] = np.nan_to_num(forecast(purchases), posinf=0.0)
+    return found
+
+
+def _beta_geometric(days: float) -> Callable[[pd.DataFrame], np.ndarray]:
+    def forecast(features: pd.DataFrame) -> np.ndarray:
+        try:
+            return _of_all(features, lambda purchases: value_by_beta_geometric(purchases, days))
+        except ValueError:
+            # Nobody has bought twice, or too few have bought at all: no rate to learn.
+            return np.zeros(len(features))
+
+    return forecast
+
+
+def _baselines(days: float) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
+    return {
+        "past_spend": lambda features: _of_all(features, lambda purchases: (purchases.repeats + 1) * purchases.mean_value),
+        "past_rate": lambda features: _of_all(features, lambda purchases: naive_value(purchases, days)),
+        "beta_geometric": _beta_geometric(days),
+    }
+
+
+def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str]) -> Forecast:
+    """Predict for every user of ``today``.
+
+    Args:
+        today: ``contracts.USER_FEATURES`` as of ``as_of``.
+        before: the models in use, by target.
+    """
+    chosen = settings.predictions
+    seed, timezone = chosen.seed, settings.features.timezone
+    users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": as_of, "horizon_days": chosen.horizon_days})
+    for column in ("purchase_probability", "churn_probability", "expected_spend", "lifetime_value"):
+        users[column] = np.nan
+    judged: dict[str, Judged] = {}
+    spans: dict[str, tuple[dt.date, int]] = {}
+    missing: dict[str, str] = {}
+
+    def newest(days: int) -> tuple[dt.date, int]:
+        return as_of - dt.timedelta(days=days - 1), days
+
+    try:
+        windows = past_windows(warehouse, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users, timezone)
+    except TooLittleHistoryError as error:
+        missing |= dict.fromkeys((*PROBABILITIES, SPEND), str(error))
+    else:
+        for target, (outcome, column) in PROBABILITIES.items():
+            judged[target] = judge_probability(windows, outcome, today, before.get(target), seed)
+            users[column] = np.clip(judged[target].prediction, 0, 1).round(6)
+            spans[target] = newest(chosen.horizon_days)
+        if any(window.bought.any() for window in windows[:-1]):
+            judged[SPEND] = judge_amount(windows, today, _baselines(chosen.horizon_days), 1.0, seed)
+            users["expected_spend"] = judged[SPEND].prediction.round(6)
+            spans[SPEND] = newest(chosen.horizon_days)
+        else:
+            missing[SPEND] = "nobody has bought anything"
+    _lifetime(warehouse, settings, today, as_of, users, judged, spans, missing, newest)
+    return Forecast(users, judged, spans, missing)
+
+
+def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
+              spans: dict[str, tuple[dt.date, int]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
+    """Add the lifetime value: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``."""
+    chosen = settings.predictions
+    reach = int(today["tenure_days"].max()) + 1
+    days = max(1, min(chosen.lifetime_days, reach // 4))
+    try:
+        windows = past_windows(warehouse, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users, settings.features.timezone)
+    except TooLittleHistoryError as error:
+        missing[LIFETIME] = str(error)
+        return
+    windows = [_buyers(window) for window in windows]
+    buyers, _ = purchases_of(today)
+    if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
+        missing[LIFETIME] = f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days"
+        return
+    judged[LIFETIME] = judge_amount(windows, today[buyers], _baselines(days), chosen.lifetime_days / days, chosen.seed)
+    users["lifetime_value"] = 0.0
+    users.loc[buyers, "lifetime_value"] = judged[LIFETIME].prediction.round(6)
+    spans[LIFETIME] = newest(days)
+
+
+def _buyers(window: Window) -> Window:
+    kept, _ = purchases_of(window.features)
+    return Window(window.features[kept].reset_index(drop=True), window.bought[kept], window.left[kept], window.spent[kept])

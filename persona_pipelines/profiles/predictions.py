@@ -1,0 +1,315 @@
+"""What users will probably do: models learn on past windows, one window chooses among them, the newest judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.intervals import interval
+
+BINS = 10
+SEASON_DAMPING = 0.5
+"""How much of the last change of the base rate is taken to go on into the coming window."""
+EVIDENT = 0.0
+UNKNOWN = -99.0
+TREES = 120
+SHUFFLED_USERS = 1_500
+NUMBERS = (
+    "recency_days", "tenure_days", "active_days", "events", "frequency", "purchase_recency_days", "monetary_value", "average_order_value",
+    "purchase_days_last_30", "purchase_days_last_90", "spent_last_90_days", "purchase_gap_days", "visit_gap_days", "sessions", "attention_minutes_per_week",
+    "items", "items_per_session", "events_per_session", "events_last_7_days", "events_prior_28_days", "searches", "social_actions", "ratings", "impressions",
+)  # fmt: skip
+SHARES = (
+    "category_entropy", "interest_concentration", "price_level", "night_share", "evening_share", "weekend_share", "mobile_share", "bounce_share", "click_rate",
+    "rhythm_strength", "trend",
+)  # fmt: skip
+DERIVED = ("recency_over_gap", "purchase_rate", "bought_once")
+FEATURES = (*NUMBERS, *SHARES, *DERIVED)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was known at a moment, and what came after.
+
+    Attributes:
+        features: ``contracts.USER_FEATURES`` as of the day before the window.
+        bought, left: shape (users,), whether the user bought, or did nothing at all, in the window.
+        spent: shape (users,), the value of purchases in it.
+    """
+
+    features: pd.DataFrame
+    bought: np.ndarray
+    left: np.ndarray
+    spent: np.ndarray
+
+
+def matrix(features: pd.DataFrame) -> np.ndarray:
+    """``FEATURES`` of shape (users, features): amounts and counts as logarithms, nan where unknown."""
+    columns = {name: features[name].to_numpy(dtype=float, na_value=np.nan) for name in (*NUMBERS, *SHARES)}
+    gap = np.where(np.isfinite(columns["purchase_gap_days"]), columns["purchase_gap_days"], columns["tenure_days"] + 30)
+    columns["recency_over_gap"] = columns["purchase_recency_days"] / (gap + 1)
+    columns["purchase_rate"] = columns["frequency"] / (columns["tenure_days"] + 30)
+    columns["bought_once"] = np.isnan(columns["purchase_gap_days"]).astype(float)
+    for name in (*NUMBERS, "recency_over_gap", "purchase_rate"):
+        columns[name] = np.sign(columns[name]) * np.log1p(np.abs(columns[name]))
+    found = np.column_stack([columns[name] for name in FEATURES])
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def classifiers(seed: int) -> dict[str, Any]:
+    """Models of a probability by name; each takes nan as unknown."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def filled(*steps: Any) -> Any:
+        return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), *steps)
+
+    return {
+        "logistic_regression": filled(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000)),
+        "random_forest": filled(RandomForestClassifier(TREES, min_samples_leaf=15, max_features=0.3, random_state=seed, n_jobs=2)),
+        # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
+        "gradient_boosting": make_pipeline(
+            SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
+            HistGradientBoostingClassifier(max_iter=150, learning_rate=0.04, max_leaf_nodes=8, min_samples_leaf=40, l2_regularization=5.0, early_stopping=False, random_state=seed),
+        ),
+    }  # fmt: skip
+
+
+def regressors(seed: int) -> dict[str, Any]:
+    """Models of the logarithm of an amount by name; linear regression is the baseline."""
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def filled(*steps: Any) -> Any:
+        return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), *steps)
+
+    return {
+        "linear_regression": filled(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13))),
+        "random_forest": filled(RandomForestRegressor(TREES, min_samples_leaf=15, max_features=0.4, random_state=seed, n_jobs=2)),
+        # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
+        "gradient_boosting": make_pipeline(
+            SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
+            HistGradientBoostingRegressor(max_iter=150, learning_rate=0.04, max_leaf_nodes=8, min_samples_leaf=30, l2_regularization=5.0, early_stopping=False, random_state=seed),
+        ),
+    }  # fmt: skip
+
+
+def calibration_error(happened: np.ndarray, probability: np.ndarray) -> float:
+    """Expected calibration error (Naeini et al. 2015) over ten bins with the same number of users."""
+    order = np.argsort(probability, kind="stable")
+    bins = np.array_split(order, BINS)
+    return float(sum(len(rows) * abs(happened[rows].mean() - probability[rows].mean()) for rows in bins if len(rows)) / len(happened))
+
+
+def with_base_rate(probability: np.ndarray, rate: float) -> np.ndarray:
+    """The same odds times one factor, so that the mean is ``rate`` (Saerens et al. 2002): the season moves all, not the order."""
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    rate = float(np.clip(rate, 1e-4, 1 - 1e-4))
+    moved = brentq(lambda shift: expit(logit(clipped) + shift).mean() - rate, -30, 30)
+    return expit(logit(clipped) + moved)
+
+
+def coming_rate(rates: Sequence[float]) -> float:
+    """The base rate to expect after ``rates``, oldest first: the last one, and half of its last change again."""
+    if len(rates) < 2:
+        return float(rates[-1])
+    return float(np.clip(rates[-1] + SEASON_DAMPING * (rates[-1] - rates[-2]), 0.0, 1.0))
+
+
+def _stacked(windows: Sequence[Window], target: str) -> tuple[np.ndarray, np.ndarray]:
+    return np.vstack([matrix(window.features) for window in windows]), np.concatenate([getattr(window, target) for window in windows])
+
+
+def _log_likelihood(happened: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.where(happened, np.log(clipped), np.log(1 - clipped))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The models of one target.
+
+    Attributes:
+        table: rows of ``contracts.PREDICTION_QUALITY`` but target and window.
+        chosen: the name of the model, and what it says of the users of today: ``prediction``, shape (users,).
+        held: what it said in the window that judges, and what happened, for plots.
+        drivers: rows of ``contracts.PREDICTION_DRIVERS`` but the target.
+    """
+
+    table: pd.DataFrame
+    chosen: str
+    prediction: np.ndarray
+    held: tuple[np.ndarray, np.ndarray]
+    drivers: pd.DataFrame
+
+
+BASE_RATE = "base_rate"
+
+
+def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFrame, before: str | None, seed: int) -> Judged:
+    """Compare models of a probability, choose, and predict.
+
+    Args:
+        windows: oldest first, at least three: all but the last two teach, the last but one chooses, the last judges.
+        before: the model in use. Another takes its place only where it is ahead on the newest window beyond doubt: the lower bound
+            of its paired advantage in log-likelihood is above 0. Where there is none yet, the base rate holds the place.
+    """
+    *past, choosing, newest = windows
+    rates = [float(getattr(window, target).mean()) for window in windows]
+
+    def fitted(teachers: Sequence[Window], model: Any, at: pd.DataFrame, expected: float) -> np.ndarray:
+        points, happened = _stacked(teachers, target)
+        if happened.all() or not happened.any():
+            return np.full(len(at), float(happened.mean()))
+        return with_base_rate(model.fit(points, happened).predict_proba(matrix(at))[:, 1], expected)
+
+    validation: dict[str, float] = {}
+    held: dict[str, np.ndarray] = {}
+    for name, model in classifiers(seed).items():
+        chances = fitted(past, model, choosing.features, coming_rate(rates[: len(past)]))
+        validation[name] = float(_log_likelihood(getattr(choosing, target), chances).mean())
+        held[name] = fitted([*past, choosing], model, newest.features, coming_rate(rates[:-1]))
+    happened = getattr(newest, target)
+    held[BASE_RATE] = np.full(len(happened), coming_rate(rates[:-1]))
+    validation[BASE_RATE] = float(
+        _log_likelihood(getattr(choosing, target), np.full(len(choosing.features), coming_rate(rates[: len(past)]))).mean()
+    )
+    challenger = max(validation, key=lambda name: validation[name])
+    holder = before if before in held else BASE_RATE
+    ahead = interval(_log_likelihood(happened, held[challenger]) - _log_likelihood(happened, held[holder]), seed)
+    chosen = challenger if challenger == holder or ahead.low > EVIDENT else holder
+    told = f"{challenger} is ahead of {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
+    rows = []
+    for name, chances in held.items():
+        reason = (
+            (told if challenger != holder else "the best on the window before, and in use already") if name == chosen else "another is used"
+        )
+        if name == challenger and name != chosen:
+            reason = f"{told}: not beyond doubt"
+        rows.append(
+            {"model": name, **_measured(happened, chances), "validation": validation[name], "chosen": name == chosen, "reason": reason}
+        )
+    if chosen == BASE_RATE:
+        prediction, drivers = np.full(len(today), coming_rate(rates)), _no_drivers()
+    else:
+        model = classifiers(seed)[chosen]
+        prediction = fitted(windows, model, today, coming_rate(rates))
+        drivers = _drivers(classifiers(seed)[chosen], [*past, choosing], newest, target, seed)
+    return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers)
+
+
+def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    both = happened.any() and not happened.all()
+    top = np.argsort(-chances, kind="stable")[: max(1, len(chances) // 10)]
+    return {
+        "users": len(happened), "base_rate": float(happened.mean()),
+        "auc": float(roc_auc_score(happened, chances)) if both else None,
+        "average_precision": float(average_precision_score(happened, chances)) if both else None,
+        "calibration_error": calibration_error(happened, chances),
+        "log_loss": float(-_log_likelihood(happened, chances).mean()),
+        "lift": float(happened[top].mean() / happened.mean()) if both else None,
+        "spearman": None, "mean_absolute_error": None,
+    }  # fmt: skip
+
+
+def _no_drivers() -> pd.DataFrame:
+    return pd.DataFrame(columns=["feature", "rank", "importance", "correlation"])
+
+
+def _drivers(model: Any, teachers: Sequence[Window], newest: Window, target: str, seed: int) -> pd.DataFrame:
+    """Permutation importance (Breiman 2001) on the window that judges, and the direction of each feature."""
+    from scipy.stats import spearmanr
+    from sklearn.inspection import permutation_importance
+
+    happened = getattr(newest, target)
+    if happened.all() or not happened.any():
+        return _no_drivers()
+    model.fit(*_stacked(teachers, target))
+    points = matrix(newest.features)
+    if len(points) > SHUFFLED_USERS:
+        kept = np.sort(np.random.default_rng(seed).choice(len(points), SHUFFLED_USERS, replace=False))
+        points, happened = points[kept], happened[kept]
+    for step in getattr(model, "named_steps", {}).values():
+        if "n_jobs" in step.get_params():
+            step.set_params(n_jobs=1)  # a hundred small predictions: threads cost more than they bring
+    found = permutation_importance(model, points, happened, scoring="roc_auc", n_repeats=3, random_state=seed).importances_mean
+    chances = model.predict_proba(points)[:, 1]
+    rows = []
+    for number, name in enumerate(FEATURES):
+        known = np.isfinite(points[:, number])
+        varies = known.sum() > 2 and np.ptp(points[known, number]) > 0
+        rows.append({"feature": name, "importance": float(found[number]),
+                     "correlation": float(spearmanr(points[known, number], chances[known])[0]) if varies else 0.0})  # fmt: skip
+    table = pd.DataFrame(rows).sort_values(["importance", "feature"], ascending=[False, True], ignore_index=True)
+    return table.assign(rank=np.arange(1, len(table) + 1))
+
+
+def judge_amount(
+    windows: Sequence[Window], today: pd.DataFrame, baselines: Mapping[str, Callable[[pd.DataFrame], np.ndarray]], scale: float, seed: int
+) -> Judged:
+    """Compare forecasts of spend, choose by rank correlation on the last window but one, and forecast.
+
+    A combination (mean of the standardised logarithms of the regressions and of what was spent so far) stands beside them:
+    forecasts that err differently err less together (Bates and Granger 1969). Every forecast is brought to the total that was
+    spent in the window before, so that sums can be planned with.
+
+    Args:
+        baselines: forecasts that need no past windows, by name: of features, amounts in any unit.
+        scale: what a forecast for a window is multiplied by for the time asked for.
+    """
+    from scipy.stats import spearmanr
+
+    *past, choosing, newest = windows
+
+    def forecasts(teachers: Sequence[Window], at: pd.DataFrame) -> dict[str, np.ndarray]:
+        points, spent = _stacked(teachers, "spent")
+        logs = {name: model.fit(points, np.log1p(np.maximum(spent, 0))).predict(matrix(at)) for name, model in regressors(seed).items()}
+        so_far = np.log1p(np.maximum(_spent_so_far(at), 0))
+        combined = sum((_standard(value) for value in (*logs.values(), so_far)), np.zeros(len(at))) / (len(logs) + 1)
+        spread, middle = float(np.std(logs["linear_regression"])), float(np.mean(logs["linear_regression"]))
+        found = {name: np.expm1(np.maximum(value, 0)) for name, value in logs.items()}
+        found["combined"] = np.expm1(np.maximum(middle + spread * combined, 0))
+        found |= {name: np.maximum(forecast(at), 0) for name, forecast in baselines.items()}
+        mean = float(teachers[-1].spent.mean())
+        return {name: value * (mean / value.mean()) if value.mean() > 0 else np.full(len(at), mean) for name, value in found.items()}
+
+    validation = {
+        name: float(np.nan_to_num(spearmanr(value, choosing.spent)[0])) if np.ptp(value) > 0 else 0.0
+        for name, value in forecasts(past, choosing.features).items()
+    }
+    held = forecasts([*past, choosing], newest.features)
+    chosen = max(validation, key=lambda name: validation[name])
+    rows = [
+        {
+            "model": name, "users": len(newest.spent), "base_rate": None, "auc": None, "average_precision": None, "calibration_error": None, "log_loss": None,
+            "lift": None, "spearman": float(np.nan_to_num(spearmanr(value, newest.spent)[0])) if np.ptp(value) > 0 else 0.0,
+            "mean_absolute_error": float(np.abs(value - newest.spent).mean()), "validation": validation[name], "chosen": name == chosen,
+            "reason": "the highest rank correlation on the window before" if name == chosen else "another is used",
+        }
+        for name, value in held.items()
+    ]  # fmt: skip
+    return Judged(pd.DataFrame(rows), chosen, forecasts(windows, today)[chosen] * scale, (held[chosen], newest.spent), _no_drivers())
+
+
+def _spent_so_far(features: pd.DataFrame) -> np.ndarray:
+    value = features["average_order_value"].to_numpy(dtype=float, na_value=np.nan) * features["frequency"].to_numpy(dtype=float)
+    return np.nan_to_num(value)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / max(float(values.std()), 1e-9)

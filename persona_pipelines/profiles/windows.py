@@ -1,0 +1,63 @@
+"""Past windows: the features of users as they were known at a day's end, and what the users did in the days after."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import ibis
+import numpy as np
+
+from persona_pipelines.features.asof import features_as_of
+from persona_pipelines.features.exact import exact_sum
+from persona_pipelines.profiles.predictions import Window
+from persona_pipelines.vocabulary import SPENDING_TYPES
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+AT_LEAST = 3
+"""One window to learn from, one to choose by, one to judge by."""
+
+
+class TooLittleHistoryError(ValueError):
+    """The logs do not reach back far enough, or there are too few users; the message says how far and how far is needed."""
+
+
+def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, minimum_users: int, timezone: str) -> list[Window]:
+    """Windows of ``days`` one before the other, the last ending with ``as_of``; oldest first.
+
+    Args:
+        most: at most this many; as many as the logs reach back for.
+    Raises:
+        TooLittleHistoryError: there are not ``AT_LEAST``, or one has fewer than ``minimum_users`` users before it.
+    """
+    events = warehouse.table(contracts.EVENTS)
+    first = warehouse.value(events.timestamp.min(where=events.user_id.notnull()))
+    reach = (as_of - first.date()).days + 1 if first is not None else 0
+    # Before the oldest window there have to be as many days of which its features are made.
+    count = min(most, reach // days - 1)
+    if count < AT_LEAST:
+        raise TooLittleHistoryError(f"the logs reach back {reach} days; {(AT_LEAST + 1) * days} are needed for windows of {days} days")
+    found = [_window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone) for number in reversed(range(count))]
+    while found and len(found[0].features) < minimum_users:
+        found = found[1:]
+    if len(found) < AT_LEAST:
+        raise TooLittleHistoryError(
+            f"{len(found)} windows of {days} days have {minimum_users} users or more before them; {AT_LEAST} are needed (predictions.minimum_users)"
+        )
+    return found
+
+
+def _window(warehouse: Warehouse, day: dt.date, days: int, timezone: str) -> Window:
+    features, _ = features_as_of(warehouse, day, timezone)
+    begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
+    events = warehouse.table(contracts.EVENTS)
+    later = events.filter(events.user_id.notnull() & (events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))
+    spending = later.event_type.isin(SPENDING_TYPES)
+    # What others did to a user, a message sent, is no sign of life.
+    own = later.event_type != ibis.literal("impression")
+    sums = later.group_by("user_id").aggregate(
+        bought=later.count(where=spending), active=later.count(where=own), spent=exact_sum(later.value, spending).fill_null(0)
+    )
+    outcome = warehouse.frame(sums).set_index("user_id").reindex(features["user_id"])
+    bought, active = (outcome[name].fillna(0).to_numpy(dtype=float) > 0 for name in ("bought", "active"))
+    return Window(features, bought, ~active, np.nan_to_num(outcome["spent"].to_numpy(dtype=float, na_value=np.nan)))
