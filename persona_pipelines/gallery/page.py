@@ -58,12 +58,15 @@ def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:
         {**example, "stage": example["stage"] if language == "en" else STAGES.get(example["stage"], example["stage"])}
         for example in details["examples"]
     ]
-    return found | {
-        "svg": {key: Markup(value) for key, value in svg.items()},  # noqa: S704 - drawings escape what comes from the data
-        "description": described,
-        "advice": advice[:4],
-        "examples": examples,
-    }
+    return (
+        found
+        | {
+            "svg": {key: Markup(value) for key, value in svg.items()},  # noqa: S704 - drawings escape what comes from the data
+            "description": described,
+            "advice": advice[:4],
+            "examples": examples,
+        }
+    )
 
 
 def _named(card: Card, language: Language) -> str:
