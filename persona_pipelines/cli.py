@@ -380,6 +380,128 @@ def recommend(user: str, k: int, config: str | None) -> None:
     _print_table(found[["rank", "item_id", "title", "category", "reason", "score"]])
 
 
+@main.group()
+def audience() -> None:
+    """Users by condition or by likeness, exported only where they have consented to marketing."""
+
+
+@audience.command("save")
+@click.argument("name")
+@click.option("--where", "condition", required=True, help="For example: segment = 'Night owls' and churn_probability > 0.4")
+@config_option
+def save_audience(name: str, condition: str, config: str | None) -> None:
+    """Keep a condition over profiles as the audience NAME, and say how many users meet it."""
+    settings = _settings(config)
+    from persona_pipelines.audiences.conditions import ConditionError, matching
+    from persona_pipelines.audiences.saved import AudienceError, save
+    from persona_pipelines.warehouse import contracts
+
+    with _published(settings) as store:
+        try:
+            found = matching(store.table(contracts.USER_PROFILES), condition)
+            users, consenting = store.row(found.aggregate(users=found.count(), consenting=found.count(where=found.consent_marketing)))
+            save(settings, name, condition)
+        except (ConditionError, AudienceError) as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"audience {name}: {users:,} users, {consenting:,} of them with consent to marketing")
+
+
+@audience.command("list")
+@config_option
+def list_audiences(config: str | None) -> None:
+    """The saved audiences with their conditions and present sizes."""
+    settings = _settings(config)
+    import pandas as pd
+
+    from persona_pipelines.audiences.conditions import matching
+    from persona_pipelines.audiences.saved import audiences
+    from persona_pipelines.warehouse import contracts
+
+    found = audiences(settings)
+    if not found:
+        raise click.ClickException("no audience is saved yet: persona audience save NAME --where CONDITION")
+    with _published(settings) as store:
+        profiles = store.table(contracts.USER_PROFILES)
+        rows = [
+            {"audience": name, "users": int(store.value(matching(profiles, where).count())), "condition": where}
+            for name, where in found.items()
+        ]
+    _print_table(pd.DataFrame(rows))
+
+
+@audience.command("export")
+@click.argument("name")
+@click.argument("file", type=click.Path(dir_okay=False))
+@config_option
+def export_audience(name: str, file: str, config: str | None) -> None:
+    """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet)."""
+    settings = _settings(config)
+    from persona_pipelines.audiences.conditions import matching
+    from persona_pipelines.audiences.saved import AudienceError, condition_of
+    from persona_pipelines.warehouse import contracts
+    from persona_pipelines.warehouse.exporting import ExportError, export_rows
+
+    with _published(settings) as store:
+        try:
+            found = matching(store.table(contracts.USER_PROFILES), condition_of(settings, name))
+            users = int(store.value(found.count()))
+            rows = export_rows(store, found.filter(found.consent_marketing), ["user_id"], Path(file))
+        except (AudienceError, ExportError) as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"{rows:,} users in {file}; {users - rows:,} left out without consent to marketing")
+
+
+@audience.command("lookalike")
+@click.argument("seeds", type=click.Path(exists=True, dir_okay=False))
+@click.option("--size", default=500, show_default=True, type=click.IntRange(1), help="How many to list.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False), default="lookalike.csv", show_default=True, help="The file to write, .csv or .parquet."
+)
+@config_option
+def lookalike(seeds: str, size: int, output: str, config: str | None) -> None:
+    """Rank users by how much they resemble those in SEEDS, a file with one user a line (raw ids or pseudonyms; a header is allowed)."""
+    settings = _settings(config)
+    import ibis
+    import numpy as np
+
+    from persona_pipelines.audiences.lookalike import SeedsError, resemblance
+    from persona_pipelines.segments.model import SegmentModel
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+    from persona_pipelines.tracking.registry import champion
+    from persona_pipelines.warehouse import contracts
+    from persona_pipelines.warehouse.connection import from_frame
+    from persona_pipelines.warehouse.exporting import ExportError, export_rows
+
+    try:
+        lines = [line.split(",")[0].strip().strip('"') for line in Path(seeds).read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{seeds}: cannot be read as text ({error}); expected one user a line") from None
+    wanted = {_user_id(settings, line) for line in lines if line}
+    with _published(settings) as store, _state_errors(settings):
+        features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+        shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"))
+        try:
+            model = SegmentModel.load(champion(settings, "segments").folder)
+            known = features["user_id"].isin(wanted).to_numpy()
+            alike = resemblance(model.scaler.transform(features, shares), known, settings.segments.seed)
+        except (SeedsError, ModelNotFoundError, ValueError) as error:
+            raise click.ClickException(f"{seeds}: {error}") from None
+        ranked = features[["user_id"]].assign(resemblance=np.round(alike, 6))[~known]
+        profiles = store.table(contracts.USER_PROFILES)
+        joined = from_frame(ranked).inner_join(profiles.filter(profiles.consent_marketing), "user_id")
+        ranks = ibis.row_number().over(order_by=[joined.resemblance.desc(), joined.user_id]) + 1
+        best = joined.mutate(rank=ranks).filter(lambda table: table["rank"] <= size).relocate("rank")
+        try:
+            rows = export_rows(store, store.keep("lookalike", best), ["rank"], Path(output))
+        except ExportError as error:
+            raise click.ClickException(str(error)) from None
+    missing = len(wanted) - int(known.sum())
+    click.echo(
+        f"{rows:,} users with consent to marketing in {output}, by likeness to {int(known.sum()):,} seeds"
+        + (f"; {missing:,} lines are no known user" if missing else "")
+    )
+
+
 @main.command()
 @config_option
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the page's own words.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import ibis.expr.types as ir
 
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
@@ -25,23 +26,31 @@ def export_table(warehouse: Warehouse, contract: Table, file: Path) -> int:
     Raises:
         ExportError: neither .csv nor .parquet, the table is missing, or the file cannot be written.
     """
-    if file.suffix.lower() not in (".csv", ".parquet"):
-        raise ExportError(f"{file}: found the ending {file.suffix!r}; expected .csv or .parquet")
     if not warehouse.exists(contract):
         raise ExportError(f"{contract.full_name} has not been written yet; first: persona run")
-    table = warehouse.table(contract)
+    return export_rows(warehouse, warehouse.table(contract), list(contract.key), file)
+
+
+def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: Path) -> int:
+    """Write the rows of an expression, ordered by columns, as ``export_table`` does.
+
+    Raises:
+        ExportError: neither .csv nor .parquet, or the file cannot be written.
+    """
+    if file.suffix.lower() not in (".csv", ".parquet"):
+        raise ExportError(f"{file}: found the ending {file.suffix!r}; expected .csv or .parquet")
     csv = file.suffix.lower() == ".csv"
     if csv:
-        texts = [column.name for column in contract.columns if column.type == "string"]
+        texts = [name for name, kind in table.schema().items() if kind.is_string()]
         table = table.mutate(**{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts})
     partial = file.with_name(f".{file.name}.partial")
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
     try:
         target = str(partial).replace("'", "''")
-        warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(list(contract.key)))}) TO '{target}' ({options})")
+        warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO '{target}' ({options})")
         partial.replace(file)
     except (duckdb.Error, OSError) as error:
         raise ExportError(f"{file}: cannot be written: {str(error).splitlines()[0]}") from None
     finally:
         partial.unlink(missing_ok=True)
-    return warehouse.rows(contract)
+    return int(warehouse.value(table.count()))

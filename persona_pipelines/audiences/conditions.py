@@ -1,0 +1,164 @@
+"""Conditions over profiles, as people write them: ``segment = "Night owls" and churn_probability > 0.4``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.warehouse import contracts
+
+SHORT = {"segment": "segment_name"}
+"""Names that may stand for a column."""
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*))"""
+)
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+
+
+class ConditionError(ValueError):
+    """The condition cannot be read; the message says where and what is expected."""
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    place: int
+
+
+def matching(profiles: ir.Table, condition: str) -> ir.Table:
+    """The rows of ``contracts.USER_PROFILES`` that meet a condition.
+
+    ``and`` binds more tightly than ``or``; parentheses group; ``not`` negates; ``column in (a, b)`` is one of; ``column is missing``
+    is null. Texts stand in quotes. A comparison with a missing value is not met. Nothing of the condition ever becomes SQL text.
+
+    Raises:
+        ConditionError: it cannot be read, or names a column that profiles do not have.
+    """
+    reader = _Reader(_tokens(condition), profiles, condition)
+    found = reader.either()
+    if reader.peek() is not None:
+        raise reader.error("and, or, or the end")
+    return profiles.filter(found.fill_null(False))
+
+
+def _tokens(condition: str) -> list[_Token]:
+    found, place = [], 0
+    text = condition.rstrip()
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            raise ConditionError(
+                f"at character {place + 1}: found {text[place:].strip()[:20]!r}; expected a column, a number, a text in quotes or an operator"
+            )
+        found.append(_Token(match.lastgroup or "", match[match.lastgroup or 0], match.start(match.lastgroup or 0)))
+        place = match.end()
+    return found
+
+
+class _Reader:
+    def __init__(self, tokens: list[_Token], profiles: ir.Table, condition: str) -> None:
+        self.tokens, self.profiles, self.condition, self.place = tokens, profiles, condition, 0
+
+    def peek(self) -> _Token | None:
+        return self.tokens[self.place] if self.place < len(self.tokens) else None
+
+    def error(self, expected: str) -> ConditionError:
+        token = self.peek()
+        where, found = (f"at character {token.place + 1}", repr(token.text)) if token else ("at the end", "nothing more")
+        return ConditionError(f"{where}: found {found}; expected {expected}")
+
+    def took(self, kind: str, *texts: str) -> _Token | None:
+        token = self.peek()
+        if token is None or token.kind != kind or (texts and token.text.lower() not in texts):
+            return None
+        self.place += 1
+        return token
+
+    def either(self) -> ir.BooleanValue:
+        found = self.both()
+        while self.took("word", "or"):
+            found |= self.both()
+        return found
+
+    def both(self) -> ir.BooleanValue:
+        found = self.one()
+        while self.took("word", "and"):
+            found &= self.one()
+        return found
+
+    def one(self) -> ir.BooleanValue:
+        if self.took("word", "not"):
+            return ~self.one().fill_null(False)
+        if self.took("mark", "("):
+            found = self.either()
+            if not self.took("mark", ")"):
+                raise self.error("a closing parenthesis")
+            return found
+        name = self.took("word")
+        if name is None:
+            raise self.error("a column of profiles")
+        column = SHORT.get(name.text, name.text)
+        if column not in self.profiles.columns:
+            raise ConditionError(
+                f"at character {name.place + 1}: found {name.text!r}; expected a column of profiles: {', '.join(contracts.USER_PROFILES.column_names)}"
+            )
+        value = self.profiles[column]
+        if self.took("word", "is"):
+            if not self.took("word", "missing"):
+                raise self.error("missing")
+            return value.isnull()
+        if self.took("word", "in"):
+            return value.isin(self.several(column))
+        operator = self.took("operator")
+        if operator is None:
+            raise self.error(f"one of {' '.join(OPERATORS)}, in (...), is missing")
+        other = self.literal(column)
+        return {
+            "=": value == other,
+            "!=": value != other,
+            "<": value < other,
+            "<=": value <= other,
+            ">": value > other,
+            ">=": value >= other,
+        }[operator.text]
+
+    def several(self, column: str) -> list[Any]:
+        if not self.took("mark", "("):
+            raise self.error("values in parentheses")
+        found = [self.literal(column)]
+        while self.took("mark", ","):
+            found.append(self.literal(column))
+        if not self.took("mark", ")"):
+            raise self.error("a comma or a closing parenthesis")
+        return found
+
+    def literal(self, column: str) -> Any:
+        kind = contracts.USER_PROFILES.column(column).type
+        if kind in ("int64", "float64"):
+            token = self.took("number")
+            if token is None:
+                raise self.error(f"a number, for {column}")
+            return float(token.text)
+        if kind == "boolean":
+            token = self.took("word", "true", "false")
+            if token is None:
+                raise self.error(f"true or false, for {column}")
+            return token.text.lower() == "true"
+        token = self.took("text")
+        if token is None:
+            raise self.error(f"a {'date' if kind == 'date' else 'text'} in quotes, for {column}")
+        text = token.text[1:-1]
+        if kind == "date":
+            try:
+                return ibis.literal(dt.date.fromisoformat(text))
+            except ValueError:
+                raise ConditionError(
+                    f'at character {token.place + 1}: found {text!r}; expected a date as "2025-12-31", for {column}'
+                ) from None
+        return text

@@ -1,0 +1,50 @@
+"""Audiences by name: their conditions, in a file of the state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from persona_pipelines.settings import Settings
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class AudienceError(ValueError):
+    """There is no such audience, or it cannot have this name; the message says which there are."""
+
+
+def _file(settings: Settings) -> Path:
+    return settings.home / "audiences.json"
+
+
+def audiences(settings: Settings) -> dict[str, str]:
+    """Conditions by name, in the order of the names."""
+    file = _file(settings)
+    return dict(sorted(json.loads(file.read_text(encoding="utf-8")).items())) if file.exists() else {}
+
+
+def save(settings: Settings, name: str, condition: str) -> None:
+    """Keep a condition by name; one of the same name is replaced. The file is written whole or not at all.
+
+    Raises:
+        AudienceError: the name has other characters than small letters, digits, - and _.
+    """
+    if not NAME.fullmatch(name):
+        raise AudienceError(f"found {name!r}; expected a name of small letters, digits, - and _")
+    waiting = _file(settings).with_name(f".audiences.{os.getpid()}")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    waiting.write_text(json.dumps({**audiences(settings), name: condition}, indent=1, ensure_ascii=False), encoding="utf-8")
+    waiting.replace(_file(settings))
+
+
+def condition_of(settings: Settings, name: str) -> str:
+    """Raises AudienceError where there is none of this name."""
+    known = audiences(settings)
+    if name not in known:
+        raise AudienceError(
+            f"no audience {name!r}; there are {', '.join(known) or 'none yet'}: persona audience save NAME --where CONDITION"
+        )
+    return known[name]

@@ -1,0 +1,220 @@
+"""Predictions: judged on what was not seen, calibrated, chosen by a gate; lifetime value by the published likelihood."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_pipelines.profiles.lifetime import (
+    BetaGeometric,
+    Purchases,
+    fit_beta_geometric,
+    fit_gamma_gamma,
+    log_likelihood,
+    naive_value,
+    value_by_beta_geometric,
+)  # fmt: skip
+from persona_pipelines.profiles.predictions import (
+    BASE_RATE,
+    NUMBERS,
+    SHARES,
+    Window,
+    calibration_error,
+    coming_rate,
+    judge_amount,
+    judge_probability,
+    matrix,
+    with_base_rate,
+)  # fmt: skip
+from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
+from persona_pipelines_tests.conftest import DAY, at, events_table
+
+
+def window(seed: int, users: int = 400, signal: float = 1.5, rate: float = 0.0) -> Window:
+    generator = np.random.default_rng(seed)
+    features = pd.DataFrame(
+        {name: generator.gamma(2.0, 3.0, users) for name in NUMBERS} | {name: generator.random(users) for name in SHARES}
+    )
+    features["user_id"] = [f"u{number:04d}" for number in range(users)]
+    taste = np.log1p(features["frequency"]) - np.log1p(features["frequency"]).mean()
+    chance = 1 / (1 + np.exp(-(rate + signal * 2 * taste)))
+    bought = generator.random(users) < chance
+    spent = np.where(bought, np.exp(1 + taste + generator.normal(0, 0.3, users)), 0.0)
+    return Window(features, bought, ~bought, spent)
+
+
+def test_a_signal_is_found_and_takes_the_place_of_the_base_rate() -> None:
+    windows = [window(seed) for seed in range(4)]
+    found = judge_probability(windows, "bought", window(9).features, None, 1)
+    chosen = found.table[found.table["chosen"]].iloc[0]
+    assert chosen["model"] != BASE_RATE
+    assert chosen["auc"] > 0.7
+    assert chosen["calibration_error"] < 0.1
+    assert chosen["lift"] > 1.3
+    assert found.drivers.iloc[0]["feature"] in ("frequency", "purchase_rate")
+    assert found.drivers.iloc[0]["correlation"] > 0.3
+    assert ((found.prediction >= 0) & (found.prediction <= 1)).all()
+
+
+def test_without_a_signal_the_base_rate_stays() -> None:
+    found = judge_probability([window(seed, signal=0.0) for seed in range(4)], "bought", window(9).features, None, 1)
+    assert found.chosen == BASE_RATE
+    assert np.ptp(found.prediction) == 0
+
+
+def test_a_model_in_use_gives_way_only_beyond_doubt() -> None:
+    windows = [window(seed) for seed in range(4)]
+    best = judge_probability(windows, "bought", window(9).features, None, 1).chosen
+    others = {"logistic_regression", "random_forest", "gradient_boosting"} - {best}
+    for other in others:
+        found = judge_probability(windows, "bought", window(9).features, other, 1)
+        row = found.table.set_index("model").loc[best]
+        assert found.chosen in (best, other)
+        assert "is ahead of" in row["reason"]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_where_all_or_none_did_it_there_is_a_defined_answer(value: bool) -> None:
+    windows = [Window(w.features, np.full(400, value), np.full(400, not value), np.zeros(400)) for w in (window(seed) for seed in range(4))]
+    found = judge_probability(windows, "bought", window(9).features, None, 1)
+    assert np.isfinite(found.prediction).all()
+    assert found.table["auc"].isna().all()
+
+
+def test_features_that_are_unknown_constant_or_infinite_are_no_obstacle() -> None:
+    windows = [window(seed) for seed in range(4)]
+    for entry in windows:
+        entry.features["click_rate"] = np.nan
+        entry.features["searches"] = 3
+        entry.features.loc[0, "monetary_value"] = np.inf
+    found = judge_probability(windows, "bought", windows[0].features, None, 1)
+    assert np.isfinite(found.prediction).all()
+    assert np.isfinite(judge_amount(windows, windows[0].features, {}, 1.0, 1).prediction).all()
+
+
+def test_the_calibration_error_is_that_of_the_definition() -> None:
+    probability = np.repeat([0.1, 0.9], 500)
+    happened = np.concatenate([np.arange(500) < 100, np.arange(500) < 450])
+    # Bins of a hundred: of the first five one is all true, of the last five one is half.
+    shuffled = np.random.default_rng(1).permutation(500)
+    happened = np.concatenate([happened[:500][shuffled], happened[500:][shuffled]])
+    assert calibration_error(happened, probability) == pytest.approx(0.05, abs=0.03)
+    assert calibration_error(np.array([True] * 10), np.ones(10)) == 0
+
+
+def test_moving_the_base_rate_keeps_the_order_and_meets_the_mean() -> None:
+    chances = np.random.default_rng(1).random(1000)
+    moved = with_base_rate(chances, 0.34)
+    assert moved.mean() == pytest.approx(0.34)
+    assert (np.argsort(moved) == np.argsort(chances)).all()
+    assert coming_rate([0.24, 0.28, 0.30]) == pytest.approx(0.31)
+    assert coming_rate([0.3]) == 0.3
+
+
+def test_forecasts_of_spend_meet_the_total_and_the_best_on_the_window_before_is_taken() -> None:
+    windows = [window(seed) for seed in range(4)]
+    found = judge_amount(windows, window(9).features, {"nothing": lambda features: np.zeros(len(features))}, 2.0, 1)
+    assert found.table.set_index("model").loc[found.chosen, "spearman"] > 0.3
+    assert found.table[found.table["chosen"]]["validation"].iloc[0] == found.table["validation"].max()
+    assert found.prediction.sum() == pytest.approx(2.0 * windows[-1].spent.sum() * len(found.prediction) / 400)
+
+
+def simulated(r: float, alpha: float, a: float, b: float, customers: int, days: float, seed: int) -> tuple[Purchases, np.ndarray]:
+    """Customers of BG/NBD: purchases until ``days``, and the purchases in as many days after."""
+    generator = np.random.default_rng(seed)
+    repeats, recency, later = np.zeros(customers), np.zeros(customers), np.zeros(customers)
+    for number in range(customers):
+        rate, dropout, moment = generator.gamma(r, 1 / alpha), generator.beta(a, b), 0.0
+        while True:
+            moment += generator.exponential(1 / rate)
+            if moment > 2 * days:
+                break
+            if moment <= days:
+                repeats[number], recency[number] = repeats[number] + 1, moment
+            else:
+                later[number] += 1
+            if generator.random() < dropout:
+                break
+    return Purchases(repeats, recency, np.full(customers, days), np.full(customers, 10.0)), later
+
+
+def test_the_fit_recovers_the_parameters_of_data_that_were_simulated_from_it() -> None:
+    customers, later = simulated(0.8, 30.0, 0.9, 2.5, 4000, 200.0, 3)
+    found = fit_beta_geometric(customers)
+    assert found.r == pytest.approx(0.8, rel=0.15)
+    assert found.alpha == pytest.approx(30.0, rel=0.2)
+    assert found.a / (found.a + found.b) == pytest.approx(0.9 / 3.4, rel=0.2)
+    assert found.expected_purchases(customers, 200.0).sum() == pytest.approx(later.sum(), rel=0.08)
+    assert ((found.probability_alive(customers) >= 0) & (found.probability_alive(customers) <= 1)).all()
+
+
+@pytest.mark.parametrize(("x", "recency", "age"), [(0, 0.0, 30.0), (1, 12.0, 30.0), (4, 25.0, 30.0)])
+def test_the_likelihood_is_the_integral_over_rates_and_dropouts(x: int, recency: float, age: float) -> None:
+    """Equation 3 of Fader, Hardie, Lee 2005 for one customer, integrated over the two distributions by quadrature."""
+    from scipy.integrate import dblquad
+    from scipy.stats import beta, gamma
+
+    r, alpha, a, b = 0.9, 12.0, 1.3, 2.2
+
+    def one(p: float, rate: float) -> float:
+        alive = (1 - p) ** x * rate**x * np.exp(-rate * age)
+        gone = p * (1 - p) ** (x - 1) * rate**x * np.exp(-rate * recency) if x else 0.0
+        return (alive + gone) * gamma.pdf(rate, r, scale=1 / alpha) * beta.pdf(p, a, b)
+
+    expected, _ = dblquad(one, 0, 4, 0, 1, epsabs=1e-12)
+    customer = Purchases(np.array([float(x)]), np.array([recency]), np.array([age]), np.array([1.0]))
+    assert log_likelihood(np.array([r, alpha, a, b]), customer) == pytest.approx(np.log(expected), abs=1e-3)
+
+
+def test_gamma_gamma_recovers_its_parameters_and_draws_few_purchases_to_the_mean() -> None:
+    generator = np.random.default_rng(5)
+    p, q, gamma_ = 6.0, 4.0, 15.0
+    scale = generator.gamma(q, 1 / gamma_, 8000)
+    counts = generator.integers(1, 12, 8000)
+    means = np.array([generator.gamma(p, 1 / rate, count).mean() for rate, count in zip(scale, counts, strict=True)])
+    found = fit_gamma_gamma(counts, means)
+    assert found.p * found.gamma / (found.q - 1) == pytest.approx(p * gamma_ / (q - 1), rel=0.05)
+    once, often = found.expected_value(np.array([1, 50]), np.array([100.0, 100.0]))
+    assert found.p * found.gamma / (found.q - 1) < once < often < 100
+
+
+def test_lifetime_value_has_a_defined_answer_for_next_to_nothing() -> None:
+    once = Purchases(np.zeros(20), np.zeros(20), np.full(20, 50.0), np.full(20, 8.0))
+    with pytest.raises(ValueError, match="nobody has bought on two days"):
+        value_by_beta_geometric(once, 30)
+    assert np.allclose(naive_value(once, 50), 8.0)
+    certain = BetaGeometric(1.0, 10.0, 1e-6, 1.0).expected_purchases(
+        Purchases(np.array([2.0]), np.array([5.0]), np.array([10.0]), np.ones(1)), 20
+    )
+    assert certain == pytest.approx([(1 + 2) / (10 + 10) * 20])
+
+
+def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
+    import datetime as dt
+
+    import ibis
+
+    from persona_pipelines.warehouse import contracts
+
+    events = [
+        {"user_id": f"u{user}", "item_id": "i", "timestamp": at(0, DAY + dt.timedelta(days=day)), "event_type": "purchase", "value": 2.0}
+        for user in range(30) for day in range(user % 5, 40, 5)
+    ]  # fmt: skip
+    table = events_table(warehouse, *events)
+    with warehouse.transaction():
+        warehouse.replace(contracts.EVENTS, table)
+        warehouse.replace(contracts.ITEMS, ibis.memtable({"item_id": ["i"], "in_catalogue": [True]}).mutate(
+            **{column.name: ibis.null(column.type) for column in contracts.ITEMS.columns if column.name not in ("item_id", "in_catalogue")}))  # fmt: skip
+    found = past_windows(warehouse, DAY + dt.timedelta(days=39), 7, 3, 20, "UTC")
+    assert len(found) == 3
+    assert [f"{entry.features['as_of_date'].iloc[0]:%Y-%m-%d}" for entry in found] == ["2025-09-19", "2025-09-26", "2025-10-03"]
+    assert (found[-1].spent[found[-1].bought] >= 2).all()
+    # Who bought every five days bought in every seven.
+    assert found[0].bought.all()
+    with pytest.raises(TooLittleHistoryError, match="the logs reach back 40 days; 80 are needed for windows of 20 days"):
+        past_windows(warehouse, DAY + dt.timedelta(days=39), 20, 3, 20, "UTC")
+
+
+def test_the_matrix_has_no_infinite_number() -> None:
+    entry = window(1)
+    entry.features.loc[0, ["monetary_value", "purchase_gap_days"]] = [np.inf, np.nan]
+    assert not np.isinf(matrix(entry.features)).any()
