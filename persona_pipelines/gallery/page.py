@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.content import Card, Gallery
-from persona_pipelines.gallery.texts import ADVICE, CHINESE, STAGES, TEXTS, WEEKDAYS
+from persona_pipelines.gallery.texts import ADVICE, CHINESE, LIFECYCLE, TEXTS, WEEKDAYS
 
 Language = Literal["en", "zh"]
 CLEAR = 0.3
@@ -55,7 +55,7 @@ def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:
     }
     described = details["description"] if language == "en" else _described(card, apart)
     examples = [
-        {**example, "stage": example["stage"] if language == "en" else STAGES.get(example["stage"], example["stage"])}
+        {**example, "stage": example["stage"] if language == "en" else LIFECYCLE.get(example["stage"], example["stage"])}
         for example in details["examples"]
     ]
     return (

@@ -37,7 +37,7 @@ TEXTS: dict[str, dict[str, str]] = {
 
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日")}
 
-STAGES = {"new": "新用户", "active": "活跃", "loyal": "忠诚", "at risk": "有流失风险", "lapsed": "已流失"}
+LIFECYCLE = {"new": "新用户", "active": "活跃", "loyal": "忠诚", "at risk": "有流失风险", "lapsed": "已流失"}
 
 # feature -> (label, what a high value means, what a low value means) in Chinese; the English phrases are those of segments/naming.py
 CHINESE: dict[str, tuple[str, str, str]] = {

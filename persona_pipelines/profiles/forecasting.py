@@ -74,7 +74,8 @@ def _beta_geometric(days: float) -> Callable[[pd.DataFrame], np.ndarray]:
     return forecast
 
 
-def _baselines(days: float) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
+def baselines(days: float) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
+    """Forecasts of spend in ``days`` that need no past windows, by name."""
     return {
         "past_spend": lambda features: _of_all(features, lambda purchases: (purchases.repeats + 1) * purchases.mean_value),
         "past_rate": lambda features: _of_all(features, lambda purchases: naive_value(purchases, days)),
@@ -111,7 +112,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
             users[column] = np.clip(judged[target].prediction, 0, 1).round(6)
             spans[target] = newest(chosen.horizon_days)
         if any(window.bought.any() for window in windows[:-1]):
-            judged[SPEND] = judge_amount(windows, today, _baselines(chosen.horizon_days), 1.0, seed)
+            judged[SPEND] = judge_amount(windows, today, baselines(chosen.horizon_days), 1.0, seed)
             users["expected_spend"] = judged[SPEND].prediction.round(6)
             spans[SPEND] = newest(chosen.horizon_days)
         else:
@@ -131,17 +132,18 @@ def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_
     except TooLittleHistoryError as error:
         missing[LIFETIME] = str(error)
         return
-    windows = [_buyers(window) for window in windows]
+    windows = [buyers_of(window) for window in windows]
     buyers, _ = purchases_of(today)
     if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
         missing[LIFETIME] = f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days"
         return
-    judged[LIFETIME] = judge_amount(windows, today[buyers], _baselines(days), chosen.lifetime_days / days, chosen.seed)
+    judged[LIFETIME] = judge_amount(windows, today[buyers], baselines(days), chosen.lifetime_days / days, chosen.seed)
     users["lifetime_value"] = 0.0
     users.loc[buyers, "lifetime_value"] = judged[LIFETIME].prediction.round(6)
     spans[LIFETIME] = newest(days)
 
 
-def _buyers(window: Window) -> Window:
+def buyers_of(window: Window) -> Window:
+    """The same window with those alone who had bought before it."""
     kept, _ = purchases_of(window.features)
     return Window(window.features[kept].reset_index(drop=True), window.bought[kept], window.left[kept], window.spent[kept])

@@ -37,7 +37,7 @@ def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, min
     count = min(most, reach // days - 1)
     if count < AT_LEAST:
         raise TooLittleHistoryError(f"the logs reach back {reach} days; {(AT_LEAST + 1) * days} are needed for windows of {days} days")
-    found = [_window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone) for number in reversed(range(count))]
+    found = [window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone) for number in reversed(range(count))]
     while found and len(found[0].features) < minimum_users:
         found = found[1:]
     if len(found) < AT_LEAST:
@@ -47,7 +47,8 @@ def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, min
     return found
 
 
-def _window(warehouse: Warehouse, day: dt.date, days: int, timezone: str) -> Window:
+def window(warehouse: Warehouse, day: dt.date, days: int, timezone: str) -> Window:
+    """What was known at the end of a day, and what the users did in the ``days`` after it."""
     features, _ = features_as_of(warehouse, day, timezone)
     begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
     events = warehouse.table(contracts.EVENTS)
