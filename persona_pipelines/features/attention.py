@@ -12,7 +12,10 @@ import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.features.exact import exact_sum
+from persona_pipelines.vocabulary import MESSAGE_TYPES, RESPONSE_TYPES
 
+HALF_LIFE_DAYS = 3
+FATIGUE_MESSAGES = 4
 MINIMUM_ATTENTION_MS = 1000
 """An event counts for at least a second of attention, also where no dwell is known."""
 
@@ -40,7 +43,10 @@ def entropy(shares: ir.Table, key: str, share: str) -> ir.Table:
 
 
 def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
-    """How each user's attention is spread over categories: ``user_id``, ``category``, ``attention_share``, ``rank``.
+    """How each user's attention is spread over categories: ``user_id``, ``category``, ``attention_share``, ``rank``, ``interest_half_life_days``.
+
+    The half-life is that of an exponential decay fitted to the attention since the first day of interest, by its mean: ln 2 times the
+    mean days since that day, weighted by attention; null with fewer than three days of interest, as one cannot be told then.
 
     Args:
         events: cleaned events up to the as-of date with a known user.
@@ -48,11 +54,21 @@ def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
     """
     known = items.filter(items.category.notnull()).select("item_id", "category")
     seen = events.filter(events.item_id.notnull())
-    pairs = seen.group_by("user_id", "item_id").aggregate(attention_ms=attention(seen).sum())
+    paid = seen.mutate(date=seen.timestamp.date())
+    pairs = paid.group_by("user_id", "item_id", "date").aggregate(attention_ms=attention(paid).sum())
     named = pairs.inner_join(known, "item_id")
-    sums = named.group_by("user_id", "category").aggregate(attention_ms=named.attention_ms.sum())
+    daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.attention_ms.sum())
+    first = daily.date.min().over(group_by=["user_id", "category"])
+    dated = daily.mutate(days=daily.date.delta(first, unit="day"))
+    sums = dated.group_by("user_id", "category").aggregate(
+        attention_ms=dated.attention_ms.sum(), day_sum=(dated.days * dated.attention_ms).sum(), active_days=dated.count()
+    )
     total = sums.attention_ms.sum().over(group_by="user_id")
-    shares = sums.mutate(attention_share=sums.attention_ms / total)
+    half_life = (sums.day_sum / sums.attention_ms) * math.log(2)
+    shares = sums.mutate(
+        attention_share=sums.attention_ms / total,
+        interest_half_life_days=ibis.ifelse(sums.active_days >= HALF_LIFE_DAYS, half_life.round(6), None),
+    )
     order = [ibis.desc(shares.attention_share), shares.category]
     return shares.mutate(rank=ibis.row_number().over(group_by="user_id", order_by=order) + 1)
 
@@ -69,8 +85,34 @@ def bounces(events: ir.Table) -> ir.Table:
     return sessions.group_by("user_id").aggregate(bounce_share=sessions.count(where=sessions.events == 1) / sessions.count())
 
 
+def fatigue(events: ir.Table) -> ir.Table:
+    """``user_id`` and ``message_fatigue``: the click rate over the first half of the messages less that over the second half.
+
+    Above 0 where the response tires as messages grow in number. A click belongs to the half in which the last message before it
+    was; null with fewer than four messages.
+    """
+    told = events.filter(events.event_type.isin((*MESSAGE_TYPES, *RESPONSE_TYPES)))
+    shown = told.event_type.isin(MESSAGE_TYPES).cast("int64")
+    order = [told.timestamp, shown.desc(), told.event_id]
+    numbered = told.mutate(
+        number=shown.sum().over(ibis.cumulative_window(group_by="user_id", order_by=order)),
+        messages=shown.sum().over(group_by="user_id"),
+        shown=shown,
+    )
+    early = numbered.number * 2 <= numbered.messages
+    sums = numbered.group_by("user_id").aggregate(
+        messages=numbered.messages.max(),
+        early_shown=numbered.count(where=early & (numbered.shown == 1)),
+        late_shown=numbered.count(where=~early & (numbered.shown == 1)),
+        early_clicks=numbered.count(where=early & (numbered.shown == 0)),
+        late_clicks=numbered.count(where=~early & (numbered.shown == 0)),
+    )
+    difference = sums.early_clicks / sums.early_shown.nullif(0) - sums.late_clicks / sums.late_shown.nullif(0)
+    return sums.select("user_id", message_fatigue=ibis.ifelse(sums.messages >= FATIGUE_MESSAGES, difference, None))
+
+
 def rhythm(moments: ir.Table, column: str, period: int) -> ir.Table:
-    """Circular statistics (Mardia and Jupp 2000) of whole hours: ``user_id``, ``peak_hour``, ``rhythm_strength``.
+    """Circular statistics (Mardia and Jupp 2000) of whole hours or weekdays: ``user_id``, ``peak``, ``strength``.
 
     Each moment is a point on a circle of ``period``; the direction of their mean is the peak, its length the strength: 1 where
     all are at the same hour, near 0 where they are spread evenly.
@@ -79,7 +121,7 @@ def rhythm(moments: ir.Table, column: str, period: int) -> ir.Table:
     sums = moments.group_by("user_id").aggregate(x=exact_sum(angle.cos()), y=exact_sum(angle.sin()), moments=moments.count())
     turn = ibis.ifelse((sums.x == 0) & (sums.y == 0), 0.0, sums.y.atan2(sums.x)) * (period / (2 * math.pi))
     strength = ((sums.x * sums.x + sums.y * sums.y).sqrt() / sums.moments).clip(upper=1.0)
-    return sums.select("user_id", peak_hour=ibis.ifelse(turn < 0, turn + period, turn).round(6), rhythm_strength=strength.round(6))
+    return sums.select("user_id", peak=ibis.ifelse(turn < 0, turn + period, turn).round(6), strength=strength.round(6))
 
 
 def channel_mix(events: ir.Table) -> ir.Table:
@@ -94,7 +136,7 @@ def channel_mix(events: ir.Table) -> ir.Table:
 
 
 def price_ranks(items: ir.Table) -> ir.Table:
-    """``item_id`` and ``price_rank``: the rank of an item's price within its category, 0 cheapest to 1 dearest."""
+    """``item_id``, ``list_price`` and ``price_rank``: the rank of an item's price within its category, 0 cheapest to 1 dearest."""
     priced = items.filter(items.price.notnull()).mutate(category=items.category.fill_null(""))
     rank = ibis.percent_rank().over(group_by="category", order_by=priced.price)
-    return priced.select("item_id", price_rank=rank)
+    return priced.select("item_id", price_rank=rank, list_price=priced.price)

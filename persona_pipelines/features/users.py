@@ -13,6 +13,8 @@ from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONS
 
 SOCIAL_TYPES = ("like", "share", "comment", "follow")
 RECENT_DAYS, PRIOR_DAYS = 7, 28
+DISCOUNT = 0.95
+"""What is paid for a piece below this share of the list price is a discount."""
 
 
 def known_until(events: ir.Table, as_of: dt.date) -> ir.Table:
@@ -37,6 +39,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         date=with_ranks.timestamp.date(),
         hour=local.hour(),
         weekday=local.day_of_week.index(),
+        paid_price=with_ranks.value / with_ranks.quantity.fill_null(1).nullif(0),
         spending=with_ranks.event_type.isin(SPENDING_TYPES),
         repaying=with_ranks.event_type.isin(REPAYMENT_TYPES),
         item_attention_ms=ibis.ifelse(with_ranks.item_id.notnull(), with_ranks.attention_ms, None),
@@ -76,6 +79,9 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         mobile_share=share(facts.device == "mobile", named_device),
         tablet_share=share(facts.device == "tablet", named_device),
         price_level=exact_mean(facts.price_rank),
+        discount_share=facts.count(where=facts.spending & (facts.paid_price < DISCOUNT * facts.list_price))
+        / facts.count(where=facts.spending & facts.paid_price.notnull() & facts.list_price.notnull()).nullif(0),
+        scroll_depth=exact_mean(facts.scroll_pct),
         impressions=facts.count(where=facts.event_type.isin(MESSAGE_TYPES)),
         clicks=facts.count(where=facts.event_type.isin(RESPONSE_TYPES)),
         searches=facts.count(where=facts.event_type == "search"),
@@ -90,8 +96,15 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     )
     spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
     joined = sums
-    rhythm = attention.rhythm(facts.select("user_id", "hour"), "hour", 24)
-    for other in (top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), rhythm):
+    day_rhythm = attention.rhythm(facts.select("user_id", "hour"), "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
+    week_rhythm = attention.rhythm(facts.select("user_id", "weekday"), "weekday", 7).rename(
+        peak_weekday="peak", week_rhythm_strength="strength"
+    )
+    others = (
+        top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), day_rhythm, week_rhythm,
+        attention.fatigue(known),
+    )  # fmt: skip
+    for other in others:
         joined = joined.left_join(other, "user_id").drop("user_id_right")
     as_of_literal = ibis.literal(as_of)
     weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
@@ -103,6 +116,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         purchase_gap_days=joined.last_spent.delta(joined.first_spent, unit="day") / (joined.frequency - 1).nullif(0),
         visit_gap_days=joined.last_date.delta(joined.first_date, unit="day") / (joined.active_days - 1).nullif(0),
         attention_minutes_per_week=joined.attention_ms / 60_000 / ((_days(joined.first_date, as_of) + 1) / 7.0).clip(lower=1.0),
+        focus_share=joined.item_attention_ms.fill_null(0) / joined.attention_ms.nullif(0),
         items_per_session=joined["items"] / joined.sessions,
         average_order_value=joined.spent / joined.frequency.nullif(0),
         events_per_session=joined.events / joined.sessions,

@@ -232,29 +232,35 @@ def _no_drivers() -> pd.DataFrame:
 
 
 def _drivers(model: Any, teachers: Sequence[Window], newest: Window, target: str, seed: int) -> pd.DataFrame:
-    """Permutation importance (Breiman 2001) on the window that judges, and the direction of each feature."""
-    from scipy.stats import spearmanr
-    from sklearn.inspection import permutation_importance
-
+    """What a model of a probability looks at, by the AUC that it loses."""
     happened = getattr(newest, target)
     if happened.all() or not happened.any():
         return _no_drivers()
     model.fit(*_stacked(teachers, target))
-    points = matrix(newest.features)
+    return _importance(model, matrix(newest.features), happened, "roc_auc", lambda points: model.predict_proba(points)[:, 1], seed)
+
+
+def _importance(
+    model: Any, points: np.ndarray, outcome: np.ndarray, scoring: str, predicted: Callable[[np.ndarray], np.ndarray], seed: int
+) -> pd.DataFrame:
+    """Permutation importance (Breiman 2001) on the window that judges, and the direction of each feature."""
+    from scipy.stats import spearmanr
+    from sklearn.inspection import permutation_importance
+
     if len(points) > SHUFFLED_USERS:
         kept = np.sort(np.random.default_rng(seed).choice(len(points), SHUFFLED_USERS, replace=False))
-        points, happened = points[kept], happened[kept]
+        points, outcome = points[kept], outcome[kept]
     for step in getattr(model, "named_steps", {}).values():
         if "n_jobs" in step.get_params():
             step.set_params(n_jobs=1)  # a hundred small predictions: threads cost more than they bring
-    found = permutation_importance(model, points, happened, scoring="roc_auc", n_repeats=3, random_state=seed).importances_mean
-    chances = model.predict_proba(points)[:, 1]
+    found = permutation_importance(model, points, outcome, scoring=scoring, n_repeats=3, random_state=seed).importances_mean
+    said = predicted(points)
     rows = []
     for number, name in enumerate(FEATURES):
         known = np.isfinite(points[:, number])
-        varies = known.sum() > 2 and np.ptp(points[known, number]) > 0
+        varies = known.sum() > 2 and np.ptp(points[known, number]) > 0 and np.ptp(said[known]) > 0
         rows.append({"feature": name, "importance": float(found[number]),
-                     "correlation": float(spearmanr(points[known, number], chances[known])[0]) if varies else 0.0})  # fmt: skip
+                     "correlation": float(spearmanr(points[known, number], said[known])[0]) if varies else 0.0})  # fmt: skip
     table = pd.DataFrame(rows).sort_values(["importance", "feature"], ascending=[False, True], ignore_index=True)
     return table.assign(rank=np.arange(1, len(table) + 1))
 
@@ -303,7 +309,12 @@ def judge_amount(
         }
         for name, value in held.items()
     ]  # fmt: skip
-    return Judged(pd.DataFrame(rows), chosen, forecasts(windows, today)[chosen] * scale, (held[chosen], newest.spent), _no_drivers())
+    # Whichever forecast is used, the forest says what value goes with: it is judged on the same window.
+    forest = regressors(seed)["random_forest"]
+    points, spent = _stacked([*past, choosing], "spent")
+    forest.fit(points, np.log1p(np.maximum(spent, 0)))
+    drivers = _importance(forest, matrix(newest.features), np.log1p(np.maximum(newest.spent, 0)), "r2", forest.predict, seed)
+    return Judged(pd.DataFrame(rows), chosen, forecasts(windows, today)[chosen] * scale, (held[chosen], newest.spent), drivers)
 
 
 def _spent_so_far(features: pd.DataFrame) -> np.ndarray:

@@ -269,6 +269,12 @@ USER_FEATURES = Table(
         _share("top_category_share", "Its attention share."),
         _number("category_entropy", "Shannon entropy of the attention shares over categories: 0 is one category only.", "bits"),
         _share("interest_concentration", "Herfindahl-Hirschman index of the attention shares over categories: 1 is one category only."),
+        _share("focus_share", "Share of the attention that goes to items, and not to browsing pages, lists and searches."),
+        _number("scroll_depth", "Mean depth to which pages were scrolled; null where not logged.", "%"),
+        _share("discount_share", "Purchases below 95 % of the list price among those with a known price; null without one."),
+        _number("message_fatigue", "Click rate over the first half of the messages less that over the second half; null with fewer than four.", "", None),
+        _number("peak_weekday", "Circular mean of the weekdays of events: 0 is the begin of Monday, 7 the end of Sunday.", "weekday"),
+        _share("week_rhythm_strength", "Length of the circular mean over weekdays: 1 where all events fall on one weekday."),
         _number("peak_hour", "Circular mean of the hours of events, 0 to 24.", "h"),
         _share("rhythm_strength", "Length of the circular mean: 1 where all events fall on one hour, near 0 where they spread over the day."),
         _share("night_share", "Events between 0 and 6 o'clock."),
@@ -301,6 +307,8 @@ CATEGORY_SHARES = Table(
         Column("attention_share", "float64", "Attention to the category's items over attention to all items.", "share",
                required=True, minimum=0, maximum=1),
         Column("rank", "int64", "1 is the category with the largest share.", required=True, minimum=1),
+        _number("interest_half_life_days", "Half-life of the attention since the first day of interest, by an exponential decay; null with "
+                                           "fewer than three days of interest.", "days"),
     ), ("user_id", "category"), personal_rows=True,
 )  # fmt: skip
 
@@ -456,11 +464,11 @@ PREDICTION_QUALITY = Table(
 PREDICTION_DRIVERS = Table(
     "profiles", "prediction_drivers", "What the chosen models look at: how much worse they get when a feature is shuffled.",
     (
-        Column("target", "string", "purchase or churn.", required=True),
+        Column("target", "string", "purchase, churn, spend or lifetime value.", required=True),
         Column("feature", "string", "Feature.", required=True),
         Column("rank", "int64", "1 matters most.", required=True, minimum=1),
-        _number("importance", "Mean loss in AUC over shuffles of the feature in the window that judges (permutation importance).", "", None),
-        _number("correlation", "Rank correlation of the feature with the predicted probability: its sign is the direction.", "", -1),
+        _number("importance", "Mean loss in AUC, of amounts in R2 of their logarithm, over shuffles of the feature in the window that judges.", "", None),
+        _number("correlation", "Rank correlation of the feature with what is predicted: its sign is the direction.", "", -1),
     ), ("target", "feature"),
 )  # fmt: skip
 

@@ -147,3 +147,59 @@ def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:
     )
     assert found.loc["c", "events"] == 0
     assert set(contracts.ITEM_FEATURES.column_names) - {"item_id"} <= set(found.columns)
+
+
+def test_the_half_life_of_an_interest_is_that_of_its_decay(warehouse) -> None:
+    table = events_table(
+        warehouse,
+        # Attention halves every day: the mean lag of 4, 2, 1 seconds on days 0, 1, 2 is 4 / 7 days.
+        *(event("item_view", 5, DAY + dt.timedelta(days=day), item_id="a", attention_ms=4000 // 2**day) for day in range(3)),
+        event("item_view", 5, item_id="c", attention_ms=5000),
+    )
+    shares = warehouse.frame(
+        attention.category_shares(users.known_until(table, DAY + dt.timedelta(days=9)), catalogue(warehouse))
+    ).set_index("category")
+    assert shares.loc["Garden", "interest_half_life_days"] == pytest.approx(math.log(2) * 4 / 7, abs=1e-6)
+    assert math.isnan(shares.loc["Books", "interest_half_life_days"])
+
+
+def test_messages_tire_where_the_first_half_is_clicked_more(warehouse) -> None:
+    shown = [event("impression", hour) for hour in range(8)]
+    row = features(warehouse, *shown, event("click", 0.5), event("click", 1.5), event("click", 6.5)).loc["u"]
+    assert row["message_fatigue"] == pytest.approx(2 / 4 - 1 / 4)
+    few = features(warehouse, *shown[:3], event("click", 0.5)).loc["u"]
+    assert math.isnan(few["message_fatigue"])
+
+
+def test_discounts_focus_and_depth(warehouse) -> None:
+    row = features(
+        warehouse, event("purchase", 1, item_id="a", value=16.0, quantity=2), event("purchase", 2, item_id="b", value=20.0, quantity=1),
+        event("purchase", 3, item_id="c", value=None), event("item_view", 4, item_id="a", attention_ms=3000, scroll_pct=80.0),
+        event("page_view", 5, attention_ms=1000, scroll_pct=20.0),
+    ).loc["u"]  # fmt: skip
+    assert row["discount_share"] == 0.5
+    assert row["focus_share"] == 0.75
+    assert row["scroll_depth"] == 50.0
+
+
+def test_rhythms_are_circular(warehouse) -> None:
+    row = features(warehouse, event("page_view", 23), event("page_view", 25), as_of=DAY + dt.timedelta(days=2)).loc["u"]
+    # Eleven at night and one in the morning meet around midnight, not at noon.
+    assert row["peak_hour"] == pytest.approx(0.5, abs=1e-4)
+    assert row["rhythm_strength"] == pytest.approx(math.cos(math.pi / 12), abs=1e-4)
+    week = features(
+        warehouse, event("page_view", 1), event("page_view", 1, DAY + dt.timedelta(days=7)), as_of=DAY + dt.timedelta(days=9)
+    ).loc["u"]
+    assert (week["peak_weekday"], week["week_rhythm_strength"]) == pytest.approx((DAY.weekday() + 0.5, 1.0), abs=1e-4)
+    assert (week["visit_gap_days"], week["bounce_share"]) == (7, 0)
+
+
+def test_gaps_between_purchases_and_recent_ones(warehouse) -> None:
+    days = [DAY - dt.timedelta(days=number) for number in (100, 60, 20)]
+    row = features(warehouse, *(event("purchase", 1, day, value=10.0) for day in days)).loc["u"]
+    assert (row["purchase_gap_days"], row["purchase_days_last_30"], row["purchase_days_last_90"], row["spent_last_90_days"]) == (
+        40,
+        1,
+        2,
+        20.0,
+    )
