@@ -72,7 +72,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "social_actions": ("like, share and comment", "keep quiet"),
     "ratings": ("rate what they have", "hardly rate"),
     "impressions": ("are sent many messages", "are sent few messages"),
-    "category_entropy": ("are interested in many things", "keep to few interests"),
+    "category_entropy": ("have many interests", "keep to few interests"),
     "night_share": ("come at night", "do not come at night"),
     "evening_share": ("come in the evening", "come before the evening"),
     "weekend_share": ("come at weekends", "come on weekdays"),
