@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from persona_pipelines.events.listings import refresh_items, refresh_users
+from persona_pipelines.events.refresh import refresh_events
+from persona_pipelines.logs.loading import available_days, load_events, load_listing
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
@@ -54,6 +57,20 @@ def configure(tmp_path: Path) -> Callable[..., Settings]:
 def warehouse() -> Iterator[Warehouse]:
     with Warehouse(None, KEY) as opened:
         yield opened
+
+
+def ingested(store: Warehouse, settings: Settings) -> dt.date:
+    """All days of all sources, loaded and cleaned without Dagster; the last day."""
+    first, last = available_days(settings) or (settings.start_date, settings.start_date)
+    for source in settings.sources:
+        if source.kind == "events":
+            load_events(store, source, settings, first, last)
+        else:
+            load_listing(store, source, settings)
+    refresh_events(store, settings, first, last)
+    refresh_items(store, settings)
+    refresh_users(store, settings)
+    return last
 
 
 def write(folder: Path, name: str, *lines: str) -> Path:

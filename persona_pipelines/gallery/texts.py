@@ -6,7 +6,7 @@ LANGUAGES = ("en", "zh")
 
 TEXTS: dict[str, dict[str, str]] = {
     "en": {
-        "title": "Persona gallery", "as_of": "as of", "made_from": "Made from the tables of", "glance": "The audience at a glance", "users": "Users",
+        "title": "Persona gallery", "as_of": "as of", "made_from": "Made from the tables of", "glance": "The audience at a glance", "users": "Users", "people": "users", "groups": "Segments",
         "buyers": "Have bought", "segments": "Segments", "value": "Mean value so far", "lifetime": "Expected value ahead", "likely": "Likely to buy",
         "leaving": "Likely to leave", "sessions": "Mean sessions", "share": "of all users", "interests": "What they give attention to", "rhythm": "When they come",
         "apart": "What sets them apart", "speak": "How to speak to them", "examples": "Two who are typical", "recommender": "What the recommender does for them",
@@ -22,7 +22,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "day": "Day", "usual": "usual", "quality_segments": "How well they hold together", "silhouette": "Silhouette", "stability": "Come out again (adjusted Rand index)",
     },
     "zh": {
-        "title": "用户画像图册", "as_of": "截至", "made_from": "数据来源", "glance": "受众概览", "users": "用户数", "buyers": "已购买", "segments": "分群数", "value": "人均累计价值",
+        "title": "用户画像图册", "as_of": "截至", "made_from": "数据来源", "glance": "受众概览", "users": "用户数", "people": "位用户", "groups": "分群", "buyers": "已购买", "segments": "分群数", "value": "人均累计价值",
         "lifetime": "人均预期价值", "likely": "可能购买", "leaving": "可能流失", "sessions": "人均会话", "share": "占全部用户", "interests": "注意力所在", "rhythm": "来访时间",
         "apart": "与众不同之处", "speak": "如何沟通", "examples": "两位典型用户", "recommender": "推荐效果", "recommended_most": "最常推荐", "hits": "十个推荐中有命中", "rule": "一条规则",
         "precision": "准确率", "coverage": "覆盖率", "map": "分群地图", "map_note": "每个点是一位用户，距离近表示相似。取分群所用特征的前两个主成分。", "movement": "分群之间的流动",

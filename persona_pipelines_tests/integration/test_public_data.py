@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.events.refresh import refresh_events
-from persona_pipelines.logs.loading import available_days, load_events, load_listing
+from persona_pipelines.logs.loading import load_events
 from persona_pipelines.recommendations import training
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import rows
+from persona_pipelines_tests.conftest import ingested, rows
 
 pytestmark = pytest.mark.shared_data
 CONFIGS = Path(__file__).parents[2] / "data" / "configs"
@@ -33,15 +32,7 @@ EXPECTED = {
 def loaded(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch, store: Warehouse) -> Settings:
     monkeypatch.setenv("PERSONA_SHARED_DATA", str(shared_data.absolute()))
     settings = load_settings(CONFIGS / f"{name}.yaml")
-    first, last = available_days(settings) or (settings.start_date, settings.start_date)
-    for source in settings.sources:
-        if source.kind == "events":
-            load_events(store, source, settings, first, last)
-        else:
-            load_listing(store, source, settings)
-    refresh_events(store, settings, first, last)
-    refresh_items(store, settings)
-    refresh_users(store, settings)
+    ingested(store, settings)
     return settings
 
 

@@ -11,15 +11,12 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, average_precision_score
 
 from persona_pipelines.audiences.lookalike import resemblance
-from persona_pipelines.events.listings import refresh_items, refresh_users
-from persona_pipelines.events.refresh import refresh_events
 from persona_pipelines.features.asof import features_as_of
-from persona_pipelines.logs.loading import available_days, load_events, load_listing
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.segments.model import Fit, fit_segments
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.conftest import KEY, ingested
 
 DATA = Path(__file__).parents[2] / "data"
 Sample = tuple[pd.DataFrame, pd.DataFrame, pd.Series, Fit]
@@ -30,15 +27,7 @@ def sample() -> Sample:
     """Features, shares, true personas, and segments of the sample."""
     settings = load_settings(DATA / "persona.yaml")
     with Warehouse(None, KEY) as store:
-        first, last = available_days(settings) or (settings.start_date, settings.start_date)
-        for source in settings.sources:
-            if source.kind == "events":
-                load_events(store, source, settings, first, last)
-            else:
-                load_listing(store, source, settings)
-        refresh_events(store, settings, first, last)
-        refresh_items(store, settings)
-        refresh_users(store, settings)
+        last = ingested(store, settings)
         features, shares = features_as_of(store, last, "UTC")
         earlier, earlier_shares = features_as_of(store, last - dt.timedelta(days=14), "UTC")
     truth = pd.read_csv(DATA / "truth" / "users.csv")
