@@ -18,7 +18,7 @@ def principal_components(points: np.ndarray) -> np.ndarray:
     """The first two principal components (Pearson 1901), shape (users, 2)."""
     from sklearn.decomposition import PCA
 
-    if len(points) < 2:
+    if len(points) < 2 or not np.ptp(points, axis=0).any():
         return np.zeros((len(points), 2))
     components = min(2, *points.shape)
     places = PCA(components, svd_solver="full").fit_transform(points)

@@ -11,6 +11,7 @@ from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMB
 from persona_pipelines.settings import SegmentsSettings
 
 REFIT_USERS = 2_000
+FEWEST_USERS = 10
 FINALISTS = 4
 STABLE = 0.75
 """Adjusted Rand index from which on segments are taken to come out again."""
@@ -69,8 +70,10 @@ def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) ->
     Args:
         minimum_size: segments with fewer users of the sample are merged into the nearest.
     Raises:
-        ValueError: no algorithm finds two segments.
+        ValueError: there are fewer than ten users, or no algorithm finds two segments.
     """
+    if len(sample) < FEWEST_USERS:
+        raise ValueError(f"{len(sample)} users are too few to be cut into segments; at least {FEWEST_USERS} are needed")
     tried = [entry for name in settings.algorithms for entry in _tried(sample, name, settings, minimum_size)]
     usable = [entry for entry in tried if entry.k >= 2 and entry.noise <= settings.maximum_noise_share]
     if not usable:
