@@ -27,7 +27,7 @@ from persona_pipelines.recommendations.data import Interactions, build, position
 from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
-from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_share
+from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
     HybridSettings,
@@ -106,10 +106,8 @@ def pairs_of(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_split(ratings: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, share: float, seed: int) -> Split:
-    kept = random_share(ratings["user_id"], share, seed)
-    pairs, end = pairs_of(ratings[kept]), ratings["timestamp"].max() + pd.Timedelta(seconds=1)
-    test = pairs_of(ratings[~kept]).rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]]
-    return Split("random by user", end.to_pydatetime(), pairs, build(pairs, users, items, end), test)
+    end = ratings["timestamp"].max() + pd.Timedelta(seconds=1)
+    return random_pairs(pairs_of(ratings), users, items, end.to_pydatetime(), 1 - share, seed)
 
 
 STRATIFIED: tuple[MethodSettings, ...] = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persona_pipelines import __version__
+from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import ConfigurationError, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -504,7 +505,7 @@ def lookalike(seeds: str, size: int, output: str, config: str | None) -> None:
 
 @main.command()
 @config_option
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the page's own words.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the page's own words.")
 @click.option("--output", type=click.Path(dir_okay=False), default="persona-gallery.html", show_default=True, help="The file to write.")
 def report(config: str | None, language: Any, output: str) -> None:
     """Write the persona gallery: one page about the audience that needs no network."""

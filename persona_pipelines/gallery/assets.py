@@ -24,14 +24,14 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
     )  # fmt: skip
     def persona_gallery(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines.gallery.page import page
+        from persona_pipelines.gallery.texts import LANGUAGES
         from persona_pipelines.gallery.writing import gallery_of, write
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
         chosen = warehouse.settings
         gallery = gallery_of(warehouse.get(), chosen)
         files = {
-            language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html")
-            for language in ("en", "zh")
+            language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html") for language in LANGUAGES
         }
         with tracked_run(chosen, STAGE, f"gallery {gallery.as_of}", Origin(context.run_id, NAME.to_user_string())) as run:
             for file in files.values():

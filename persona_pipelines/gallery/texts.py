@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-LANGUAGES = ("en", "zh")
+from typing import Literal
+
+LANGUAGES: tuple[Literal["en"], Literal["zh"]] = ("en", "zh")
 
 TEXTS: dict[str, dict[str, str]] = {
     "en": {

@@ -101,23 +101,13 @@ def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, 
         run.parameters(settings.predictions.model_dump())
         for name, figure in figures.items():
             run.figure(figure, f"{name.replace(' ', '_')}.png")
-        run.table(found.quality(), "quality.csv")
+        quality = found.quality()
+        run.table(quality, "quality.csv")
         run.table(found.drivers(), "drivers.csv")
-        for row in found.quality().to_dict("records"):
+        names = ["users", *(column.name for column in contracts.PREDICTION_QUALITY.columns if column.type == "float64")]
+        for row in quality.to_dict("records"):
             with tracked_run(settings, STAGE, f"{row['target']} {row['model']} {as_of}", origin, nested=True) as child:
                 child.parameters({"target": row["target"], "model": row["model"], "window_days": row["window_days"]})
-                names = (
-                    "auc",
-                    "average_precision",
-                    "calibration_error",
-                    "log_loss",
-                    "lift",
-                    "spearman",
-                    "mean_absolute_error",
-                    "validation",
-                    "base_rate",
-                    "users",
-                )
                 child.metrics({name: row[name] for name in names if row[name] is not None})
                 child.tags({"chosen": str(row["chosen"]).lower(), "decision.reason": row["reason"]})
         return run.url

@@ -38,14 +38,13 @@ class BetaGeometric:
         from scipy.special import hyp2f1
 
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
-        x, recency, age = customers.repeats, customers.recency, customers.age
+        x, age = customers.repeats, customers.age
         if a < 1e-3:
             # Nobody drops out: what is left is the gamma-Poisson mean.
             return (r + x) / (alpha + age) * days
         ratio = ((alpha + age) / (alpha + age + days)) ** (r + x)
         numerator = (a + b + x - 1) / (a - 1) * (1 - ratio * hyp2f1(r + x, b + x, a + b + x - 1, days / (alpha + age + days)))
-        dropped = np.where(x > 0, a / (b + np.maximum(x, 1) - 1) * ((alpha + age) / (alpha + recency)) ** (r + x), 0.0)
-        return numerator / (1 + dropped)
+        return numerator * self.probability_alive(customers)
 
     def probability_alive(self, customers: Purchases) -> np.ndarray:
         """The chance of not having dropped out yet (Fader, Hardie, Lee 2008, note on BG/NBD); 1 for those who bought once."""

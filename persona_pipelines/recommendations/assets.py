@@ -98,13 +98,14 @@ def _search(store: "Warehouse", chosen: Settings, end: dt.datetime, wanted: list
     import pandas as pd
 
     from persona_pipelines.recommendations import training
+    from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
     from persona_pipelines.recommendations.models.learned import ModelError
     from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
     from persona_pipelines.tracking.experiments import tracked_run
 
     try:
         window, _ = training.windows(store, chosen, end)
-    except training.TooFewInteractionsError as error:
+    except TooFewInteractionsError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     settings = chosen.recommendations
     methods = [method for method in settings.methods if method.method in SPACES and (not wanted or method.name in wanted)]
@@ -166,6 +167,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.recommendations import training
         from persona_pipelines.recommendations.evaluation.audit import LeakageError
         from persona_pipelines.recommendations.evaluation.audit import table as audit_table
+        from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
         from persona_pipelines.recommendations.models.learned import ModelError
         from persona_pipelines.tracking.experiments import Origin
         from persona_pipelines.warehouse.connection import from_frame
@@ -177,7 +179,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context))
             origin = Origin(context.run_id, key(contract).to_user_string())
             table, url = _registered(store, chosen, comparison, end, origin)
-        except (training.TooFewInteractionsError, LeakageError, ModelError) as error:
+        except (TooFewInteractionsError, LeakageError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         advantages, audit = comparison.advantages(options.seed), audit_table(comparison.findings)
         with store.transaction():

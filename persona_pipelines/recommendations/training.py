@@ -17,11 +17,11 @@ from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, J
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
     Split,
-    TooFewInteractionsError,
     by_time,
     cut_of,
     last_item_out,
     random_by_user,
+    random_pairs,
 )  # fmt: skip
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.promotion import Decision, decide, paired
@@ -150,27 +150,10 @@ def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tuple
             tasks.append(task(split, users, chosen.exclude_seen, segments, _groups(warehouse), chosen.seed))
     else:
         outer = last_item_out(known, end) if chosen.split == "last item out" else random_by_user(known, end, chosen.test_share, chosen.seed)
-        inner = _inner(known, outer, chosen.test_share, chosen.seed)
+        # A validation window inside a training that is not cut by time: a random share of its pairs.
+        inner = random_pairs(outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1)
         tasks = [task(split, users, chosen.exclude_seen, None, _groups(warehouse), chosen.seed) for split in (inner, outer)]
     return tasks[0], tasks[1]
-
-
-def _inner(known: Sources, outer: Split, test_share: float, seed: int) -> Split:
-    """A validation window inside the training of a split that is not by global time: a random share of its pairs."""
-    from persona_pipelines.recommendations.data import build
-    from persona_pipelines.recommendations.evaluation.splits import random_share
-
-    kept = random_share(outer.pairs["user_id"], 1 - test_share, seed + 1)
-    pairs = outer.pairs[kept].reset_index(drop=True)
-    test = (
-        outer.pairs[~kept]
-        .rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]]
-        .reset_index(drop=True)
-    )
-    if pairs.empty or test.empty:
-        raise TooFewInteractionsError(f"{len(outer.pairs)} pairs of users and items: too few for a validation window")
-    training = build(pairs, known.users, known.items, pd.Timestamp(outer.cut))
-    return Split("random by user", outer.cut, pairs, training, test)
 
 
 def _groups(warehouse: Warehouse) -> dict[str, str]:

@@ -11,8 +11,6 @@ from persona_pipelines.recommendations.models import recommender
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import MethodSettings
 
-Suggest = Callable[[str, tuple[float, float] | tuple[int, int]], Any]
-
 SPACES: dict[str, dict[str, tuple[float, float] | tuple[int, int]]] = {
     # Bounds of each parameter, searched on a logarithmic scale; whole numbers where both bounds are.
     "segment_popular": {"prior_users": (1.0, 200.0)},

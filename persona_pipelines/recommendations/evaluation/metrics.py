@@ -14,10 +14,6 @@ import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Interactions
 
-BY_USER = (
-    "ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "mrr_at_k", "hit_rate_at_k", "novelty", "diversity",
-)  # fmt: skip
-OVERALL = ("coverage", "gini")
 VECTOR_COMPONENTS = 32
 
 
@@ -54,7 +50,7 @@ def item_vectors(interactions: Interactions, seed: int = 0) -> sp.csr_matrix | n
 
 @dataclass(frozen=True)
 class Scores:
-    """``by_user``: arrays of shape (users,) by the names of ``BY_USER``; ``lists``: the lists themselves."""
+    """``by_user``: arrays of shape (users,) by the name of their metric; ``lists``: the lists themselves."""
 
     by_user: dict[str, np.ndarray]
     lists: np.ndarray

@@ -154,10 +154,21 @@ def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: 
     """A random share of each user's items is the test: as much of the literature does, though no model has such knowledge."""
     found = interactions(sources.events, sources.weights, sources.half_life_days, end)
     pairs = sources.warehouse.frame(found.order_by("user_id", "item_id"))
+    return random_pairs(pairs, sources.users, sources.items, end, test_share, seed)
+
+
+def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: dt.datetime, test_share: float, seed: int) -> Split:
+    """A random share of each user's pairs is the test, the others are the training, as of ``end``.
+
+    Args:
+        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``rating``.
+    Raises:
+        TooFewInteractionsError: one of the two is empty.
+    """
     kept = random_share(pairs["user_id"], 1 - test_share, seed)
-    test = pairs[~kept][["user_id", "item_id", "last_time", "rating"]].rename(columns={"last_time": "first_time"})
-    training = build(pairs[kept], sources.users, sources.items, pd.Timestamp(end))
-    return _checked(Split("random by user", end, pairs[kept].reset_index(drop=True), training, test.reset_index(drop=True)))
+    training = pairs[kept].reset_index(drop=True)
+    test = pairs[~kept].rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]].reset_index(drop=True)
+    return _checked(Split("random by user", end, training, build(training, users, items, pd.Timestamp(end)), test))
 
 
 def random_share(users: pd.Series, share: float, seed: int) -> np.ndarray:
