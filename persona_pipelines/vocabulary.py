@@ -65,3 +65,24 @@ REPAYMENT_TYPES = ("refund", "cancellation")
 
 RESPONSE_TYPES = ("click",)
 MESSAGE_TYPES = ("impression",)
+
+LOG_FORMATS: dict[str, str] = {
+    "combined": '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
+    "common": '%h %l %u %t "%r" %>s %b',
+    "vhost_combined": '%v:%p %h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"',
+    "host_combined": '%v %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
+    "host_common": '%v %h %l %u %t "%r" %>s %b',
+    "nginx_main": '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for"',
+    "icecast": '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %T',
+    "gandi": '%v %h %l %u %t (%T s) "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
+    "ovh": '%h %v %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
+    "alb": '$type $time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time '
+           '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
+    "elb": '$time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time '
+           '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
+    "s3": '$bucket_owner $host [$time_local] $remote_addr $remote_user $request_id $operation $key "$request" $status $error_code '
+          '$bytes_sent $object_size $total_time $turn_around_time "$http_referer" "$http_user_agent" ...',
+    "haproxy": '$syslog_month $syslog_day $syslog_time $syslog_host $process: $remote_addr:$client_port [$time_local] $frontend $backend '
+               '$timers $status $bytes_sent $request_cookie $response_cookie $termination_state $connections $queues "$request" ...',
+}  # fmt: skip
+"""Formats of access logs by name; three dots at the end stand for columns that a later version of the server adds."""

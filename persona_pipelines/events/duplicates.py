@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-ORDER = ("day", "source", "source_file", "source_line")
+ORDER = ("day", "source", "source_file", "source_line", "source_part")
 
 
 def repeated(records: ir.Table) -> ir.Table:

@@ -48,7 +48,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     dropped = records.filter(records.problem.isnull() & records.dropped.notnull())
     warehouse.append(contracts.FILTERED, dropped.mutate(reason=dropped.dropped))
     good = records.filter(records.problem.isnull() & records.dropped.isnull())
-    place = [good.source_number, good.source_file, good.source_line]
+    place = [good.source_number, good.source_file, good.source_line, good.source_part]
     ranked = warehouse.keep("listed", good.mutate(copy=ibis.row_number().over(group_by=key, order_by=place)))
     warehouse.append(contracts.DUPLICATES, ranked.filter(ranked.copy > 0))
     return ranked.filter(ranked.copy == 0).select(columns)

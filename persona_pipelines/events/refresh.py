@@ -12,13 +12,14 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.events.bots import bot_agents, filter_reason
+from persona_pipelines.events.agents import described
+from persona_pipelines.events.bots import filter_reason
 from persona_pipelines.events.duplicates import ORDER, repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
 CARRIED = [
     *ORDER, "event_id", "logged_user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency", "dwell_ms",
@@ -62,10 +63,8 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         if not everything:
             records = _touched_records(warehouse, records, first, last)
         copies = warehouse.keep("copies", repeated(records.select(*ORDER, "event_id")))
-        agents = [row[0] for row in warehouse.connection.execute(warehouse.sql(records.select("user_agent").distinct())).fetchall()]
-        records = records.mutate(
-            reason=filter_reason(records, bot_agents(agents, settings.events.bot_patterns), settings.events.static_extensions)
-        )
+        records = _with_agents(warehouse, records, settings)
+        records = records.mutate(reason=filter_reason(records, settings.events.static_extensions))
         once = records.anti_join(copies, ORDER)
         accepted = once.filter(once.reason.isnull()).select(CARRIED)
         left_out = once.filter(once.reason.notnull())
@@ -79,7 +78,17 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         else:
             days = _write_touched(warehouse, settings, accepted, copies, left_out, first, last)
         _refresh_accounting(warehouse, raw, *days)
-        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates")
+        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates", "agents")
+
+
+def _with_agents(warehouse: Warehouse, records: ir.Table, settings: Settings) -> ir.Table:
+    """The records with ``bot``, and with the device that the user agent names where none is logged."""
+    found = warehouse.connection.execute(warehouse.sql(records.filter(records.user_agent.notnull()).select("user_agent").distinct()))
+    agents = described((row[0] for row in found.fetchall()), settings.events.bot_patterns, settings.events.not_bots)
+    if agents.empty:
+        return records.mutate(bot=ibis.literal(False))
+    joined = records.left_join(warehouse.keep("agents", from_frame(agents)), "user_agent").drop("user_agent_right")
+    return joined.mutate(device=ibis.coalesce(joined.device, joined.agent_device)).drop("agent_device")
 
 
 def _refresh_rejects(warehouse: Warehouse, raw: ir.Table, first: dt.date, last: dt.date) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-ORDER = ("timestamp", "source_line", "event_id")
+ORDER = ("timestamp", "source_line", "source_part", "event_id")
 """Events of the same moment follow their lines; the id decides between files, so that the order is always the same."""
 
 

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
     from persona_pipelines.warehouse.contracts import Table
 
-KINDS = {"csv": "csv", "json_lines": "json", "combined": "apache", "parquet": "parquet"}
+KINDS = {"csv": "csv", "json": "json", "json_lines": "json", "access_log": "apache", "w3c": "apache", "parquet": "parquet"}
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
-    return [_raw_events(settings, source) if source.kind == "events" else _raw_listing(settings, source) for source in settings.sources]
+    listings = [*settings.sources_of("items"), *settings.sources_of("users")]
+    return [
+        *(_raw_events(settings, source) for source in settings.sources_of("events")), *(_raw_listing(settings, source) for source in listings),
+    ]  # fmt: skip
 
 
 def _options(settings: Settings, source: Source, contract: "Table") -> dict[str, Any]:
@@ -105,6 +108,7 @@ def _results(
     last: dt.date | None,
 ) -> Any:
     from persona_pipelines import charts
+    from persona_pipelines.logs.fields import PARTS_OF_A_LINE
     from persona_pipelines.orchestration.metadata import markdown_table, plot, table_metadata
 
     rows = warehouse.table(contract)
@@ -115,7 +119,9 @@ def _results(
     counted = asked.group_by("day") if first is not None else asked.group_by(day=asked.source_file)
     days = warehouse.frame(counted.aggregate(records=asked.count(), rejects=asked.count(where=asked.problem.notnull())).order_by("day"))
     over = days[days["rejects"] > settings.logs.max_reject_share * days["records"]]
-    by_file = warehouse.frame(rows.group_by("source_file").aggregate(records=rows.count())).set_index("source_file")["records"]
+    # One event a record: the others of a record that gives several have higher numbers within a multiple.
+    first_events = rows.filter((rows.source_part - 1) % PARTS_OF_A_LINE == 0)
+    by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")["records"]
     short = []
     for reading in loaded.readings:
         # A file without a date in its path is in the table only for the days that have been asked for.

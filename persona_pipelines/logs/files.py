@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import glob
+import os
 import re
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from persona_pipelines.logs.packing import HEAD_BYTES, PackingError, members, packing_of
 from persona_pipelines.settings import Settings, Source
 
 
@@ -22,11 +25,14 @@ class LogFileBusyError(LogFileError):
 
 @dataclass(frozen=True)
 class LogFile:
+    """One file, or one of those in a zip archive (``member``)."""
+
     path: Path
     shown: str
     date: dt.date | None
     size_bytes: int
     modified_ns: int
+    member: str | None = None
 
 
 def log_files(source: Source, settings: Settings, first: dt.date | None = None, last: dt.date | None = None) -> list[LogFile]:
@@ -50,12 +56,35 @@ def log_files(source: Source, settings: Settings, first: dt.date | None = None, 
                 continue
             if (first and date < first) or (last and date > last):
                 continue
-        path = Path(name)
-        state = path.stat()
-        found.append(LogFile(path, settings.displayed(path), date, state.st_size, state.st_mtime_ns))
+        found += _opened(Path(name), settings.displayed(Path(name)), date, getattr(source.format, "member", None))
     if not found and not source.dated:
         raise LogFileError(f"sources.{source.name}.path: no file {settings.displayed(settings.resolved(source.path))}")
     return sorted(found, key=lambda file: (file.date or dt.date.min, file.shown))
+
+
+def _opened(path: Path, shown: str, date: dt.date | None, member: str | None) -> list[LogFile]:
+    """A file as one, and a zip archive as those in it that are asked for.
+
+    Raises:
+        LogFileError: a link leads nowhere, a folder or pipe has the name of a file, or an archive cannot be read.
+    """
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise LogFileError(f"{shown}: a {'folder' if path.is_dir() else 'special file'}; expected a file (a folder's files are named by {shown}/*)")
+        with path.open("rb") as stream:
+            packing = packing_of(stream.read(HEAD_BYTES))
+    except FileNotFoundError:
+        raise LogFileError(f"{shown}: a link that leads nowhere ({os.readlink(path)})") from None
+    except OSError as error:
+        raise LogFileError(f"{shown}: cannot be read ({error.strerror})") from None
+    if packing != "zip":
+        return [LogFile(path, shown, date, state.st_size, state.st_mtime_ns)]
+    try:
+        names = members(path, member)
+    except PackingError as error:
+        raise LogFileError(f"{shown}: {error}") from None
+    return [LogFile(path, f"{shown}/{name}", date, state.st_size, state.st_mtime_ns, name) for name in names]
 
 
 def wait_until_settled(files: list[LogFile], settle_seconds: float) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from persona_pipelines.logs import mapping
+from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
-from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, first_line
-from persona_pipelines.logs.formats.parquet import parquet
-from persona_pipelines.logs.formats.text import TEXT_FORMATS, HeaderError, literal
+from persona_pipelines.logs.formats import READERS
+from persona_pipelines.logs.formats.lines import TextFile
+from persona_pipelines.logs.formats.sql import HeaderError, literal
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -63,85 +64,74 @@ class Batch:
 PLACE = [pa.field("order", pa.int64()), pa.field("source_file", pa.dictionary(pa.int32(), pa.string())), pa.field("file_day", pa.date32())]
 
 
-def _placed(files: list[tuple[TextFile, Reading]], offset: int, spans: Spans) -> Iterator[pa.RecordBatch]:
+def _placed(texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Batches of all files with their place: ``order``, the number of the record in its source, file and file's day.
 
     The place comes with the records, because a join would make the engine hold them all: it cannot know how many a stream
     will give.
     """
     order = offset
-    for text, reading in files:
+    for text, reading in texts:
         name, day = pa.array([reading.file.shown]), pa.scalar(_fallback_day(reading.file, spans), pa.date32())
         for batch in text.batches():
             count = batch.num_rows
             source_file = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), name)
             numbers = pa.array(np.arange(order + 1, order + 1 + count, dtype=np.int64))
             order += count
-            yield pa.RecordBatch.from_arrays([*batch.columns, numbers, source_file, pa.repeat(day, count)], schema=TEXT_SCHEMA)
+            yield pa.RecordBatch.from_arrays([*batch.columns, numbers, source_file, pa.repeat(day, count)], schema=schema)
         reading.records, reading.break_found = text.records, text.break_found
         refuse_if_changed(reading.file)
-
-
-TEXT_SCHEMA = pa.schema([*SCHEMA, *PLACE])
 
 
 def read_source(
     warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile], spans: Spans | None = None
 ) -> Iterator[Batch]:
-    """The records of files as tables with ``source_file``, ``file_day``, ``source_line``, ``order``, ``record``, ``problem``
-    and ``field_0``, ``field_1`` ...
+    """The records of files as tables of text fields (``fields.fields_query``).
 
     Args:
         spans: first and last day of files, for ``file_day``: where records belong that have no readable time themselves.
     Raises:
         LogFileError: a file is missing a column, unreadable, or changes while it is read.
     """
-    spans = spans or {}
-    if source.format.type == "parquet":
-        yield from _read_parquet(warehouse, source, files, spans)
-        return
-    groups: dict[str, list[tuple[TextFile, Reading]]] = {}
-    needs_header = source.format.type == "csv" and source.format.header
-    for file in files:
-        text = TextFile(file.path, source.format.encoding, settings.logs.max_line_bytes, skip_lines=int(needs_header))
+    spans, offset = spans or {}, 0
+    lookups = {lookup.source: _lookup_table(warehouse, lookup.source, settings) for lookup in source.join}
+    reader = READERS[source.format.type]
+    for group in reader.groups(files, source.format, settings.logs.max_line_bytes):
+        readings = [Reading(file) for file in group.files]
+        if group.texts is None:
+            readings[0].records = group.records
+            group.place = (
+                f'{offset} + source_line AS "order", {literal(readings[0].file.shown)} AS source_file, '
+                f"DATE '{_fallback_day(readings[0].file, spans)}' AS file_day"
+            )
         try:
-            header = first_line(file.path, source.format.encoding) if needs_header else ""
-        except OSError as error:
-            raise LogFileError(f"{file.shown}: cannot be read ({error.strerror})") from None
-        if header is not None:  # an empty file has none: the caller warns of it
-            groups.setdefault(header, []).append((text, Reading(file)))
-    offset = 0
-    for header, members in groups.items():
-        try:
-            query = TEXT_FORMATS[source.format.type](source.paths(), source.format, header)
+            query = fields_query(source, group, lookups)
         except HeaderError as error:
-            raise LogFileError(f"{members[0][1].file.shown}, line 1: {error}") from None
-        reader = pa.RecordBatchReader.from_batches(TEXT_SCHEMA, _placed(members, offset, spans))
-        warehouse.connection.register("lines", reader)
+            line = f", line {group.texts[0].skip_lines}" if group.texts and group.texts[0].header else ""
+            raise LogFileError(f"{group.files[0].shown}{line}: {error}") from None
+        if group.texts is not None:
+            schema = pa.schema([*group.texts[0].schema, *PLACE])
+            placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema)
+            warehouse.connection.register("lines", pa.RecordBatchReader.from_batches(schema, placed))
         warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
-        yield Batch(warehouse.kept("records"), [reading for _, reading in members])
+        yield Batch(warehouse.kept("records"), readings)
         warehouse.connection.execute('DROP VIEW "records"')
-        warehouse.connection.unregister("lines")
-        offset += sum(reading.records for _, reading in members)
+        if group.texts is not None:
+            warehouse.connection.unregister("lines")
+        offset += sum(reading.records for reading in readings)
 
 
-def _read_parquet(warehouse: Warehouse, source: Source, files: list[LogFile], spans: Spans) -> Iterator[Batch]:
-    offset = 0
-    for file in files:
-        refuse_if_changed(file)
-        try:
-            description = warehouse.connection.read_parquet(str(file.path))
-            records = int(warehouse.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file.path)]).fetchall()[0][0])
-            query = parquet(source.paths(), file.path, description.columns)
-        except HeaderError as error:
-            raise LogFileError(f"{file.shown}: {error}") from None
-        except duckdb.Error as error:
-            raise LogFileError(f"{file.shown}: not readable as Parquet: {str(error).splitlines()[0]}") from None
-        day = _fallback_day(file, spans)
-        place = f"{offset} + source_line AS \"order\", {literal(file.shown)} AS source_file, DATE '{day}' AS file_day"
-        warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS SELECT *, {place} FROM ({query})')
-        offset += records
-        yield Batch(warehouse.kept("records"), [Reading(file, records)])
+def _lookup_table(warehouse: Warehouse, name: str, settings: Settings) -> LookupTable:
+    """A source of kind ``lookup`` as a temporary table of texts, the first record of each key."""
+    source = next(source for source in settings.sources_of("lookup") if source.name == name)
+    files = log_files(source, settings)
+    table = f"lookup_{name}"
+    with reading_errors(files):
+        for number, batch in enumerate(read_source(warehouse, source, settings, files)):
+            rows = warehouse.sql(mapping.mapped_lookup(batch.fields, source))
+            start = f'CREATE OR REPLACE TEMP TABLE "{table}" AS' if number == 0 else f'INSERT INTO "{table}"'
+            warehouse.connection.execute(f"{start} {rows}")
+    return LookupTable(table, tuple(source.fields))
 
 
 @contextmanager

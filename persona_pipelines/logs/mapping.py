@@ -7,28 +7,119 @@ their types, and ``problem``: the first rule of the contract that the record bre
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.settings import Condition, FieldMapping, Settings, Source
+from persona_pipelines.logs.fields import PARTS_OF_A_LINE
+from persona_pipelines.settings import Settings, Source
+from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, NumberFormat, Reading
 from persona_pipelines.warehouse import contracts, functions
 
 Fields = Mapping[str, ir.StringValue]
 
 LONGEST_TEXT = 2000
-IDENTIFIERS = ("event_id", "user_id", "anonymous_id")
+IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id")
+"""Columns whose spelling is brought to one form (``Source.identifiers``)."""
+WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id")
+"""Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
-TABLETS = r"(?i)ipad|tablet|kindle|silk|playbook"
-MOBILES = r"(?i)mobi|iphone|ipod|android|windows phone"
+INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
+BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
 
 
-def condition_holds(condition: Condition, fields: Fields) -> ir.BooleanValue:
+@ibis.udf.scalar.builtin(name="decode_url")
+def _decode_url(text: str) -> str:
+    """A macro of the connection: percent-encoded text as it was meant; what is no UTF-8 stays as it stands."""
+    ...
+
+
+@ibis.udf.scalar.builtin(name="decode_form")
+def _decode_form(text: str) -> str:
+    """A macro of the connection: as ``decode_url``, and ``+`` for a blank."""
+    ...
+
+
+@ibis.udf.scalar.builtin(name="nfc_normalize")
+def _nfc(text: str) -> str: ...
+
+
+def read_text(reading: Reading, text: ir.StringValue, source: Source, column: str = "") -> ir.StringValue:
+    """The text of a field as a mapping or condition takes it: the one way from a record to a value.
+
+    Args:
+        column: the canonical column that it is for; ids are brought to one spelling, and some words mean that there is none.
+    """
+    if reading.pattern is not None:
+        text = text.re_extract(reading.pattern, 1).nullif("")
+    for name in reading.decode:
+        text = _decode_url(text) if name == "url" else _decode_form(text)
+    if column in IDENTIFIERS:
+        text = _spelled(text, source)
+    for old, new in (reading.replace or {}).items():
+        text = text.replace(old, new)
+    if reading.lower_case:
+        text = text.lower()
+    words = reading.missing_words
+    if words is None and column in WORDS_MEAN_MISSING:
+        words = source.missing_words
+    if words:
+        known = sorted({word.lower() for word in words})
+        text = ibis.ifelse(text.strip().lower().isin(known), None, text)
+    if reading.replace or words:
+        text = text.nullif("")
+    return text
+
+
+def _spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
+    spelling = source.identifiers
+    if spelling.form == "NFC":
+        text = _nfc(text)
+    if spelling.invisible == "remove":
+        text = text.re_replace(INVISIBLE, "")
+    if spelling.blanks == "collapse":
+        text = text.re_replace(BLANKS, " ").strip().nullif("")
+    return text.lower() if spelling.lower_case else text
+
+
+SIGN_OR_CODE = r"(?:\p{Sc}|[A-Za-z]{1,3}\$?\.?|\p{L}{1,3}\.?)?"
+
+
+def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.FloatingValue:
+    """A text as a number, null where it is none, as ``number`` of the field or of its source says."""
+    written = reading.number or source.number
+    if written == NumberFormat():
+        return text.try_cast("float64")
+    decimal, thousands = re.escape(written.decimal), re.escape(written.thousands)
+    whole = r"[0-9]+" if not thousands else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{2,3}})*{thousands}[0-9]{{3}}|[0-9]+"
+    number = rf"(?:{whole})(?:{decimal}[0-9]*)?|{decimal}[0-9]+"
+    exponent = r"(?:[eE][+-]?[0-9]+)?"
+    pattern = rf"^\(?\s*[+-]?\s*{SIGN_OR_CODE}\s*[+-]?\s*((?:{number}){exponent})\s*{SIGN_OR_CODE}\s*[+-]?\)?$"
+    plain = text
+    for blank in ("\u00a0", "\u202f", "\u2009"):
+        plain = plain.replace(blank, " ")
+    plain = plain.replace("\u2212", "-").strip()
+    digits = plain.re_extract(pattern, 1).nullif("")
+    if written.thousands:
+        digits = digits.replace(written.thousands, "")
+    if written.decimal != ".":
+        digits = digits.replace(written.decimal, ".")
+    amount = digits.try_cast("float64")
+    in_parentheses = plain.startswith("(")
+    amount = ibis.ifelse(in_parentheses == plain.endswith(")"), amount, None)
+    signs = plain.re_replace(r"[eE][+-][0-9]+", "")
+    return ibis.ifelse(in_parentheses | signs.contains("-"), -amount, amount)
+
+
+def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.BooleanValue:
     """Whether a record meets a condition. Never null: a missing field meets only ``missing: true``."""
-    text = fields[condition.field]
-    number = text.try_cast("float64")
+    if condition.not_ is not None:
+        return ~condition_holds(condition.not_, fields, source)
+    text = read_text(condition, fields[condition.field], source)
+    number = read_number(condition, text, source)
     tests = {
         "equals": lambda wanted: text == wanted,
         "one_of": lambda wanted: text.isin(wanted),
@@ -47,47 +138,43 @@ def condition_holds(condition: Condition, fields: Fields) -> ir.BooleanValue:
     return held
 
 
-def text_of(mapping: FieldMapping, fields: Fields) -> ir.StringValue:
+def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> ir.StringValue:
     """The text of a canonical column, before it is given its type."""
     text: ir.StringValue
     if mapping.value is not None:
         text = ibis.literal(str(mapping.value))
     elif mapping.cases is not None:
-        branches = [(condition_holds(case.when, fields), ibis.literal(case.value)) for case in mapping.cases]
-        text = ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
-        return text
+        branches = [(condition_holds(case.when, fields, source), ibis.literal(case.value)) for case in mapping.cases]
+        return ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
     elif mapping.first_of is not None:
-        text = ibis.coalesce(*(fields[path] for path in mapping.first_of))
+        text = ibis.coalesce(*(read_text(mapping, fields[path], source, column) for path in mapping.first_of))
     else:
         assert mapping.from_ is not None
-        text = fields[mapping.from_[0]]
-        for path in mapping.from_[1:]:
-            text = text + mapping.join + fields[path].fill_null("")
-    if mapping.pattern is not None:
-        text = text.re_extract(mapping.pattern, 1).nullif("")
-    for old, new in (mapping.replace or {}).items():
-        text = text.replace(old, new)
-    if mapping.lower_case:
-        text = text.lower()
+        first, *further = (read_text(mapping, fields[path], source, column) for path in mapping.from_)
+        text = first
+        for part in further:
+            text = text + mapping.join + part.fill_null("")
     if mapping.map is not None:
         branches = [(text == key, ibis.literal(entry)) for key, entry in mapping.map.items()]
-        text = ibis.cases(*branches, else_=text if mapping.default is None else ibis.literal(mapping.default))
+        text = ibis.cases(*branches, else_=text if mapping.default is None else ibis.literal(mapping.default)).nullif("")
     if mapping.default is not None:
         text = text.fill_null(mapping.default)
     return text
 
 
-def number_of(mapping: FieldMapping, fields: Fields) -> tuple[ir.FloatingValue, ir.BooleanValue]:
+def number_of(mapping: FieldMapping, fields: Fields, source: Source) -> tuple[ir.FloatingValue, ir.BooleanValue]:
     """The number of a canonical column, and whether there was text that is no finite number."""
     if mapping.product is not None:
-        factors = [fields[path] for path in mapping.product]
+        factors = [read_text(mapping, fields[path], source) for path in mapping.product]
     else:
-        factors = [text_of(mapping, fields)]
+        factors = [text_of(mapping, fields, source)]
     number: ir.FloatingValue | None = None
     unreadable: ir.BooleanValue = ibis.literal(False)
     for factor in factors:
-        cast = factor.try_cast("float64")
-        unreadable = unreadable | (factor.notnull() & ~functions.isfinite(cast).fill_null(False))
+        cast = factor.try_cast("float64") if mapping.value is not None else read_number(mapping, factor, source)
+        finite = functions.isfinite(cast).fill_null(False)
+        unreadable = unreadable | (factor.notnull() & ~finite)
+        cast = ibis.ifelse(finite, cast, None)
         number = cast if number is None else number * cast
     assert number is not None
     if mapping.absolute:
@@ -97,31 +184,74 @@ def number_of(mapping: FieldMapping, fields: Fields) -> tuple[ir.FloatingValue, 
     return number, unreadable
 
 
-def timestamp_of(mapping: FieldMapping, fields: Fields, order: ir.IntegerValue) -> tuple[ir.TimestampValue, ir.BooleanValue]:
+WITH_ZONE = re.compile(r"%[zZ]")
+LATEST_MICROSECONDS = 2.5e17  # the year 9892: what lies beyond is no time for anything that reads the tables
+
+
+def timestamp_of(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue) -> tuple[ir.TimestampValue, ir.BooleanValue]:
     """The time in UTC without a zone, and whether there was text that is no time.
 
     ``order`` is the number of the record in its source, for logs without a clock.
     """
     if mapping.order is not None:
-        start = int(mapping.order.start.replace(tzinfo=dt.UTC).timestamp() * 1e6)
+        start = _microseconds(mapping.order.start)
         step = int(mapping.order.step_seconds * 1e6)
         return functions.make_timestamp((order - 1) * step + start), ibis.literal(False)
-    text = text_of(mapping, fields)
+    text = text_of(mapping, fields, source)
     if mapping.unit is not None:
-        per_unit = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0}[mapping.unit]
-        microseconds = text.try_cast("float64") * per_unit
-        sane = functions.isfinite(microseconds) & (microseconds.abs() < 1e16)
-        moment = functions.make_timestamp(ibis.ifelse(sane, microseconds, None).round().cast("int64"))
+        moment = functions.make_timestamp(_sane(_in_microseconds(text, mapping.unit) + float(_microseconds(mapping.since))))
+    elif mapping.format is not None:
+        # One pass a format: a list of formats makes DuckDB 2.0 carry the zone of one row over to the next.
+        moment = ibis.coalesce(*(_by_format(text, wanted, mapping.timezone) for wanted in mapping.format))
     else:
-        zoned = functions.try_strptime(text, mapping.format) if mapping.format else text.try_cast("timestamp('UTC')")
-        moment = zoned.cast("timestamp")
-        if mapping.timezone is not None:
-            # A zone in the text itself wins; the engine reads text without one as UTC, so shift it from there.
-            names_zone = ibis.literal(any("%z" in wanted or "%Z" in wanted for wanted in mapping.format or []))
-            if not mapping.format:
-                names_zone = text.re_search(r"(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$")
-            moment = ibis.ifelse(names_zone, moment, from_local(moment, mapping.timezone))
-    return moment, text.notnull() & moment.isnull()
+        moment = _iso(text, mapping.timezone)
+    missing_part: ir.BooleanValue = ibis.literal(False)
+    if mapping.plus is not None:
+        offset_text = read_text(Reading(), fields[mapping.plus.from_], source)
+        offset = _in_microseconds(offset_text, mapping.plus.unit)
+        moment = functions.make_timestamp(_sane(functions.epoch_us(moment).cast("float64") + offset))
+        missing_part = offset_text.notnull()
+    moment = ibis.ifelse(functions.isfinite_timestamp(moment) & (moment.year() < 9000) & (moment.year() > 0), moment, None)
+    return moment, (text.notnull() | missing_part) & moment.isnull()
+
+
+def _microseconds(moment: dt.datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return round(aware.timestamp() * 1e6)
+
+
+def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
+    if unit == "nanoseconds":
+        # A double holds microseconds since 1970 exactly, and nanoseconds not.
+        whole = text.try_cast("int64")
+        return ibis.coalesce((whole // 1000).cast("float64"), text.try_cast("float64") * UNITS[unit])
+    return text.try_cast("float64") * UNITS[unit]
+
+
+def _sane(microseconds: ir.FloatingValue) -> ir.IntegerValue:
+    sane = functions.isfinite(microseconds) & (microseconds.abs() < LATEST_MICROSECONDS)
+    return ibis.ifelse(sane, microseconds, None).round().cast("int64")
+
+
+def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.TimestampValue:
+    if WITH_ZONE.search(wanted):
+        return functions.try_strptime_zoned(text, wanted).cast("timestamp")
+    moment = functions.try_strptime(text, wanted)
+    return moment if zone is None else from_local(moment, zone)
+
+
+def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
+    """A text of ISO 8601, with a blank for the T or before the zone too, and with names of zones.
+
+    Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
+    """
+    readable = ibis.coalesce(
+        text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
+    ).cast("timestamp")
+    if zone is None:
+        return readable
+    without = ibis.coalesce((text + " UTC").try_cast("timestamp('UTC')"), (text + " 00:00 UTC").try_cast("timestamp('UTC')")).cast("timestamp")
+    return ibis.ifelse(without.notnull(), from_local(without, zone), readable)
 
 
 @ibis.udf.scalar.builtin(name="from_local_time")
@@ -155,27 +285,26 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
         kind = contract.column(name).type
-        if name == "event_id":
-            columns[name] = text_of(mapping, fields)
-        elif kind in ("timestamp", "date"):
-            moment, columns[f"unreadable_{name}"] = timestamp_of(mapping, fields, records.order)
+        if kind in ("timestamp", "date"):
+            moment, columns[f"unreadable_{name}"] = timestamp_of(mapping, fields, source, records.order)
             columns[name] = moment if kind == "timestamp" else moment.date()
         elif kind in ("float64", "int64"):
-            columns[name], columns[f"unreadable_{name}"] = number_of(mapping, fields)
+            columns[name], columns[f"unreadable_{name}"] = number_of(mapping, fields, source)
         elif kind == "boolean":
-            text = text_of(mapping, fields).lower()
+            text = text_of(mapping, fields, source).lower()
             columns[name] = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
             columns[f"unreadable_{name}"] = text.notnull() & columns[name].isnull()
         else:
-            columns[name] = text_of(mapping, fields)
+            columns[name] = text_of(mapping, fields, source, name)
             if name in ("url", "referrer"):
                 columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
-    if source.drop_when:
-        conditions = [(condition_holds(condition, fields), ibis.literal(_described(condition))) for condition in source.drop_when]
-        columns["dropped"] = ibis.cases((records.problem.notnull(), ibis.null("string")), *conditions)
-    else:
-        columns["dropped"] = ibis.null("string")
-    return records.select("source_file", "file_day", "source_line", "record", "problem", **columns)
+    conditions = [
+        (condition_holds(condition, fields, source), ibis.literal(f"dropped: {condition.described()}")) for condition in source.drop_when
+    ]
+    columns["dropped"] = ibis.cases(
+        (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
+    )
+    return records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
 
 
 def fields_of(records: ir.Table, source: Source) -> Fields:
@@ -197,7 +326,7 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
             problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {UNREADABLE[column.type]}")))
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
-        if column.type == "string" and name not in IDENTIFIERS:
+        if column.type == "string" and name not in WORDS_MEAN_MISSING:
             problems.append(
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))
             )
@@ -227,26 +356,49 @@ def mapped_events(records: ir.Table, source: Source, settings: Settings, deliver
         (values.event_type.isnull(), ibis.literal("event_type: missing")),
         (values.event_type.notin(settings.known_event_types()), ibis.literal("event_type: not in the vocabulary")),
         *_type_problems(values, source, contract),
+        *_value_problems(values, source, settings),
         (
             ibis.and_(*(values[name].isnull() for name in ("user_id", "anonymous_id") if name in source.fields)),
             ibis.literal("user_id: missing, and anonymous_id too"),
         ),
     ]
-    own_id = values.event_id if "event_id" in source.fields else ibis.null("string")
-    made: dict[str, ir.Value] = {"event_id": f"{source.name}:" + ibis.coalesce(own_id, functions.md5(values.record))}
+    made: dict[str, ir.Value] = {"event_id": _event_id(values, source)}
     if "user_id" in source.fields:
         made["user_id"] = functions.pseudonym(values.user_id)
     if "anonymous_id" in source.fields:
         made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
-    if "user_agent" in source.fields and "device" not in source.fields:
-        agent = values.user_agent
-        made["device"] = ibis.cases(
-            (agent.isnull(), ibis.null("string")),
-            (agent.re_search(TABLETS), "tablet"),
-            (agent.re_search(MOBILES), "mobile"),
-            else_="desktop",
-        )
     return _rows(values, contract, made, problems)
+
+
+def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Problems:
+    """Money and ratings share a column and not their bounds."""
+    problems: Problems = []
+    if "value" in source.fields:
+        rated = (values.event_type == "rating").fill_null(False)
+        for wanted, bounds, name in ((rated, settings.logs.ratings, "ratings"), (~rated, settings.logs.money, "money")):
+            for outside, words, bound in (
+                (values.value < bounds.minimum, "below", bounds.minimum), (values.value > bounds.maximum, "above", bounds.maximum),
+            ):  # fmt: skip
+                said = f"value: {words} {bound:g}" + ("" if words == "below" and name == "money" else f" (logs.{name})")
+                problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
+    return problems
+
+
+def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
+    """What makes a record the same as another one (``Source.sameness``), after the source's name."""
+    content = functions.md5(
+        functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record
+    )
+    if source.sameness == "never":
+        part = values.source_part.cast("string")
+        return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
+    made = ibis.coalesce(values.event_id, content) if source.sameness == "id" else content
+    if source.each is not None:
+        inside = [path for path in (source.fields["event_id"].paths() if "event_id" in source.fields else [])]
+        own = any(path == "@index" or path.startswith(source.each.path) for path in inside)
+        if not own:  # the events of one record have its id in common
+            made = made + "#" + ((values.source_part - 1) % PARTS_OF_A_LINE + 1).cast("string")
+    return f"{source.name}:" + made
 
 
 def mapped_listing(records: ir.Table, source: Source) -> ir.Table:
@@ -257,6 +409,27 @@ def mapped_listing(records: ir.Table, source: Source) -> ir.Table:
     problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
     made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}
     return _rows(values, contract, made, problems)
+
+
+def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
+    """Records of a source of kind ``lookup`` as texts, one column a field; those that cannot be read or are dropped are left out.
+
+    Of several records with the same values in all columns but running sums one is kept.
+    """
+    fields = fields_of(records, source)
+    columns: dict[str, ir.Value] = {}
+    for name, mapping in source.fields.items():
+        if mapping.running_sum is None:
+            columns[name] = text_of(mapping, fields, source)
+            continue
+        summed = mapping.running_sum
+        so_far = ibis.window(
+            group_by=fields[summed.by], order_by=[read_number(mapping, fields[summed.along], source), records.order], preceding=None, following=0
+        )
+        columns[name] = read_number(mapping, fields[summed.of], source).fill_null(0).sum().over(so_far).cast("string")
+    dropped = [condition_holds(condition, fields, source) for condition in source.drop_when]
+    kept = records.mutate(wanted=records.problem.isnull() & ~ibis.or_(*dropped) if dropped else records.problem.isnull())
+    return kept.mutate(**columns).filter(kept.wanted).select(*columns)
 
 
 def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value], problems: Problems) -> ir.Table:
@@ -286,11 +459,6 @@ def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value]
 def stored_record(rows: ir.Table) -> ir.StringValue:
     """The record of a rejected row with addresses masked; of a good row nothing is kept beyond its columns."""
     return ibis.ifelse(rows.problem.notnull(), masked(rows.record), None)
-
-
-def _described(condition: Condition) -> str:
-    tests = [f"{name} {value}" for name, value in condition.model_dump(exclude={"field"}, exclude_none=True).items()]
-    return f"dropped: {condition.field} {' and '.join(tests)}"
 
 
 MASKS = (

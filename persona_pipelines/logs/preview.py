@@ -37,11 +37,14 @@ def preview_source(source: Source, settings: Settings, records: int) -> Preview:
         raise LogFileError(f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
     with reading_errors(files[:1]), Warehouse(None, b"\0" * 32) as engine:
         for batch in read_source(engine, source, settings, files[:1]):
+            if source.kind == "lookup":
+                shown = engine.frame(mapping.mapped_lookup(batch.fields, source).limit(records))
+                return Preview(len(files), files[0].shown, shown, len(shown), {})
             if source.kind == "events":
                 mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
             else:
                 mapped = mapping.mapped_listing(batch.fields, source)
-            first = engine.frame(mapped.limit(LOOKED_AT)).sort_values("source_line", ignore_index=True)
+            first = engine.frame(mapped.limit(LOOKED_AT)).sort_values(["source_line", "source_part"], ignore_index=True)
             shown = first.head(records).drop(columns=["source_file", "file_day", "record"])
             problems = first["problem"].value_counts().to_dict()
             return Preview(len(files), files[0].shown, shown, len(first), {str(reason): int(count) for reason, count in problems.items()})

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from persona_pipelines.settings.patterns import checked_pattern
 from persona_pipelines.settings.recommendations import RecommendationsSettings
+from persona_pipelines.settings.sources import Source
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
-from persona_pipelines.vocabulary import EVENT_TYPES
+from persona_pipelines.vocabulary import EVENT_TYPES, LOG_FORMATS
 
 MAX_CONFIGURATION_BYTES = 1 << 20
 
@@ -29,243 +31,29 @@ class ConfigurationError(Exception):
     """The configuration cannot be used. The message names the file, the setting, what was found and what is expected."""
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-class Condition(Strict):
-    """A test on one field of a record; all given comparisons must hold. A missing field only meets ``missing: true``."""
-
-    field: str
-    equals: str | None = None
-    one_of: list[str] | None = None
-    matches: str | None = None
-    below: float | None = None
-    above: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    missing: bool | None = None
-
-    @field_validator("equals", mode="before")
-    @classmethod
-    def _equals_as_text(cls, value: Any) -> Any:
-        return value if value is None or isinstance(value, str) else str(value)
-
-    @field_validator("one_of", mode="before")
-    @classmethod
-    def _one_of_as_text(cls, value: Any) -> Any:
-        return [str(entry) for entry in value] if isinstance(value, list) else value
-
-    @field_validator("matches")
-    @classmethod
-    def _is_a_pattern(cls, value: str | None) -> str | None:
-        return _checked_pattern(value)
-
-    @model_validator(mode="after")
-    def _compares_something(self) -> Condition:
-        if not self.model_fields_set - {"field"}:
-            raise ValueError("expected at least one comparison: equals, one_of, matches, below, above, at_least, at_most, missing")
-        return self
-
-
-def _checked_pattern(value: str | None) -> str | None:
-    if value is not None:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"expected a regular expression ({error})") from None
-    return value
-
-
-class Case(Strict):
-    when: Condition
-    value: str
-
-
-class RecordOrder(Strict):
-    """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
-
-    start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
-    step_seconds: float = Field(1.0, gt=0)
-
-
-class FieldMapping(Strict):
-    """How one canonical column is made from a record."""
-
-    from_: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(None, alias="from")
-    value: str | float | None = None
-    join: str = "|"
-    first_of: list[str] | None = None
-    pattern: str | None = None
-    replace: dict[str, str] | None = None
-    map: dict[str, str] | None = None
-    default: str | None = None
-    lower_case: bool = False
-    cases: list[Case] | None = None
-    format: Annotated[list[str], BeforeValidator(_as_list)] | None = None
-    unit: Literal["seconds", "milliseconds", "microseconds"] | None = None
-    timezone: str | None = None
-    order: RecordOrder | None = None
-    product: list[str] | None = None
-    scale: float | None = None
-    absolute: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, value: Any) -> Any:
-        if isinstance(value, (str, list)):
-            return {"from": value}
-        if isinstance(value, dict) and value.get("order") is True:
-            return {**value, "order": {}}
-        return value
-
-    @field_validator("map", mode="before")
-    @classmethod
-    def _map_keys_as_text(cls, value: Any) -> Any:
-        return {_yaml_text(key): _yaml_text(entry) for key, entry in value.items()} if isinstance(value, dict) else value
-
-    @field_validator("pattern")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if value is not None and re.compile(_checked_pattern(value) or "").groups != 1:
-            raise ValueError("expected a regular expression with exactly one group, the part to keep")
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str | None) -> str | None:
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-        if value is not None:
-            try:
-                ZoneInfo(value)
-            except (ZoneInfoNotFoundError, ValueError):
-                raise ValueError("expected a time zone of the IANA database, such as Europe/London") from None
-        return value
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> FieldMapping:
-        origins = [
-            name
-            for name, given in {
-                "from": self.from_,
-                "first_of": self.first_of,
-                "value": self.value,
-                "cases": self.cases,
-                "product": self.product,
-                "order": self.order,
-            }.items()
-            if given is not None
-        ]
-        if len(origins) != 1:
-            raise ValueError(f"expected exactly one of from, first_of, value, cases, product, order; found {origins or 'none'}")
-        return self
-
-    def paths(self) -> list[str]:
-        """The fields of the source that this mapping reads."""
-        named = [*(self.from_ or []), *(self.first_of or []), *(self.product or [])]
-        return named + [case.when.field for case in self.cases or []]
-
-
-def _yaml_text(value: Any) -> str:
-    """YAML reads yes, no, true and false as booleans: a map's key or value is meant as the text that stands in the log."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class FormatSettings(Strict):
-    """What a file looks like before any field is read from it."""
-
-    type: Literal["combined", "json_lines", "csv", "parquet"]
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
-    columns: list[str] | None = None
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
-
-    @field_validator("delimiter")
-    @classmethod
-    def _delimiter(cls, value: str) -> str:
-        if value != "whitespace" and len(value) != 1:
-            raise ValueError("expected one character, or the word whitespace for runs of white space")
-        return value
-
-    @field_validator("quote")
-    @classmethod
-    def _quote(cls, value: str) -> str:
-        if len(value) > 1:
-            raise ValueError("expected one character, or nothing for files without quoting")
-        return value
-
-    @model_validator(mode="after")
-    def _columns_without_header(self) -> FormatSettings:
-        if self.type == "csv" and not self.header and not self.columns:
-            raise ValueError("expected columns: [names in order], because header is false")
-        return self
-
-
-EVENT_FIELDS = {
-    "event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency",
-    "dwell_ms", "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url", "user_agent",
-}  # fmt: skip
-ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from", "in_stock"}
-USER_FIELDS = {
-    "user_id", "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
-}  # fmt: skip
-FIELDS_OF_KIND = {"events": EVENT_FIELDS, "items": ITEM_FIELDS, "users": USER_FIELDS}
-REQUIRED_FIELDS = {"events": {"timestamp", "event_type"}, "items": {"item_id"}, "users": {"user_id"}}
-
-
-class Source(Strict):
-    """One kind of log: where its files are, what they look like, and how a record becomes canonical columns."""
-
-    name: str = Field(pattern=NAME_PATTERN)
-    kind: Literal["events", "items", "users"] = "events"
-    description: str = ""
-    path: str
-    format: FormatSettings
-    fields: dict[str, FieldMapping]
-    drop_when: list[Condition] = []
-    owner: str | None = None
-
-    @model_validator(mode="after")
-    def _known_fields(self) -> Source:
-        unknown = set(self.fields) - FIELDS_OF_KIND[self.kind]
-        if unknown:
-            raise ValueError(
-                f"fields.{sorted(unknown)[0]}: not a column of {self.kind}; expected one of {sorted(FIELDS_OF_KIND[self.kind])}"
-            )
-        missing = REQUIRED_FIELDS[self.kind] - set(self.fields)
-        if missing:
-            raise ValueError(f"fields.{sorted(missing)[0]}: missing; every source of {self.kind} has to map it")
-        if self.kind == "events" and not {"user_id", "anonymous_id"} & set(self.fields):
-            raise ValueError("fields.user_id: missing; expected user_id, anonymous_id or both")
-        if self.path.count("{date}") and self.kind != "events":
-            raise ValueError("path: {date} is only for sources of events; a list of items or users is read as a whole")
-        return self
-
-    def paths(self) -> list[str]:
-        """All fields that the mapping reads, each once, in a stable order."""
-        named = [path for mapping in self.fields.values() for path in mapping.paths()]
-        named += [condition.field for condition in self.drop_when]
-        return list(dict.fromkeys(named))
-
-    @property
-    def dated(self) -> bool:
-        return "{date}" in self.path
-
-
 class OwnEventType(Strict):
     weight: float = 0.0
     description: str = "Declared in the configuration."
 
 
+class Bounds(Strict):
+    """Inclusive bounds of a number; a record outside of them is rejected."""
+
+    minimum: float
+    maximum: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+
 class LogsSettings(Strict):
     max_reject_share: float = Field(0.05, ge=0, le=1)
+    max_duplicate_share: float = Field(0.5, ge=0, le=1)
+    money: Bounds = Bounds(minimum=0, maximum=1e9)
+    ratings: Bounds = Bounds(minimum=-1000, maximum=1000)
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
@@ -278,11 +66,12 @@ class EventsSettings(Strict):
         "css", "js", "map", "png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "woff", "woff2", "ttf", "eot", "mp4", "webm",
     ]  # fmt: skip
     bot_patterns: list[str] = []
+    not_bots: list[str] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
 
-    @field_validator("bot_patterns")
+    @field_validator("bot_patterns", "not_bots")
     @classmethod
     def _patterns(cls, value: list[str]) -> list[str]:
-        return [_checked_pattern(pattern) or "" for pattern in value]
+        return [checked_pattern(pattern) for pattern in value]
 
 
 class FeaturesSettings(Strict):
@@ -359,6 +148,11 @@ class Settings(Strict):
                 raise ValueError(f"sources[{index}].name: {name!r} is taken; expected a name of its own for each source")
         if not self.sources_of("events"):
             raise ValueError("sources: expected at least one source of kind events")
+        lookups = {source.name for source in self.sources_of("lookup")}
+        for index, source in enumerate(self.sources):
+            for lookup in source.join:
+                if lookup.source not in lookups:
+                    raise ValueError(f"sources[{index}].join: no source of kind lookup is called {lookup.source!r}; found {sorted(lookups)}")
         for name in self.features.interaction_weights:
             if name not in self.known_event_types():
                 raise ValueError(f"features.interaction_weights.{name}: not an event type; declare it under event_types")
@@ -457,10 +251,15 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
+
+
 def _place(location: tuple[Any, ...]) -> str:
-    text = ""
+    text, previous = "", None
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if previous != "format" or part not in _FORMAT_TAGS:  # which class of formats was tried is no part of the file
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        previous = part
     return text
 
 
@@ -508,6 +307,10 @@ def load_settings(file: str | Path | None = None) -> Settings:
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 message = "not a setting known here"
+            if problem["type"] == "union_tag_invalid":
+                place, context = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))}", problem["ctx"]
+                lines.append(f"{shown}: {place}: found {context['tag']!r}; expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}")
+                continue
             found = "" if isinstance(problem["input"], dict) or problem["type"] == "missing" else f"found {_found(problem['input'])}; "
             lines.append(f"{shown}: {place + ': ' if place else ''}{found}{message}")
         raise ConfigurationError("\n".join(lines)) from None

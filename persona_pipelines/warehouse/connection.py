@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import decimal
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import ibis
 import ibis.expr.types as ir
+import orjson
 import pyarrow as pa
 
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 DUCKDB_TYPES = {
     "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
 }  # fmt: skip
+
+LONG_NUMBER = re.compile(r"[0-9]{16}|NaN|Infinity")
+"""Numbers that lose digits as doubles, and words that Python writes."""
 
 
 def from_frame(frame: pd.DataFrame) -> ir.Table:
@@ -60,6 +67,13 @@ class Warehouse:
         self.connection.execute("SET enable_progress_bar = false")
         self.connection.execute("CREATE TEMP MACRO from_local_time(zone, moment) AS (timezone('UTC', timezone(zone, moment)))")
         self.connection.execute("CREATE TEMP MACRO to_local_time(zone, moment) AS (timezone(zone, timezone('UTC', moment)))")
+        for name, meant in (("decode_url", "text"), ("decode_form", "replace(text, '+', ' ')")):
+            self.connection.execute(
+                f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"
+            )
+        self.connection.create_function(
+            "canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="default"  # type: ignore[arg-type, list-item]
+        )
         if key is not None:
             inner, outer = (f"unhex('{padded.hex()}')" for padded in padded_keys(key))
             self.connection.execute(
@@ -182,6 +196,25 @@ class Warehouse:
     def rows(self, contract: Table) -> int:
         """How many rows a table has; 0 where it has not been written yet."""
         return int(self.value(self.table(contract).count()))
+
+
+def _canonical_json(texts: pa.Array) -> pa.Array:
+    """JSON texts with sorted keys and without blanks, so that the same fields in another order are the same text.
+
+    Numbers that a double cannot hold keep their digits; what is no JSON stays as it is.
+    """
+    return pa.array([_canonical(text) for text in texts.to_pylist()], pa.string())
+
+
+def _canonical(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        if not LONG_NUMBER.search(text):
+            return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
+        return json.dumps(json.loads(text, parse_float=decimal.Decimal), sort_keys=True, default=str)
+    except (ValueError, RecursionError, orjson.JSONEncodeError):
+        return text
 
 
 def _quoted(contract: Table) -> str:

@@ -54,6 +54,10 @@ _LISTED_DAY = replace(_DAY, required=False, description=_DAY.description[:-1] + 
 _SOURCE = Column("source", "string", "Name of the source in the configuration.", required=True)
 _FILE = Column("source_file", "string", "File that the record was read from, relative to the configuration file.", required=True)
 _LINE = Column("source_line", "int64", "Line of the record in its file, counted from 1.", required=True, minimum=1)
+_PART = Column(
+    "source_part", "int64", "Number of the event in its line, from 1; with values side by side in a line, a million more for each value before it.",
+    required=True, minimum=1,
+)  # fmt: skip
 _USER = Column("user_id", "string", "Pseudonym of the user: HMAC-SHA-256 of the logged id, first 32 hexadecimal digits.", personal=True)
 _ITEM = Column("item_id", "string", "Item as the logs name it.")
 _AS_OF = Column("as_of_date", "date", "Last day that the row knows of.", required=True)
@@ -63,14 +67,14 @@ _EVENT_COLUMNS = (
     Column("timestamp", "timestamp", "When it happened, UTC.", required=True),
     Column("event_type", "string", "What was done, from the vocabulary of event types.", required=True),
     _ITEM,
-    Column("value", "float64", "Money of the record (price paid or paid back), or the rating.", "currency", minimum=0),
+    Column("value", "float64", "Money of the record (price paid or paid back), or the rating; each within its bounds in the configuration.", "currency"),
     Column("quantity", "float64", "Number of pieces.", "pieces", minimum=0),
     Column("currency", "string", "Currency of value, ISO 4217."),
     Column("dwell_ms", "int64", "Time the user's attention stayed.", "ms", minimum=0, maximum=7 * 24 * 3_600_000),
     Column("scroll_pct", "float64", "How far the page was scrolled.", "%", minimum=0, maximum=100),
     Column("channel", "string", "How the visit came about: direct, search, email, social ..."),
     Column("campaign", "string", "Campaign or message that the event belongs to."),
-    Column("device", "string", "desktop, mobile or tablet, as logged or read from the user agent."),
+    Column("device", "string", "As logged, else read from the user agent: desktop, mobile, tablet, tv, console or app; null where it does not say."),
     Column("country", "string", "Country as logged."),
     Column("referrer", "string", "Page that led here, without its query string."),
     Column("search_terms", "string", "What was searched for.", personal=True),
@@ -85,15 +89,15 @@ def raw_events(source: str) -> Table:
         source,
         "Every record of the source as read and mapped, good or bad. Ids are already pseudonyms.",
         (
-            _DAY, _FILE, _LINE,
-            Column("event_id", "string", "Source and the record's own id, else the MD5 of the whole record.", required=True),
+            _DAY, _FILE, _LINE, _PART,
+            Column("event_id", "string", "Source and the record's own id, else the MD5 of the whole record or, where no two are the same, of its place.", required=True),
             _USER, *(replace(column, required=False) for column in _EVENT_COLUMNS),
             Column("user_agent", "string", "User agent as logged; used to find bots, then dropped."),
             Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
             Column("problem", "string", "Why the record is rejected; null for a good one."),
             Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
         ),
-        ("source_file", "source_line"),
+        ("source_file", "source_line", "source_part"),
     )  # fmt: skip
 
 
@@ -107,12 +111,12 @@ def raw_listing(source: str, kind: str) -> Table:
     return Table(
         "logs", source, f"Every record of the list of {kind} as read and mapped, good or bad. User ids are already pseudonyms.",
         (
-            _FILE, _LINE, *(replace(column, required=False) for column in listed.columns if column.name not in LISTED_FLAGS),
+            _FILE, _LINE, _PART, *(replace(column, required=False) for column in listed.columns if column.name not in LISTED_FLAGS),
             Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
             Column("problem", "string", "Why the record is rejected; null for a good one."),
             Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
         ),
-        ("source_file", "source_line"), personal_rows=kind == "users",
+        ("source_file", "source_line", "source_part"), personal_rows=kind == "users",
     )  # fmt: skip
 
 
@@ -132,7 +136,7 @@ FILES = Table(
 EVENTS = Table(
     "events", "events", "Cleaned events, one row per action: valid, once each, human, stitched to users, in sessions.",
     (
-        _DAY, _SOURCE, _FILE, _LINE,
+        _DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("event_id", "string", "Identifies the event across days and deliveries.", required=True),
         _USER,
         Column("stitched", "boolean", "Whether the user is known from other events on the device, and not from the record itself.", required=True),
@@ -162,29 +166,29 @@ SESSIONS = Table(
 REJECTS = Table(
     "events", "rejects", "Quarantine: records that break the contract, whole, with their reason.",
     (
-        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        _LISTED_DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("reason", "string", "Column and what is wrong with it, or what is wrong with the line.", required=True),
         Column("record", "string", "The record itself, with addresses masked.", personal=True),
-    ), ("source", "source_file", "source_line"), personal_rows=True,
+    ), ("source", "source_file", "source_line", "source_part"), personal_rows=True,
 )  # fmt: skip
 
 DUPLICATES = Table(
     "events", "duplicates", "Records that repeat an earlier one: the same id, or without ids the same record to the byte.",
     (
-        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        _LISTED_DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("event_id", "string", "The event, or the item or user, that is kept once.", required=True, personal=True),
     ),
-    ("source", "source_file", "source_line"),
+    ("source", "source_file", "source_line", "source_part"),
 )  # fmt: skip
 
 FILTERED = Table(
     "events", "filtered", "Valid records that are no act of a customer: bots, static assets, records dropped by the configuration.",
     (
-        _LISTED_DAY, _SOURCE, _FILE, _LINE,
+        _LISTED_DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("event_id", "string", "The event, or the item or user, that is left out.", required=True, personal=True),
         Column("reason", "string", "bot, static asset, or the condition met.", required=True),
     ),
-    ("source", "source_file", "source_line"),
+    ("source", "source_file", "source_line", "source_part"),
 )  # fmt: skip
 
 _COUNT = Column("records_read", "int64", "Records in the raw table.", "records", required=True, minimum=0)

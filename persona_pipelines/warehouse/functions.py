@@ -18,12 +18,32 @@ def pseudonym(identifier: str) -> str:
 def md5(text: str) -> str: ...
 
 
-@ibis.udf.scalar.builtin(signature=((dt_types.string, dt_types.Array(dt_types.string)), dt_types.Timestamp(timezone="UTC")))
-def try_strptime(text, formats): ...  # type: ignore[no-untyped-def]
+@ibis.udf.scalar.builtin(name="try_strptime")
+def try_strptime(text: str, format: str) -> dt.datetime:  # noqa: A002 - as the engine calls it
+    """For formats without a zone."""
+    ...
+
+
+@ibis.udf.scalar.builtin(name="try_strptime", signature=((dt_types.string, dt_types.string), dt_types.Timestamp(timezone="UTC")))
+def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]  # noqa: A002
+
+
+@ibis.udf.scalar.builtin
+def canonical_json(text: str) -> str:
+    """A function of the connection: JSON with sorted keys and without blanks (``warehouse.connection``)."""
+    ...
 
 
 @ibis.udf.scalar.builtin
 def isfinite(number: float) -> bool: ...
+
+
+@ibis.udf.scalar.builtin(name="isfinite")
+def isfinite_timestamp(moment: dt.datetime) -> bool: ...
+
+
+@ibis.udf.scalar.builtin
+def epoch_us(moment: dt.datetime) -> int: ...
 
 
 @ibis.udf.scalar.builtin

@@ -1,6 +1,6 @@
 import datetime as dt
 
-from persona_pipelines.events.bots import bot_agents, filter_reason
+from persona_pipelines.events.bots import filter_reason
 from persona_pipelines.events.duplicates import repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
@@ -95,22 +95,13 @@ def test_the_first_copy_is_kept_by_day_source_file_and_line(warehouse) -> None:
     assert list(zip(found["source_file"], found["source_line"], strict=True)) == [("a", 2), ("b", 1)]
 
 
-def test_bots_are_known_by_their_agent_and_people_are_not_bots() -> None:
-    people = [
-        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
-    ]
-    bots = ["Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "curl/8.5.0", "OwnChecker 1.0"]
-    assert bot_agents([*people, *bots, None, ""], ["^OwnChecker"]) == bots
-
-
 def test_static_assets_are_filtered_by_the_end_of_their_path(warehouse) -> None:
     import ibis
 
     urls = ["/a.css", "/a.CSS", "/a.css/b", "/css", "/x.png", None]
-    table = warehouse.keep("urls", ibis.memtable({"url": urls, "user_agent": ["u"] * 6, "dropped": [None] * 6},
-                                                 schema={"url": "string", "user_agent": "string", "dropped": "string"}))  # fmt: skip
-    found = warehouse.frame(table.mutate(reason=filter_reason(table, [], ["css", "png"])))
+    table = warehouse.keep("urls", ibis.memtable({"url": urls, "bot": [False] * 6, "dropped": [None] * 6},
+                                                 schema={"url": "string", "bot": "boolean", "dropped": "string"}))  # fmt: skip
+    found = warehouse.frame(table.mutate(reason=filter_reason(table, ["css", "png"])))
     assert dict(zip(found["url"].fillna("-"), found["reason"].fillna(""), strict=True)) == {
         "/a.css": "static asset", "/a.CSS": "static asset", "/a.css/b": "", "/css": "", "/x.png": "static asset", "-": "",
     }  # fmt: skip

@@ -43,7 +43,7 @@ def load(warehouse: Warehouse, loaded: list[dict[str, Any]], days: set[int]) -> 
     content = [
         dict.fromkeys(contract.column_names)
         | {
-            "day": DAY + dt.timedelta(days=record["day"]), "source_file": f"f{record['day']}", "source_line": number + 1,
+            "day": DAY + dt.timedelta(days=record["day"]), "source_file": f"f{record['day']}", "source_line": number + 1, "source_part": 1,
             "event_id": f"clicks:{record['event_id']}", "user_id": record["user"], "anonymous_id": record["device"],
             "timestamp": dt.datetime.combine(DAY, dt.time()) + dt.timedelta(days=record["day"], minutes=record["minute"]),
             "event_type": "item_view", "problem": record["problem"], "record": "raw" if record["problem"] else None, "user_agent": record["agent"],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.logs import packing
 from persona_pipelines.logs.formats import lines
 from persona_pipelines.logs.formats.lines import TextFile, first_line
 
@@ -30,7 +31,7 @@ def test_every_line_has_its_number_and_blank_ones_are_no_records(tmp_path: Path)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
-    assert first_line(written(tmp_path, b"\xef\xbb\xbfa,b\n1,2\n").path) == "a,b"
+    assert first_line(written(tmp_path, b"\xef\xbb\xbfa,b\n1,2\n")) == (1, "a,b")
 
 
 def test_invalid_utf8_marks_its_line_alone_and_keeps_its_bytes(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_nul_byte_marks_its_line_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", [64, 8 << 20])
 def test_a_huge_line_is_cut_and_the_next_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(lines, "BLOCK_BYTES", block)
-    monkeypatch.setattr(lines, "READ_BYTES", block)
+    monkeypatch.setattr(packing, "READ_BYTES", block)
     found = read(written(tmp_path, b"a\n" + b"x" * 100_000 + b"\nb\n"))
     assert [(row[0], row[2]) for row in found] == [(1, None), (2, "line longer than 2000 bytes"), (3, None)]
     assert len(found[1][1]) < 1100
@@ -96,12 +97,12 @@ def test_a_damaged_gzip_gives_what_lies_before_the_damage(tmp_path: Path) -> Non
 def test_no_line_is_lost_or_changed_wherever_blocks_end(tmp_path_factory: pytest.TempPathFactory, texts: list[str], block: int) -> None:
     path = tmp_path_factory.mktemp("lines") / "log.txt"
     path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8", newline="")
-    before = lines.READ_BYTES, lines.BLOCK_BYTES
-    lines.READ_BYTES = lines.BLOCK_BYTES = block
+    before = packing.READ_BYTES, lines.BLOCK_BYTES
+    packing.READ_BYTES = lines.BLOCK_BYTES = block
     try:
         found = [(row[0], row[1]) for row in read(TextFile(path))]
     finally:
-        lines.READ_BYTES, lines.BLOCK_BYTES = before
+        packing.READ_BYTES, lines.BLOCK_BYTES = before
     bom = [text.removeprefix("\ufeff") if number == 0 else text for number, text in enumerate(texts)]
     if block >= 3 or not (texts and texts[0].startswith("\ufeff")):
         assert found == [(number, text) for number, text in enumerate(bom, start=1) if text]

@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from persona_pipelines.logs.formats.text import HeaderError, literal
+import duckdb
+
+from persona_pipelines.logs.files import LogFile, LogFileError, refuse_if_changed
+from persona_pipelines.logs.formats.reader import Group, Resolved, steps_of
+from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
+from persona_pipelines.logs.paths import Key
+from persona_pipelines.settings.formats import ParquetFormat
 
 
-def quoted_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+class ParquetReader:
+    """Columns by name, structs and lists by path."""
+
+    def groups(self, files: Sequence[LogFile], settings: ParquetFormat, max_line_bytes: int) -> Iterator[Group]:
+        for file in files:
+            refuse_if_changed(file)
+            with duckdb.connect() as engine, _named(file):
+                records = int(engine.execute("SELECT count(*) FROM read_parquet(?)", [_exactly(file)]).fetchall()[0][0])
+            yield Group([file], None, records=records)
+
+    def columns(self, group: Group, settings: ParquetFormat) -> list[str]:
+        return list(self._types(group.files[0]))
+
+    def resolve(self, path: str, group: Group, settings: ParquetFormat) -> Resolved:
+        columns = self.columns(group, settings)
+        if path in columns:
+            return path, ()
+        steps = steps_of(path)
+        if isinstance(steps[0], Key) and steps[0].name in columns:
+            return steps[0].name, steps[1:]
+        raise HeaderError(f"column {path!r} not found; found {', '.join(columns)}")
+
+    def query(self, fields: Sequence[str], group: Group, settings: ParquetFormat) -> str:
+        types = self._types(group.files[0])
+        bases = []
+        for number, name in enumerate(fields):
+            column = quoted_name(name)
+            nested = types[name].endswith("]") or types[name].startswith(("STRUCT", "MAP"))
+            binary = f"TRY(decode({column}))" if types[name] == "BLOB" else f"{column}::VARCHAR"
+            value = f"to_json({column})::VARCHAR" if nested else binary
+            bases.append(f", {clean(value)} AS base_{number}")
+        record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"
+        inner = f"SELECT *, file_row_number + 1 AS source_line FROM read_parquet({literal(_exactly(group.files[0]))}, file_row_number = true)"
+        return (
+            f"SELECT source_line, {group.place}, 1 AS part, {record} AS record, CAST(NULL AS VARCHAR) AS problem, "
+            f"CAST(NULL AS VARCHAR) AS skipped{''.join(bases)} FROM ({inner})"
+        )
+
+    @staticmethod
+    def _types(file: LogFile) -> dict[str, str]:
+        with duckdb.connect() as engine, _named(file):
+            return {row[0]: row[1] for row in engine.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_exactly(file)]).fetchall()}
 
 
-def parquet(fields: Sequence[str], path: Path, columns: Sequence[str]) -> str:
-    """A DuckDB query over one file, with ``source_line``, ``record``, ``problem`` and the fields as ``formats.text`` gives them. A field may be a path into structs."""
-    expressions = []
-    for name in fields:
-        parts = [name] if name in columns else name.split(".")
-        if parts[0] not in columns:
-            raise HeaderError(f"column {name!r} not found; found {', '.join(columns)}")
-        expressions.append(f"nullif(trim({'.'.join(quoted_name(part) for part in parts)}::VARCHAR), '')")
-    selected = "".join(f", {expression} AS field_{number}" for number, expression in enumerate(expressions))
-    record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in columns) + "))::VARCHAR"
-    return (
-        f"SELECT file_row_number + 1 AS source_line, {record} AS record, "
-        f"CAST(NULL AS VARCHAR) AS problem{selected} FROM read_parquet({literal(str(path))}, file_row_number = true)"
-    )
+def _exactly(file: LogFile) -> str:
+    """The path as the engine's file functions take it: characters of its patterns stand for themselves."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in str(file.path))
+
+
+@contextmanager
+def _named(file: LogFile) -> Iterator[None]:
+    """The engine's errors in the words of the file."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise LogFileError(f"{file.shown}: not readable as Parquet: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,84 @@
+"""Text in any encoding -> UTF-8, block by block, with line breaks as line feeds.
+
+What cannot be decoded becomes bytes that are no UTF-8, so that the reader of lines finds it and marks its line alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+from persona_pipelines.logs.packing import PackingError
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
+ESCAPE = "persona-escape"
+LONGEST_MARK = 4
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(ESCAPE, _escaped)
+
+
+def as_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The text as UTF-8 without a mark at its begin; a mark in the file wins over ``encoding``.
+
+    A file without any line feed in its first block but with carriage returns ends its lines with these.
+
+    Raises:
+        PackingError: the bytes are no text in this encoding at all.
+    """
+    decoder: codecs.IncrementalDecoder | None = None
+    head, started, carriage_returns = b"", False, False
+    for incoming in blocks:
+        block = incoming
+        if not started:
+            head += block
+            if len(head) < LONGEST_MARK:
+                continue
+            block, started = head, True
+            block, decoder = _begun(block, encoding)
+            carriage_returns = decoder is None and b"\n" not in block and b"\r" in block
+        text = block if decoder is None else _encoded(decoder.decode(block))
+        if decoder is not None and b"\n" not in text and b"\r" in text and incoming is block:
+            carriage_returns = True
+        yield text.replace(b"\r", b"\n") if carriage_returns else text
+    if not started and head:
+        block, decoder = _begun(head, encoding)
+        text = block if decoder is None else _encoded(decoder.decode(block))
+        yield text.replace(b"\r", b"\n") if b"\n" not in text else text
+    if decoder is not None and (rest := _encoded(decoder.decode(b"", final=True))):
+        yield rest
+
+
+def _begun(block: bytes, encoding: str) -> tuple[bytes, codecs.IncrementalDecoder | None]:
+    """The first block without its mark, and what decodes it and what follows; None where it is UTF-8 already."""
+    found = next(((mark, name) for mark, name in MARKS if block.startswith(mark)), None)
+    if found:
+        block, encoding = block[len(found[0]) :], found[1]
+    elif encoding == "utf-8":
+        _refuse_wide_characters(block)
+    if encoding == "utf-8":
+        return block, None
+    return block, codecs.getincrementaldecoder(encoding)(ESCAPE)
+
+
+def _refuse_wide_characters(block: bytes) -> None:
+    head = block[:4096]
+    zeros = head.count(0)
+    if len(head) >= 8 and zeros > len(head) // 3:
+        even = head[::2].count(0)
+        if zeros < 0.8 * len(head) and (even > 0.9 * zeros or even < 0.1 * zeros):
+            order = "utf-16-be" if even > zeros // 2 else "utf-16-le"
+            raise PackingError(f"this is a UTF-16 text without a mark; set encoding: {order}")
+        raise PackingError("this is no text: a third of its first bytes are zero; expected a log file")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,150 @@
+"""From the records of a reader to the fields that a mapping names: paths into documents, lists with an event an element, look-ups.
+
+All of it is text still; ``logs.mapping`` makes values of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from persona_pipelines.logs.formats import READERS
+from persona_pipelines.logs.formats.reader import Group, steps_of
+from persona_pipelines.logs.formats.sql import HeaderError, clean, json_text, literal, parameter_text, quoted_name
+from persona_pipelines.logs.paths import Key, Step
+from persona_pipelines.settings import Source
+from persona_pipelines.settings.sources import PLACE_FIELDS
+
+PARTS_OF_A_LINE = 1_000_000
+"""``source_part`` is the number of the record in its line, less one, times this, plus the number of the event in the record.
+
+A line is shorter than twice as many bytes (``logs.max_line_bytes``), so no two events of a line have the same.
+"""
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """A source of kind ``lookup`` as read: its temporary table and columns."""
+
+    table: str
+    columns: tuple[str, ...]
+
+
+def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
+    """A query over a group of files: ``source_file``, ``file_day``, ``source_line``, ``source_part``, ``order``, ``record``,
+    ``problem``, ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``.
+
+    Raises:
+        HeaderError: a field is not to be found.
+    """
+    return _Query(source, group, lookups).text()
+
+
+class _Query:
+    def __init__(self, source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> None:
+        self.source, self.group, self.lookups = source, group, lookups
+        self.reader = READERS[source.format.type]
+        self.bases: list[str] = []
+        self.each = steps_of(source.each.path) if source.each else ()
+        self.parsed = sorted(((steps_of(name), name) for name in source.parse), key=lambda one: -len(one[0]))
+
+    def text(self) -> str:
+        paths = [path for path in self.source.paths() if self._looked_up(path) is None]
+        keys = [name for lookup in self.source.join for name in lookup.on]
+        wanted = list(dict.fromkeys([*paths, *keys]))
+        expressions = {path: self._expression(path) for path in wanted}
+        number = "1"
+        records = None
+        if self.source.each:
+            elements = self._base(self.source.each.path)
+            records = self._elements(elements)
+            number = "element_number"
+        if records is None:
+            records = f"({self.reader.query(self.bases, self.group, self.source.format)})"
+        named = {path: f"wanted_{position}" for position, path in enumerate(wanted)}
+        selected = "".join(f", {expression} AS {named[path]}" for path, expression in expressions.items())
+        plain = (
+            f"SELECT source_file, file_day, source_line, ((part - 1) * {PARTS_OF_A_LINE} + {number})::BIGINT AS source_part, "
+            f'"order", record, problem, skipped{selected} FROM {records}'
+        )
+        joins, columns = "", []
+        for position, lookup in enumerate(self.source.join):
+            table = self.lookups[lookup.source]
+            for column in [*lookup.on.values(), *(lookup.fields or [])]:
+                if column not in table.columns:
+                    raise HeaderError(f"join: {column!r} is no field of the source {lookup.source}; found {', '.join(table.columns)}")
+            met = " AND ".join(f"records.{named[name]} = lookup_{position}.{quoted_name(column)}" for name, column in lookup.on.items())
+            joins += f" LEFT JOIN {quoted_name(table.table)} AS lookup_{position} ON {met}"
+        for position, path in enumerate(self.source.paths()):
+            found = self._looked_up(path)
+            columns.append(f"{found or f'records.{named[path]}'} AS field_{position}")
+        kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, skipped'
+        return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
+
+    def _looked_up(self, path: str) -> str | None:
+        """The column of a look-up that a path names as ``SOURCE.COLUMN``."""
+        for position, lookup in enumerate(self.source.join):
+            if path.startswith(f"{lookup.source}."):
+                column = path.removeprefix(f"{lookup.source}.")
+                allowed: Sequence[str] = lookup.fields or self.lookups[lookup.source].columns
+                if column not in allowed:
+                    raise HeaderError(f"{path!r}: no such field of the look-up; found {', '.join(allowed)}")
+                return f"lookup_{position}.{quoted_name(column)}"
+        return None
+
+    def _base(self, path: str) -> str:
+        """What the reader gives for a path, as an expression; the reader is asked for it."""
+        name, rest = self.reader.resolve(path, self.group, self.source.format)
+        if name not in self.bases:
+            self.bases.append(name)
+        return self._inside(f"base_{self.bases.index(name)}", rest)
+
+    @staticmethod
+    def _inside(document: str, steps: Sequence[Step]) -> str:
+        return clean(json_text(document, steps)) if steps else document
+
+    def _expression(self, path: str) -> str:
+        if path in PLACE_FIELDS:
+            place = {"@file": "source_file::VARCHAR", "@line": "source_line::VARCHAR", "@part": "part::VARCHAR"}
+            return place.get(path, "element_number::VARCHAR" if self.source.each else "'1'")
+        if path.startswith("@"):
+            raise HeaderError(f"{path!r}: not known; expected one of {', '.join(PLACE_FIELDS)}")
+        try:
+            steps = steps_of(path)
+        except HeaderError:
+            return self._base(path)  # names of columns may hold anything
+        for prefix, name in self.parsed:
+            if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
+                document, rest = self._expression(name), steps[len(prefix) :]
+                if self.source.parse[name] == "json":
+                    return self._inside(document, rest)
+                if len(rest) != 1 or not isinstance(rest[0], Key):
+                    raise HeaderError(f"{path!r}: expected the name of one parameter")
+                return clean(parameter_text(document, rest[0].name))
+        if self.each and steps[: len(self.each)] == self.each:
+            rest = steps[len(self.each) :]
+            if self.source.each and self.source.each.split is not None:
+                return self._inside("element", rest)
+            return self._inside("element", rest) if rest else clean("json_extract_string(element, '$')")
+        return self._base(path)
+
+    def _elements(self, elements: str) -> str:
+        """One row an element; a record without any gives one that is skipped, one that cannot be read gives one too."""
+        assert self.source.each is not None
+        path = self.source.each.path.replace("'", "")
+        if self.source.each.split is not None:
+            is_list = "true"
+            made = f"list_filter(string_split({elements}, {literal(self.source.each.split)}), lambda x: trim(x) <> '')"
+        else:
+            is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
+            made = f"json_extract({elements}, '$[*]')"
+        records = self.reader.query(self.bases, self.group, self.source.format)
+        listed = f"SELECT *, CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND {is_list} THEN {made} END AS list, {is_list} AS is_list FROM ({records})"
+        judged = (
+            "SELECT * EXCLUDE (list, is_list) REPLACE ("
+            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN 'each: {path} is no list' ELSE problem END AS problem, "
+            f"CASE WHEN skipped IS NULL AND coalesce(len(list), 0) = 0 THEN 'each: {path} is empty' ELSE skipped END AS skipped), "
+            f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
+        )
+        return f"(SELECT * EXCLUDE (list), unnest(list) AS element, generate_subscripts(list, 1) AS element_number FROM ({judged}))"
+

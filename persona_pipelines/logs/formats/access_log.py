@@ -1,0 +1,59 @@
+"""Access logs of web servers: lines in a format that the server was given (``settings.log_formats``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
+from persona_pipelines.logs.formats.sql import HeaderError, clean, decoded, literal
+from persona_pipelines.settings.formats import AccessLogFormat
+from persona_pipelines.settings.log_formats import NO_REQUEST, line_pattern
+
+
+class AccessLogReader(TextReader):
+    """A line in another layout is a problem, and so is one whose request cannot be read; ``-`` is a missing value.
+
+    A connection on which no request was made is skipped.
+    """
+
+    def columns(self, group: Group, settings: AccessLogFormat) -> list[str]:
+        return list(self._pattern(settings).fields)
+
+    def query(self, fields: Sequence[str], group: Group, settings: AccessLogFormat) -> str:
+        pattern = self._pattern(settings)
+        names = ", ".join(literal(name) for name in pattern.fields)
+        # One field of the pattern can match the empty text; the line's first word cannot.
+        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN regexp_extract(record, {literal(pattern.pattern)}, [{names}]) END AS parts FROM ({LINES})"
+        whole = " || ".join(f"parts.{self._quoted(name)}" for name in pattern.fields)
+        unread = f"line_problem IS NULL AND {whole} = '' AND NOT regexp_matches(record, {literal(pattern.pattern)})"
+        inner = f"SELECT *, {unread} AS unread FROM ({inner})"
+        shown = settings.log_format if settings.log_format and " " not in settings.log_format else "the log's"
+        wrong = literal(f"malformed line: not in {shown} format")
+        problem, skipped = f"CASE WHEN unread THEN {wrong} END", "CAST(NULL AS VARCHAR)"
+        if "request" in pattern.loose_fields:
+            request = f"regexp_extract(record, {literal(pattern.loose)}, [{', '.join(literal(name) for name in pattern.loose_fields)}]).request"
+            none = f"unread AND regexp_matches(record, {literal(pattern.loose)}) AND {request} IN ({', '.join(literal(text) for text in NO_REQUEST)})"
+            skipped = f"CASE WHEN {none} THEN 'no request: the connection was closed before one was made' END"
+            problem = (
+                f"CASE WHEN NOT unread OR ({none}) THEN NULL WHEN regexp_matches(record, {literal(pattern.loose)}) "
+                f"THEN 'malformed line: its request cannot be read' ELSE {wrong} END"
+            )
+        return selected(inner, problem, [self._value(name) for name in fields], skipped)
+
+    @staticmethod
+    def _pattern(settings: AccessLogFormat):  # type: ignore[no-untyped-def]
+        try:
+            return line_pattern(settings.log_format, settings.pattern, settings.further_columns == "ignore")
+        except ValueError as error:
+            raise HeaderError(str(error)) from None
+
+    @staticmethod
+    def _quoted(name: str) -> str:
+        return '"' + name + '"'
+
+    def _value(self, name: str) -> str:
+        """A field's text; servers write quotes and what is no ASCII as ``\\"`` and ``\\xNN``."""
+        text = f"parts.{self._quoted(name)}"
+        bytes_ = decoded(f"replace(replace({text}, '%', '%25'), '\\x', '%')")
+        plain = f"replace(replace({bytes_}, '\\\"', '\"'), '\\\\', '\\')"
+        return f"nullif({clean(f'CASE WHEN contains({text}, chr(92)) THEN {plain} ELSE {text} END')}, '-')"

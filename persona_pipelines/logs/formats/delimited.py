@@ -1,0 +1,206 @@
+"""Fields between delimiters: CSV (RFC 4180) and its relatives."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from persona_pipelines.logs.files import LogFile
+from persona_pipelines.logs.formats.lines import NEWLINE, TextFile, first_line
+from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected
+from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
+from persona_pipelines.settings.formats import DelimitedFormat
+
+SEPARATOR = "\x1f"
+"""Stands in for delimiters of several characters, which no character class can leave out."""
+
+
+@dataclass
+class QuotedFile(TextFile):
+    """Records that may go on over line breaks inside of quotes. A record's line is the one that it begins on.
+
+    A quote that is not closed within ``max_line_bytes`` costs its own line only.
+    """
+
+    quote: str = '"'
+    escape: str = ""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        line, rest = 1, b""
+        for block in self.blocks():
+            rest += block
+            line, rest, batches = self._closed(rest, line)
+            yield from batches
+        if rest.strip(b"\r\n"):
+            line, rest, batches = self._closed(rest + (b"" if rest.endswith(b"\n") else b"\n"), line)
+            yield from batches
+        while rest.strip(b"\r\n"):  # the last quote is not closed
+            first, _, rest = rest.partition(b"\n")
+            yield self.single(first, line, "cut off: the file is damaged here" if self.break_found and not rest else "malformed line: a quote is not closed")
+            line, rest, batches = self._closed(rest, line + 1)
+            yield from batches
+
+    def _closed(self, text: bytes, line: int) -> tuple[int, bytes, list[pa.RecordBatch]]:
+        """The whole records at the begin of a text: the line after them, what is left, and the records."""
+        batches = []
+        while True:
+            ends = self._ends(text)
+            if len(ends):
+                whole = text[: ends[-1]]
+                batch, line = self._records(whole, ends.astype(np.int32), line)
+                if batch.num_rows:
+                    batches.append(batch)
+                text = text[ends[-1] :]
+            if len(text) <= self.max_line_bytes or b"\n" not in text:
+                return line, text, batches
+            first, _, text = text.partition(b"\n")
+            batches.append(self.single(first, line, "malformed line: a quote is not closed"))
+            line += 1
+
+    def _ends(self, text: bytes) -> np.ndarray:
+        """Where records end: after line feeds with an even number of quotes before them."""
+        characters = np.frombuffer(text, dtype=np.uint8)
+        quotes = characters == ord(self.quote)
+        if self.escape and self.escape != self.quote and self.escape.encode() in text:
+            pairs = re.escape(self.escape).encode() + b"."
+            quotes = quotes.copy()
+            for match in re.finditer(pairs, text, re.DOTALL):
+                quotes[match.end() - 1] = False
+        return np.flatnonzero((characters == NEWLINE) & (np.cumsum(quotes) % 2 == 0)) + 1
+
+    def _records(self, block: bytes, ends: np.ndarray, line: int) -> tuple[pa.RecordBatch, int]:
+        breaks = np.cumsum(np.frombuffer(block, dtype=np.uint8) == NEWLINE)
+        starts = np.concatenate([np.zeros(1, dtype=np.int32), ends[:-1]])
+        numbers = line + np.where(starts > 0, breaks[np.maximum(starts - 1, 0)], 0)
+        return self.batch_of(block, ends, numbers.astype(np.int64)), line + int(breaks[-1])
+
+
+class DelimitedReader(TextReader):
+    """Lines without a quote or escape character, nearly all of most logs, are split at the delimiter; the others by pattern."""
+
+    def text_file(self, file: LogFile, settings: DelimitedFormat, max_line_bytes: int) -> TextFile:
+        options = (file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
+        return QuotedFile(*options, settings.quote, settings.escape) if settings.line_breaks_in_quotes else TextFile(*options)
+
+    def header(self, file: LogFile, settings: DelimitedFormat, max_line_bytes: int) -> tuple[str, int] | None:
+        text = self.text_file(file, settings, max_line_bytes)
+        if settings.header is False:
+            return super().header(file, settings, max_line_bytes)
+        if settings.header is True:
+            found = first_line(text)
+            return (found[1], found[0]) if found else None
+        number = 0
+        for batch in text.batches():
+            for row in batch.to_pylist():
+                number = row["source_line"]
+                if row["record"].startswith(settings.header):
+                    return row["record"].rstrip("\r\n"), number
+        if number:
+            raise HeaderError(f"no line begins with {settings.header!r}, as header says; {number} lines were looked at")
+        return None
+
+    def columns(self, group: Group, settings: DelimitedFormat) -> list[str]:
+        """Names of the columns in order; a column without a name is ``column_1`` and so on, counted from 1."""
+        if settings.header is False:
+            return settings.columns or []
+        return [name.strip() or f"column_{number}" for number, name in enumerate(self._cells(group.header, settings), start=1)]
+
+    @staticmethod
+    def _cells(header: str, settings: DelimitedFormat) -> list[str]:
+        if settings.delimiter == "whitespace":
+            delimiter, text = " ", " ".join(header.split())
+        else:
+            delimiter, text = settings.delimiter, header
+            if len(delimiter) > 1:
+                delimiter, text = SEPARATOR, header.replace(delimiter, SEPARATOR)
+        quoting = csv.QUOTE_MINIMAL if settings.quote else csv.QUOTE_NONE
+        try:
+            return next(csv.reader([text], delimiter=delimiter, quotechar=settings.quote or None, escapechar=settings.escape or None, quoting=quoting), [])
+        except csv.Error as error:
+            raise HeaderError(f"the header cannot be read ({error}); found {header[:80]!r}") from None
+
+    def resolve(self, path: str, group: Group, settings: DelimitedFormat) -> Resolved:
+        try:
+            return super().resolve(path, group, settings)
+        except HeaderError:
+            if settings.missing_columns == "empty" and path not in self.columns(group, settings):
+                return "", ()
+            raise
+
+    def query(self, fields: Sequence[str], group: Group, settings: DelimitedFormat) -> str:
+        columns = self.columns(group, settings)
+        delimiter, lines = settings.delimiter, LINES
+        if len(delimiter) > 1 and delimiter != "whitespace":
+            lines = f"SELECT *, replace(record, {literal(delimiter)}, chr(31)) AS text FROM ({LINES})"
+            delimiter = SEPARATOR
+        else:
+            lines = f"SELECT *, {'trim(record)' if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
+        if delimiter == "whitespace":
+            split, between, blank, padding = "regexp_split_to_array(text, '\\s+')", r"\s+", r"\s", ""
+        else:
+            split, between = f"string_split(text, {literal(delimiter)})", re.escape(delimiter)
+            blank = between
+            padding = f"[{' ' if delimiter != ' ' else ''}{chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
+        special = [character for character in (settings.quote, settings.escape) if character]
+        problem = "CAST(NULL AS VARCHAR)"
+        if special:
+            quoted = f"contains(text, {literal(special[0])})" + "".join(f" OR contains(text, {literal(one)})" for one in special[1:])
+            split = f"CASE WHEN {quoted} THEN {self._by_pattern(settings, between, blank, padding)} ELSE {split} END"
+            problem = "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' END"
+        count = len(columns)
+        few = "len(parts) <> " if settings.further_columns == "reject" else "len(parts) < "
+        if settings.missing_columns == "empty":
+            few = "len(parts) > " if settings.further_columns == "reject" else "false AND len(parts) > "
+        problem = f"coalesce({problem}, CASE WHEN {few}{count} THEN 'malformed line: ' || len(parts) || ' columns instead of {count}' END)"
+        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts FROM ({lines})"
+        restored = f"replace({{}}, chr(31), {literal(settings.delimiter)})" if delimiter == SEPARATOR else "{}"
+        values = [
+            clean(restored.format(f"parts[{columns.index(name) + 1}]")) if name else "CAST(NULL AS VARCHAR)" for name in fields
+        ]
+        if settings.fill_down:
+            return self._filled(fields, values, selected(inner, problem, values), settings)
+        return selected(inner, problem, values)
+
+    @staticmethod
+    def _by_pattern(settings: DelimitedFormat, between: str, blank: str, padding: str) -> str:
+        """Cells of a line with quotes or escapes; null where these do not fit."""
+        quote, escape = re.escape(settings.quote), re.escape(settings.escape)
+        escaped = rf"|{escape}." if settings.escape and settings.escape != settings.quote else ""
+        plain = rf"(?:[^{quote}{escape}{blank}]{escaped})*" if escaped else rf"[^{quote}{blank}]*"
+        if settings.delimiter == "whitespace":
+            plain = plain[:-1] + "+"
+        cell = plain
+        if settings.quote:
+            cell = rf"{padding}{quote}(?:[^{quote}{escape if escaped else ''}]|{quote}{quote}{escaped})*{quote}{padding}|{plain}"
+        whole = rf"^(?:{cell})(?:{between}(?:{cell}))*$"
+        cells = rf"(?:^|{between})({cell})"
+        value = "cell"
+        if settings.quote:
+            double, single = literal(settings.quote * 2), literal(settings.quote)
+            inside = f"substr(trim(cell), 2, length(trim(cell)) - 2)"
+            value = f"CASE WHEN starts_with(trim(cell), {single}) THEN replace({inside}, {double}, {single}) ELSE cell END"
+        if escaped:
+            pattern, null = literal(rf"(?s){escape}(.)"), literal(settings.escape + "N")
+            value = f"CASE WHEN cell = {null} THEN NULL ELSE regexp_replace({value}, {pattern}, '\\1', 'g') END"
+        return (
+            f"CASE WHEN regexp_full_match(text, {literal('(?s)' + whole)}) THEN list_transform("
+            f"regexp_extract_all(text, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"
+        )
+
+    @staticmethod
+    def _filled(fields: Sequence[str], values: list[str], query: str, settings: DelimitedFormat) -> str:
+        """Blank fields with the value above them, in the same file and the same record of ``within``."""
+        fill = settings.fill_down
+        assert fill is not None
+        for name in [*fill.fields, *fill.within]:
+            if name not in fields:
+                raise HeaderError(f"fill_down: {name!r} is no field that the mapping reads; expected some of {', '.join(fields)}")
+        within = "".join(f", base_{fields.index(name)}" for name in fill.within)
+        over = f"OVER (PARTITION BY source_file{within} ORDER BY source_line, part ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        replaced = ", ".join(f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields)
+        return f"SELECT * REPLACE ({replaced}) FROM ({query})"

@@ -1,0 +1,204 @@
+"""JSON: a value a line, values side by side, over several lines, in one array or in an array a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from persona_pipelines.logs.files import LogFile
+from persona_pipelines.logs.formats.lines import TextFile, first_line
+from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected, steps_of
+from persona_pipelines.logs.formats.sql import clean, literal, pointer
+from persona_pipelines.logs.paths import Index, Key
+from persona_pipelines.settings.formats import JsonFormat
+
+BATCH_RECORDS = 20_000
+SIDE_BY_SIDE = re.compile(rb"\}[ \t,]*\{")
+TOKENS = re.compile(rb'"(?:[^"\\\n]|\\.)*"|["{}\[\]\n]')
+BETWEEN = b" \t\r\n,\x1e"
+"""What may stand between values; the last is the record separator of RFC 7464."""
+
+
+def _is_one_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        # NaN and numbers of any size are no JSON for some and are for others: the engine decides on each line.
+        return text.startswith("{") and text.endswith("}") and not SIDE_BY_SIDE.search(text.encode(errors="replace"))
+
+
+@dataclass
+class JsonFile(TextFile):
+    """Values as records. Where the first line is one object, each line is a record, and values side by side in it are parts.
+
+    Otherwise objects are found by their brackets, and those of arrays are records too. A value that is not closed costs
+    itself: the search goes on at the next line that begins as the first value did.
+    """
+
+    lines: bool = True
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from super().batches() if self.lines else self._values()
+
+    def batch_of(self, block: bytes, ends: np.ndarray, numbers: np.ndarray) -> pa.RecordBatch:
+        batch = super().batch_of(block, ends, numbers)
+        if not SIDE_BY_SIDE.search(block):
+            return batch
+        made: list[tuple[int, int, str, str | None]] = []
+        for row in batch.to_pylist():
+            parts = [row["record"]]
+            if row["line_problem"] is None and SIDE_BY_SIDE.search(row["record"].encode()):
+                parts = _side_by_side(row["record"]) or parts
+            made += [(row["source_line"], number, part, row["line_problem"]) for number, part in enumerate(parts, start=1)]
+        self.records += len(made) - batch.num_rows
+        columns = zip(*made, strict=True) if made else [(), (), (), ()]
+        return pa.record_batch([pa.array(list(column), kind.type) for column, kind in zip(columns, self.schema, strict=True)], schema=self.schema)
+
+    def _values(self) -> Iterator[pa.RecordBatch]:
+        found: list[tuple[int, int, bytes]] = []
+        previous, part = 0, 0
+        for line, raw in self._split():
+            if line <= self.skip_lines:
+                continue
+            part = part + 1 if line == previous else 1
+            previous = line
+            found.append((line, part, raw))
+            if len(found) >= BATCH_RECORDS:
+                yield self.gathered(found)
+                found = []
+        if found:
+            yield self.gathered(found)
+
+    def _split(self) -> Iterator[tuple[int, bytes]]:
+        """Each value, and each text between values that is none, with its line."""
+        scan = _Scan(self.max_line_bytes)
+        for block in self.blocks():
+            yield from scan.fed(block)
+        yield from scan.ended()
+
+
+class _Scan:
+    """Finds values in a text that comes in blocks."""
+
+    def __init__(self, longest: int) -> None:
+        self.text, self.position, self.line = b"", 0, 1
+        self.depth, self.base = 0, 0  # open brackets; 1 is the base inside of an array at the top
+        self.start, self.start_line = 0, 1  # of the value that is open, or of what stands between values
+        self.longest, self.indent = longest, b""
+        self.known_indent = False
+
+    def fed(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        self.text += block
+        yield from self._scanned(final=False)
+        self.text, self.position, self.start = self.text[self.start :], self.position - self.start, 0
+
+    def ended(self) -> Iterator[tuple[int, bytes]]:
+        yield from self._scanned(final=True)
+        while self.depth > self.base:  # the last value is not closed
+            yield self._given_up()
+            yield from self._scanned(final=True)
+        yield from self._between(len(self.text))
+
+    def _scanned(self, final: bool) -> Iterator[tuple[int, bytes]]:
+        while (match := TOKENS.search(self.text, self.position)) is not None:
+            token = match[0]
+            open_ended = token == b'"' and len(self.text) - match.start() <= self.longest and self.text.find(b"\n", match.end()) < 0
+            if open_ended and not final:
+                return  # a text that goes on in the next block
+            inside = self.depth > self.base
+            if token == b"\n":
+                self.line += 1
+            elif token == b"{" or (token == b"[" and inside):
+                if not inside:
+                    yield from self._between(match.start())
+                    self._opened(match.start())
+                self.depth += 1
+            elif token == b"[":
+                if self.depth == 0:
+                    yield from self._between(match.start())
+                    self.start, self.start_line = match.end(), self.line
+                    self.depth = self.base = 1
+                else:  # a list among the values: a value of its own
+                    yield from self._between(match.start())
+                    self._opened(match.start())
+                    self.depth += 1
+            elif token in (b"}", b"]"):
+                if inside:
+                    self.depth -= 1
+                    if self.depth == self.base:
+                        yield self.start_line, self.text[self.start : match.end()]
+                        self.start, self.start_line = match.end(), self.line
+                elif token == b"]" and self.base:
+                    yield from self._between(match.start())
+                    self.start, self.start_line = match.end(), self.line
+                    self.depth = self.base = 0
+            self.position = match.end()
+            if self.depth > self.base and self.position - self.start > self.longest and token == b"\n":
+                yield self._given_up()
+        if not final:
+            return
+        self.position = len(self.text)
+
+    def _opened(self, start: int) -> None:
+        self.start, self.start_line = start, self.line
+        if not self.known_indent:
+            before = self.text[self.text.rfind(b"\n", 0, start) + 1 : start]
+            self.known_indent, self.indent = True, before if not before.strip() else b""
+
+    def _between(self, end: int) -> Iterator[tuple[int, bytes]]:
+        """What stands between values and is no separator, as a record that will be rejected."""
+        raw = self.text[self.start : end]
+        if text := raw.strip(BETWEEN):
+            yield self.start_line + raw[: raw.index(text[:1])].count(b"\n"), text
+        self.start, self.start_line = end, self.line
+
+    def _given_up(self) -> tuple[int, bytes]:
+        """The open value up to the next line that begins as a value does, where the search goes on."""
+        again = self.text.find(b"\n" + self.indent + b"{", self.start + 1)
+        end = again + 1 if again >= 0 else len(self.text)
+        found = self.start_line, self.text[self.start : end]
+        self.line = self.start_line + found[1].count(b"\n")
+        self.position = self.start = end
+        self.start_line, self.depth = self.line, self.base
+        return found
+
+
+def _side_by_side(record: str) -> list[str]:
+    """The values of a line, where it is nothing but values; none otherwise."""
+    scan = _Scan(len(record) + 1)
+    raw = record.rstrip("\r\n").encode()
+    parts = [text for _, text in [*scan.fed(raw), *scan.ended()]]
+    return [part.decode() for part in parts] if all(part.startswith((b"{", b"[")) for part in parts) else []
+
+
+class JsonReader(TextReader):
+    """Objects are records; fields are reached by paths."""
+
+    def text_file(self, file: LogFile, settings: JsonFormat, max_line_bytes: int) -> TextFile:
+        options = (file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
+        first = first_line(TextFile(*options))
+        return JsonFile(*options, lines=first is None or _is_one_object(first[1].strip()))
+
+    def columns(self, group: Group, settings: JsonFormat) -> list[str]:
+        return []
+
+    def resolve(self, path: str, group: Group, settings: JsonFormat) -> Resolved:
+        """The part of a path that leads through keys and positions."""
+        steps = steps_of(path)
+        cut = next((number for number, step in enumerate(steps) if not isinstance(step, (Key, Index))), len(steps))
+        return pointer(steps[:cut]), steps[cut:]
+
+    def query(self, fields: Sequence[str], group: Group, settings: JsonFormat) -> str:
+        wanted = ", ".join(literal(name) for name in fields) or "'$'"
+        # CASE and not AND: json_type fails on what is no JSON, and only CASE promises not to look at it.
+        valid = "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
+        inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({LINES}))"
+        problem = "CASE WHEN NOT valid THEN 'malformed line: not a JSON object' END"
+        return selected(inner, problem, [clean(f"parts[{number + 1}]") for number in range(len(fields))])
+
+

@@ -1,0 +1,75 @@
+"""Pieces of DuckDB's SQL that the readers share. Names, patterns and paths reach a query as quoted literals only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
+
+
+class HeaderError(ValueError):
+    """The header of a file lacks a column that the mapping reads, or names it twice."""
+
+
+def literal(text: str) -> str:
+    """A string literal of standard SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def clean(expression: str) -> str:
+    """Text without blanks around it; empty text is missing."""
+    return f"nullif(trim({expression}, ' ' || chr(9)), '')"
+
+
+def pointer(steps: Sequence[Step]) -> str:
+    """A path of keys and positions as JSON Pointer (RFC 6901), or as JSONPath where a position is counted from the end."""
+    if any(isinstance(step, Index) and step.number < 0 for step in steps):
+        parts = (
+            (f"[#{step.number}]" if step.number < 0 else f"[{step.number}]") if isinstance(step, Index) else '."' + step.name.replace('"', "") + '"'
+            for step in steps
+            if isinstance(step, (Index, Key))
+        )
+        return "$" + "".join(parts)
+    texts = (str(step.number) if isinstance(step, Index) else step.name for step in steps if isinstance(step, (Index, Key)))
+    return "".join("/" + text.replace("~", "~0").replace("/", "~1") for text in texts) or "$"
+
+
+def json_text(document: str, steps: Sequence[Step]) -> str:
+    """The text at a path of a JSON document, itself an expression that gives JSON or null; null where it is no JSON."""
+    if not steps:
+        return document
+    return f"CASE WHEN json_valid({document}) THEN {_json_text(document, list(steps))} END"
+
+
+def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
+    special = next((number for number, step in enumerate(steps) if not isinstance(step, (Key, Index))), None)
+    if special is None:
+        return f"json_extract_string({document}, {literal(pointer(steps))})"
+    inside = f"json_extract({document}, {literal(pointer(steps[:special]))})" if special else document
+    step, rest, element = steps[special], steps[special + 1 :], f"element_{depth}"
+    elements = f"json_extract({inside}, '$[*]')"
+    if isinstance(step, Match):
+        wanted = f"lambda {element}: json_extract_string({element}, {literal(pointer([Key(step.key)]))}) = {literal(step.value)}"
+        first = f"list_filter({elements}, {wanted})[1]"
+        return _json_text(first, rest, depth + 1) if rest else f"json_extract_string({first}, '$')"
+    assert isinstance(step, Every)
+    inner = _json_text(element, rest, depth + 1) if rest else f"json_extract_string({element}, '$')"
+    texts = f"list_filter(list_transform({elements}, lambda {element}: {inner}), lambda text: text IS NOT NULL)"
+    return f"nullif(array_to_string({texts}, '|'), '')"
+
+
+def parameter_text(query: str, name: str) -> str:
+    """A parameter of a query string or address (``a=1&b=2``), decoded; the first where it stands several times."""
+    pairs = f"string_split(regexp_replace(regexp_extract({query}, '^(?:[^?#]*\\?)?([^#]*)', 1), '&amp;', '&', 'g'), '&')"
+    found = f"list_filter({pairs}, lambda x: starts_with(x, {literal(name + '=')}))[1]"
+    return decoded(f"substr({found}, {len(name) + 2})", plus=True)
+
+
+def decoded(text: str, *, plus: bool = False) -> str:
+    """Percent-encoded text as it was meant; what is no UTF-8 behind the percent signs stays as it stands."""
+    inner = f"replace({text}, '+', ' ')" if plus else text
+    return f"CASE WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({inner})), {text}) ELSE {inner} END"

@@ -1,0 +1,221 @@
+"""What a file is by its first bytes, whatever its name says, and its content unpacked.
+
+Damage never ends the reading with an error: what lies before the break is given out, and ``break_found`` says where it is.
+"""
+
+from __future__ import annotations
+
+import bz2
+import fnmatch
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
+READ_BYTES = 1 << 20
+HEAD_BYTES = 4096
+DAMAGE: Any = (IsalError, zlib.error)
+
+PACKINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstandard": b"\x28\xb5\x2f\xfd", "zip": b"PK\x03\x04"}
+OTHERS = (
+    (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"), (b"%PDF", "a PDF document"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook or other Office document"), (b"SQLite format 3\0", "an SQLite database"),
+    (b"PAR1", "a Parquet file"), (b"ORC", "an ORC file"), (b"Obj\x01", "an Avro file"), (b"ARROW1", "an Arrow or Feather file"),
+    (b"\x89HDF", "an HDF5 file"), (b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"\x7fELF", "a program"),
+    (b"PK\x05\x06", "an empty zip archive"), (b"\x1f\x9d", "a file packed by compress (.Z)"), (b"\x80\x04\x95", "a Python pickle"),
+)  # fmt: skip
+
+
+class PackingError(ValueError):
+    """A file holds something else than the text of records; the message says what it is and what to do."""
+
+
+def packing_of(head: bytes) -> str | None:
+    """How a file is packed: a key of ``PACKINGS``, None for a plain one."""
+    found = next((name for name, magic in PACKINGS.items() if head.startswith(magic)), None)
+    # Any text may begin with BZh: the level and the magic of a block follow.
+    return None if found == "bzip2" and not (head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90")) else found
+
+
+def refuse_other_things(head: bytes) -> None:
+    """Raises PackingError where the first bytes are no text."""
+    for magic, name in OTHERS:
+        # ORC and Obj might begin a line of text, but then no control characters follow.
+        if head.startswith(magic) and (not magic.isalnum() or any(byte < 9 for byte in head[:64])):
+            raise PackingError(f"this is {name}; expected text, packed or not (or format: parquet for Parquet files)")
+    if head[257:262] == b"ustar":
+        raise PackingError("this is a tar archive; expected the files in it, unpacked or each packed by itself")
+    start = head.lstrip(b"\xef\xbb\xbf \r\n\t")[:64].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise PackingError("this is an HTML page, perhaps that of a log-in or an error; expected a log file")
+
+
+def members(path: Path, wanted: str | None) -> list[str]:
+    """The files in a zip archive that are to be read, in order of name.
+
+    Raises:
+        PackingError: it is an Excel workbook, damaged, or holds files of several kinds of which none was asked for.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise PackingError(f"this zip archive cannot be read ({error}); expected a whole one") from None
+    names = [entry.filename for entry in entries]
+    if "[Content_Types].xml" in names:
+        kind = "an Excel workbook" if any(name.startswith("xl/") for name in names) else "an Office document"
+        raise PackingError(f"this is {kind}; expected text: save it as CSV")
+    files = sorted(entry.filename for entry in entries if not entry.is_dir() and not _is_bookkeeping(entry.filename))
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise PackingError("this zip archive asks for a password; expected one without")
+    if wanted is not None:
+        found = [name for name in files if fnmatch.fnmatch(name, wanted) or fnmatch.fnmatch(Path(name).name, wanted)]
+        if not found:
+            raise PackingError(f"no file in this zip archive matches member {wanted!r}; found {', '.join(files[:8]) or 'none'}")
+        return found
+    if len({Path(name).suffix.lower() for name in files}) > 1:
+        raise PackingError(f"this zip archive holds {', '.join(files[:8])}; expected one kind of file, or format.member: a pattern that names it")
+    return files
+
+
+def _is_bookkeeping(name: str) -> bool:
+    return name.startswith("__MACOSX/") or Path(name).name.startswith(".")
+
+
+@dataclass
+class Unpacked:
+    """The bytes of a file, or of one file of a zip archive; ``break_found`` is set once the reading has met damage."""
+
+    path: Path
+    member: str | None = None
+    break_found: str | None = field(default=None, init=False)
+
+    def blocks(self) -> Iterator[bytes]:
+        if self.member is not None:
+            yield from self._member()
+            return
+        with self.path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+            stream.seek(0)
+            packing = packing_of(head)
+            if packing is None:
+                refuse_other_things(head)
+                while block := stream.read(READ_BYTES):
+                    yield block
+            elif packing == "gzip":
+                yield from _checked(self._gunzipped(stream))
+            elif packing == "zip":
+                raise PackingError("this is a zip archive inside of another; expected text")
+            else:
+                new: Any = {"bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor, "zstandard": _zstandard}[packing]
+                yield from _checked(self._decompressed(stream, new))
+
+    def _member(self) -> Iterator[bytes]:
+        assert self.member is not None
+        consumed = 0
+
+        def parts() -> Iterator[bytes]:
+            nonlocal consumed
+            try:
+                with zipfile.ZipFile(self.path) as archive, archive.open(self.member or "") as stream:
+                    while block := stream.read(READ_BYTES):
+                        consumed += len(block)
+                        yield block
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError) as error:
+                self.break_found = f"damaged near byte {consumed} of {self.member} ({error})"
+
+        yield from _checked(parts())
+
+    def _gunzipped(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Members one after the other. ISA-L decodes; where it stops at damage, zlib walks the last stretch byte by byte."""
+        decoder: Any = isal_zlib.decompressobj(wbits=31)
+        produced = consumed = 0
+        while data := stream.read(READ_BYTES):
+            while data:
+                try:
+                    out = decoder.decompress(data)
+                except DAMAGE as error:
+                    self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
+                    yield from _salvaged(self.path, produced)
+                    return
+                if out:
+                    produced += len(out)
+                    yield out
+                if not decoder.eof:
+                    consumed += len(data)
+                    break
+                consumed += len(data) - len(decoder.unused_data)
+                data = decoder.unused_data.lstrip(b"\0")  # padding between or after members is allowed
+                if data:
+                    decoder = isal_zlib.decompressobj(wbits=31)
+        if not decoder.eof and consumed:
+            self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
+
+    def _decompressed(self, stream: BinaryIO, new_decoder: Any) -> Iterator[bytes]:
+        decoder, consumed = new_decoder(), 0
+        while data := stream.read(READ_BYTES):
+            while data:
+                try:
+                    if out := decoder.decompress(data):
+                        yield out
+                except (OSError, lzma.LZMAError, zstandard.ZstdError) as error:
+                    self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
+                    return
+                consumed += len(data)
+                data = decoder.unused_data if decoder.eof else b""
+                if data:
+                    decoder = new_decoder()
+        if not decoder.eof and consumed:
+            self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
+
+
+def _zstandard() -> Any:
+    return zstandard.ZstdDecompressor().decompressobj()
+
+
+def _checked(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks; the first one says whether text was packed at all."""
+    first = True
+    for block in blocks:
+        if first:
+            if packing_of(block):
+                raise PackingError("this file is packed twice; expected text packed once")
+            refuse_other_things(block[:HEAD_BYTES])
+            first = False
+        yield block
+
+
+def _salvaged(path: Path, skip: int) -> Iterator[bytes]:
+    """What zlib gets out of a damaged gzip beyond the first ``skip`` bytes of output, to the last byte before the break."""
+    position = 0
+    for out in _zlib_outputs(path):
+        if position + len(out) > skip:
+            yield out[max(0, skip - position) :]
+        position += len(out)
+
+
+def _zlib_outputs(path: Path) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=31)
+    with path.open("rb") as stream:
+        while data := stream.read(4096):
+            step = len(data)
+            while data:
+                before = decoder.copy()
+                try:
+                    out = decoder.decompress(data[:step])
+                except zlib.error:
+                    if step == 1:
+                        return
+                    decoder, step = before, 1  # once more, byte by byte, up to the break
+                    continue
+                yield out
+                data = decoder.unused_data + data[step:]
+                if decoder.eof:
+                    decoder = zlib.decompressobj(wbits=31)

@@ -1,0 +1,132 @@
+"""What the files of a source look like before any field is read: one class a format, told apart by ``type``.
+
+A format's name alone stands for its defaults (``format: csv``). The names of access logs (``combined``, ``nginx_main`` ...)
+stand for ``{type: access_log, log_format: NAME}``.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from persona_pipelines.settings.strict import Strict
+from persona_pipelines.vocabulary import LOG_FORMATS
+
+Presence = Literal["reject", "ignore"]
+
+
+class _Text(Strict):
+    """What all text files may say of themselves."""
+
+    encoding: str = "utf-8"
+    skip_lines: int = Field(0, ge=0, description="Lines at the head of each file that are no records.")
+    comment: str | None = Field(None, min_length=1, description="Lines that begin with it are no records.")
+    member: str | None = Field(None, description="Which files of a zip archive to read, as a pattern (*.csv).")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            name = codecs.lookup(value)
+        except LookupError:
+            raise ValueError("expected an encoding of Python, such as utf-8, windows-1252, latin-1, utf-16, shift_jis, big5") from None
+        if not name._is_text_encoding:
+            raise ValueError("not an encoding of text; expected one such as utf-8, windows-1252, latin-1, utf-16, shift_jis, big5")
+        return name.name
+
+
+class FillDown(Strict):
+    """Fields that stand in the first of several records only, as in exports of orders: blank ones take the value above.
+
+    Args (settings):
+        fields: what is carried down.
+        within: fields that have to be the same in the records, such as the number of the order.
+    """
+
+    fields: list[str] = Field(min_length=1)
+    within: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
+
+
+class DelimitedFormat(_Text):
+    type: Literal["csv"] = "csv"
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+    header: bool | str = True
+    columns: list[str] | None = None
+    further_columns: Presence = "reject"
+    missing_columns: Literal["reject", "empty"] = "reject"
+    line_breaks_in_quotes: bool = False
+    fill_down: FillDown | None = None
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter(cls, value: str) -> str:
+        if not value:
+            raise ValueError("expected one or more characters, or the word whitespace for runs of white space")
+        return value
+
+    @field_validator("quote", "escape")
+    @classmethod
+    def _character(cls, value: str) -> str:
+        if len(value) > 1:
+            raise ValueError("expected one character, or nothing")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DelimitedFormat:
+        if self.header is False and not self.columns:
+            raise ValueError("expected columns: [names in order], because header is false")
+        if self.header is not False and self.columns:
+            raise ValueError("columns: the file's own header names them; expected header: false with columns")
+        if self.line_breaks_in_quotes and not self.quote:
+            raise ValueError("line_breaks_in_quotes: expected a quote character")
+        if self.columns and (double := next((name for name in self.columns if self.columns.count(name) > 1), None)):
+            raise ValueError(f"columns: {double!r} stands there twice")
+        return self
+
+
+class JsonFormat(_Text):
+    type: Literal["json", "json_lines"] = "json"
+
+
+class AccessLogFormat(_Text):
+    """Lines of a web server, by its own format string, by the name of a usual one, or by a pattern with named groups."""
+
+    type: Literal["access_log"] = "access_log"
+    log_format: str | None = None
+    pattern: str | None = None
+    further_columns: Presence = "reject"
+
+    @model_validator(mode="after")
+    def _one_description(self) -> AccessLogFormat:
+        if (self.log_format is None) == (self.pattern is None):
+            raise ValueError("expected log_format (a name or the server's format string) or pattern (with named groups), one of them")
+        return self
+
+
+class W3CFormat(_Text):
+    """W3C Extended Log File Format: the names of the fields stand in ``#Fields:`` lines, wherever these are."""
+
+    type: Literal["w3c"] = "w3c"
+    further_columns: Presence = "reject"
+
+
+class ParquetFormat(Strict):
+    type: Literal["parquet"] = "parquet"
+
+
+def _shorthand(value: Any) -> Any:
+    """A name for its settings; the name of an access log's format as ``type`` for ``access_log`` with this format."""
+    settings = {"type": value} if isinstance(value, str) else value
+    if isinstance(settings, dict) and settings.get("type") in LOG_FORMATS:
+        return {**settings, "type": "access_log", "log_format": settings["type"]}
+    return settings
+
+
+FormatSettings = Annotated[
+    Annotated[DelimitedFormat | JsonFormat | AccessLogFormat | W3CFormat | ParquetFormat, Field(discriminator="type")],
+    BeforeValidator(_shorthand),
+]

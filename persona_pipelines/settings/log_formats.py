@@ -1,0 +1,153 @@
+"""Format strings of web servers -> patterns with named fields.
+
+Apache's are described at httpd.apache.org/docs/2.4/mod/mod_log_config.html, nginx's at nginx.org/en/docs/http/ngx_http_log_module.html; the
+layouts of the load balancers and of S3 in the documents of Amazon Web Services, HAProxy's in its configuration manual
+(section 8.2.3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from persona_pipelines.settings.patterns import checked_pattern, groups
+from persona_pipelines.vocabulary import LOG_FORMATS
+
+# What a value may look like. A request is taken apart into method, address and protocol.
+WORD = r"\S+"
+ADDRESS = r"[^\s\"\[\]]+"
+IDENTITY = r"-|[^\s\"\[\].:]+"  # never an address of the network: a line with a host name before it is another layout
+STATUS = r"[0-9]{3}|-"
+NUMBER = r"-?[0-9]+(?:\.[0-9]+)?|-"
+TIME = r"[^\[\]\"]+"
+QUOTED = r"(?:[^\"\\]|\\.)*"
+# Cut at a blank and a protocol at its end, an address with blanks is an address.
+REQUEST = r"([A-Z][A-Z_-]*) (\S(?:[^\"\\]|\\.)*?)(?: (HTTP/[0-9.]+))?"
+NO_REQUEST = ("", "-", "- - - ", "- - -")
+"""Request lines of connections on which none was made."""
+
+APACHE = {
+    "h": ("address", ADDRESS), "a": ("address", ADDRESS), "l": ("identity", IDENTITY), "u": ("user", WORD), "t": ("time", TIME),
+    "r": ("request", REQUEST), "s": ("status", STATUS), "b": ("bytes", NUMBER), "B": ("bytes", NUMBER), "O": ("bytes", NUMBER),
+    "I": ("bytes_received", NUMBER), "S": ("bytes_transferred", NUMBER), "v": ("host", WORD), "V": ("host", WORD), "p": ("port", r"[0-9]+|-"),
+    "D": ("duration_us", NUMBER), "T": ("duration_seconds", NUMBER), "m": ("method", r"[A-Z][A-Z_-]*|-"), "U": ("url", WORD), "q": ("query", r"\S*"),
+    "H": ("protocol", WORD), "f": ("file", WORD), "k": ("keepalive_requests", NUMBER), "L": ("log_id", WORD), "P": ("process", WORD), "X": ("connection", r"[X+-]"),
+    "R": ("handler", WORD), "A": ("server_address", ADDRESS),
+}  # fmt: skip
+NGINX = {
+    "remote_addr": ("address", ADDRESS), "remote_user": ("user", WORD), "time_local": ("time", TIME), "time_iso8601": ("time", WORD),
+    "msec": ("time", NUMBER), "request": ("request", REQUEST), "status": ("status", STATUS), "body_bytes_sent": ("bytes", NUMBER),
+    "bytes_sent": ("bytes", NUMBER), "http_referer": ("referrer", WORD), "http_user_agent": ("user_agent", WORD), "http_x_forwarded_for": ("forwarded_for", WORD),
+    "host": ("host", WORD), "http_host": ("host", WORD), "server_name": ("server_name", WORD), "request_method": ("method", r"[A-Z][A-Z_-]*|-"),
+    "request_uri": ("url", WORD), "uri": ("url", WORD), "server_protocol": ("protocol", WORD), "request_time": ("duration_seconds", NUMBER),
+    "args": ("query", r"\S*"), "query_string": ("query", r"\S*"),
+}  # fmt: skip
+HEADERS = {"referer": "referrer", "user_agent": "user_agent", "x_forwarded_for": "forwarded_for", "host": "host"}
+APACHE_DIRECTIVE = re.compile(r"%(?:[<>]|!?[0-9,]+)?(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])")
+NGINX_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+@dataclass(frozen=True)
+class LinePattern:
+    """A pattern over whole lines, the field of each of its groups, and a looser pattern that lets any request line pass."""
+
+    pattern: str
+    loose: str
+    fields: tuple[str, ...]
+    loose_fields: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def line_pattern(log_format: str | None, pattern: str | None, further_columns: bool) -> LinePattern:
+    """The pattern of a format string, of a usual format's name, or of a pattern with named groups.
+
+    Raises:
+        ValueError: it is none, in words for the person who wrote it.
+    """
+    if pattern is not None:
+        checked_pattern(pattern)
+        names = groups(pattern)
+        if not names or None in names:
+            raise ValueError("pattern: expected named groups only, such as (?P<url>\\S+), with (?:...) for what is no field")
+        fields = tuple(name for name in names if name)
+        _refuse_double(fields)
+        plain = re.sub(r"\(\?P?<\w+>", "(", pattern)
+        return LinePattern(f"^(?:{plain})$", f"^(?:{plain})$", fields, fields)
+    assert log_format is not None
+    text = LOG_FORMATS.get(log_format, log_format)
+    further = further_columns or text.endswith(" ...")
+    text = text.removesuffix(" ...")
+    directive = NGINX_VARIABLE if "$" in text and "%" not in NGINX_VARIABLE.sub("", text).replace("%%", "") else APACHE_DIRECTIVE
+    if not directive.search(text):
+        raise ValueError(
+            f"log_format: found {log_format!r}; expected a format string of Apache (%h %l %u ...) or nginx ($remote_addr ...), or one of {', '.join(LOG_FORMATS)}"
+        )
+    exact, fields = _compiled(text, directive, REQUEST)
+    loose, loose_fields = _compiled(text, directive, f"({QUOTED})")
+    end = r"(?:[ \t].*)?\s*$" if further else r"\s*$"
+    checked_pattern(exact)
+    return LinePattern(f"^{exact}{end}", f"^{loose}{end}", fields, loose_fields)
+
+
+def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str, tuple[str, ...]]:
+    """A pattern for a format string; literal text in it stands for itself, a blank for blanks and tabs."""
+    made, fields, position = "", [], 0
+    for match in directive.finditer(text):
+        made += _literal(text[position : match.start()])
+        before, after = text[: match.start()][-1:], text[match.end() : match.end() + 1]
+        position = match.end()
+        if match[0] == "%%":
+            made += "%"
+            continue
+        name, shape = _apache(match) if directive is APACHE_DIRECTIVE else _nginx(match)
+        if name == "request":
+            made += request
+            fields += ["method", "url", "protocol"] if request is REQUEST else ["request"]
+            continue
+        if name == "time" and directive is APACHE_DIRECTIVE and not match[1] and before != "[":
+            made += rf"\[({TIME})\]"
+        else:
+            made += f"({_shape(shape, before, after)})"
+        fields.append(name)
+    _refuse_double(tuple(fields))
+    return made + _literal(text[position:]), tuple(fields)
+
+
+def _shape(shape: str, before: str, after: str) -> str:
+    if before == '"' and after == '"':
+        return QUOTED
+    if shape == WORD and after and not after.isspace():
+        return rf"[^\s{re.escape(after)}]*"
+    return shape
+
+
+def _literal(text: str) -> str:
+    return "".join(r"[ \t]+" if part.isspace() else re.escape(part).replace("\\-", "-") for part in re.findall(r"\s+|\S+", text))
+
+
+def _apache(match: re.Match[str]) -> tuple[str, str]:
+    argument, letter = match[1], match[2]
+    if argument is None:
+        if letter not in APACHE:
+            raise ValueError(f"log_format: {match[0]} is no directive of mod_log_config")
+        return APACHE[letter]
+    named = re.sub(r"\W+", "_", argument).strip("_").lower()
+    if letter in ("i", "o", "e", "n", "C") or letter.startswith("^"):
+        return HEADERS.get(named, named) if letter == "i" else named, WORD
+    if letter == "t":
+        return "time", TIME
+    if letter in APACHE:
+        return APACHE[letter]
+    raise ValueError(f"log_format: {match[0]} is no directive of mod_log_config")
+
+
+def _nginx(match: re.Match[str]) -> tuple[str, str]:
+    name = match[1] or match[2]
+    return NGINX.get(name, (name, WORD))
+
+
+def _refuse_double(fields: tuple[str, ...]) -> None:
+    double = next((name for name in fields if fields.count(name) > 1), None)
+    if double:
+        raise ValueError(f"the field {double!r} stands there twice; describe the lines by pattern with named groups instead")

@@ -1,0 +1,51 @@
+"""Regular expressions of the configuration, compiled by the engine that runs them (RE2) while the configuration is read."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)
+def checked_pattern(value: str) -> str:
+    """The pattern itself.
+
+    Raises:
+        ValueError: the engine does not know it, in words that say what to write instead.
+    """
+    import duckdb
+
+    with duckdb.connect() as engine:
+        try:
+            engine.execute("SELECT regexp_matches('', ?)", [value]).fetchall()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0].partition(": ")[2] or str(error)
+            hint = "; look-ahead and look-behind are not known: use the condition's not" if "(?" in reason else ""
+            raise ValueError(f"expected a regular expression of RE2 ({reason}){hint}") from None
+    return value
+
+
+def groups(pattern: str) -> list[str | None]:
+    """The capturing groups of a pattern in order: the name of each, None without one."""
+    found: list[str | None] = []
+    position, in_class = 0, False
+    while position < len(pattern):
+        character = pattern[position]
+        if character == "\\":
+            position += 2
+            continue
+        if in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+            if pattern[position + 1 : position + 2] == "^":
+                position += 1
+            if pattern[position + 1 : position + 2] == "]":  # a bracket that comes first is a character of the class
+                position += 1
+        elif character == "(":
+            rest = pattern[position + 1 :]
+            if not rest.startswith("?"):
+                found.append(None)
+            elif rest.startswith(("?P<", "?<")):
+                found.append(rest[rest.index("<") + 1 :].partition(">")[0])
+        position += 1
+    return found

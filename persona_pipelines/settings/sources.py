@@ -1,0 +1,355 @@
+"""How a source's records become canonical columns: where its files are, what they look like, and what each field means."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from persona_pipelines.settings.formats import AccessLogFormat, FormatSettings
+from persona_pipelines.settings.log_formats import line_pattern
+from persona_pipelines.settings.patterns import checked_pattern, groups
+from persona_pipelines.settings.strict import NAME_PATTERN, Strict
+
+MISSING_WORDS = (
+    "null", "(null)", "undefined", "nan", "none", "nil", "\\n", "n/a", "#n/a", "<na>", "-", "--", "(not set)", "(none)", "(not provided)",
+    "not set", "unknown", "anonymous", "guest", "[object object]", "00000000-0000-0000-0000-000000000000",
+)  # fmt: skip
+"""Words that stand for a missing id in logs of libraries and databases, compared without case."""
+
+UNITS = {
+    "nanoseconds": 1e-3, "microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "minutes": 60e6, "hours": 3600e6, "days": 86_400e6,
+}  # fmt: skip
+"""Microseconds of each unit of time."""
+
+Unit = Literal["nanoseconds", "microseconds", "milliseconds", "seconds", "minutes", "hours", "days"]
+
+
+def as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def yaml_text(value: Any) -> Any:
+    """YAML reads yes, no, true, false and numbers as such: what is compared with a log's text is meant as text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if value is None or isinstance(value, (str, dict, list)) else str(value)
+
+
+def _texts(value: Any) -> Any:
+    return [yaml_text(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _text_keys(value: Any) -> Any:
+    return {str(yaml_text(key)): yaml_text(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+class NumberFormat(Strict):
+    """How numbers are written: ``1.234,50`` with decimal ``,`` and thousands ``.``.
+
+    A currency's sign or code, a sign before or after, and parentheses for negative amounts are understood then.
+    """
+
+    decimal: str = Field(".", min_length=1, max_length=1)
+    thousands: str = Field("", max_length=1)
+
+    @model_validator(mode="after")
+    def _differ(self) -> NumberFormat:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; expected two different characters")
+        if any(mark.isalnum() or mark in tuple("+-()") for mark in (self.decimal, self.thousands)):
+            raise ValueError("expected marks such as . , ' or a blank")
+        return self
+
+
+class Reading(Strict):
+    """How the text of a field is taken before anything is made of it; the same for mappings and conditions, in this order."""
+
+    pattern: str | None = None
+    decode: Annotated[list[Literal["url", "form"]], BeforeValidator(as_list)] = []
+    replace: dict[str, str] | None = None
+    lower_case: bool = False
+    missing_words: Annotated[list[str], BeforeValidator(_texts)] | None = None
+    number: NumberFormat | None = None
+
+    @field_validator("replace", mode="before")
+    @classmethod
+    def _replace_as_text(cls, value: Any) -> Any:
+        return _text_keys(value)
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        if value is not None and len(groups(checked_pattern(value))) != 1:
+            raise ValueError("expected a regular expression with exactly one group, the part to keep")
+        return value
+
+
+class Condition(Reading):
+    """A test on one field of a record; all given comparisons must hold. A missing field only meets ``missing: true``.
+
+    ``{not: CONDITION}`` holds where the condition does not.
+    """
+
+    not_: Condition | None = Field(None, alias="not")
+    field: str = ""
+    equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
+    one_of: Annotated[list[str], BeforeValidator(_texts)] | None = None
+    matches: str | None = None
+    below: float | None = None
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    missing: bool | None = None
+
+    COMPARISONS: ClassVar[tuple[str, ...]] = ("equals", "one_of", "matches", "below", "above", "at_least", "at_most", "missing")
+
+    @field_validator("matches")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        return value if value is None else checked_pattern(value)
+
+    @model_validator(mode="after")
+    def _compares_something(self) -> Condition:
+        compared = [name for name in self.COMPARISONS if getattr(self, name) is not None]
+        if self.not_ is not None:
+            if self.model_fields_set - {"not_"}:
+                raise ValueError("not: expected nothing beside it; put the field and its comparisons inside of not: {...}")
+        elif not self.field:
+            raise ValueError("field: missing; expected the field to look at, or not: {...}")
+        elif not compared:
+            raise ValueError(f"expected at least one comparison: {', '.join(self.COMPARISONS)}")
+        return self
+
+    def paths(self) -> list[str]:
+        return self.not_.paths() if self.not_ is not None else [self.field]
+
+    def described(self) -> str:
+        """The condition in words, for the reason of records that are left out by it."""
+        if self.not_ is not None:
+            return f"not ({self.not_.described()})"
+        tests = [f"{name} {getattr(self, name)}" for name in self.COMPARISONS if getattr(self, name) is not None]
+        return f"{self.field} {' and '.join(tests)}"
+
+
+class Case(Strict):
+    when: Condition
+    value: Annotated[str, BeforeValidator(yaml_text)]
+
+
+class RecordOrder(Strict):
+    """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
+
+    start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
+    step_seconds: float = Field(1.0, gt=0)
+
+
+class Offset(Strict):
+    """A number in another field that is added to a time: milliseconds of the day, seconds since the session's start."""
+
+    from_: str = Field(alias="from")
+    unit: Unit
+
+
+class RunningSum(Strict):
+    """The sum of a field over the records up to this one, of the same ``by`` and in the order of ``along``; only in lookups."""
+
+    of: str
+    by: str
+    along: str
+
+
+class FieldMapping(Reading):
+    """How one canonical column is made from a record."""
+
+    from_: Annotated[list[str], BeforeValidator(as_list)] | None = Field(None, alias="from")
+    value: str | float | None = None
+    join: str = "|"
+    first_of: list[str] | None = None
+    map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
+    default: Annotated[str, BeforeValidator(yaml_text)] | None = None
+    cases: list[Case] | None = None
+    format: Annotated[list[str], BeforeValidator(as_list)] | None = None
+    unit: Unit | None = None
+    since: dt.datetime = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
+    plus: Offset | None = None
+    timezone: str | None = None
+    order: RecordOrder | None = None
+    product: list[str] | None = None
+    running_sum: RunningSum | None = None
+    scale: float | None = None
+    absolute: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, (str, list)):
+            return {"from": value}
+        if isinstance(value, dict) and value.get("order") is True:
+            return {**value, "order": {}}
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str | None) -> str | None:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError):
+                raise ValueError("expected a time zone of the IANA database, such as Europe/London") from None
+        return value
+
+    @field_validator("since")
+    @classmethod
+    def _in_utc(cls, value: dt.datetime) -> dt.datetime:
+        return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> FieldMapping:
+        given = {
+            "from": self.from_, "first_of": self.first_of, "value": self.value, "cases": self.cases, "product": self.product,
+            "order": self.order, "running_sum": self.running_sum,
+        }  # fmt: skip
+        origins = [name for name, found in given.items() if found is not None]
+        if len(origins) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(given)}; found {', '.join(origins) or 'none'}")
+        if self.unit is not None and self.format is not None:
+            raise ValueError("unit is for times as numbers, format for times as text; expected one of them")
+        return self
+
+    def paths(self) -> list[str]:
+        """The fields of the source that this mapping reads."""
+        named = [*(self.from_ or []), *(self.first_of or []), *(self.product or [])]
+        named += [path for case in self.cases or [] for path in case.when.paths()]
+        if self.plus:
+            named.append(self.plus.from_)
+        if self.running_sum:
+            named += [self.running_sum.of, self.running_sum.by, self.running_sum.along]
+        return named
+
+
+class Each(Strict):
+    """A list in each record of which every element gives an event: a path, or a text that is split.
+
+    In the mapping, the path of the list stands for the element: ``items.id`` is the id of the element of ``items``.
+    """
+
+    path: str
+    split: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class Lookup(Strict):
+    """Fields of a record of another source (of kind ``lookup``), found by a field of this one.
+
+    Args (settings):
+        on: the field, of the same name in both; or ``{field of this source: column of the lookup}``.
+        fields: columns of the lookup; they are read as ``SOURCE.COLUMN``. All of them by default.
+    """
+
+    source: str
+    on: Annotated[dict[str, str], BeforeValidator(lambda value: {value: value} if isinstance(value, str) else value)] = Field(min_length=1)
+    fields: list[str] | None = None
+
+
+class Identifiers(Strict):
+    """In which spellings two ids of people, devices and items are the same.
+
+    Args (settings):
+        form: of Unicode; ``none`` leaves texts as they are.
+        invisible: whether characters without width (zero-width blanks, marks of direction) are taken out.
+        blanks: whether blanks at the ends are taken off and others become one.
+        lower_case: whether ``Ann`` and ``ann`` are one.
+    """
+
+    form: Literal["NFC", "none"] = "NFC"
+    invisible: Literal["remove", "keep"] = "keep"
+    blanks: Literal["collapse", "keep"] = "keep"
+    lower_case: bool = False
+
+
+EVENT_FIELDS = {
+    "event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency",
+    "dwell_ms", "scroll_pct", "channel", "campaign", "device", "country", "referrer", "search_terms", "url", "user_agent",
+}  # fmt: skip
+ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from", "in_stock"}
+USER_FIELDS = {
+    "user_id", "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
+}  # fmt: skip
+FIELDS_OF_KIND = {"events": EVENT_FIELDS, "items": ITEM_FIELDS, "users": USER_FIELDS}
+REQUIRED_FIELDS = {"events": {"timestamp", "event_type"}, "items": {"item_id"}, "users": {"user_id"}, "lookup": set()}
+PLACE_FIELDS = ("@file", "@line", "@part", "@index")
+"""Fields that every record has: its file, its line, its number in the line, and the number of the element in ``each``."""
+
+
+class Source(Strict):
+    """One kind of log: where its files are, what they look like, and how a record becomes canonical columns."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    kind: Literal["events", "items", "users", "lookup"] = "events"
+    description: str = ""
+    path: str
+    format: FormatSettings
+    fields: dict[str, FieldMapping]
+    parse: dict[str, Literal["json", "parameters"]] = {}
+    each: Each | None = None
+    join: Annotated[list[Lookup], BeforeValidator(as_list)] = []
+    drop_when: list[Condition] = []
+    same: Literal["id", "content", "never"] | None = None
+    number: NumberFormat = NumberFormat()
+    missing_words: Annotated[list[str], BeforeValidator(_texts)] = list(MISSING_WORDS)
+    identifiers: Identifiers = Identifiers()
+    owner: str | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _readable_log_format(cls, value: Any) -> Any:
+        if isinstance(value, AccessLogFormat):
+            line_pattern(value.log_format, value.pattern, value.further_columns == "ignore")
+        return value
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Source:
+        known = FIELDS_OF_KIND.get(self.kind)
+        unknown = set(self.fields) - known if known else set()
+        if unknown:
+            raise ValueError(f"fields.{sorted(unknown)[0]}: not a column of {self.kind}; expected one of {sorted(known or [])}")
+        missing = REQUIRED_FIELDS[self.kind] - set(self.fields)
+        if missing:
+            raise ValueError(f"fields.{sorted(missing)[0]}: missing; every source of {self.kind} has to map it")
+        if self.kind == "events" and not {"user_id", "anonymous_id"} & set(self.fields):
+            raise ValueError("fields.user_id: missing; expected user_id, anonymous_id or both")
+        if self.path.count("{date}") and self.kind != "events":
+            raise ValueError("path: {date} is only for sources of events; other lists are read as a whole")
+        for name, mapping in self.fields.items():
+            if mapping.running_sum and self.kind != "lookup":
+                raise ValueError(f"fields.{name}.running_sum: only in sources of kind lookup, which are read as a whole")
+        if self.kind == "lookup" and (self.each or self.join):
+            raise ValueError("each and join: not in sources of kind lookup")
+        if self.same == "id" and "event_id" not in self.fields:
+            raise ValueError("same: id needs fields.event_id; expected content or never, or a mapped event_id")
+        if self.same in ("content", "never") and "event_id" in self.fields:
+            raise ValueError(f"same: {self.same} would leave fields.event_id unused; expected one of the two")
+        return self
+
+    @property
+    def sameness(self) -> str:
+        """What makes two records one: their ``id``, their ``content``, or ``never``."""
+        return self.same or ("id" if "event_id" in self.fields else "content")
+
+    def paths(self) -> list[str]:
+        """All fields that the mapping reads, each once, in a stable order."""
+        named = [path for mapping in self.fields.values() for path in mapping.paths()]
+        named += [path for condition in self.drop_when for path in condition.paths()]
+        return list(dict.fromkeys(named))
+
+    @property
+    def dated(self) -> bool:
+        return "{date}" in self.path
