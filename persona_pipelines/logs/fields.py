@@ -129,7 +129,7 @@ class _Query:
         return self._base(path)
 
     def _elements(self, elements: str) -> str:
-        """One row an element; a record without any gives one that is skipped, one that cannot be read gives one too."""
+        """One row an element; a record without any, or one that cannot be read, gives one row too."""
         assert self.source.each is not None
         path = self.source.each.path.replace("'", "")
         if self.source.each.split is not None:
@@ -138,12 +138,13 @@ class _Query:
         else:
             is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
             made = f"json_extract({elements}, '$[*]')"
+        skips = "false" if self.source.each.keeps_empty else "true"
         records = self.reader.query(self.bases, self.group, self.source.format)
         listed = f"SELECT *, CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND {is_list} THEN {made} END AS list, {is_list} AS is_list FROM ({records})"
         judged = (
             "SELECT * EXCLUDE (list, is_list) REPLACE ("
             f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN 'each: {path} is no list' ELSE problem END AS problem, "
-            f"CASE WHEN skipped IS NULL AND coalesce(len(list), 0) = 0 THEN 'each: {path} is empty' ELSE skipped END AS skipped), "
+            f"CASE WHEN skipped IS NULL AND {skips} AND coalesce(len(list), 0) = 0 THEN 'each: {path} is empty' ELSE skipped END AS skipped), "
             f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
         )
         return f"(SELECT * EXCLUDE (list), unnest(list) AS element, generate_subscripts(list, 1) AS element_number FROM ({judged}))"

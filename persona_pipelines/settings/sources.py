@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from persona_pipelines.settings.formats import AccessLogFormat, FormatSettings
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.patterns import checked_pattern, groups
+from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
 MISSING_WORDS = (
@@ -235,10 +236,19 @@ class Each(Strict):
     """A list in each record of which every element gives an event: a path, or a text that is split.
 
     In the mapping, the path of the list stands for the element: ``items.id`` is the id of the element of ``items``.
+
+    Args (settings):
+        empty: whether a record without elements is an event all the same (as a page view beside purchases of items), or none.
+            By default it is where the list stands in a document, and is not where a text is split.
     """
 
     path: str
     split: str | None = Field(None, min_length=1)
+    empty: Literal["keep", "skip"] | None = None
+
+    @property
+    def keeps_empty(self) -> bool:
+        return (self.empty or ("keep" if self.split is None else "skip")) == "keep"
 
     @model_validator(mode="before")
     @classmethod
@@ -294,6 +304,7 @@ class Source(Strict):
 
     name: str = Field(pattern=NAME_PATTERN)
     kind: Literal["events", "items", "users", "lookup"] = "events"
+    preset: str | None = None
     description: str = ""
     path: str
     format: FormatSettings
@@ -307,6 +318,11 @@ class Source(Strict):
     missing_words: Annotated[list[str], BeforeValidator(_texts)] = list(MISSING_WORDS)
     identifiers: Identifiers = Identifiers()
     owner: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _described_by_preset(cls, value: Any) -> Any:
+        return with_preset(value)
 
     @field_validator("format")
     @classmethod
