@@ -89,7 +89,16 @@ def events_table(warehouse: Warehouse, *events: dict[str, Any]) -> Any:
     base = dict.fromkeys(contracts.EVENTS.column_names)
     filled = []
     for number, event in enumerate(events):
-        row = {**base, "day": DAY, "source": "test", "source_file": "f", "source_line": number + 1, "source_part": 1, "event_id": f"e{number}", **event}
+        row = {
+            **base,
+            "day": DAY,
+            "source": "test",
+            "source_file": "f",
+            "source_line": number + 1,
+            "source_part": 1,
+            "event_id": f"e{number}",
+            **event,
+        }
         row["stitched"] = bool(row["stitched"])
         row["session_id"] = row["session_id"] or f"{row['user_id'] or row['anonymous_id']}-0"
         filled.append(row)

@@ -38,9 +38,7 @@ def described(agents: Iterable[str | None], bot_patterns: Sequence[str] = (), no
     import crawleruseragents
     import ua_parser
 
-    added, exempt, tools, apps = (
-        [re.compile(pattern) for pattern in patterns] for patterns in (bot_patterns, not_bots, TOOLS, APPS)
-    )
+    added, exempt, tools, apps = ([re.compile(pattern) for pattern in patterns] for patterns in (bot_patterns, not_bots, TOOLS, APPS))
     rows = []
     for agent in agents:
         if not agent:

@@ -29,6 +29,10 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
         contract_check_spec(contracts.EVENTS),
         dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
                           description="Records read = events + rejects + duplicates + filtered, per source and day."),
+        dg.AssetCheckSpec("share_of_duplicates", asset=key(contracts.EVENTS), blocking=True,
+                          description="Records that share an id and say different things, or stand twice in a file, stay below max_duplicate_share."),
+        dg.AssetCheckSpec("one_currency", asset=key(contracts.EVENTS), blocking=True,
+                          description="Amounts are in one currency, or are converted to one."),
         dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
     ]  # fmt: skip
 
@@ -43,6 +47,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
     )
     def events_by_day(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.events.checks import several_currencies, too_many_duplicates
         from persona_pipelines.events.refresh import refresh_events
         from persona_pipelines.orchestration.metadata import contract_check, plot, table_metadata
 
@@ -71,6 +76,12 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
                 f"{row.duplicates} duplicates + {row.filtered} filtered" for row in missing.head(5).itertuples()
             ),
         )  # fmt: skip
+        doubled, several = too_many_duplicates(store, warehouse.settings, first, last), several_currencies(store)
+        yield dg.AssetCheckResult(
+            check_name="share_of_duplicates", asset_key=key(contracts.EVENTS), passed=not doubled, description="; ".join(doubled[:3]) or None,
+            metadata={"limit": warehouse.settings.logs.max_duplicate_share, "days_above": len(doubled)},
+        )  # fmt: skip
+        yield dg.AssetCheckResult(check_name="one_currency", asset_key=key(contracts.EVENTS), passed=several is None, description=several)
         yield dg.AssetCheckResult(
             check_name="events_found", asset_key=key(contracts.EVENTS), passed=totals["events"] > 0,
             severity=dg.AssetCheckSeverity.WARN, metadata={"events": totals["events"]},
@@ -118,9 +129,14 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
     @dg.multi_asset(
         name=kind,
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])],
-        check_specs=[contract_check_spec(contract)],
-    )
+        check_specs=[
+            contract_check_spec(contract),
+            dg.AssetCheckSpec("list_meets_events", asset=key(contract),
+                              description=f"Most {kind} that the events name stand in the list, where there is one."),
+        ],
+    )  # fmt: skip
     def listing(warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.events.checks import list_that_misses_the_events
         from persona_pipelines.events.listings import refresh_items, refresh_users
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
@@ -133,5 +149,13 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             extra["consent_personalisation"] = int(store.value(table.consent_personalisation.sum().fill_null(0)))
         yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
         yield contract_check(store, contract)
+        missed = list_that_misses_the_events(store, contract)
+        yield dg.AssetCheckResult(
+            check_name="list_meets_events",
+            asset_key=key(contract),
+            passed=missed is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=missed,
+        )
 
     return listing

@@ -6,19 +6,27 @@ import ibis
 import ibis.expr.types as ir
 
 ORDER = ("day", "source", "source_file", "source_line", "source_part")
+COMPARED = ("timestamp", "logged_user_id", "anonymous_id", "event_type", "item_id", "value", "quantity")
+"""What two deliveries of one action have in common; records with the same id that differ here are two actions."""
 
 
 def repeated(records: ir.Table) -> ir.Table:
     """The records that repeat an earlier one with the same ``event_id``.
 
     Args:
-        records: columns ``event_id`` and those of ``ORDER``. The result does not depend on the order of its rows.
+        records: columns ``event_id`` and those of ``ORDER`` and ``COMPARED``. The result does not depend on the order of its rows.
     Returns:
-        ``ORDER`` and ``event_id`` of every record but the first of each id.
+        ``ORDER`` and ``event_id`` of every record but the first of each id; ``kept_file`` and ``kept_line``, where the first stands; and
+        ``differs``, whether the first one says something else.
     """
     counts = records.group_by("event_id").aggregate(copies=records.count())
     several = counts.filter(counts.copies > 1)
     # Ranking only what stands more than once keeps the window off the bulk of the records.
-    copies = records.semi_join(several, "event_id").select(*ORDER, "event_id")
-    ranked = copies.mutate(copy=ibis.row_number().over(group_by="event_id", order_by=[copies[name] for name in ORDER]))
-    return ranked.filter(ranked.copy > 0).drop("copy")
+    copies = records.semi_join(several, "event_id").select(*ORDER, *COMPARED, "event_id")
+    by_id = ibis.window(group_by="event_id", order_by=[copies[name] for name in ORDER])
+    firsts = {f"first_{name}": copies[name].first(include_null=True).over(by_id) for name in (*COMPARED, "source_file", "source_line")}
+    ranked = copies.mutate(copy=ibis.row_number().over(by_id), **firsts)
+    differs = ibis.or_(*(~ranked[name].identical_to(ranked[f"first_{name}"]) for name in COMPARED))
+    return ranked.filter(ranked.copy > 0).select(
+        *ORDER, "event_id", kept_file=ranked.first_source_file, kept_line=ranked.first_source_line, differs=differs
+    )

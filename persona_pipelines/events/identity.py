@@ -1,8 +1,10 @@
 """Whose events are they: an anonymous visitor's events belong to the user they logged in as, from then and before.
 
 A rule over the events, computed anew whenever they change, so that nothing is ever merged for good: an event keeps the
-user that its record names; an anonymous one gets the last user seen on its device up to then, else the first one after.
-Two people on one device so stay two people. This is the project's own definition.
+user that its record names; an anonymous one gets the last user seen on its device up to then and not logged out since, else
+the first one after, where nobody was seen before. Two people on one device so stay two; what comes after a logout is
+nobody's until the next login; and a device that more than a few people log in on is no sign of any of them. This is the
+project's own definition.
 """
 
 from __future__ import annotations
@@ -22,26 +24,35 @@ def with_visitors(events: ir.Table) -> ir.Table:
 
 
 def device_users(events: ir.Table) -> ir.Table:
-    """One row a device that somebody logged in on: ``anonymous_id``, ``users`` (how many), ``only_user`` (one of them).
+    """One row a device that somebody logged in on: ``anonymous_id``, ``users`` (how many), ``only_user`` (one of them), ``logouts``.
 
     Args:
-        events: columns ``anonymous_id``, ``logged_user_id``; complete for each device in it.
+        events: columns ``anonymous_id``, ``logged_user_id``, ``event_type``; complete for each device in it.
     """
-    logins = events.filter(events.logged_user_id.notnull() & events.anonymous_id.notnull())
-    return logins.group_by("anonymous_id").aggregate(users=logins.logged_user_id.nunique(), only_user=logins.logged_user_id.max())
+    told = events.filter((events.logged_user_id.notnull() | (events.event_type == "logout")) & events.anonymous_id.notnull())
+    devices = told.group_by("anonymous_id").aggregate(
+        users=told.logged_user_id.nunique(), only_user=told.logged_user_id.max(), logouts=(told.event_type == "logout").sum()
+    )
+    return devices.filter(devices.users > 0)
 
 
-def users_on_shared_devices(events: ir.Table, devices: ir.Table) -> ir.Table:
-    """``event_id`` and ``decided_user`` of the events on devices with several users: the only ones whose order matters."""
-    shared = devices.filter(devices.users > 1)
-    contested = events.semi_join(shared, "anonymous_id").select("event_id", "anonymous_id", "logged_user_id", "timestamp")
-    # Each login opens a stretch of the device's events; the stretch before the first login is number 0.
+def users_on_shared_devices(events: ir.Table, devices: ir.Table, most_users: int) -> ir.Table:
+    """``event_id`` and ``decided_user`` of the events on devices where their order matters: several users, or a logout.
+
+    Args:
+        most_users: devices with more users are nobody's: only what their records name counts.
+    """
+    ordered = devices.filter((devices.users <= most_users) & ((devices.users > 1) | (devices.logouts > 0)))
+    contested = events.semi_join(ordered, "anonymous_id").select("event_id", "anonymous_id", "logged_user_id", "timestamp", "event_type")
+    # A login opens a stretch of the device's events, a logout ends one behind itself; the stretch before both is number 0.
     so_far = ibis.window(group_by="anonymous_id", order_by=[contested.timestamp, contested.event_id], preceding=None, following=0)
-    numbered = contested.mutate(stretch=contested.logged_user_id.count().over(so_far))
+    logout = (contested.event_type == "logout").cast("int64")
+    login = (contested.logged_user_id.notnull() & (contested.event_type != "logout")).cast("int64")
+    numbered = contested.mutate(stretch=login.sum().over(so_far) + logout.sum().over(so_far) - logout)
     user = numbered.logged_user_id
     latest = user.max().over(ibis.window(group_by=["anonymous_id", "stretch"]))
     first = ibis.ifelse(numbered.stretch == 1, user, None).max().over(ibis.window(group_by="anonymous_id"))
-    return numbered.select("event_id", decided_user=ibis.coalesce(user, latest, first))
+    return numbered.select("event_id", decided_user=ibis.coalesce(user, latest, ibis.ifelse(numbered.stretch == 0, first, None)))
 
 
 def stitched(events: ir.Table, devices: ir.Table, decided: ir.Table) -> ir.Table:
@@ -54,7 +65,7 @@ def stitched(events: ir.Table, devices: ir.Table, decided: ir.Table) -> ir.Table
     Returns:
         The same rows; ``user_id`` may be null, ``visitor_id`` is the user, else the device.
     """
-    single = devices.filter(devices.users == 1).select(single_device="anonymous_id", only_user="only_user")
+    single = devices.filter((devices.users == 1) & (devices.logouts == 0)).select(single_device="anonymous_id", only_user="only_user")
     joined = events.left_join(single, events.anonymous_id == single.single_device)
     renamed = decided.select(decided_event="event_id", decided_user="decided_user")
     joined = joined.left_join(renamed, joined.event_id == renamed.decided_event)

@@ -49,7 +49,12 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     warehouse.append(contracts.FILTERED, dropped.mutate(reason=dropped.dropped))
     good = records.filter(records.problem.isnull() & records.dropped.isnull())
     place = [good.source_number, good.source_file, good.source_line, good.source_part]
-    ranked = warehouse.keep("listed", good.mutate(copy=ibis.row_number().over(group_by=key, order_by=place)))
+    by_key = ibis.window(group_by=key, order_by=place)
+    ranked = good.mutate(
+        copy=ibis.row_number().over(by_key), kept_file=good.source_file.first().over(by_key), kept_line=good.source_line.first().over(by_key),
+        differs=ibis.null("boolean"),
+    )  # fmt: skip
+    ranked = warehouse.keep("listed", ranked)
     warehouse.append(contracts.DUPLICATES, ranked.filter(ranked.copy > 0))
     return ranked.filter(ranked.copy == 0).select(columns)
 

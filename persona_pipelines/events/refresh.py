@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from persona_pipelines.events.agents import described
 from persona_pipelines.events.bots import filter_reason
-from persona_pipelines.events.duplicates import ORDER, repeated
+from persona_pipelines.events.duplicates import COMPARED, ORDER, repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
 from persona_pipelines.settings import Settings
@@ -62,7 +62,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         records = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
         if not everything:
             records = _touched_records(warehouse, records, first, last)
-        copies = warehouse.keep("copies", repeated(records.select(*ORDER, "event_id")))
+        copies = warehouse.keep("copies", repeated(records.select(*ORDER, *COMPARED, "event_id")))
         records = _with_agents(warehouse, records, settings)
         records = records.mutate(reason=filter_reason(records, settings.events.static_extensions))
         once = records.anti_join(copies, ORDER)
@@ -112,7 +112,7 @@ def _touched_records(warehouse: Warehouse, records: ir.Table, first: dt.date, la
 
 def _placed(warehouse: Warehouse, settings: Settings, events: ir.Table) -> ir.Table:
     devices = warehouse.keep("devices", device_users(events))
-    decided = warehouse.keep("decided", users_on_shared_devices(events, devices))
+    decided = warehouse.keep("decided", users_on_shared_devices(events, devices, settings.events.most_users_of_a_device))
     return stitched(events, devices, decided)
 
 

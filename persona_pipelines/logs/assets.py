@@ -121,7 +121,9 @@ def _results(
     over = days[days["rejects"] > settings.logs.max_reject_share * days["records"]]
     # One event a record: the others of a record that gives several have higher numbers within a multiple.
     first_events = rows.filter((rows.source_part - 1) % PARTS_OF_A_LINE == 0)
-    by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")["records"]
+    by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")[
+        "records"
+    ]
     short = []
     for reading in loaded.readings:
         # A file without a date in its path is in the table only for the days that have been asked for.

@@ -148,4 +148,3 @@ class _Query:
             f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
         )
         return f"(SELECT * EXCLUDE (list), unnest(list) AS element, generate_subscripts(list, 1) AS element_number FROM ({judged}))"
-

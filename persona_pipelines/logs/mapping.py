@@ -67,8 +67,9 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
     if words is None and column in WORDS_MEAN_MISSING:
         words = source.missing_words
     if words:
-        known = sorted({word.lower() for word in words})
-        text = ibis.ifelse(text.strip().lower().isin(known), None, text)
+        # A pattern and not a list: the engine makes a join of a long list, and holds all records for it.
+        known = "|".join(re.escape(word) for word in sorted(set(words)))
+        text = ibis.ifelse(text.re_search(rf"^(?i:{known})$"), None, text)
     if reading.replace or words:
         text = text.nullif("")
     return text
@@ -185,10 +186,13 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source) -> tuple[ir
 
 
 WITH_ZONE = re.compile(r"%[zZ]")
-LATEST_MICROSECONDS = 2.5e17  # the year 9892: what lies beyond is no time for anything that reads the tables
+EARLIEST, LATEST = dt.datetime(1, 1, 2), dt.datetime(9000, 1, 1)  # noqa: DTZ001 - UTC; what lies beyond, infinity too, is no time
+LATEST_MICROSECONDS = 2.2e17
 
 
-def timestamp_of(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue) -> tuple[ir.TimestampValue, ir.BooleanValue]:
+def timestamp_of(
+    mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue
+) -> tuple[ir.TimestampValue, ir.BooleanValue]:
     """The time in UTC without a zone, and whether there was text that is no time.
 
     ``order`` is the number of the record in its source, for logs without a clock.
@@ -211,7 +215,7 @@ def timestamp_of(mapping: FieldMapping, fields: Fields, source: Source, order: i
         offset = _in_microseconds(offset_text, mapping.plus.unit)
         moment = functions.make_timestamp(_sane(functions.epoch_us(moment).cast("float64") + offset))
         missing_part = offset_text.notnull()
-    moment = ibis.ifelse(functions.isfinite_timestamp(moment) & (moment.year() < 9000) & (moment.year() > 0), moment, None)
+    moment = ibis.ifelse((moment < LATEST) & (moment > EARLIEST), moment, None)
     return moment, (text.notnull() | missing_part) & moment.isnull()
 
 
@@ -250,7 +254,9 @@ def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
     ).cast("timestamp")
     if zone is None:
         return readable
-    without = ibis.coalesce((text + " UTC").try_cast("timestamp('UTC')"), (text + " 00:00 UTC").try_cast("timestamp('UTC')")).cast("timestamp")
+    without = ibis.coalesce((text + " UTC").try_cast("timestamp('UTC')"), (text + " 00:00 UTC").try_cast("timestamp('UTC')")).cast(
+        "timestamp"
+    )
     return ibis.ifelse(without.notnull(), from_local(without, zone), readable)
 
 
@@ -386,9 +392,7 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
 
 def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     """What makes a record the same as another one (``Source.sameness``), after the source's name."""
-    content = functions.md5(
-        functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record
-    )
+    content = functions.md5(functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record)
     if source.sameness == "never":
         part = values.source_part.cast("string")
         return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
@@ -424,7 +428,10 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
             continue
         summed = mapping.running_sum
         so_far = ibis.window(
-            group_by=fields[summed.by], order_by=[read_number(mapping, fields[summed.along], source), records.order], preceding=None, following=0
+            group_by=fields[summed.by],
+            order_by=[read_number(mapping, fields[summed.along], source), records.order],
+            preceding=None,
+            following=0,
         )
         columns[name] = read_number(mapping, fields[summed.of], source).fill_null(0).sum().over(so_far).cast("string")
     dropped = [condition_holds(condition, fields, source) for condition in source.drop_when]

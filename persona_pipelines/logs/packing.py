@@ -81,7 +81,9 @@ def members(path: Path, wanted: str | None) -> list[str]:
             raise PackingError(f"no file in this zip archive matches member {wanted!r}; found {', '.join(files[:8]) or 'none'}")
         return found
     if len({Path(name).suffix.lower() for name in files}) > 1:
-        raise PackingError(f"this zip archive holds {', '.join(files[:8])}; expected one kind of file, or format.member: a pattern that names it")
+        raise PackingError(
+            f"this zip archive holds {', '.join(files[:8])}; expected one kind of file, or format.member: a pattern that names it"
+        )
     return files
 
 

@@ -1,7 +1,7 @@
 """Paths to a field of a record: ``user.id``, ``items[0].price``, ``items[-1].id``, ``params[key=page].value``, ``tags[*]``, ``"a.b".c``.
 
-    >>> parse('items[key=page].value."string.value"')
-    (Key(name='items'), Match(key='key', value='page'), Key(name='value'), Key(name='string.value'))
+>>> parse('items[key=page].value."string.value"')
+(Key(name='items'), Match(key='key', value='page'), Key(name='value'), Key(name='string.value'))
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def parse(path: str) -> tuple[Step, ...]:
             raise ValueError(f"{path!r}: not a path at character {position + 1}; expected a dot or a bracket")
         match = _STEP.match(path, position)
         if match is None:
-            raise ValueError(f"{path!r}: not a path at character {position + 1}; expected such as user.id, items[0].id, items[key=name].value, \"a.b\"")
+            raise ValueError(
+                f'{path!r}: not a path at character {position + 1}; expected such as user.id, items[0].id, items[key=name].value, "a.b"'
+            )
         quoted, plain, number, every, key, value = match.groups()
         if quoted is not None:
             steps.append(Key(quoted.replace('""', '"')))

@@ -62,6 +62,7 @@ class LogsSettings(Strict):
 class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0)
     max_dwell_minutes: float = Field(30, gt=0)
+    most_users_of_a_device: int = Field(5, ge=1, description="A device with more users tells nothing about who is anonymous on it.")
     static_extensions: list[str] = [
         "css", "js", "map", "png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "woff", "woff2", "ttf", "eot", "mp4", "webm",
     ]  # fmt: skip
@@ -152,7 +153,9 @@ class Settings(Strict):
         for index, source in enumerate(self.sources):
             for lookup in source.join:
                 if lookup.source not in lookups:
-                    raise ValueError(f"sources[{index}].join: no source of kind lookup is called {lookup.source!r}; found {sorted(lookups)}")
+                    raise ValueError(
+                        f"sources[{index}].join: no source of kind lookup is called {lookup.source!r}; found {sorted(lookups)}"
+                    )
         for name in self.features.interaction_weights:
             if name not in self.known_event_types():
                 raise ValueError(f"features.interaction_weights.{name}: not an event type; declare it under event_types")
@@ -309,7 +312,9 @@ def load_settings(file: str | Path | None = None) -> Settings:
                 message = "not a setting known here"
             if problem["type"] == "union_tag_invalid":
                 place, context = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))}", problem["ctx"]
-                lines.append(f"{shown}: {place}: found {context['tag']!r}; expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}")
+                lines.append(
+                    f"{shown}: {place}: found {context['tag']!r}; expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}"
+                )
                 continue
             found = "" if isinstance(problem["input"], dict) or problem["type"] == "missing" else f"found {_found(problem['input'])}; "
             lines.append(f"{shown}: {place + ': ' if place else ''}{found}{message}")

@@ -71,9 +71,7 @@ class Warehouse:
             self.connection.execute(
                 f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"
             )
-        self.connection.create_function(
-            "canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="default"  # type: ignore[arg-type, list-item]
-        )
+        self.connection.create_function("canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
         if key is not None:
             inner, outer = (f"unhex('{padded.hex()}')" for padded in padded_keys(key))
             self.connection.execute(

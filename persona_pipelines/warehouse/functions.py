@@ -19,13 +19,13 @@ def md5(text: str) -> str: ...
 
 
 @ibis.udf.scalar.builtin(name="try_strptime")
-def try_strptime(text: str, format: str) -> dt.datetime:  # noqa: A002 - as the engine calls it
+def try_strptime(text: str, format: str) -> dt.datetime:
     """For formats without a zone."""
     ...
 
 
 @ibis.udf.scalar.builtin(name="try_strptime", signature=((dt_types.string, dt_types.string), dt_types.Timestamp(timezone="UTC")))
-def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]  # noqa: A002
+def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]
 
 
 @ibis.udf.scalar.builtin
@@ -36,10 +36,6 @@ def canonical_json(text: str) -> str:
 
 @ibis.udf.scalar.builtin
 def isfinite(number: float) -> bool: ...
-
-
-@ibis.udf.scalar.builtin(name="isfinite")
-def isfinite_timestamp(moment: dt.datetime) -> bool: ...
 
 
 @ibis.udf.scalar.builtin

@@ -30,7 +30,10 @@ BOTS = [
 
 def test_people_are_no_bots_and_their_devices_are_told_apart() -> None:
     found = described(PEOPLE)
-    assert dict(zip(found["user_agent"], [value if isinstance(value, str) else None for value in found["agent_device"]], strict=True)) == PEOPLE
+    assert (
+        dict(zip(found["user_agent"], [value if isinstance(value, str) else None for value in found["agent_device"]], strict=True))
+        == PEOPLE
+    )
     assert not found["bot"].any()
 
 

@@ -1,5 +1,7 @@
 import datetime as dt
 
+import pytest
+
 from persona_pipelines.events.bots import filter_reason
 from persona_pipelines.events.duplicates import repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
@@ -11,12 +13,31 @@ def users_of(warehouse, *events) -> list[tuple]:
     """(user_id, visitor_id) in the order of time."""
     table = events_table(warehouse, *events).rename(logged_user_id="user_id").drop("stitched")
     devices = device_users(table)
-    found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices)).order_by("timestamp", "event_id"))
+    found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices, 3)).order_by("timestamp", "event_id"))
     return [(row.user_id if isinstance(row.user_id, str) else None, row.visitor_id) for row in found.itertuples()]
 
 
-def event(hour: float, device: str | None, user: str | None = None) -> dict:
-    return {"timestamp": at(hour), "anonymous_id": device, "user_id": user, "event_type": "page_view"}
+def event(hour: float, device: str | None, user: str | None = None, event_type: str = "page_view") -> dict:
+    return {"timestamp": at(hour), "anonymous_id": device, "user_id": user, "event_type": event_type}
+
+
+@pytest.mark.parametrize("named", ["ann", None])
+def test_what_comes_after_a_logout_is_nobodys_until_the_next_login(warehouse, named: str | None) -> None:
+    found = users_of(
+        warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", named, "logout"), event(5, "d"), event(6, "d", "bob"),
+        event(7, "d"),
+    )  # fmt: skip
+    assert [user for user, _ in found] == ["ann", "ann", "ann", "ann", None, "bob", "bob"]
+
+
+def test_a_logout_ends_the_stretch_of_an_only_user_too(warehouse) -> None:
+    found = users_of(warehouse, event(1, "d", "ann"), event(2, "d", None, "logout"), event(3, "d"), event(4, "d", "ann"), event(5, "d"))
+    assert [user for user, _ in found] == ["ann", "ann", None, "ann", "ann"]
+
+
+def test_a_device_shared_by_many_says_nothing_of_who_is_anonymous_on_it(warehouse) -> None:
+    found = users_of(warehouse, event(0, "d"), *(event(hour, "d", f"user {hour}") for hour in range(1, 5)), event(9, "d"))
+    assert [user for user, _ in found] == [None, "user 1", "user 2", "user 3", "user 4", None]
 
 
 def test_an_anonymous_visitor_belongs_to_their_user_from_login_and_before(warehouse) -> None:
@@ -86,13 +107,15 @@ def test_a_session_adds_up_its_events(warehouse) -> None:
     assert row["ended_at"] - row["started_at"] == dt.timedelta(minutes=9)
 
 
-def test_the_first_copy_is_kept_by_day_source_file_and_line(warehouse) -> None:
+def test_the_first_copy_is_kept_by_day_source_file_and_line_and_others_are_told_apart(warehouse) -> None:
+    places = (("b", 1, "i"), ("a", 2, "i"), ("a", 1, "i"), ("c", 7, "another item"))
     table = events_table(
-        warehouse, *({"event_id": "x", "timestamp": at(1), "event_type": "e", "user_id": "u", "source_file": file, "source_line": line}
-                     for file, line in (("b", 1), ("a", 2), ("a", 1)))
-    )  # fmt: skip
+        warehouse, *({"event_id": "x", "timestamp": at(1), "event_type": "e", "user_id": "u", "source_file": file, "source_line": line, "item_id": item}
+                     for file, line, item in places)
+    ).rename(logged_user_id="user_id")  # fmt: skip
     found = warehouse.frame(repeated(table).order_by("source_file", "source_line"))
-    assert list(zip(found["source_file"], found["source_line"], strict=True)) == [("a", 2), ("b", 1)]
+    columns = (found[name] for name in ("source_file", "source_line", "kept_file", "kept_line", "differs"))
+    assert list(zip(*columns, strict=True)) == [("a", 2, "a", 1, False), ("b", 1, "a", 1, False), ("c", 7, "a", 1, True)]
 
 
 def test_static_assets_are_filtered_by_the_end_of_their_path(warehouse) -> None:

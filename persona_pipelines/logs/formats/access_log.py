@@ -31,7 +31,9 @@ class AccessLogReader(TextReader):
         wrong = literal(f"malformed line: not in {shown} format")
         problem, skipped = f"CASE WHEN unread THEN {wrong} END", "CAST(NULL AS VARCHAR)"
         if "request" in pattern.loose_fields:
-            request = f"regexp_extract(record, {literal(pattern.loose)}, [{', '.join(literal(name) for name in pattern.loose_fields)}]).request"
+            request = (
+                f"regexp_extract(record, {literal(pattern.loose)}, [{', '.join(literal(name) for name in pattern.loose_fields)}]).request"
+            )
             none = f"unread AND regexp_matches(record, {literal(pattern.loose)}) AND {request} IN ({', '.join(literal(text) for text in NO_REQUEST)})"
             skipped = f"CASE WHEN {none} THEN 'no request: the connection was closed before one was made' END"
             problem = (

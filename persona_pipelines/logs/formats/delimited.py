@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,11 @@ class QuotedFile(TextFile):
             yield from batches
         while rest.strip(b"\r\n"):  # the last quote is not closed
             first, _, rest = rest.partition(b"\n")
-            yield self.single(first, line, "cut off: the file is damaged here" if self.break_found and not rest else "malformed line: a quote is not closed")
+            yield self.single(
+                first,
+                line,
+                "cut off: the file is damaged here" if self.break_found and not rest else "malformed line: a quote is not closed",
+            )
             line, rest, batches = self._closed(rest, line + 1)
             yield from batches
 
@@ -118,9 +123,14 @@ class DelimitedReader(TextReader):
             delimiter, text = settings.delimiter, header
             if len(delimiter) > 1:
                 delimiter, text = SEPARATOR, header.replace(delimiter, SEPARATOR)
-        quoting = csv.QUOTE_MINIMAL if settings.quote else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if settings.quote else csv.QUOTE_NONE
         try:
-            return next(csv.reader([text], delimiter=delimiter, quotechar=settings.quote or None, escapechar=settings.escape or None, quoting=quoting), [])
+            return next(
+                csv.reader(
+                    [text], delimiter=delimiter, quotechar=settings.quote or None, escapechar=settings.escape or None, quoting=quoting
+                ),
+                [],
+            )
         except csv.Error as error:
             raise HeaderError(f"the header cannot be read ({error}); found {header[:80]!r}") from None
 
@@ -159,9 +169,7 @@ class DelimitedReader(TextReader):
         problem = f"coalesce({problem}, CASE WHEN {few}{count} THEN 'malformed line: ' || len(parts) || ' columns instead of {count}' END)"
         inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts FROM ({lines})"
         restored = f"replace({{}}, chr(31), {literal(settings.delimiter)})" if delimiter == SEPARATOR else "{}"
-        values = [
-            clean(restored.format(f"parts[{columns.index(name) + 1}]")) if name else "CAST(NULL AS VARCHAR)" for name in fields
-        ]
+        values = [clean(restored.format(f"parts[{columns.index(name) + 1}]")) if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
             return self._filled(fields, values, selected(inner, problem, values), settings)
         return selected(inner, problem, values)
@@ -182,7 +190,7 @@ class DelimitedReader(TextReader):
         value = "cell"
         if settings.quote:
             double, single = literal(settings.quote * 2), literal(settings.quote)
-            inside = f"substr(trim(cell), 2, length(trim(cell)) - 2)"
+            inside = "substr(trim(cell), 2, length(trim(cell)) - 2)"
             value = f"CASE WHEN starts_with(trim(cell), {single}) THEN replace({inside}, {double}, {single}) ELSE cell END"
         if escaped:
             pattern, null = literal(rf"(?s){escape}(.)"), literal(settings.escape + "N")
@@ -202,5 +210,7 @@ class DelimitedReader(TextReader):
                 raise HeaderError(f"fill_down: {name!r} is no field that the mapping reads; expected some of {', '.join(fields)}")
         within = "".join(f", base_{fields.index(name)}" for name in fill.within)
         over = f"OVER (PARTITION BY source_file{within} ORDER BY source_line, part ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-        replaced = ", ".join(f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields)
+        replaced = ", ".join(
+            f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields
+        )
         return f"SELECT * REPLACE ({replaced}) FROM ({query})"

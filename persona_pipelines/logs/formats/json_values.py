@@ -57,7 +57,9 @@ class JsonFile(TextFile):
             made += [(row["source_line"], number, part, row["line_problem"]) for number, part in enumerate(parts, start=1)]
         self.records += len(made) - batch.num_rows
         columns = zip(*made, strict=True) if made else [(), (), (), ()]
-        return pa.record_batch([pa.array(list(column), kind.type) for column, kind in zip(columns, self.schema, strict=True)], schema=self.schema)
+        return pa.record_batch(
+            [pa.array(list(column), kind.type) for column, kind in zip(columns, self.schema, strict=True)], schema=self.schema
+        )
 
     def _values(self) -> Iterator[pa.RecordBatch]:
         found: list[tuple[int, int, bytes]] = []
@@ -196,9 +198,9 @@ class JsonReader(TextReader):
     def query(self, fields: Sequence[str], group: Group, settings: JsonFormat) -> str:
         wanted = ", ".join(literal(name) for name in fields) or "'$'"
         # CASE and not AND: json_type fails on what is no JSON, and only CASE promises not to look at it.
-        valid = "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
+        valid = (
+            "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
+        )
         inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({LINES}))"
         problem = "CASE WHEN NOT valid THEN 'malformed line: not a JSON object' END"
         return selected(inner, problem, [clean(f"parts[{number + 1}]") for number in range(len(fields))])
-
-

@@ -109,7 +109,7 @@ class TextFile:
             texts, found = zip(*(self.judged(block[offsets[i] : offsets[i + 1]]) for i in range(len(ends))), strict=True)
             records, problems = pa.array(texts, pa.string()), pa.array(found, pa.string())
         blank = (lengths == 1) | ((lengths == 2) & (characters[offsets[:-1]] == CARRIAGE_RETURN))
-        keep = ~blank & (numbers > self.skip_lines) & ~self._left_out(block, characters, offsets)
+        keep = ~blank & (numbers > self.skip_lines) & ~self._left_out(block, offsets)
         batch = self._record_batch(numbers, np.ones(len(ends), dtype=np.int32), records, problems, block, offsets)
         if not keep.all():
             batch = batch.filter(pa.array(keep))
@@ -121,16 +121,14 @@ class TextFile:
     ) -> pa.RecordBatch:
         return pa.record_batch([pa.array(numbers), pa.array(parts), records, problems], schema=SCHEMA)
 
-    def _left_out(self, block: bytes, characters: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Which lines are comments or repeat the header."""
+    def _left_out(self, block: bytes, offsets: np.ndarray) -> np.ndarray:
+        """Which records are comments or repeat the header."""
         out = np.zeros(len(offsets) - 1, dtype=bool)
-        for text, whole in ((self.comment, False), (self.header, True)):
-            if not text:
-                continue
-            begin = text.encode()
-            for number in np.flatnonzero(characters[offsets[:-1]] == begin[0]):
-                line = block[offsets[number] : offsets[number + 1]]
-                out[number] |= line.rstrip(b"\r\n") == begin if whole else line.startswith(begin)
+        if self.comment:
+            out[beginning_with(self.comment.encode(), block, offsets)] = True
+        if self.header:
+            for number in beginning_with(self.header.encode(), block, offsets):
+                out[number] |= block[offsets[number] : offsets[number + 1]].rstrip(b"\r\n") == self.header.encode()
         return out
 
     def judged(self, raw: bytes) -> tuple[str, str | None]:
@@ -159,7 +157,21 @@ class TextFile:
         self.records += len(records)
         numbers = np.array([line for line, _, _ in records], dtype=np.int64)
         parts = np.array([part for _, part, _ in records], dtype=np.int32)
-        return self._record_batch(numbers, parts, pa.array(texts, pa.string()), pa.array(problems, pa.string()), b"", np.zeros(2, dtype=np.int32))
+        return self._record_batch(
+            numbers, parts, pa.array(texts, pa.string()), pa.array(problems, pa.string()), b"", np.zeros(2, dtype=np.int32)
+        )
+
+
+def beginning_with(begin: bytes, block: bytes, offsets: np.ndarray) -> list[int]:
+    """The numbers of the records in a block that begin with some bytes."""
+    found = [0] if block.startswith(begin) else []
+    position = block.find(b"\n" + begin)
+    while position >= 0:
+        number = int(np.searchsorted(offsets, position + 1))
+        if number < len(offsets) - 1 and offsets[number] == position + 1:  # not a line inside of a record
+            found.append(number)
+        position = block.find(b"\n" + begin, position + 1)
+    return found
 
 
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -46,7 +46,9 @@ class ParquetReader:
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
         record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"
-        inner = f"SELECT *, file_row_number + 1 AS source_line FROM read_parquet({literal(_exactly(group.files[0]))}, file_row_number = true)"
+        inner = (
+            f"SELECT *, file_row_number + 1 AS source_line FROM read_parquet({literal(_exactly(group.files[0]))}, file_row_number = true)"
+        )
         return (
             f"SELECT source_line, {group.place}, 1 AS part, {record} AS record, CAST(NULL AS VARCHAR) AS problem, "
             f"CAST(NULL AS VARCHAR) AS skipped{''.join(bases)} FROM ({inner})"

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from persona_pipelines.logs.files import LogFile, LogFileError
 from persona_pipelines.logs.formats.lines import TextFile
-from persona_pipelines.logs.packing import PackingError
 from persona_pipelines.logs.formats.sql import HeaderError
+from persona_pipelines.logs.packing import PackingError
 from persona_pipelines.logs.paths import Key, Step, parse
 
 Resolved = tuple[str, tuple[Step, ...]]

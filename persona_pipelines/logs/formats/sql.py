@@ -22,14 +22,16 @@ def quoted_name(name: str) -> str:
 
 def clean(expression: str) -> str:
     """Text without blanks around it; empty text is missing."""
-    return f"nullif(trim({expression}, ' ' || chr(9)), '')"
+    return f"nullif(trim({expression}), '')"
 
 
 def pointer(steps: Sequence[Step]) -> str:
     """A path of keys and positions as JSON Pointer (RFC 6901), or as JSONPath where a position is counted from the end."""
     if any(isinstance(step, Index) and step.number < 0 for step in steps):
         parts = (
-            (f"[#{step.number}]" if step.number < 0 else f"[{step.number}]") if isinstance(step, Index) else '."' + step.name.replace('"', "") + '"'
+            (f"[#{step.number}]" if step.number < 0 else f"[{step.number}]")
+            if isinstance(step, Index)
+            else '."' + step.name.replace('"', "") + '"'
             for step in steps
             if isinstance(step, (Index, Key))
         )

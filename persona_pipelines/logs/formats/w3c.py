@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
-from persona_pipelines.logs.formats.lines import SCHEMA, TextFile
+from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, beginning_with
 from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
 from persona_pipelines.logs.formats.sql import clean, literal
 from persona_pipelines.settings.formats import W3CFormat
@@ -37,12 +37,12 @@ class W3CFile(TextFile):
     def schema(self) -> pa.Schema:
         return SCHEMA.append(pa.field("layout", pa.string()))
 
-    def _left_out(self, block: bytes, characters: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        out = super()._left_out(block, characters, offsets)
+    def _left_out(self, block: bytes, offsets: np.ndarray) -> np.ndarray:
+        out = super()._left_out(block, offsets)
         # The layout of a block's lines: the last one before it, and its own, by number.
         self.layouts = self.layouts[-1:]
         self.numbers = np.zeros(len(out), dtype=np.int32)
-        for number in np.flatnonzero(characters[offsets[:-1]] == ord("#")):
+        for number in beginning_with(b"#", block, offsets):
             line = block[offsets[number] : offsets[number + 1]]
             out[number] = True
             if line[: len(FIELDS)].lower() == FIELDS:

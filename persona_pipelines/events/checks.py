@@ -1,0 +1,78 @@
+"""What has to be true of cleaned events before anything is made of them. Each function gives what is wrong, in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.settings import Settings
+from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+FEWEST_DUPLICATES = 3
+LEAST_MEETING_SHARE = 0.5
+"""A list in which fewer of the events' ids stand is told of: it may be that of another system, or ids may be written otherwise."""
+
+
+def too_many_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date, last: dt.date) -> list[str]:
+    """Sources and days of which too many records repeat others in a way that deliveries do not, with an example each.
+
+    A file that is delivered once more repeats records of another file, and says the same: those are not counted. What is
+    counted has the id of another record and says something else, or is equal to a record of the same file.
+    """
+    duplicates = warehouse.table(contracts.DUPLICATES)
+    odd = duplicates.filter(
+        duplicates.day.between(first, last) & (duplicates.differs.fill_null(False) | (duplicates.kept_file == duplicates.source_file))
+    )
+    counted = odd.group_by("day", "source").aggregate(
+        odd=odd.count(), differing=odd.differs.sum(), file=odd.source_file.min(), line=odd.source_line.argmin(odd.source_line),
+        kept_file=odd.kept_file.argmin(odd.source_line), kept_line=odd.kept_line.argmin(odd.source_line),
+    )  # fmt: skip
+    accounting = warehouse.table(contracts.ACCOUNTING).select("day", "source", "records_read")
+    joined = counted.inner_join(accounting, ["day", "source"])
+    over = joined.filter((joined.odd > settings.logs.max_duplicate_share * joined.records_read) & (joined.odd >= FEWEST_DUPLICATES))
+    return [
+        f"{row.source} {row.day:%Y-%m-%d}: {row.odd} of {row.records_read} records are duplicates, above logs.max_duplicate_share "
+        f"{settings.logs.max_duplicate_share:g}; {row.differing} have the id of another record and say something else. "
+        f"{row.file}, line {row.line}, is taken for {row.kept_file}, line {row.kept_line}: do ids begin anew in every file (add @file "
+        "to event_id), or are equal lines several actions (same: never)?"
+        for row in warehouse.frame(over.order_by("source", "day")).itertuples()
+    ]
+
+
+def currencies_of_money(events: ir.Table) -> ir.Table:
+    """``currency`` and ``events``: how many records of money there are in each."""
+    money = events.filter(events.event_type.isin([*SPENDING_TYPES, *REPAYMENT_TYPES]) & events.value.notnull() & events.currency.notnull())
+    return money.group_by("currency").aggregate(events=money.count())
+
+
+def several_currencies(warehouse: Warehouse) -> str | None:
+    """Which currencies the amounts of the events are in, where they are in several; amounts are never added up then."""
+    found = warehouse.frame(currencies_of_money(warehouse.table(contracts.EVENTS)).order_by(ibis.desc("events"), "currency"))
+    if len(found) < 2:
+        return None
+    named = ", ".join(f"{row.currency} ({row.events} records)" for row in found.head(8).itertuples())
+    return (
+        f"amounts are in {len(found)} currencies: {named}. They are not added up. Set currencies: {{base: {found['currency'].iloc[0]}, rates: FILE}}, or "
+        "map one source of each currency by itself and leave the others out by drop_when"
+    )
+
+
+def list_that_misses_the_events(warehouse: Warehouse, contract: contracts.Table) -> str | None:
+    """Says so where few of the ids that the events name stand in the list of users or of items; None where there is no list."""
+    listed, flag = (contracts.ITEMS, "in_catalogue") if contract is contracts.ITEMS else (contracts.USERS, "in_customer_list")
+    key = listed.key[0]
+    table, events = warehouse.table(listed), warehouse.table(contracts.EVENTS)
+    named = events.filter(events[key].notnull()).select(key).distinct()
+    met = named.inner_join(table.filter(table[flag]), key)
+    of_events, of_list = warehouse.value(named.count()), warehouse.value(table[flag].sum().fill_null(0))
+    both = warehouse.value(met.count())
+    if not of_list or not of_events or both >= LEAST_MEETING_SHARE * of_events:
+        return None
+    return (
+        f"{both} of the {of_events} {contract.name} that the events name stand in the list of {of_list}. Are ids written in two ways "
+        "(17850 and 17850.0, other letters, blanks, a prefix)? persona sources check shows examples of both"
+    )
