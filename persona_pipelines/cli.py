@@ -31,6 +31,13 @@ def _settings(file: str | None) -> Settings:
         raise click.ClickException(str(error)) from None
 
 
+def guard_option(command: Any) -> Any:
+    return click.option(
+        "--guard/--no-guard", default=True, show_default=True,
+        help="In CSV, disarm text that a spreadsheet would take for a formula; keys and ids are never touched.",
+    )(command)  # fmt: skip
+
+
 def config_option(command: Any) -> Any:
     return click.option(
         "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml."
@@ -433,8 +440,9 @@ def list_audiences(config: str | None) -> None:
 @audience.command("export")
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False))
+@guard_option
 @config_option
-def export_audience(name: str, file: str, config: str | None) -> None:
+def export_audience(name: str, file: str, guard: bool, config: str | None) -> None:
     """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet)."""
     settings = _settings(config)
     from persona_pipelines.audiences.conditions import matching
@@ -446,7 +454,7 @@ def export_audience(name: str, file: str, config: str | None) -> None:
         try:
             found = matching(store.table(contracts.USER_PROFILES), condition_of(settings, name))
             users = int(store.value(found.count()))
-            rows = export_rows(store, found.filter(found.consent_marketing), ["user_id"], Path(file))
+            rows = export_rows(store, found.filter(found.consent_marketing), ["user_id"], Path(file), guard=guard)
         except (AudienceError, ExportError) as error:
             raise click.ClickException(str(error)) from None
     click.echo(f"{rows:,} users in {file}; {users - rows:,} left out without consent to marketing")
@@ -658,8 +666,9 @@ def segments(config: str | None) -> None:
 @main.command()
 @click.argument("table")
 @click.argument("file", type=click.Path(dir_okay=False))
+@guard_option
 @config_option
-def export(table: str, file: str, config: str | None) -> None:
+def export(table: str, file: str, guard: bool, config: str | None) -> None:
     """Write TABLE to FILE (.csv or .parquet), in the order of its key: the same table gives the same bytes."""
     settings = _settings(config)
     from persona_pipelines.warehouse import contracts
@@ -672,7 +681,7 @@ def export(table: str, file: str, config: str | None) -> None:
         raise click.ClickException(f"no table {table!r}; expected one of {names}") from None
     with _published(settings) as store:
         try:
-            rows = export_table(store, contract, Path(file))
+            rows = export_table(store, contract, Path(file), guard=guard)
         except ExportError as error:
             raise click.ClickException(str(error)) from None
     click.echo(f"{rows:,} rows of {contract.full_name} in {file}")

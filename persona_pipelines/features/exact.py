@@ -12,9 +12,9 @@ UNITS = 1_000_000
 """Sums are exact to a millionth."""
 
 
-def exact_sum(number: ir.NumericValue, where: ir.BooleanValue | None = None) -> ir.FloatingValue:
-    """The sum of a column of numbers below 9e12, rounded to a millionth each; null where there are none."""
-    return (number * UNITS).round().cast("int64").sum(where=where).cast("float64") / UNITS
+def exact_sum(number: ir.NumericValue, where: ir.BooleanValue | None = None, units: int = UNITS) -> ir.FloatingValue:
+    """The sum of a column of numbers below 9e18 / ``units``, rounded to a unit each; null where there are none."""
+    return (number * units).round().cast("int64").sum(where=where).cast("float64") / units
 
 
 def exact_mean(number: ir.NumericValue, where: ir.BooleanValue | None = None) -> ir.FloatingValue:

@@ -13,6 +13,11 @@ from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.users import known_until
 from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
 
+MOST_HALVINGS = 20.0
+SMALLEST_WEIGHT = 1e-9
+WEIGHT_UNITS = 10**12
+"""Sums of weights are exact to this part: what has been halved twenty times is not rounded away."""
+
 
 def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table:
     """``contracts.ITEM_FEATURES`` as of the end of a day, for all items of the catalogue.
@@ -54,7 +59,8 @@ def interactions(events: ir.Table, weights: Mapping[str, float], half_life_days:
     """How much each user cares for each item: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating``.
 
     The weight of a pair is the sum over its events before ``end`` of weight(event type) * 2 ** (-age / half-life), the
-    age in days before ``end``. Pairs whose sum is not above 0 are left out.
+    age in days before ``end``. Time makes an event count for less, down to a millionth, and never for nothing: a pair with an event
+    of positive weight is in the result, whatever its age, with ``SMALLEST_WEIGHT`` at least.
     ``rating`` is the mean value of the pair's ratings, null without any.
 
     Args:
@@ -67,14 +73,18 @@ def interactions(events: ir.Table, weights: Mapping[str, float], half_life_days:
     weight = ibis.cases(*((known.event_type == name, ibis.literal(float(number))) for name, number in weights.items()), else_=0.0)
     end_seconds = end.replace(tzinfo=dt.UTC).timestamp()
     age_days = (ibis.literal(end_seconds) - known.timestamp.epoch_seconds()) / 86_400.0
-    decayed = known.mutate(decayed=weight * (ibis.literal(0.5) ** (age_days / half_life_days)))
+    halvings = age_days / half_life_days
+    halvings = ibis.ifelse(halvings > MOST_HALVINGS, MOST_HALVINGS, halvings)
+    decayed = known.mutate(type_weight=weight, decayed=weight * (ibis.literal(0.5) ** halvings))
     sums = decayed.group_by("user_id", "item_id").aggregate(
-        weight=exact_sum(decayed.decayed),
+        best=decayed.type_weight.max(),
+        weight=exact_sum(decayed.decayed, units=WEIGHT_UNITS),
         last_time=decayed.timestamp.max(),
         events=decayed.count(),
         rating=exact_mean(decayed.value, decayed.event_type == "rating"),
     )
-    return sums.filter(sums.weight > 0)
+    weight = ibis.ifelse(sums.weight > SMALLEST_WEIGHT, sums.weight, SMALLEST_WEIGHT)
+    return sums.mutate(weight=weight).filter(sums.best > 0).drop("best")
 
 
 def as_of_interactions(events: ir.Table, weights: Mapping[str, float], half_life_days: float, as_of: dt.date) -> ir.Table:

@@ -398,7 +398,7 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
         return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
     made = ibis.coalesce(values.event_id, content) if source.sameness == "id" else content
     if source.each is not None:
-        inside = [path for path in (source.fields["event_id"].paths() if "event_id" in source.fields else [])]
+        inside = source.fields["event_id"].paths() if "event_id" in source.fields else []
         own = any(path == "@index" or path.startswith(source.each.path) for path in inside)
         if not own:  # the events of one record have its id in common
             made = made + "#" + ((values.source_part - 1) % PARTS_OF_A_LINE + 1).cast("string")

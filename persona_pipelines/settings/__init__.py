@@ -39,8 +39,8 @@ class OwnEventType(Strict):
 class Bounds(Strict):
     """Inclusive bounds of a number; a record outside of them is rejected."""
 
-    minimum: float
-    maximum: float
+    minimum: float = Field(ge=-1e12, le=1e12)  # sums are exact to a millionth in 64 bits
+    maximum: float = Field(ge=-1e12, le=1e12)
 
     @model_validator(mode="after")
     def _ordered(self) -> Bounds:

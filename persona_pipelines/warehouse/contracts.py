@@ -350,10 +350,10 @@ ITEM_FEATURES = Table(
 )  # fmt: skip
 
 INTERACTIONS = Table(
-    "features", "interactions", "How much a user cares for an item: weights of event types, decaying with time; only above 0.",
+    "features", "interactions", "How much a user cares for an item: weights of event types, decaying with time; every pair that has an event of positive weight.",
     (
         replace(_USER, required=True), replace(_ITEM, required=True), _AS_OF,
-        Column("weight", "float64", "Sum over events of the type's weight, halved every half-life.", required=True, minimum=0),
+        Column("weight", "float64", "Sum over events of the type's weight, halved every half-life twenty times at most; a billionth at least.", required=True, minimum=0),
         Column("last_time", "timestamp", "Last event of the pair, UTC.", required=True),
         _count("events", "Events of the pair that carry a weight."),
         _number("rating", "Mean rating of the item by the user; null where not rated.", "", None),

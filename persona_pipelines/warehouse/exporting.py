@@ -18,20 +18,21 @@ class ExportError(Exception):
     """The file cannot be written; the message says why."""
 
 
-def export_table(warehouse: Warehouse, contract: Table, file: Path) -> int:
+def export_table(warehouse: Warehouse, contract: Table, file: Path, *, guard: bool = True) -> int:
     """Write a table ordered by its key; returns the number of rows. The file appears whole or not at all.
 
-    In CSV, text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises.
+    In CSV, text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises, unless ``guard`` is
+    false. Keys and ids are never touched: tables are joined by them again.
 
     Raises:
         ExportError: neither .csv nor .parquet, the table is missing, or the file cannot be written.
     """
     if not warehouse.exists(contract):
         raise ExportError(f"{contract.full_name} has not been written yet; first: persona run")
-    return export_rows(warehouse, warehouse.table(contract), list(contract.key), file)
+    return export_rows(warehouse, warehouse.table(contract), list(contract.key), file, guard=guard)
 
 
-def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: Path) -> int:
+def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: Path, *, guard: bool = True) -> int:
     """Write the rows of an expression, ordered by columns, as ``export_table`` does.
 
     Raises:
@@ -40,8 +41,8 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
     if file.suffix.lower() not in (".csv", ".parquet"):
         raise ExportError(f"{file}: found the ending {file.suffix!r}; expected .csv or .parquet")
     csv = file.suffix.lower() == ".csv"
-    if csv:
-        texts = [name for name, kind in table.schema().items() if kind.is_string()]
+    if csv and guard:
+        texts = [name for name, kind in table.schema().items() if kind.is_string() and name not in order and not name.endswith("_id")]
         table = table.mutate(**{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts})
     partial = file.with_name(f".{file.name}.partial")
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"

@@ -124,10 +124,31 @@ def test_interactions_halve_every_half_life_and_refunds_count_against(warehouse)
         event("refund", 2, item_id="b"),
         event("page_view", 3, item_id="c"),
     )
-    found = warehouse.frame(items.interactions(table, {"purchase": 5.0, "item_view": 1.0, "refund": -2.0}, 10, end))
-    assert found["item_id"].tolist() == ["a"]
-    assert found["weight"].iloc[0] == pytest.approx(5 * 0.5 + 1 * 0.25, abs=1e-6)
-    assert found["events"].iloc[0] == 2
+    found = warehouse.frame(items.interactions(table, {"purchase": 5.0, "item_view": 1.0, "refund": -2.0}, 10, end).order_by("item_id"))
+    assert found["item_id"].tolist() == ["a", "b"]
+    assert found["weight"].tolist() == pytest.approx([5 * 0.5 + 1 * 0.25, items.SMALLEST_WEIGHT], abs=1e-6)
+    assert found["weight"].iloc[1] > 0  # what is outweighed was turned to all the same
+    assert found["events"].tolist() == [2, 2]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from("uvw"), st.sampled_from("abc"), st.sampled_from(["purchase", "item_view", "refund"]), st.integers(0, 20_000)),
+        min_size=1, max_size=12,
+    ),
+    half_life_days=st.sampled_from([0.01, 1.0, 90.0, 10_000.0]),
+)  # fmt: skip
+def test_every_pair_with_a_positive_event_is_there_whatever_its_age_and_the_half_life(warehouse, pairs, half_life_days: float) -> None:
+    table = events_table(
+        warehouse, *(event(kind, 0, DAY - dt.timedelta(days=age), user=user, item_id=item) for user, item, kind, age in pairs)
+    )
+    weights = {"purchase": 5.0, "item_view": 0.001, "refund": -2.0}
+    found = warehouse.frame(items.interactions(table, weights, half_life_days, at(24)))
+    assert set(zip(found["user_id"], found["item_id"], strict=True)) == {
+        (user, item) for user, item, kind, _ in pairs if kind != "refund"
+    }
+    assert (found["weight"] > 0).all()
 
 
 def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:

@@ -53,8 +53,18 @@ def test_exports_repeat_to_the_byte_and_disarm_formulas(tmp_path: Path) -> None:
         export_table(store, contracts.FILTERED, tmp_path / "b.csv")
         export_table(store, contracts.FILTERED, tmp_path / "a.parquet")
     lines = (tmp_path / "a.csv").read_text().splitlines()
-    assert lines[1:] == ["2025-09-01,s,f,1,e,'=1+1", "2025-09-01,s,f,2,e,plain"]
+    assert lines[1:] == ["2025-09-01,s,f,1,1,e,'=1+1", "2025-09-01,s,f,2,1,e,plain"]
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_the_guard_against_formulas_never_touches_ids_and_may_be_turned_off(tmp_path: Path) -> None:
+    with Warehouse(None) as store:
+        with store.transaction():
+            store.replace(contracts.FILTERED, filtered({"event_id": "-abc", "source_file": "@home"}))
+        export_table(store, contracts.FILTERED, tmp_path / "guarded.csv")
+        export_table(store, contracts.FILTERED, tmp_path / "plain.csv", guard=False)
+    assert (tmp_path / "guarded.csv").read_text().splitlines()[1] == "2025-09-01,s,@home,1,1,-abc,'=1+1"
+    assert (tmp_path / "plain.csv").read_text().splitlines()[1] == "2025-09-01,s,@home,1,1,-abc,=1+1"
 
 
 @pytest.mark.parametrize(("name", "message"), [("a.xlsx", "found the ending '.xlsx'"), ("no/such/folder/a.csv", "cannot be written")])
