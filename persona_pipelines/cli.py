@@ -134,6 +134,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
 
     from persona_pipelines.logs.files import LogFileError
     from persona_pipelines.orchestration.instance import open_instance
+    from persona_pipelines.orchestration.partitions import range_tags
     from persona_pipelines.orchestration.resources import HomeOfAnotherConfigurationError
     from persona_pipelines.orchestration.runs import run_job
 
@@ -159,7 +160,8 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None)
                 progress.update(task, description=name.replace("_", " "), total=steps, advance=1)
 
             try:
-                result = run_job(defs, instance, days, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
+                tags = range_tags(settings, *days)
+                result = run_job(defs, instance, tags, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
             except KeyboardInterrupt:
                 progress.stop()
                 click.echo("Interrupted. Every table holds its last completed state; run again to finish the work.", err=True)
@@ -621,7 +623,7 @@ def _job(settings: Settings, job: str, config: dict[str, Any] | None = None) -> 
     with instance:
         from persona_pipelines.definitions import defs
 
-        result = run_job(defs, instance, None, job=job, config=config, on_wait=lambda text: click.echo(text, err=True))
+        result = run_job(defs, instance, job=job, config=config, on_wait=lambda text: click.echo(text, err=True))
     for warning in dict.fromkeys(result.warnings):
         click.echo(f"warning: {warning}", err=True)
     return None if result.success else "; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed"

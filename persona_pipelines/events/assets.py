@@ -4,7 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import contract_check_spec, daily_partitions, first_and_last_day, key, spec_options
+from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -24,7 +25,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def _events(settings: Settings) -> dg.AssetsDefinition:
     raw = [dg.AssetDep(key(contracts.raw_events(source.name))) for source in settings.sources_of("events")]
-    partitions = daily_partitions(settings)
+    pieces = partitions(settings)
     checks = [
         contract_check_spec(contracts.EVENTS),
         dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
@@ -39,11 +40,11 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="events_by_day",
         specs=[
-            dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=raw, partitions_def=partitions) for contract in BY_DAY
+            dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=raw, partitions_def=pieces) for contract in BY_DAY
         ],
         check_specs=checks,
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=pieces,
+        backfill_policy=dg.BackfillPolicy.single_run() if pieces else None,
     )
     def events_by_day(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
@@ -51,7 +52,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.events.refresh import refresh_events
         from persona_pipelines.orchestration.metadata import contract_check, plot, table_metadata
 
-        first, last = first_and_last_day(context)
+        first, last = first_and_last_day(context, warehouse.settings)
         store = warehouse.get()
         refresh_events(store, warehouse.settings, first, last)
         table = store.table(contracts.ACCOUNTING)

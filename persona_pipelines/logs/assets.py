@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ONCE_MORE, daily_partitions, first_and_last_day, key, spec_options
+from persona_pipelines.orchestration.assets import ONCE_MORE, key, spec_options
+from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse import contracts
@@ -48,19 +49,20 @@ def _checks(contract: "Table", dated: bool) -> list[dg.AssetCheckSpec]:
 
 def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
     contract = contracts.raw_events(source.name)
+    pieces = partitions(settings)
 
     @dg.multi_asset(
         name=f"logs_{source.name}",
-        specs=[dg.AssetSpec(**_options(settings, source, contract), partitions_def=daily_partitions(settings))],
+        specs=[dg.AssetSpec(**_options(settings, source, contract), partitions_def=pieces)],
         check_specs=_checks(contract, dated=True),
-        partitions_def=daily_partitions(settings),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=pieces,
+        backfill_policy=dg.BackfillPolicy.single_run() if pieces else None,
         retry_policy=ONCE_MORE,
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines.logs.loading import load_events
 
-        first, last = first_and_last_day(context)
+        first, last = first_and_last_day(context, warehouse.settings)
         loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
         yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
 

@@ -202,7 +202,8 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     wait_until_settled(files, settings.logs.settle_seconds)
     if source.dated:
         covered = {file.date for file in files}
-        missing = [day for offset in range((last - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
+        until = min(last, dt.datetime.now(dt.UTC).date())
+        missing = [day for offset in range((until - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
         if missing:
             loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {_listed([day.isoformat() for day in missing])}")
     nowhere = (settings.start_date, settings.start_date)
@@ -214,16 +215,19 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         warehouse.delete_days(contract, first, last)
         for batch in read_source(warehouse, source, settings, files, spans):
             mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp())
+            own = mapped.timestamp.date()
+            # A file of the first day may hold what came in just before midnight, or by another clock.
+            begin = settings.start_date - dt.timedelta(days=1) if source.dated else settings.start_date
+            early = (own < begin).fill_null(False)
+            too_early = ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None))
             if source.dated:
-                rows = mapped.mutate(day=mapped.file_day)
+                rows = mapped.mutate(day=mapped.file_day, problem=too_early)
             else:
-                own = mapped.timestamp.date()
-                early = (own < settings.start_date).fill_null(False)
                 rows = mapped.mutate(
                     day=ibis.ifelse(
                         mapped.problem.notnull() & (mapped.problem.startswith("timestamp") | own.isnull()) | early, mapped.file_day, own
                     ),
-                    problem=ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None)),
+                    problem=too_early,
                 )
                 rows = rows.filter(rows.day.between(first, last))
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))

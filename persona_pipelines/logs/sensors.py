@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from persona_pipelines.orchestration.jobs import range_tags
+from persona_pipelines.orchestration.partitions import range_tags
 from persona_pipelines.settings import Settings
 
 
@@ -24,6 +24,6 @@ def build(settings: Settings, job: dg.UnresolvedAssetJobDefinition) -> dg.Sensor
             return dg.SkipReason("No file is new or has changed since it was last read.")
         first, last, state = found
         # The run key holds the files' state: the same arrivals start one run, a further change starts another.
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=state, tags=range_tags(first, last))])
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=state, tags=range_tags(settings, first, last))])
 
     return new_files

@@ -19,11 +19,6 @@ def key(contract: Table) -> dg.AssetKey:
     return dg.AssetKey([contract.schema, contract.name])
 
 
-def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """The days of logs and events, from the start date to today."""
-    return dg.DailyPartitionsDefinition(start_date=settings.start_date.isoformat(), end_offset=1)
-
-
 def column_schema(contract: Table) -> dg.TableSchema:
     return dg.TableSchema(columns=[_table_column(column, contract) for column in contract.columns])
 
@@ -52,12 +47,6 @@ def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly
         "metadata": {"dagster/column_schema": column_schema(contract), "dagster/table_name": contract.full_name},
         "freshness_policy": dg.FreshnessPolicy.time_window(fail_window=limit),
     }
-
-
-def first_and_last_day(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:
-    """The days that a run was asked for."""
-    days = context.partition_key_range
-    return dt.date.fromisoformat(days.start), dt.date.fromisoformat(days.end)
 
 
 def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:

@@ -6,7 +6,7 @@ import datetime as dt
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import daily_partitions
+from persona_pipelines.orchestration.partitions import partitions, range_tags
 from persona_pipelines.settings import Settings
 
 MAIN_JOB = "everything"
@@ -19,18 +19,13 @@ TRAINING = (
 """Assets that train a model: left out of the daily job, which scores with the champions."""
 
 
-def range_tags(first: dt.date, last: dt.date) -> dict[str, str]:
-    """Tags that make one run of a range of days."""
-    return {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()}
-
-
 def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], list[dg.ScheduleDefinition]]:
     """Jobs (main, daily, weekly, tuning, scoring) and schedules (daily, weekly)."""
-    partitions = daily_partitions(settings)
+    pieces = partitions(settings)
     everything = dg.AssetSelection.all()
-    main = dg.define_asset_job(MAIN_JOB, everything, partitions_def=partitions,
+    main = dg.define_asset_job(MAIN_JOB, everything, partitions_def=pieces,
                                description="All six stages: ingest, features, segments, profiles, training, recommendations.")  # fmt: skip
-    daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=partitions,
+    daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=pieces,
                                 description="Ingest days, refresh features, score with the current champions.")  # fmt: skip
     weekly = dg.define_asset_job(
         "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations", "gallery"),
@@ -49,7 +44,7 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
                  default_status=dg.DefaultScheduleStatus.STOPPED, description="Yesterday's logs, then fresh features and scores.")  # fmt: skip
     def every_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         yesterday = context.scheduled_execution_time.date() - dt.timedelta(days=1)
-        return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday))
+        return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(settings, yesterday, yesterday))
 
     @dg.schedule(job=weekly, cron_schedule=settings.schedules.weekly, execution_timezone=settings.schedules.timezone,
                  default_status=dg.DefaultScheduleStatus.STOPPED, description="Retraining and comparison of all models.")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy.exc
 
-from persona_pipelines.orchestration.jobs import MAIN_JOB, range_tags
+from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.resources import NOT_PUBLISHED_TAG, end_orphaned_runs
 from persona_pipelines.warehouse.locks import HELD
 
@@ -36,7 +36,7 @@ class RunResult:
 def run_job(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
-    days: tuple[dt.date, dt.date] | None,
+    tags: Mapping[str, str] | None = None,
     *,
     job: str = MAIN_JOB,
     config: Mapping[str, Any] | None = None,
@@ -46,7 +46,7 @@ def run_job(
     """Run a job and wait for it.
 
     Args:
-        days: first and last, for jobs of days.
+        tags: of the run, such as ``partitions.range_tags`` for jobs of days.
         config: of its assets.
         on_step: called with the name of a step and the number of all steps, whenever one has ended.
         on_wait: called with a sentence that says which run holds the warehouse, where this one has to wait for it.
@@ -86,7 +86,7 @@ def run_job(
             outcome = resolved.execute_in_process(
                 run_config={**QUIET, **(config or {})},
                 instance=instance,
-                tags=range_tags(*days) if days else None,
+                tags=dict(tags or {}),
                 run_id=run_id,
                 raise_on_error=False,
             )

@@ -51,6 +51,7 @@ class Bounds(Strict):
 
 class LogsSettings(Strict):
     max_reject_share: float = Field(0.05, ge=0, le=1)
+    partitions: Literal["auto", "day", "week", "month", "none"] = "auto"
     max_duplicate_share: float = Field(0.5, ge=0, le=1)
     money: Bounds = Bounds(minimum=0, maximum=1e9)
     ratings: Bounds = Bounds(minimum=-1000, maximum=1000)

@@ -1,0 +1,71 @@
+"""Pieces of time in which logs and events are loaded, re-run and shown: days, weeks, months, or the whole.
+
+Dagster writes two events for each asset and piece of a run, about 16 ms each: twenty years of days would take hours before
+any record is read. So the pieces grow with the span of the logs, and the work grows with the records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+
+from persona_pipelines.settings import Settings
+
+FIRST_DAY_TAG, LAST_DAY_TAG = "persona/first_day", "persona/last_day"
+LONGEST_SPAN = {"day": 400, "week": 4 * 366, "month": 12 * 366}
+"""Days from the start date up to which a size of pieces is the default, where not every source has a file a day."""
+
+
+def size_of_pieces(settings: Settings, today: dt.date) -> str:
+    """``day``, ``week``, ``month`` or ``none``: as set, else days where every source has dated files, else by the span."""
+    if settings.logs.partitions != "auto":
+        return settings.logs.partitions
+    if all(source.dated for source in settings.sources_of("events")):
+        return "day"
+    span = (today - settings.start_date).days
+    return next((size for size, longest in LONGEST_SPAN.items() if span <= longest), "none")
+
+
+def partitions(settings: Settings) -> dg.TimeWindowPartitionsDefinition | None:
+    """The pieces of logs and events, from that of the start date to the current one; None for the whole."""
+    start = settings.start_date
+    size = size_of_pieces(settings, _today())
+    if size == "none":
+        return None
+    if size == "month":
+        return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
+    if size == "week":
+        monday = start - dt.timedelta(days=start.weekday())
+        return dg.WeeklyPartitionsDefinition(start_date=monday.isoformat(), day_offset=1, end_offset=1)
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
+
+
+def range_tags(settings: Settings, first: dt.date, last: dt.date) -> dict[str, str]:
+    """Tags that make one run of the pieces which hold a range of days."""
+    pieces = partitions(settings)
+    if pieces is None:
+        return {FIRST_DAY_TAG: first.isoformat(), LAST_DAY_TAG: last.isoformat()}
+    keys = [pieces.get_partition_key_for_timestamp(dt.datetime.combine(day, dt.time(12), dt.UTC).timestamp()) for day in (first, last)]
+    return {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]}
+
+
+def first_and_last_day(context: dg.AssetExecutionContext, settings: Settings) -> tuple[dt.date, dt.date]:
+    """The days that a run was asked for; without pieces and without days, all there can be."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        tags = context.run.tags
+        first, last = tags.get(FIRST_DAY_TAG), tags.get(LAST_DAY_TAG)
+        return (
+            dt.date.fromisoformat(first) if first else settings.start_date,
+            dt.date.fromisoformat(last) if last else _today() + dt.timedelta(days=1),
+        )
+    keys = context.partition_key_range
+    pieces = partitions(settings)
+    assert pieces is not None
+    begin = pieces.time_window_for_partition_key(keys.start).start.date()
+    end = pieces.time_window_for_partition_key(keys.end).end.date() - dt.timedelta(days=1)
+    return max(begin, settings.start_date), end
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
