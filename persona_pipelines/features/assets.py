@@ -21,17 +21,18 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
-    """The configured date, else the last day with events of known users.
+    """The configured date, else the last day with events of known users, else with any.
 
     Raises:
-        dagster.Failure: there are no such events.
+        dagster.Failure: there are no events.
     """
     if settings.features.as_of is not None:
         return settings.features.as_of
     events = warehouse.table(contracts.EVENTS)
-    found = warehouse.value(events.timestamp.max(where=events.user_id.notnull()))
+    known, any_ = warehouse.row(events.aggregate(known=events.timestamp.max(where=events.user_id.notnull()), any=events.timestamp.max()))
+    found = known or any_
     if found is None:
-        raise dg.Failure("no events of known users yet: map user_id in a source, and run days that have records", allow_retries=False)
+        raise dg.Failure("no events yet: run days that have records", allow_retries=False)
     return found.date()
 
 

@@ -29,6 +29,10 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
         chosen = warehouse.settings
+        if not warehouse.get().rows(contracts.USER_SEGMENTS):
+            return dg.MaterializeResult(
+                metadata={"left_out": "no page: no event names a person (user_id), so there is no audience to show"}
+            )
         gallery = gallery_of(warehouse.get(), chosen)
         files = {
             language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html") for language in LANGUAGES

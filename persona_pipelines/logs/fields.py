@@ -56,7 +56,7 @@ class _Query:
         number = "1"
         records = None
         if self.source.each:
-            elements = self._base(self.source.each.path)
+            elements = self._of_the_record(self.source.each.path, self.each)
             records = self._elements(elements)
             number = "element_number"
         if records is None:
@@ -107,25 +107,26 @@ class _Query:
         if path in PLACE_FIELDS:
             place = {"@file": "source_file::VARCHAR", "@line": "source_line::VARCHAR", "@part": "part::VARCHAR"}
             return place.get(path, "element_number::VARCHAR" if self.source.each else "'1'")
-        if path.startswith("@"):
-            raise HeaderError(f"{path!r}: not known; expected one of {', '.join(PLACE_FIELDS)}")
         try:
             steps = steps_of(path)
         except HeaderError:
             return self._base(path)  # names of columns may hold anything
+        if self.each and steps[: len(self.each)] == self.each:
+            rest = steps[len(self.each) :]
+            if rest or (self.source.each and self.source.each.split is not None):
+                return self._inside("element", rest)
+            return clean("json_extract_string(element, '$')")
+        return self._of_the_record(path, steps)
+
+    def _of_the_record(self, path: str, steps: Sequence[Step]) -> str:
         for prefix, name in self.parsed:
             if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
-                document, rest = self._expression(name), steps[len(prefix) :]
+                document, rest = self._of_the_record(name, prefix), steps[len(prefix) :]
                 if self.source.parse[name] == "json":
                     return self._inside(document, rest)
                 if len(rest) != 1 or not isinstance(rest[0], Key):
                     raise HeaderError(f"{path!r}: expected the name of one parameter")
                 return clean(parameter_text(document, rest[0].name))
-        if self.each and steps[: len(self.each)] == self.each:
-            rest = steps[len(self.each) :]
-            if self.source.each and self.source.each.split is not None:
-                return self._inside("element", rest)
-            return self._inside("element", rest) if rest else clean("json_extract_string(element, '$')")
         return self._base(path)
 
     def _elements(self, elements: str) -> str:

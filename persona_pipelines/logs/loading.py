@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -161,13 +160,18 @@ def file_days(source: Source, settings: Settings) -> dict[LogFile, tuple[dt.date
     return {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)}
 
 
+_SCANNED: dict[tuple[str, str, LogFile], tuple[dt.date, dt.date] | None] = {}
+"""What has been found out of files: a run asks several times, and reading a file for its days costs as much as loading it."""
+
+
 def _scanned_days(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, dt.date] | None:
-    return _scanned(source.model_dump_json(), settings.model_dump_json(), file)
+    asked = (source.model_dump_json(), settings.model_dump_json(), file)
+    if asked not in _SCANNED:
+        _SCANNED[asked] = _scan(source, settings, file)
+    return _SCANNED[asked]
 
 
-@lru_cache(maxsize=4096)
-def _scanned(source_json: str, settings_json: str, file: LogFile) -> tuple[dt.date, dt.date] | None:
-    source, settings = Source.model_validate_json(source_json), Settings.model_validate_json(settings_json)
+def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, dt.date] | None:
     with (
         reading_errors([file]),
         Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine,

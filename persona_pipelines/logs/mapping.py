@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, NumberFormat, Reading
+from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, NumberFormat, Reading, as_list
 from persona_pipelines.warehouse import contracts, functions
 
 Fields = Mapping[str, ir.StringValue]
@@ -119,6 +119,10 @@ def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.
     """Whether a record meets a condition. Never null: a missing field meets only ``missing: true``."""
     if condition.not_ is not None:
         return ~condition_holds(condition.not_, fields, source)
+    if condition.all_:
+        return ibis.and_(*(condition_holds(inner, fields, source) for inner in condition.all_))
+    if condition.any_:
+        return ibis.or_(*(condition_holds(inner, fields, source) for inner in condition.any_))
     text = read_text(condition, fields[condition.field], source)
     number = read_number(condition, text, source)
     tests = {
@@ -148,18 +152,23 @@ def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str =
         branches = [(condition_holds(case.when, fields, source), ibis.literal(case.value)) for case in mapping.cases]
         return ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
     elif mapping.first_of is not None:
-        text = ibis.coalesce(*(read_text(mapping, fields[path], source, column) for path in mapping.first_of))
+        text = ibis.coalesce(*(_joined(mapping, as_list(entry), fields, source, column) for entry in mapping.first_of))
     else:
         assert mapping.from_ is not None
-        first, *further = (read_text(mapping, fields[path], source, column) for path in mapping.from_)
-        text = first
-        for part in further:
-            text = text + mapping.join + part.fill_null("")
+        text = _joined(mapping, mapping.from_, fields, source, column)
     if mapping.map is not None:
         branches = [(text == key, ibis.literal(entry)) for key, entry in mapping.map.items()]
         text = ibis.cases(*branches, else_=text if mapping.default is None else ibis.literal(mapping.default)).nullif("")
     if mapping.default is not None:
         text = text.fill_null(mapping.default)
+    return text
+
+
+def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Source, column: str) -> ir.StringValue:
+    """The texts of fields with ``join`` between them; missing where the first is."""
+    text, *further = (read_text(mapping, fields[path], source, column) for path in paths)
+    for part in further:
+        text = text + mapping.join + part.fill_null("")
     return text
 
 
@@ -396,13 +405,14 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     if source.sameness == "never":
         part = values.source_part.cast("string")
         return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
-    made = ibis.coalesce(values.event_id, content) if source.sameness == "id" else content
-    if source.each is not None:
+    made = values.event_id if source.sameness == "id" else content
+    if source.each is not None:  # the events of one record have its content in common, and its id unless that is the element's
+        number = "#" + ((values.source_part - 1) % PARTS_OF_A_LINE + 1).cast("string")
+        content = content + number
         inside = source.fields["event_id"].paths() if "event_id" in source.fields else []
-        own = any(path == "@index" or path.startswith(source.each.path) for path in inside)
-        if not own:  # the events of one record have its id in common
-            made = made + "#" + ((values.source_part - 1) % PARTS_OF_A_LINE + 1).cast("string")
-    return f"{source.name}:" + made
+        if not any(path == "@index" or path.startswith(source.each.path) for path in inside):
+            made = made + number
+    return f"{source.name}:" + ibis.coalesce(made, content)
 
 
 def mapped_listing(records: ir.Table, source: Source) -> ir.Table:

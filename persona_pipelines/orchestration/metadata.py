@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -84,3 +84,39 @@ def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult
         check_name="keeps_contract", asset_key=key(contract), passed=not broken,
         metadata={"rows": rows, **broken}, description=None if not broken else ", ".join(f"{count} {name}" for name, count in broken.items()),
     )  # fmt: skip
+
+
+def made_check_spec(contract: Table) -> dg.AssetCheckSpec:
+    """The check of a stage that not every log can feed; ``left_out`` fails it."""
+    return dg.AssetCheckSpec(
+        "can_be_made", asset=key(contract), description="The logs hold what this stage is made from; else it says what is missing."
+    )
+
+
+def made_check(contract: Table) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name="can_be_made", asset_key=key(contract), passed=True)
+
+
+def left_out(
+    warehouse: Warehouse, tables: Sequence[Table], reason: str, *, contract_checks: bool = False, checks: Mapping[str, Table] | None = None
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """What a stage gives that cannot be made from these logs: empty tables, and a warning that says why.
+
+    What does not depend on it is made and published all the same.
+
+    Args:
+        contract_checks: whether the stage has the check ``keeps_contract`` for each table.
+        checks: its other checks; there is nothing for them to find.
+    """
+    with warehouse.transaction():
+        for contract in tables:
+            warehouse.replace(contract, warehouse.table(contract).limit(0))
+    for contract in tables:
+        yield dg.MaterializeResult(asset_key=key(contract), metadata={"dagster/row_count": 0, "left_out": reason})
+        if contract_checks:
+            yield contract_check(warehouse, contract)
+    for name, contract in (checks or {}).items():
+        yield dg.AssetCheckResult(check_name=name, asset_key=key(contract), passed=True, description=f"left out: {reason}")
+    yield dg.AssetCheckResult(
+        check_name="can_be_made", asset_key=key(tables[0]), passed=False, severity=dg.AssetCheckSeverity.WARN, description=reason
+    )

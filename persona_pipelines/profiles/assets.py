@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
 
 STAGE = "profiles"
+NOBODY = "no profiles and predictions: no event names a person (user_id)"
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -32,16 +34,21 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
             *(contract_check_spec(table) for table in tables),
             dg.AssetCheckSpec("predictions_are_calibrated", asset=key(contracts.PREDICTION_QUALITY),
                               description="Of a hundred users with a chance of 30 % about thirty do it: the calibration error is at most 0.1."),
+            made_check_spec(tables[0]),
         ],
         retry_policy=ONCE_MORE,
     )  # fmt: skip
     def user_predictions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.profiles.forecasting import forecast
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         today = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+        if today.empty:
+            checks = {"predictions_are_calibrated": contracts.PREDICTION_QUALITY}
+            yield from left_out(store, tables, NOBODY, contract_checks=True, checks=checks)
+            return
         as_of = dt.date.fromisoformat(f"{today['as_of_date'].iloc[0]:%Y-%m-%d}")
         earlier = store.frame(store.table(contracts.PREDICTION_QUALITY))
         in_use = dict(zip(earlier[earlier["chosen"]]["target"], earlier[earlier["chosen"]]["model"], strict=True)) if len(earlier) else {}
@@ -72,6 +79,7 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
             check_name="predictions_are_calibrated", asset_key=key(contracts.PREDICTION_QUALITY), passed=not worst > 0.1,
             severity=dg.AssetCheckSeverity.WARN, metadata={"largest_calibration_error": float(worst) if worst == worst else "none"},
         )  # fmt: skip
+        yield made_check(tables[0])
 
     return user_predictions
 
@@ -128,16 +136,20 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "every_user_has_a_profile", asset=key(contract), blocking=True, description="As many profiles as users with features."
             ),
+            made_check_spec(contract),
         ],
     )
     def user_profiles(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
         from persona_pipelines.profiles import joining
         from persona_pipelines.profiles.documents import documents
         from persona_pipelines.warehouse.connection import from_frame
 
         store = warehouse.get()
+        if not store.rows(contracts.USER_FEATURES):
+            yield from left_out(store, tables, NOBODY, contract_checks=True, checks={"every_user_has_a_profile": contract})
+            return
         with store.transaction():
             store.replace(contract, joining.user_profiles(*(store.table(table) for table in inputs)))
             profiles = store.frame(store.table(contract).order_by("user_id"))
@@ -156,6 +168,7 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
             check_name="every_user_has_a_profile", asset_key=key(contract), passed=expected == found,
             metadata={"users_with_features": expected, "profiles": found},
         )  # fmt: skip
+        yield made_check(contract)
 
     return user_profiles
 

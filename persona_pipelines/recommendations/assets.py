@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -31,7 +32,9 @@ def _end(store: "Warehouse") -> dt.datetime:
     """The end of the day up to which interactions are known."""
     as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
     if as_of is None:
-        raise dg.Failure("no interactions of known users with items: map item_id in a source of events", allow_retries=False)
+        from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
+
+        raise TooFewInteractionsError("no interactions of known users with items: user_id and item_id of the events are needed for it")
     return dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
 
 
@@ -72,7 +75,7 @@ def _tuning(settings: Settings) -> dg.AssetsDefinition:
             wanted = config.methods or tuning.methods
             trials = config.trials or tuning.trials
             origin = Origin(context.run_id, key(contract).to_user_string())
-            found = _search(store, chosen, _end(store), wanted, minutes, trials, origin, context)
+            found = _search(store, chosen, wanted, minutes, trials, origin, context)
             # What was found earlier of other methods stays.
             found = _stacked(before[~before["model"].isin(found["model"])], found)
         with store.transaction():
@@ -93,7 +96,7 @@ def _stacked(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":
     return second if first.empty else pd.concat([first, second], ignore_index=True)
 
 
-def _search(store: "Warehouse", chosen: Settings, end: dt.datetime, wanted: list[str], minutes: float, trials: int | None,
+def _search(store: "Warehouse", chosen: Settings, wanted: list[str], minutes: float, trials: int | None,
             origin: "Origin", context: dg.AssetExecutionContext) -> "pd.DataFrame":  # fmt: skip
     import pandas as pd
 
@@ -104,7 +107,7 @@ def _search(store: "Warehouse", chosen: Settings, end: dt.datetime, wanted: list
     from persona_pipelines.tracking.experiments import tracked_run
 
     try:
-        window, _ = training.windows(store, chosen, end)
+        window, _ = training.windows(store, chosen, _end(store))
     except TooFewInteractionsError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     settings = chosen.recommendations
@@ -158,12 +161,13 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetCheckSpec("gate", asset=key(contract), description="Who is champion after this comparison, and why; the champion breaks "
                                                                        "no guardrail and is not beaten by the most popular items."),
             dg.AssetCheckSpec("every_method_was_fitted", asset=key(contract), description="No method of the configuration was left out."),
+            made_check_spec(contract),
         ],
         retry_policy=ONCE_MORE,
     )  # fmt: skip
     def model_comparison(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.recommendations import training
         from persona_pipelines.recommendations.evaluation.audit import LeakageError
         from persona_pipelines.recommendations.evaluation.audit import table as audit_table
@@ -173,13 +177,18 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        end, options = _end(store), chosen.recommendations
+        options = chosen.recommendations
         methods = training.tuned(options.methods, store.frame(store.table(contracts.TUNED_PARAMETERS)))
         try:
+            end = _end(store)
             comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context))
             origin = Origin(context.run_id, key(contract).to_user_string())
             table, url = _registered(store, chosen, comparison, end, origin)
-        except (TooFewInteractionsError, LeakageError, ModelError) as error:
+        except TooFewInteractionsError as error:
+            checks = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
+            yield from left_out(store, tables, f"no recommenders: {error}", checks=checks)
+            return
+        except (LeakageError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         advantages, audit = comparison.advantages(options.seed), audit_table(comparison.findings)
         with store.transaction():
@@ -225,6 +234,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             check_name="every_method_was_fitted", asset_key=key(contract), passed=not (asked and comparison.failed), severity=dg.AssetCheckSeverity.WARN,
             description="; ".join(f"{name}: {reason}" for name, reason in comparison.failed.items()) or None, metadata={"left_out": len(comparison.failed)},
         )  # fmt: skip
+        yield made_check(contract)
 
     return model_comparison
 
@@ -355,16 +365,21 @@ def _related(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="related_items",
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb"}), deps=deps) for contract in tables],
-        check_specs=[contract_check_spec(contract) for contract in tables],
+        check_specs=[*(contract_check_spec(contract) for contract in tables), made_check_spec(tables[0])],
         retry_policy=ONCE_MORE,
     )
     def related_items(warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
         from persona_pipelines.recommendations import related, training
+        from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        end = _end(store)
+        try:
+            end = _end(store)
+        except TooFewInteractionsError as error:
+            yield from left_out(store, tables, f"no related items: {error}", contract_checks=True)
+            return
         _, everything = training.everything(store, chosen, end)
         count, as_of = chosen.recommendations.related_items, end.date() - dt.timedelta(days=1)
         found = (related.similar_items(everything, count), related.bought_together(everything, count))
@@ -376,6 +391,7 @@ def _related(settings: Settings) -> dg.AssetsDefinition:
                 asset_key=key(contract), metadata=table_metadata(store, contract, None, items=int(frame["item_id"].nunique()))
             )
             yield contract_check(store, contract)
+        yield made_check(tables[0])
 
     return related_items
 
@@ -394,12 +410,13 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             contract_check_spec(contract),
             dg.AssetCheckSpec("only_with_consent", asset=key(contract), blocking=True, description="Nobody without consent has a list."),
             dg.AssetCheckSpec("everyone_has_a_list", asset=key(contract), description="No consenting user is left without items."),
+            made_check_spec(contract),
         ],
         retry_policy=ONCE_MORE,
     )
     def recommendations(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
         from persona_pipelines.recommendations import serving
         from persona_pipelines.recommendations.models import load
         from persona_pipelines.tracking.experiments import ModelNotFoundError
@@ -410,7 +427,13 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         try:
             found = champion(chosen, STAGE)
             model = load(found.folder)
-        except (ModelNotFoundError, ValueError) as error:
+        except ModelNotFoundError as error:
+            if store.rows(contracts.MODEL_COMPARISON):  # judged before, and gone now
+                raise dg.Failure(str(error), allow_retries=False) from None
+            checks = {"only_with_consent": contract, "everyone_has_a_list": contract}
+            yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=checks)
+            return
+        except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
         consenting = store.frame(users.filter(users.consent_personalisation).order_by("user_id"))
@@ -443,5 +466,6 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             description=f"{without} users have had, or by the rules may have, none of the items that are left" if without else None,
             metadata={"users_without_a_list": without},
         )  # fmt: skip
+        yield made_check(contract)
 
     return recommendations

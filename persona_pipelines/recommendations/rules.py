@@ -38,14 +38,19 @@ def item_facts(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> It
     category = np.array([value if isinstance(value, str) else "" for value in found["category"]], dtype=object)
     out_of_stock = np.array([value is False or value == False for value in found["in_stock"]], dtype=bool)  # noqa: E712 - null is neither
     blocked = out_of_stock if rules.only_in_stock else np.zeros(len(ids), dtype=bool)
-    return ItemFacts(blocked, np.isin(category, rules.repurchase_categories), category, _vectors(ids, items))
+    return ItemFacts(blocked, np.isin(category, rules.repurchase_categories), category, _vectors(ids, items, rules))
 
 
-def _vectors(ids: np.ndarray, items: pd.DataFrame) -> np.ndarray:
+def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.ndarray:
+    """Of a catalogue without any of the attributes every item is unlike every other; without diversity nobody looks."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
+    if not rules.diversity:
+        return np.zeros((len(ids), 0))
     matrix = features(tokens(items, "item_id", ids, (*ITEM_ATTRIBUTES, "price"))).matrix
+    if not matrix.shape[1]:
+        return np.zeros((len(ids), 1))
     if min(matrix.shape) <= COMPONENTS:
         return normalize(matrix).toarray()
     return normalize(TruncatedSVD(COMPONENTS, random_state=0).fit_transform(matrix))

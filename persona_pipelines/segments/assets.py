@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
 
 STAGE = "segments"
+NOBODY = "no segments: no event names a person (user_id); visitors are not cut into segments"
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -48,12 +50,13 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetCheckSpec("segments_hold_together", asset=key(contract), description="The silhouette of the chosen segments is above 0.1."),
             dg.AssetCheckSpec("segments_come_out_again", asset=key(contract),
                               description="The mean adjusted Rand index with refits on bootstrap samples is above 0.75."),
+            made_check_spec(contract),
         ],
         retry_policy=ONCE_MORE,
     )  # fmt: skip
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.segments import maps
         from persona_pipelines.segments.model import fit_segments
         from persona_pipelines.segments.selection import STABLE
@@ -63,6 +66,10 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
 
         store, chosen = warehouse.get(), warehouse.settings
         features, shares = _read(store)
+        if features.empty:
+            checks = {"segments_hold_together": contract, "segments_come_out_again": contract}
+            yield from left_out(store, [contract, changes], NOBODY, checks=checks)
+            return
         try:
             fit = fit_segments(features, shares, chosen.segments, _model_in_use(chosen, context))
         except ValueError as error:
@@ -122,6 +129,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             check_name="segments_come_out_again", asset_key=key(contract), passed=bool(best["stability"] >= STABLE),
             severity=dg.AssetCheckSeverity.WARN, metadata={"stability": _finite(best["stability"])}, description=fit.reason,
         )  # fmt: skip
+        yield made_check(contract)
 
     return segment_quality
 
@@ -181,12 +189,13 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[
             *(contract_check_spec(contract) for contract in tables),
             dg.AssetCheckSpec("no_segment_is_empty", asset=key(contracts.SEGMENT_PROFILES), description="Every segment has users."),
+            made_check_spec(contracts.USER_SEGMENTS),
         ],
         retry_policy=ONCE_MORE,
     )
     def user_segments(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
         from persona_pipelines.segments.summary import segment_profiles
@@ -195,12 +204,15 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
+        features, shares = _read(store)
+        if features.empty:
+            yield from left_out(store, tables, NOBODY, contract_checks=True, checks={"no_segment_is_empty": contracts.SEGMENT_PROFILES})
+            return
         try:
             found = champion(chosen, STAGE)
             model = SegmentModel.load(found.folder)
         except (ModelNotFoundError, ValueError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        features, shares = _read(store)
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)
         profiles = segment_profiles(model, assigned, features, shares).assign(as_of_date=as_of, segment_model_version=found.version)
@@ -229,5 +241,6 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             check_name="no_segment_is_empty", asset_key=key(contracts.SEGMENT_PROFILES), passed=not empty,
             severity=dg.AssetCheckSeverity.WARN, description=", ".join(empty) or None, metadata={"empty": len(empty)},
         )  # fmt: skip
+        yield made_check(contracts.USER_SEGMENTS)
 
     return user_segments

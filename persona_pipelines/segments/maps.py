@@ -29,7 +29,7 @@ def neighbourhoods(points: np.ndarray, seed: int) -> np.ndarray:
     """t-SNE (van der Maaten and Hinton 2008), shape (users, 2): who is near is alike, distances far apart say nothing."""
     from sklearn.manifold import TSNE
 
-    if len(points) < 10:
+    if len(points) < 10 or points.shape[1] < 2 or not np.ptp(points, axis=0).any():
         return principal_components(points)
     perplexity = min(30.0, (len(points) - 1) / 3)
     return TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500).fit_transform(points)

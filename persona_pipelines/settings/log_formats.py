@@ -24,7 +24,7 @@ TIME = r"[^\[\]\"]+"
 QUOTED = r"(?:[^\"\\]|\\.)*"
 # Cut at a blank and a protocol at its end, an address with blanks is an address.
 REQUEST = r"([A-Z][A-Z_-]*) (\S(?:[^\"\\]|\\.)*?)(?: (HTTP/[0-9.]+))?"
-NO_REQUEST = ("", "-", "- - - ", "- - -")
+NO_REQUEST = ("", "-", "- - - ", "- - -", "<BADREQ>")
 """Request lines of connections on which none was made."""
 
 APACHE = {
@@ -41,7 +41,7 @@ NGINX = {
     "bytes_sent": ("bytes", NUMBER), "http_referer": ("referrer", WORD), "http_user_agent": ("user_agent", WORD), "http_x_forwarded_for": ("forwarded_for", WORD),
     "host": ("host", WORD), "http_host": ("host", WORD), "server_name": ("server_name", WORD), "request_method": ("method", r"[A-Z][A-Z_-]*|-"),
     "request_uri": ("url", WORD), "uri": ("url", WORD), "server_protocol": ("protocol", WORD), "request_time": ("duration_seconds", NUMBER),
-    "args": ("query", r"\S*"), "query_string": ("query", r"\S*"),
+    "args": ("query", r"\S*"), "query_string": ("query", r"\S*"), "captured_headers": ("captured_headers", r"(?:\{[^}]*\} ){0,2}"),
 }  # fmt: skip
 HEADERS = {"referer": "referrer", "user_agent": "user_agent", "x_forwarded_for": "forwarded_for", "host": "host"}
 APACHE_DIRECTIVE = re.compile(r"%(?:[<>]|!?[0-9,]+)?(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])")

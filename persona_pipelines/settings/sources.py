@@ -90,10 +90,12 @@ class Reading(Strict):
 class Condition(Reading):
     """A test on one field of a record; all given comparisons must hold. A missing field only meets ``missing: true``.
 
-    ``{not: CONDITION}`` holds where the condition does not.
+    ``{not: CONDITION}`` holds where the condition does not, ``{all: [...]}`` where all do, ``{any: [...]}`` where one does.
     """
 
     not_: Condition | None = Field(None, alias="not")
+    all_: list[Condition] | None = Field(None, alias="all", min_length=1)
+    any_: list[Condition] | None = Field(None, alias="any", min_length=1)
     field: str = ""
     equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
     one_of: Annotated[list[str], BeforeValidator(_texts)] | None = None
@@ -114,22 +116,27 @@ class Condition(Reading):
     @model_validator(mode="after")
     def _compares_something(self) -> Condition:
         compared = [name for name in self.COMPARISONS if getattr(self, name) is not None]
-        if self.not_ is not None:
-            if self.model_fields_set - {"not_"}:
-                raise ValueError("not: expected nothing beside it; put the field and its comparisons inside of not: {...}")
+        combined = [name for name in ("not", "all", "any") if getattr(self, f"{name}_") is not None]
+        if combined:
+            if len(combined) > 1 or self.field or compared:
+                raise ValueError(f"{combined[0]}: expected nothing beside it; put fields and their comparisons inside")
         elif not self.field:
-            raise ValueError("field: missing; expected the field to look at, or not: {...}")
+            raise ValueError("field: missing; expected the field to look at, or not, all or any with conditions inside")
         elif not compared:
             raise ValueError(f"expected at least one comparison: {', '.join(self.COMPARISONS)}")
         return self
 
     def paths(self) -> list[str]:
-        return self.not_.paths() if self.not_ is not None else [self.field]
+        inner = [*([self.not_] if self.not_ else []), *(self.all_ or []), *(self.any_ or [])]
+        return [path for condition in inner for path in condition.paths()] if inner else [self.field]
 
     def described(self) -> str:
         """The condition in words, for the reason of records that are left out by it."""
         if self.not_ is not None:
             return f"not ({self.not_.described()})"
+        if self.all_ or self.any_:
+            word = " and " if self.all_ else " or "
+            return word.join(f"({condition.described()})" for condition in self.all_ or self.any_ or [])
         tests = [f"{name} {getattr(self, name)}" for name in self.COMPARISONS if getattr(self, name) is not None]
         return f"{self.field} {' and '.join(tests)}"
 
@@ -167,7 +174,7 @@ class FieldMapping(Reading):
     from_: Annotated[list[str], BeforeValidator(as_list)] | None = Field(None, alias="from")
     value: str | float | None = None
     join: str = "|"
-    first_of: list[str] | None = None
+    first_of: list[str | list[str]] | None = None
     map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
     default: Annotated[str, BeforeValidator(yaml_text)] | None = None
     cases: list[Case] | None = None
@@ -223,7 +230,8 @@ class FieldMapping(Reading):
 
     def paths(self) -> list[str]:
         """The fields of the source that this mapping reads."""
-        named = [*(self.from_ or []), *(self.first_of or []), *(self.product or [])]
+        named = [*(self.from_ or []), *(self.product or [])]
+        named += [path for entry in self.first_of or [] for path in as_list(entry)]
         named += [path for case in self.cases or [] for path in case.when.paths()]
         if self.plus:
             named.append(self.plus.from_)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, beginning_with
-from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
-from persona_pipelines.logs.formats.sql import clean, literal
+from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected
+from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
 from persona_pipelines.settings.formats import W3CFormat
 
 FIELDS = b"#fields:"
@@ -48,6 +48,8 @@ class W3CFile(TextFile):
             if line[: len(FIELDS)].lower() == FIELDS:
                 self.layouts.append("\t".join(field_names(line.decode(errors="replace"))))
                 self.numbers[number:] = len(self.layouts) - 1
+        for number in [*beginning_with(b" ", block, offsets), *beginning_with(b"\t", block, offsets)]:
+            out[number] |= not block[offsets[number] : offsets[number + 1]].strip()
         return out
 
     def _record_batch(
@@ -77,6 +79,12 @@ class W3CReader(TextReader):
             for text in group.texts or []:
                 text.header = None
             yield group
+
+    def resolve(self, path: str, group: Group, settings: W3CFormat) -> Resolved:
+        """Any name: which fields a file has may change from line to line, and one that is not logged is missing."""
+        if not group.header:
+            raise HeaderError("no #Fields: line before the first record; is this a log in another format?")
+        return path, ()
 
     def columns(self, group: Group, settings: W3CFormat) -> list[str]:
         return [name for name in group.header.split("\t") if name]

@@ -307,7 +307,8 @@ def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
         before = reached
         for name in order:
             rest, scale = total(name), np.where(is_new, np.float32(new_items), np.float32(1))
-            for value in GRID:
+            others = any(weight for other, weight in weights.items() if other != name)
+            for value in GRID if others else GRID[1:]:  # one member at least keeps a weight
                 if value != weights[name] and (found := quality((rest + np.float32(value) * table[name]) * scale)) > reached + 1e-6:
                     weights[name], reached = value, found
         if is_new.any():
