@@ -220,7 +220,7 @@ def test_fields_beside_the_address_of_a_page_are_read(configure: Configure, file
 
 def test_the_streaming_log_of_cloudfront_gives_the_preset_of_its_web_log_nothing(configure: Configure, files: Path) -> None:
     found = mapped(configure, str(files / "amazon_cloudfront_rtmp.log"), "cloudfront")
-    assert [row["dropped"] for row in found] == ["dropped: cs-method missing True"] * 2
+    assert [row["dropped"] for row in found] == ["dropped: x-event missing False"] * 2
 
 
 @pytest.mark.parametrize("name", ACCESS_LOGS)
