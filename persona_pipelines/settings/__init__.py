@@ -10,10 +10,13 @@ Environment:
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -204,7 +207,7 @@ class Settings(Strict):
 
     @property
     def mlflow_tracking_uri(self) -> str:
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(str(self.home / 'mlflow.db'))}"
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -272,6 +275,33 @@ def _found(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _without_odd_characters(home: Path) -> Path:
+    """A name of the state folder that can be part of an address.
+
+    Dagster pastes it into one, where ``%`` begins a code. A folder with it in its name is reached by a link in a folder of the
+    user's own among the temporary files, made anew whenever it is missing.
+
+    Raises:
+        ConfigurationError: there can be no such link; or ``?`` is in the name, before which DuckDB would put its journal.
+    """
+    if "?" in str(home):
+        raise ConfigurationError(f"PERSONA_HOME: found {home}; expected a folder without ? in its name: DuckDB cannot keep its journal there")
+    if "%" not in str(home):
+        return home
+    own = Path(tempfile.gettempdir()) / f"persona-pipelines-{os.getuid()}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        own.mkdir(mode=0o700, exist_ok=True)
+        link = own / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+        if own.is_symlink() or own.stat().st_uid != os.getuid() or own.stat().st_mode & 0o077:
+            raise ConfigurationError(f"{own} can be written by others; set PERSONA_HOME to a folder without % in its name")
+        if not link.is_symlink():
+            link.symlink_to(home, target_is_directory=True)
+    except OSError as error:
+        raise ConfigurationError(f"{home}: cannot be used as the state folder ({error.strerror}); set PERSONA_HOME to another") from None
+    return link
+
+
 def load_settings(file: str | Path | None = None) -> Settings:
     """Read and validate the configuration.
 
@@ -303,7 +333,7 @@ def load_settings(file: str | Path | None = None) -> Settings:
             raise ConfigurationError(f"{shown}: {reserved}: not a setting")
     home = os.environ.get("PERSONA_HOME") or Path(".persona") / str(content["name"])
     try:
-        return Settings(**content, file=path, home=Path(home).absolute())
+        return Settings(**content, file=path, home=_without_odd_characters(Path(home).absolute()))
     except ValidationError as error:
         lines = []
         for problem in error.errors():
