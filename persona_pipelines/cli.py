@@ -19,6 +19,7 @@ from persona_pipelines.settings import ConfigurationError, Settings, load_settin
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_pipelines.logs.profile import Profile
     from persona_pipelines.warehouse.connection import Warehouse
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -288,36 +289,47 @@ def sources() -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--records", default=3, show_default=True, help="Records to show of each source.")
 def check_sources(file: str, records: int) -> None:
-    """Validate the configuration FILE and show the first mapped records of each source.
+    """Validate the configuration FILE and show the first mapped records of each source, its fields in numbers, and hints.
 
-    Nothing is written. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
+    Nothing is written. Looks at the first 100,000 events of each source. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
     """
     settings = _settings(file)
     from persona_pipelines.logs.files import LogFileError
-    from persona_pipelines.logs.preview import preview_source
+    from persona_pipelines.logs.profile import ids_that_do_not_meet, profile_source
+    from persona_pipelines.warehouse.connection import Warehouse
 
     failed = False
-    for source in settings.sources:
-        click.secho(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
-        try:
-            seen = preview_source(source, settings, records)
-        except LogFileError as error:
-            click.echo(f"  error: {error}")
-            failed = True
-            continue
-        click.echo(
-            f"  {seen.files} files; first records of {seen.file}:" if len(seen.rows) else f"  {seen.files} files; no records in {seen.file}"
-        )
-        for number, row in enumerate(seen.rows.to_dict("records"), start=1):
-            problem = row.pop("problem", None)
-            shown = "  ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None and value == value)
-            click.echo(f"  {number}. {shown}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
-        if seen.problems:
-            click.echo(f"  of the first {seen.looked_at} records {sum(seen.problems.values())} would be rejected:")
-            for reason, count in seen.problems.items():
-                click.echo(f"    {count:>6}  {reason}")
+    with Warehouse(None, b"\0" * 32) as engine:
+        for source in settings.sources:
+            click.secho(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
+            try:
+                _print_profile(profile_source(source, settings, records, engine))
+            except LogFileError as error:
+                click.echo(f"  error: {error}")
+                failed = True
+        met = ids_that_do_not_meet(engine, settings)
+    for hint in met:
+        click.secho(f"\nhint: {hint}", fg="yellow")
     if failed:
         raise click.ClickException("not every source can be read")
+
+
+def _print_profile(seen: Profile) -> None:
+    click.echo(f"  {seen.files} files; first records of {seen.file}:")
+    for number, row in enumerate(seen.rows.to_dict("records"), start=1):
+        problem = row.pop("problem", None)
+        shown = "  ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None and value == value)
+        click.echo(f"  {number}. {shown}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
+    _print_table(seen.fields)
+    for fact in seen.facts:
+        click.echo(f"  {fact}")
+    for what, reasons in (("rejected", seen.problems), ("filtered", seen.dropped)):
+        if reasons:
+            click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}:")
+            for reason, count in reasons.items():
+                click.echo(f"    {count:>6}  {reason}")
+    for hint in seen.hints:
+        click.secho(f"  hint: {hint}", fg="yellow")
 
 
 @main.command()

@@ -46,7 +46,7 @@ def too_many_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date
 def currencies_of_money(events: ir.Table) -> ir.Table:
     """``currency`` and ``events``: how many records of money there are in each."""
     money = events.filter(events.event_type.isin([*SPENDING_TYPES, *REPAYMENT_TYPES]) & events.value.notnull() & events.currency.notnull())
-    return money.group_by("currency").aggregate(events=money.count())
+    return money.group_by(currency=money.currency.upper()).aggregate(events=lambda rows: rows.count())
 
 
 def several_currencies(warehouse: Warehouse) -> str | None:

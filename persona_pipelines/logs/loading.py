@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from persona_pipelines.logs import mapping
+from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats import READERS
@@ -201,7 +202,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         LogFileError: nothing is changed then.
     """
     contract = contracts.raw_events(source.name)
-    loaded = Loaded()
+    loaded, rates = Loaded(), rates_of(settings)
     files = log_files(source, settings, first, last)
     wait_until_settled(files, settings.logs.settle_seconds)
     if source.dated:
@@ -218,7 +219,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     with reading_errors(files), warehouse.transaction():
         warehouse.delete_days(contract, first, last)
         for batch in read_source(warehouse, source, settings, files, spans):
-            mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp())
+            mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp(), rates)
             own = mapped.timestamp.date()
             # A file of the first day may hold what came in just before midnight, or by another clock.
             begin = settings.start_date - dt.timedelta(days=1) if source.dated else settings.start_date
@@ -278,13 +279,13 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
     contract = contracts.raw_listing(source.name, source.kind)
     files = log_files(source, settings)
     wait_until_settled(files, settings.logs.settle_seconds)
-    loaded = Loaded()
+    loaded, rates = Loaded(), rates_of(settings)
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
     with reading_errors(files), warehouse.transaction():
         warehouse.connection.execute(f'DELETE FROM logs."{source.name}"')
         for batch in read_source(warehouse, source, settings, files):
-            rows = mapping.mapped_listing(batch.fields, source)
+            rows = mapping.mapped_listing(batch.fields, source, rates, dt.datetime.now(dt.UTC).date())
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
         _record_files(warehouse, source, files, loaded, {})

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, NumberFormat, Reading, as_list
@@ -58,7 +59,7 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
     for name in reading.decode:
         text = _decode_url(text) if name == "url" else _decode_form(text)
     if column in IDENTIFIERS:
-        text = _spelled(text, source)
+        text = spelled(text, source)
     for old, new in (reading.replace or {}).items():
         text = text.replace(old, new)
     if reading.lower_case:
@@ -75,7 +76,7 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
     return text
 
 
-def _spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
+def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
     spelling = source.identifiers
     if spelling.form == "NFC":
         text = _nfc(text)
@@ -348,16 +349,21 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
     return problems
 
 
-def mapped_events(records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime) -> ir.Table:
+def mapped_events(
+    records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime, rates: Rates | None = None
+) -> ir.Table:
     """Records of a source of events as rows of its raw table (``contracts.raw_events``), all but ``day``, and ``file_day``.
 
     Args:
         records: what ``loading.read_source`` gives; the fields in the order of ``source.paths()``, all as text.
         delivered: whether ``file_day`` is the date in the path of the file, which no record can be much later than.
         latest: later times are impossible.
+        rates: into one currency; without, amounts stay as they are.
     """
     contract = contracts.raw_events(source.name)
     values = _values(records, source, contract)
+    if rates is not None and {"value", "currency"} <= set(source.fields):
+        values = converted(values, rates, (values.event_type != "rating").fill_null(True), values.timestamp.date(), "value")
     timestamp, earliest = values.timestamp, settings.logs.earliest_timestamp
     problems: Problems = [
         (values.unreadable_timestamp, ibis.literal("timestamp: not readable as a time")),
@@ -396,6 +402,8 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
             ):  # fmt: skip
                 said = f"value: {words} {bound:g}" + ("" if words == "below" and name == "money" else f" (logs.{name})")
                 problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
+    if "without_rate" in values.columns:
+        problems.append((values.without_rate, "currency: no rate of " + values.currency + " for its day"))
     return problems
 
 
@@ -415,10 +423,16 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     return f"{source.name}:" + ibis.coalesce(made, content)
 
 
-def mapped_listing(records: ir.Table, source: Source) -> ir.Table:
-    """Records of a source of items or users as rows of its raw table (``contracts.raw_listing``)."""
+def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None, today: dt.date | None = None) -> ir.Table:
+    """Records of a source of items or users as rows of its raw table (``contracts.raw_listing``).
+
+    Args:
+        rates: into one currency, by those of ``today``.
+    """
     contract = contracts.raw_listing(source.name, source.kind)
     values = _values(records, source, contract)
+    if rates is not None and {"price", "currency"} <= set(source.fields):
+        values = converted(values, rates, ibis.literal(True), ibis.literal(today, type="date"), "price")
     key = "item_id" if source.kind == "items" else "user_id"
     problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
     made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}

@@ -63,6 +63,13 @@ class LogsSettings(Strict):
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
 
 
+class CurrenciesSettings(Strict):
+    """Into which currency amounts are converted, and by which rates."""
+
+    base: str = Field(pattern=r"^[A-Z]{3}$")
+    rates: str = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
+
+
 class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0)
     max_dwell_minutes: float = Field(30, gt=0)
@@ -134,6 +141,7 @@ class Settings(Strict):
     sources: list[Source] = Field(min_length=1)
     event_types: dict[Annotated[str, Field(pattern=NAME_PATTERN)], OwnEventType] = {}
     logs: LogsSettings = LogsSettings()
+    currencies: CurrenciesSettings | None = None
     events: EventsSettings = EventsSettings()
     features: FeaturesSettings = FeaturesSettings()
     segments: SegmentsSettings = SegmentsSettings()
@@ -285,7 +293,9 @@ def _without_odd_characters(home: Path) -> Path:
         ConfigurationError: there can be no such link; or ``?`` is in the name, before which DuckDB would put its journal.
     """
     if "?" in str(home):
-        raise ConfigurationError(f"PERSONA_HOME: found {home}; expected a folder without ? in its name: DuckDB cannot keep its journal there")
+        raise ConfigurationError(
+            f"PERSONA_HOME: found {home}; expected a folder without ? in its name: DuckDB cannot keep its journal there"
+        )
     if "%" not in str(home):
         return home
     own = Path(tempfile.gettempdir()) / f"persona-pipelines-{os.getuid()}"

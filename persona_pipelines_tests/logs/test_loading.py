@@ -12,7 +12,7 @@ import pytest
 from persona_pipelines.logs.arrivals import changed_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
-from persona_pipelines.logs.preview import preview_source
+from persona_pipelines.logs.profile import profile_source
 from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, rows, write
 
 GOOD = "1,2025-09-01T10:00:00Z,item_view,u1,d1,i1,,1000"
@@ -272,7 +272,7 @@ def test_a_listing_keeps_its_bad_records_and_reads_consents(warehouse, configure
 def test_a_preview_shows_mapped_records_and_counts_problems(configure, tmp_path) -> None:
     write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD, "2,never,item_view,u,d,i,,")
     settings = configure(CLICKS)
-    seen = preview_source(settings.sources[0], settings, 1)
+    seen = profile_source(settings.sources[0], settings, 1)
     assert seen.rows["event_type"].tolist() == ["item_view"]
     assert seen.problems == {"timestamp: not readable as a time": 1}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_pipelines.logs.preview import preview_source
+from persona_pipelines.logs.profile import profile_source
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.settings import Settings
 from persona_pipelines_tests.conftest import CLICKS
@@ -29,7 +29,7 @@ def mapped(configure: Callable[..., Settings], path: str, preset: str | None, **
     """All records of a file as the preset maps them; missing values are None, times ISO 8601."""
     source = {"name": "source", "path": path, **({"preset": preset} if preset else {}), **settings}
     configured = configure(source, CLICKS)  # a list of items needs a source of events beside it
-    rows = preview_source(configured.sources[0], configured, 1000).rows.astype(object)
+    rows = profile_source(configured.sources[0], configured, 1000).rows.astype(object)
     rows = rows.where(rows.notna(), None).to_dict("records")
     return [{name: value.isoformat() if isinstance(value, pd.Timestamp) else value for name, value in row.items()} for row in rows]
 

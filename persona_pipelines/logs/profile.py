@@ -1,0 +1,225 @@
+"""What a source's records look like before anything is written: mapped records, its fields in numbers, and hints in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from persona_pipelines.logs import mapping
+from persona_pipelines.logs.currencies import rates_of
+from persona_pipelines.logs.files import LogFileError, log_files
+from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
+from persona_pipelines.settings import Settings, Source
+from persona_pipelines.warehouse.connection import Warehouse
+
+LOOKED_AT = 100_000
+MANY_WORDS, MANY_FLOATS, MANY_DUPLICATES, MANY_DISORDERED, FEW_MET = 0.01, 0.5, 0.2, 0.01, 0.5
+PEOPLE = ("user_id", "anonymous_id")
+MANY_DAYS = 400
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was found among the first ``looked_at`` events of a source.
+
+    Attributes:
+        rows: first events as mapped.
+        fields: one row a field that the mapping reads: ``field``, ``missing`` (share), ``distinct``, ``minimum``, ``maximum``, ``examples``; addresses
+            masked, and of people's ids the shape only.
+        problems: events that would be rejected, by reason; ``dropped`` those that would be filtered.
+        facts: what is to be known of its times and records, in words.
+        hints: what may be wrong, in words.
+    """
+
+    files: int
+    file: str
+    rows: pd.DataFrame
+    looked_at: int
+    fields: pd.DataFrame
+    problems: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    facts: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def profile_source(source: Source, settings: Settings, records: int, engine: Warehouse | None = None) -> Profile:
+    """Map the first records of a source's first file that has any.
+
+    Args:
+        records: how many mapped events to show.
+        engine: where ids are kept for ``ids_that_do_not_meet``.
+    Raises:
+        LogFileError: no file, or it cannot be read as described.
+    """
+    files = log_files(source, settings)
+    if not files:
+        raise LogFileError(f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
+    store = engine or Warehouse(None, b"\0" * 32)
+    for file in files:
+        with reading_errors([file]):
+            for batch in read_source(store, source, settings, [file]):
+                looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
+                found = _profile(store, looked, source, settings, records, len(files), file.shown)
+                if found.looked_at:
+                    return found
+    raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
+
+
+def _profile(store: Warehouse, looked: ir.Table, source: Source, settings: Settings, records: int, files: int, shown: str) -> Profile:
+    count = int(store.value(looked.count()))
+    fields = _fields(store, looked, source)
+    if source.kind == "lookup":
+        rows = store.frame(mapping.mapped_lookup(looked, source).limit(records))
+        return Profile(files, shown, rows, count, fields)
+    latest, rates = latest_timestamp(), rates_of(settings)
+    if source.kind == "events":
+        made = mapping.mapped_events(looked, source, settings, False, latest, rates)
+    else:
+        made = mapping.mapped_listing(looked, source, rates, latest.date())
+    mapped = store.keep(f"mapped_{source.name}", made)
+    rows = store.frame(mapped.order_by("source_line", "source_part").limit(records)).drop(columns=["source_file", "file_day", "record"])
+    facts, hints = _about_ids(store, looked, source)
+    if source.kind == "events":
+        more_facts, more_hints = _about_events(store, mapped, source, settings, count)
+        facts, hints = facts + more_facts, more_hints + hints
+    return Profile(files, shown, rows, count, fields, _counts(store, mapped, "problem"), _counts(store, mapped, "dropped"), facts, hints)
+
+
+def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:
+    good = mapped.filter(mapped[column].notnull() & (mapped.problem.isnull() if column == "dropped" else True))
+    found = store.frame(good.group_by(reason=column).aggregate(records=good.count()).order_by(ibis.desc("records"), "reason"))
+    return {str(row.reason): int(row.records) for row in found.itertuples()}
+
+
+def _fields(store: Warehouse, looked: ir.Table, source: Source) -> pd.DataFrame:
+    """Each field in numbers, as ``Profile.fields``."""
+    people = {path for name in PEOPLE if name in source.fields for path in source.fields[name].paths()}
+    rows = []
+    for path, text in mapping.fields_of(looked, source).items():
+        shape = path in people and not path.startswith("@")
+        value = mapping.masked(text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9") if shape else text)
+        table = looked.select(text=text, shown=value.substr(0, 40))
+        total, missing, distinct = store.row(
+            table.aggregate(total=table.count(), missing=table.text.isnull().sum(), distinct=table.text.nunique())
+        )
+        numbers = table.text.try_cast("float64")
+        low, high, numeric = store.row(table.aggregate(low=numbers.min(), high=numbers.max(), numeric=numbers.count()))
+        first, last = store.row(table.aggregate(first=table.shown.min(), last=table.shown.max()))
+        if numeric == total - missing and numeric and not shape:
+            first, last = f"{low:g}", f"{high:g}"
+        often = table.filter(table.shown.notnull()).group_by("shown").aggregate(n=lambda rows: rows.count())
+        examples = [
+            row[0]
+            for row in store.connection.execute(store.sql(often.order_by(ibis.desc("n"), "shown").limit(3).select("shown"))).fetchall()
+        ]
+        share = missing / total if total else 0.0
+        rows.append(
+            {"field": path, "missing": share, "distinct": distinct, "minimum": first, "maximum": last, "examples": ", ".join(examples)}
+        )
+    return pd.DataFrame(rows, columns=["field", "missing", "distinct", "minimum", "maximum", "examples"])
+
+
+def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list[str], list[str]]:
+    hints = []
+    fields = mapping.fields_of(looked, source)
+    for column in ("user_id", "anonymous_id", "item_id", "event_id"):
+        if column not in source.fields:
+            continue
+        for path in source.fields[column].paths():
+            text = fields[path]
+            words = text.notnull() & mapping.read_text(mapping.Reading(), text, source, "user_id").isnull()
+            table = looked.select(text=text, word=words, plain=mapping.spelled(text, source), lower=text.lower())
+            named, word, floats, distinct, plain, lower = store.row(
+                table.aggregate(
+                    named=table.text.count(), word=table.word.sum(), floats=table.text.re_search(r"^[0-9]+\.0+$").sum(),
+                    distinct=table.text.nunique(), plain=table.plain.nunique(), lower=table.lower.nunique(),
+                )
+            )  # fmt: skip
+            if not named:
+                continue
+            if (word or 0) > MANY_WORDS * named:
+                most = table.filter(table.word).text.topk(1, name="n")
+                example = store.row(most)[0]
+                use = "no id" if column != "item_id" else "an item's id all the same; missing_words of the field say otherwise"
+                hints.append(f"{word / named:.0%} of {path} are words such as {example!r}: {use}")
+            if (floats or 0) > MANY_FLOATS * named:
+                hints.append(
+                    f'{floats / named:.0%} of {path} look like 17850.0: ids that a program took for numbers; pattern: "^([0-9]+)" mends them'
+                )
+            if plain < distinct:
+                hints.append(f"{distinct - plain} of {distinct} spellings of {path} become one with others by identifiers")
+            if lower < distinct and not source.identifiers.lower_case:
+                hints.append(f"{distinct - lower} of {distinct} values of {path} differ from others by upper and lower case only")
+    return [], hints
+
+
+def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: Settings, count: int) -> tuple[list[str], list[str]]:
+    facts: list[str] = []
+    hints: list[str] = []
+    good = mapped.filter(mapped.problem.isnull() & mapped.dropped.isnull())
+    first, last, ids, events, midnight = store.row(
+        good.aggregate(
+            first=good.timestamp.min(), last=good.timestamp.max(), ids=good.event_id.nunique(), events=good.count(),
+            midnight=(good.timestamp == good.timestamp.truncate("D")).sum(),
+        )
+    )  # fmt: skip
+    clock = source.fields["timestamp"]
+    if not events:
+        return facts, [*hints, f"none of the first {count} records is an event: look at the reasons above"]
+    zone = clock.timezone or "UTC where the text names no zone"
+    if clock.order:
+        facts.append("no clock: the order of the records stands in for time")
+    elif midnight == events:
+        facts.append(f"days only, from {first:%Y-%m-%d} to {last:%Y-%m-%d}: nothing within a day can be told")
+    else:
+        facts.append(f"times from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC; zone: {zone}")
+    by_line = ibis.window(order_by=[good.source_file, good.source_line, good.source_part])
+    backwards = good.select(back=good.timestamp < good.timestamp.lag().over(by_line))
+    disordered = store.value(backwards.back.fill_null(False).sum())
+    if clock.order:
+        hints.append("the order of the file is taken for time: a file that is grouped by person or sorted otherwise gives a false one")
+    elif disordered > MANY_DISORDERED * events:
+        facts.append(f"not in the order of time ({disordered / events:.0%} of the records are earlier than the one before)")
+    if events - ids > MANY_DUPLICATES * events:
+        hints.append(
+            f"{(events - ids) / events:.0%} of the events repeat another (same: {source.sameness}): equal lines may be several actions"
+        )
+    span = (last - first).days
+    if span > MANY_DAYS and settings.logs.partitions == "day":
+        hints.append(f"{span} days: consider logs.partitions: month")
+    outside = good.filter(good.timestamp < ibis.literal(last) - ibis.interval(days=max(span // 2, 1)))
+    early = store.value(outside.count())
+    if span > MANY_DAYS and 0 < early <= 0.001 * events:
+        hints.append(f"{early} of {events} events lie in the first half of {span} days: wrong clocks? start_date rejects what is before it")
+    if {"value", "currency"} <= set(source.fields):
+        found = good.filter(good.value.notnull() & good.currency.notnull()).group_by("currency").aggregate(n=lambda rows: rows.count())
+        currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency").limit(9))).fetchall()]
+        if len(currencies) > 1:
+            hints.append(f"amounts in {len(currencies)} currencies ({', '.join(currencies)}): set currencies, they are never added up")
+    return facts, hints
+
+
+def ids_that_do_not_meet(engine: Warehouse, settings: Settings) -> list[str]:
+    """Sources whose ids are rarely those of another, of the sources that ``profile_source`` has looked at with this engine."""
+    hints = []
+    known = {row[0] for row in engine.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    for column in ("user_id", "item_id"):
+        sources = [source for source in settings.sources if column in source.fields and f"mapped_{source.name}" in known]
+        ids = {source.name: _ids(engine, source, column) for source in sources}
+        for source in (one for one in sources if one.kind == "events"):
+            for other in (one for one in sources if one.kind in ("users", "items")):
+                named = engine.value(ids[source.name].count())
+                met = engine.value(ids[source.name].semi_join(ids[other.name], "id").count())
+                if named and met < FEW_MET * named:
+                    hints.append(
+                        f"{met} of {named} different {column} in {source.name} stand in {other.name}: written in two ways, or another list?"
+                    )
+    return hints
+
+
+def _ids(engine: Warehouse, source: Source, column: str) -> ir.Table:
+    mapped = engine.kept(f"mapped_{source.name}")
+    return mapped.filter(mapped[column].notnull() & mapped.problem.isnull()).select(id=column).distinct()

@@ -1,0 +1,65 @@
+"""Amounts are in one currency, or are converted to one, or the run stops; they are never added up."""
+
+import pytest
+
+from persona_pipelines.events.checks import several_currencies
+from persona_pipelines.logs.files import LogFileError
+from persona_pipelines_tests.conftest import ingested, rows, write
+
+ORDERS = {
+    "name": "orders", "path": "orders.csv", "format": "csv",
+    "fields": {"event_id": "id", "timestamp": "at", "event_type": {"from": "kind", "default": "purchase"}, "user_id": "who", "item_id": "what",
+               "value": "paid", "currency": "currency"},
+}  # fmt: skip
+HEADER = "id,at,kind,who,what,paid,currency"
+LINES = (
+    "1,2025-09-01T10:00:00Z,,ann,lamp,100,EUR", "2,2025-09-02T10:00:00Z,,ann,lamp,1100,SEK", "3,2025-09-03T10:00:00Z,,bob,lamp,1000,sek",
+    "4,2025-09-03T10:00:00Z,,bob,lamp,5,", "5,2025-09-03T10:00:00Z,rating,bob,lamp,4,SEK",
+)  # fmt: skip
+
+
+def test_amounts_in_several_currencies_are_named_and_not_added_up(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "orders.csv", HEADER, *LINES)
+    ingested(warehouse, configure(ORDERS))
+    assert "2 currencies: SEK (2 records), EUR (1 records)" in (several_currencies(warehouse) or "")
+
+
+def test_one_currency_and_amounts_without_any_are_well(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "orders.csv", HEADER, LINES[0], LINES[3])
+    ingested(warehouse, configure(ORDERS))
+    assert several_currencies(warehouse) is None
+
+
+def test_amounts_are_converted_by_the_rate_of_their_day(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "orders.csv", HEADER, *LINES)
+    write(tmp_path, "rates.csv", "date,currency,rate", "2025-08-01,SEK,0.5", "2025-09-03,SEK,0.1")
+    ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
+    found = rows(warehouse, "SELECT event_id, value, currency FROM events.events ORDER BY 1")
+    assert found == [
+        ("orders:1", 100, "EUR"), ("orders:2", 550, "EUR"), ("orders:3", 100, "EUR"), ("orders:4", 5, "EUR"), ("orders:5", 4, "SEK"),
+    ]  # fmt: skip
+    assert several_currencies(warehouse) is None
+
+
+def test_an_amount_without_a_rate_is_a_reject(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "orders.csv", HEADER, *LINES[:2], "6,2025-09-03T10:00:00Z,,bob,lamp,5,JPY")
+    write(tmp_path, "rates.csv", "date,currency,rate", "2025-09-03,SEK,0.1")
+    ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
+    assert rows(warehouse, "SELECT reason FROM events.rejects ORDER BY source_line") == [
+        ("currency: no rate of SEK for its day",), ("currency: no rate of JPY for its day",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("day,currency,rate\n", "line 1: column 'date' not found"),
+        ("date,currency,rate\n2025-09-01,SEK,much\n", "line 2: found '2025-09-01' and 'much'"),
+        ("date,currency,rate\n2025-09-01,SEK,-1\n", "line 2: rate: found -1"),
+    ],
+)
+def test_a_wrong_rate_is_named_by_its_line(warehouse, configure, tmp_path, content: str, message: str) -> None:
+    write(tmp_path, "orders.csv", HEADER, *LINES)
+    (tmp_path / "rates.csv").write_text(content)
+    with pytest.raises(LogFileError, match=message):
+        ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
