@@ -17,6 +17,7 @@ from persona_pipelines.vocabulary import LOG_FORMATS
 # What a value may look like. A request is taken apart into method, address and protocol.
 WORD = r"\S+"
 ADDRESS = r"[^\s\"\[\]]+"
+HOST = r"[^\s:\"]+"
 IDENTITY = r"-|[^\s\"\[\].:]+"  # never an address of the network: a line with a host name before it is another layout
 STATUS = r"[0-9]{3}|-"
 NUMBER = r"-?[0-9]+(?:\.[0-9]+)?|-"
@@ -30,7 +31,7 @@ NO_REQUEST = ("", "-", "- - - ", "- - -", "<BADREQ>")
 APACHE = {
     "h": ("address", ADDRESS), "a": ("address", ADDRESS), "l": ("identity", IDENTITY), "u": ("user", WORD), "t": ("time", TIME),
     "r": ("request", REQUEST), "s": ("status", STATUS), "b": ("bytes", NUMBER), "B": ("bytes", NUMBER), "O": ("bytes", NUMBER),
-    "I": ("bytes_received", NUMBER), "S": ("bytes_transferred", NUMBER), "v": ("host", WORD), "V": ("host", WORD), "p": ("port", r"[0-9]+|-"),
+    "I": ("bytes_received", NUMBER), "S": ("bytes_transferred", NUMBER), "v": ("host", HOST), "V": ("host", HOST), "p": ("port", r"[0-9]+|-"),
     "D": ("duration_us", NUMBER), "T": ("duration_seconds", NUMBER), "m": ("method", r"[A-Z][A-Z_-]*|-"), "U": ("url", WORD), "q": ("query", r"\S*"),
     "H": ("protocol", WORD), "f": ("file", WORD), "k": ("keepalive_requests", NUMBER), "L": ("log_id", WORD), "P": ("process", WORD), "X": ("connection", r"[X+-]"),
     "R": ("handler", WORD), "A": ("server_address", ADDRESS),

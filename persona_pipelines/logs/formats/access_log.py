@@ -8,6 +8,7 @@ from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, sele
 from persona_pipelines.logs.formats.sql import HeaderError, clean, decoded, literal
 from persona_pipelines.settings.formats import AccessLogFormat
 from persona_pipelines.settings.log_formats import NO_REQUEST, line_pattern
+from persona_pipelines.vocabulary import LOG_FORMATS
 
 
 class AccessLogReader(TextReader):
@@ -27,7 +28,7 @@ class AccessLogReader(TextReader):
         whole = " || ".join(f"parts.{self._quoted(name)}" for name in pattern.fields)
         unread = f"line_problem IS NULL AND {whole} = '' AND NOT regexp_matches(record, {literal(pattern.pattern)})"
         inner = f"SELECT *, {unread} AS unread FROM ({inner})"
-        shown = settings.log_format if settings.log_format and " " not in settings.log_format else "the log's"
+        shown = settings.log_format if settings.log_format in LOG_FORMATS else "the log's"
         wrong = literal(f"malformed line: not in {shown} format")
         problem, skipped = f"CASE WHEN unread THEN {wrong} END", "CAST(NULL AS VARCHAR)"
         if "request" in pattern.loose_fields:

@@ -186,7 +186,10 @@ class DelimitedReader(TextReader):
         if settings.quote:
             cell = rf"{padding}{quote}(?:[^{quote}{escape if escaped else ''}]|{quote}{quote}{escaped})*{quote}{padding}|{plain}"
         whole = rf"^(?:{cell})(?:{between}(?:{cell}))*$"
-        cells = rf"(?:^|{between})({cell})"
+        # Each cell with the delimiter before it, the first one too: an empty match at the begin would swallow what follows.
+        cells = rf"{between}({cell})"
+        standing = {"whitespace": " "}.get(settings.delimiter, settings.delimiter)
+        before = literal(SEPARATOR if len(standing) > 1 else standing)
         value = "cell"
         if settings.quote:
             double, single = literal(settings.quote * 2), literal(settings.quote)
@@ -197,7 +200,7 @@ class DelimitedReader(TextReader):
             value = f"CASE WHEN cell = {null} THEN NULL ELSE regexp_replace({value}, {pattern}, '\\1', 'g') END"
         return (
             f"CASE WHEN regexp_full_match(text, {literal('(?s)' + whole)}) THEN list_transform("
-            f"regexp_extract_all(text, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"
+            f"regexp_extract_all({before} || text, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"
         )
 
     @staticmethod

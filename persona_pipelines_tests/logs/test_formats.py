@@ -1,0 +1,432 @@
+"""Files written by Python's own csv, json, zip and codecs are read back equal, whatever their layout, packing and encoding."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from persona_pipelines.logs import packing
+from persona_pipelines.logs.fields import PARTS_OF_A_LINE
+from persona_pipelines.logs.files import LogFileError, log_files
+from persona_pipelines.logs.formats import lines
+from persona_pipelines.logs.loading import read_source
+from persona_pipelines.settings import ConfigurationError, Settings
+from persona_pipelines_tests.conftest import DAY, write
+
+FIELDS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "u"}}
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\t\x1f\x1c\x1d\x1e\x85\u2028\u2029"), max_size=12).map(str.strip)
+TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
+LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def source(fmt, path: str = "log.txt", **more) -> dict:
+    fields = {**FIELDS, "item_id": "a", "campaign": "b", **more.pop("fields", {})}
+    return {"name": "log", "path": path, "format": fmt, "same": "never", "identifiers": {"form": "none"}, "fields": fields, **more}
+
+
+def read(warehouse, folder: Path, described: dict, *lookups: dict) -> tuple[list[tuple], list[tuple]]:
+    """Item and campaign of the good records, line and problem of the others, both in the order of the file."""
+    found = records(warehouse, folder, described, *lookups)
+    good = [(row["item_id"], row["campaign"]) for row in found if row["problem"] is None]
+    return good, [(row["source_line"], row["problem"]) for row in found if row["problem"] is not None]
+
+
+def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[dict]:
+    """The records of a source with its text fields by the column that they are for, as the readers give them.
+
+    As many of them are the first of their record as the reader has counted.
+    """
+    chosen = Settings(
+        name="test",
+        start_date=DAY,
+        sources=[described, *lookups],
+        logs={"settle_seconds": 0},
+        file=folder / "persona.yaml",
+        home=folder / "home",
+    )
+    (read_from, *_) = chosen.sources
+    found: list[dict] = []
+    for batch in read_source(warehouse, read_from, chosen, log_files(read_from, chosen)):
+        asked = warehouse.connection.execute('SELECT * FROM temp."records" ORDER BY "order", source_part')
+        names = [column[0] for column in asked.description or []]
+        rows_ = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+        assert sum(reading.records for reading in batch.readings) == sum((row["source_part"] - 1) % PARTS_OF_A_LINE == 0 for row in rows_)
+        found += rows_
+    paths = read_from.paths()
+    for row in found:
+        for name, mapping in read_from.fields.items():
+            if mapping.from_:
+                row[name] = row[f"field_{paths.index(mapping.from_[0])}"]
+    return found
+
+
+def missing(table: list[tuple[str, str]]) -> list[tuple]:
+    return [tuple(cell or None for cell in row) for row in table]
+
+
+@LAW
+@given(
+    table=TABLES, delimiter=st.sampled_from([",", ";", "|", "\t", " "]), quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    ending=st.sampled_from(["\n", "\r\n"]), escape=st.booleans(),
+)  # fmt: skip
+def test_delimited_files_come_back_equal(warehouse, tmp_path: Path, table, delimiter: str, quoting: int, ending: str, escape: bool) -> None:
+    text = io.StringIO()
+    options = {"doublequote": False, "escapechar": "\\"} if escape else {}
+    writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=ending, **options)
+    writer.writerows([("a", "b"), *table])
+    (tmp_path / "log.txt").write_bytes(text.getvalue().encode())
+    fmt = {"type": "csv", "delimiter": delimiter, **({"escape": "\\"} if escape else {})}
+    found, problems = read(warehouse, tmp_path, source(fmt))
+    # What Python writes for two empty cells between blanks, and the two characters \\N, mean something of their own here.
+    if not escape or all("\\N" not in cell for row in table for cell in row):
+        assert (found, problems) == (missing(table), [])
+
+
+@LAW
+@given(table=TABLES, delimiter=st.sampled_from(["::", "||", "~^~", "\t|\t"]))
+def test_delimiters_of_several_characters(warehouse, tmp_path: Path, table, delimiter: str) -> None:
+    plain = [row for row in table if not any(character in cell for cell in row for character in delimiter + '"')]
+    write(tmp_path, "log.txt", delimiter.join(("a", "b")), *(delimiter.join(row) for row in plain))
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "delimiter": delimiter}))
+    assert (found, problems) == (missing(plain), [])
+
+
+@LAW
+@given(
+    table=st.lists(st.tuples(CELLS, st.text(st.sampled_from('ab "\n,'), max_size=8).map(str.strip)), min_size=1, max_size=8),
+    block=st.integers(1, 40),
+)
+def test_line_breaks_in_quotes_are_followed_over_blocks(warehouse, tmp_path: Path, table, block: int) -> None:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("a", "b"), *table])
+    (tmp_path / "log.txt").write_bytes(text.getvalue().encode())
+    before = packing.READ_BYTES, lines.BLOCK_BYTES
+    packing.READ_BYTES = lines.BLOCK_BYTES = block
+    try:
+        found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))
+    finally:
+        packing.READ_BYTES, lines.BLOCK_BYTES = before
+    assert (found, problems) == (missing(table), [])
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "1,x", '2,"open', "3,x", '4,"two\nlines"', "5,x")
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))
+    assert [row[0] for row in found] + [str(line) for line, _ in problems] != []
+    assert ("1", "x") in found
+    assert sum(1 for _ in found) + len(problems) >= 3  # nothing vanishes
+    assert all("quote" in reason or "columns" in reason for _, reason in problems)
+
+
+def test_what_stands_before_a_header_and_between_files_that_were_joined_is_no_record(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "Report of the shop", "", "# made today", "a;b", "1;x", "# a comment", "a;b", "2;y")
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "delimiter": ";", "header": "a;", "comment": "#"}))
+    assert (found, problems) == ([("1", "x"), ("2", "y")], [])
+    with pytest.raises(LogFileError, match=r"log.txt: no line begins with 'z;'"):
+        read(warehouse, tmp_path, source({"type": "csv", "header": "z;"}))
+
+
+def test_columns_may_be_added_or_left_out_by_setting(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "1,x,more", "2", "3,z")
+    assert read(warehouse, tmp_path, source("csv"))[0] == [("3", "z")]
+    relaxed = {"type": "csv", "further_columns": "ignore", "missing_columns": "empty"}
+    assert read(warehouse, tmp_path, source(relaxed)) == ([("1", "x"), ("2", None), ("3", "z")], [])
+    write(tmp_path, "log.txt", "a", "1")
+    assert read(warehouse, tmp_path, source(relaxed)) == ([("1", None)], [])
+
+
+def test_a_column_that_stands_twice_is_refused_where_it_is_read(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b,a", "1,x,2")
+    with pytest.raises(LogFileError, match=r"line 1: column 'a' stands there twice"):
+        read(warehouse, tmp_path, source("csv"))
+
+
+def test_blank_fields_take_the_value_above_them_in_the_same_order(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "order,a,b", "1,A,x", "1,B,", "2,C,", "2,D,y", "2,E,")
+    fmt = {"type": "csv", "fill_down": {"within": "order", "fields": ["b"]}}
+    found, _ = read(warehouse, tmp_path, source(fmt, fields={"channel": "order"}))
+    assert found == [("A", "x"), ("B", "x"), ("C", None), ("D", "y"), ("E", "y")]
+
+
+JSON_VALUES = st.lists(
+    st.fixed_dictionaries({"a": CELLS, "b": st.text(max_size=8).map(lambda text: text.replace("\0", "").strip())}), min_size=1, max_size=10
+)
+
+
+@LAW
+@given(
+    values=JSON_VALUES, layout=st.sampled_from(["lines", "side by side", "indented", "array", "indented array", "array a line", "mixed"]),
+    indent=st.sampled_from([0, 1, 2, "\t"]), block=st.sampled_from([7, 64, 8 << 20]),
+)  # fmt: skip
+def test_json_in_every_layout_comes_back_equal(warehouse, tmp_path: Path, values, layout: str, indent, block: int) -> None:
+    dumped = [json.dumps(value, ensure_ascii=False) for value in values]
+    text = {
+        "lines": "\n".join(dumped), "side by side": "".join(dumped), "indented": "\n".join(json.dumps(value, indent=indent) for value in values),
+        "array": json.dumps(values), "indented array": json.dumps(values, indent=indent), "array a line": "\n".join(f"[{one}]" for one in dumped),
+        "mixed": "\n".join([dumped[0], "".join(dumped[1:])]),
+    }[layout]  # fmt: skip
+    (tmp_path / "log.txt").write_bytes(text.encode("utf-8", "surrogatepass"))
+    before = packing.READ_BYTES, lines.BLOCK_BYTES
+    packing.READ_BYTES = lines.BLOCK_BYTES = block
+    try:
+        found, problems = read(warehouse, tmp_path, source("json"))
+    finally:
+        packing.READ_BYTES, lines.BLOCK_BYTES = before
+    blank = [tuple((cell.strip(" ") or None) for cell in (value["a"], value["b"])) for value in values]
+    assert problems == []
+    assert found == blank
+
+
+def test_a_value_that_is_not_closed_costs_itself(warehouse, tmp_path) -> None:
+    values = [json.dumps({"a": str(number), "b": "x"}, indent=2) for number in range(5)]
+    values[2] = values[2].removesuffix("}")
+    write(tmp_path, "log.txt", *values)
+    found, problems = read(warehouse, tmp_path, source("json"))
+    assert [row[0] for row in found] == ["0", "1", "3", "4"]
+    assert problems == [(9, "malformed line: not a JSON object")]
+
+
+@LAW
+@given(key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8))
+def test_any_key_is_reached_by_a_quoted_path(warehouse, tmp_path: Path, key: str) -> None:
+    write(tmp_path, "log.txt", json.dumps({"x": {key: "found"}, "b": "y"}))
+    path = 'x."' + key.replace('"', '""') + '"'
+    assert read(warehouse, tmp_path, source("json", fields={"item_id": path}))[0] == [("found", "y")]
+
+
+def test_elements_are_found_by_key_from_the_end_and_all_together(warehouse, tmp_path) -> None:
+    record = {"p": [{"key": "x", "v": {"s": "1"}}, {"key": "page.of=me", "v": {"s": "2"}}], "t": [{"n": "red"}, {"n": None}, {"n": "blue"}]}
+    write(tmp_path, "log.txt", json.dumps(record), json.dumps({**record, "p": list(reversed(record["p"]))}))
+    assert (
+        read(warehouse, tmp_path, source("json", fields={"item_id": 'p[key="page.of=me"].v.s', "campaign": "t[*].n"}))[0]
+        == [("2", "red|blue")] * 2
+    )
+    assert read(warehouse, tmp_path, source("json", fields={"item_id": "p[-1].v.s", "campaign": "t[0].n"}))[0] == [
+        ("2", "red"),
+        ("1", "red"),
+    ]
+
+
+@LAW
+@given(lists=st.lists(st.lists(st.integers(0, 99).map(str), max_size=4), min_size=1, max_size=6), empty=st.sampled_from(["keep", "skip"]))
+def test_every_element_of_a_list_is_an_event_and_counted(warehouse, tmp_path: Path, lists, empty: str) -> None:
+    write(tmp_path, "log.txt", *(json.dumps({"a": [{"id": one} for one in entry], "b": str(number)}) for number, entry in enumerate(lists)))
+    described = source("json", each={"path": "a", "empty": empty}, fields={"item_id": "a.id"})
+    found, problems = read(warehouse, tmp_path, described)
+    expected = [(one, str(number)) for number, entry in enumerate(lists) for one in entry or [None]]
+    assert (found, problems) == (expected, [])
+    skipped = [row for row in records(warehouse, tmp_path, described) if row["skipped"] == "each: a is empty"]
+    assert len(skipped) == (sum(not entry for entry in lists) if empty == "skip" else 0)
+
+
+def test_a_text_is_split_and_a_list_that_is_none_is_a_reject(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "x y  z,1", ",2")
+    found = records(warehouse, tmp_path, source("csv", each={"path": "a", "split": " "}, fields={"channel": "@index"}))
+    assert [(row["item_id"], row["channel"], row["skipped"]) for row in found] == [
+        ("x", "1", None), ("y", "2", None), ("z", "3", None), (None, "1", "each: a is empty"),
+    ]  # fmt: skip
+    write(tmp_path, "log.txt", json.dumps({"a": {"id": "no list"}, "b": "1"}))
+    assert read(warehouse, tmp_path, source("json", each="a", fields={"item_id": "a.id"}))[1] == [(1, "each: a is no list")]
+
+
+@LAW
+@given(
+    parameters=st.dictionaries(
+        st.sampled_from(["q", "page", "ü&"]), st.text(st.characters(codec="utf-8", exclude_characters="\0 "), max_size=10), min_size=1
+    )
+)
+def test_parameters_of_an_address_are_decoded_as_they_were_encoded(warehouse, tmp_path: Path, parameters) -> None:
+    query = urlencode(parameters)
+    write(tmp_path, "log.txt", "a", f"/search?{query}#top")
+    found, _ = read(warehouse, tmp_path, source("csv", parse={"a": "parameters"}, fields={"item_id": "a.q", "campaign": "a.page"}))
+    assert found == [(parameters.get("q") or None, parameters.get("page") or None)]
+
+
+def test_json_inside_of_a_text_is_reached(warehouse, tmp_path) -> None:
+    inner = json.dumps({"user": {"id": "i7"}, "list": [{"n": "x"}]})
+    write(tmp_path, "log.txt", json.dumps({"message": inner}), json.dumps({"message": "no JSON"}))
+    described = source("json", parse={"message": "json"}, fields={"item_id": "message.user.id", "campaign": "message.list[0].n"})
+    assert read(warehouse, tmp_path, described)[0] == [("i7", "x"), (None, None)]
+
+
+def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "1,x", "2,x", "9,x")
+    write(tmp_path, "orders.csv", "id,day,who,n", "1,0,ann,1", "2,5,ann,2", "3,1,bob,1", "4,2,ann,3")
+    orders = {
+        "name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv",
+        "fields": {"id": "id", "who": "who", "days": {"running_sum": {"of": "day", "by": "who", "along": "n"}}},
+    }  # fmt: skip
+    described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who", "campaign": "orders.days"})
+    assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "0.0"), ("ann", "5.0"), (None, None)]
+
+
+PACKINGS = {
+    "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstandard": zstandard.ZstdCompressor().compress, "plain": lambda data: data,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packing_", PACKINGS)
+@pytest.mark.parametrize("name", ["log.csv", "log.gz", "log.zip", "log"])
+def test_a_packing_is_known_by_its_first_bytes_whatever_the_name(warehouse, tmp_path, packing_: str, name: str) -> None:
+    (tmp_path / name).write_bytes(PACKINGS[packing_](b"a,b\n1,x\n2,y\n"))
+    assert read(warehouse, tmp_path, source("csv", name)) == ([("1", "x"), ("2", "y")], [])
+
+
+def test_the_files_of_a_zip_archive_are_files_of_their_own(warehouse, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (("b.csv", "b,a\ny,2\n"), ("a.csv", "a,b\n1,x\n"), ("__MACOSX/._a.csv", "?"), ("folder/c.csv", "a,b\n3,z\n")):
+            archive.writestr(name, content)
+    found, problems = read(warehouse, tmp_path, source("csv", "log.zip"))
+    assert (sorted(found), problems) == ([("1", "x"), ("2", "y"), ("3", "z")], [])
+    assert {row["source_file"] for row in records(warehouse, tmp_path, source("csv", "log.zip"))} == {
+        "log.zip/a.csv",
+        "log.zip/b.csv",
+        "log.zip/folder/c.csv",
+    }
+    with zipfile.ZipFile(tmp_path / "log.zip", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(LogFileError, match=r"log.zip: this zip archive holds .*readme.txt; expected one kind of file, or format.member"):
+        read(warehouse, tmp_path, source("csv", "log.zip"))
+    assert len(read(warehouse, tmp_path, source({"type": "csv", "member": "?.csv"}, "log.zip"))[0]) == 3
+
+
+def _workbook() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "")
+        archive.writestr("xl/workbook.xml", "")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "a PNG picture"), (b"%PDF-1.7\n\x00", "a PDF document"), (_workbook(), "an Excel workbook"),
+        (b"SQLite format 3\0" + b"\0" * 90, "an SQLite database"), (b"PAR1\x15\x00\x00", "a Parquet file"), (b"<!DOCTYPE html><html>", "an HTML page"),
+        ("a,b\n1,x\n".encode("utf-16-le"), "a UTF-16 text without a mark; set encoding: utf-16-le"),
+        ("a,b\n1,x\n".encode("utf-16-be"), "set encoding: utf-16-be"), (gzip.compress(gzip.compress(b"a,b\n")), "packed twice"),
+    ],
+)  # fmt: skip
+def test_what_is_no_log_is_named(warehouse, tmp_path, content: bytes, name: str) -> None:
+    (tmp_path / "log.txt").write_bytes(content)
+    with pytest.raises(LogFileError, match=rf"log.txt: .*{name}"):
+        read(warehouse, tmp_path, source("csv"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("windows-1252", "“curly” – €"), ("latin-1", "café"), ("utf-16", "子供 🎈"), ("utf-8-sig", "é"), ("shift_jis", "日本語テスト"), ("big5", "中文"),
+        ("koi8-r", "привет"), ("utf-16-le", "é子"),
+    ],
+)  # fmt: skip
+def test_encodings_come_back_equal(warehouse, tmp_path, encoding: str, text: str) -> None:
+    (tmp_path / "log.txt").write_bytes(f"a,b\r\n1,{text}\r\n2,plain\r\n".encode(encoding))
+    described = source({"type": "csv", "encoding": "utf-8" if encoding in ("utf-16", "utf-8-sig") else encoding})
+    assert read(warehouse, tmp_path, described) == ([("1", text), ("2", "plain")], [])
+
+
+def test_what_an_encoding_does_not_know_marks_its_line_alone(warehouse, tmp_path) -> None:
+    (tmp_path / "log.txt").write_bytes(b"a,b\n1,x\n2,\x81\xff\n3,z\n")
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "encoding": "shift_jis"}))
+    assert (found, problems) == ([("1", "x"), ("3", "z")], [(3, "not readable as shift_jis")])
+
+
+def test_windows_text_that_is_called_latin_1_is_told(warehouse, tmp_path) -> None:
+    (tmp_path / "log.txt").write_bytes("a,b\n1,“x”\n2,é\n".encode("windows-1252"))
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "encoding": "latin-1"}))
+    assert found == [("2", "é")]
+    assert problems == [(2, "control character U+0093: the file is rather windows-1252 than latin-1")]
+
+
+def test_lines_may_end_in_carriage_returns(warehouse, tmp_path) -> None:
+    (tmp_path / "log.txt").write_bytes(b"a,b\r1,x\r2,y\r")
+    assert read(warehouse, tmp_path, source("csv")) == ([("1", "x"), ("2", "y")], [])
+
+
+@pytest.mark.parametrize(
+    ("fmt", "message"),
+    [
+        ({"type": "json_lines", "delimiter": ";"}, r"format.delimiter: found ';'; not a setting known here"),
+        ({"type": "csv", "encoding": "klingon"}, r"format.encoding: found 'klingon'; expected an encoding of Python"),
+        ({"type": "access_log", "log_format": "%h %Z"}, r"%Z is no directive"),
+        ({"type": "access_log", "pattern": r"(\S+)"}, r"expected named groups only"),
+        ({"type": "access_log", "pattern": r"(?P<a>(?!x))"}, r"expected a regular expression of RE2"),
+        ("xml", r"format.type: found 'xml'; expected one of csv"),
+    ],
+)
+def test_a_setting_of_another_format_is_refused(configure, fmt, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        configure(source(fmt))
+
+
+NAMES = st.text(st.sampled_from("abcXYZ019-_."), min_size=1, max_size=8).filter(lambda text: text != "-")
+URLS = st.text(st.sampled_from("ab/?=& %é"), max_size=12).map(lambda text: "/" + text.rstrip())
+LAYOUTS = {
+    "combined": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
+    "vhost_combined": 'shop.example.com:443 {address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
+    "nginx_main": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}" "-"',
+    "host_combined": 'shop.example.com {address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
+    "common": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17',
+}  # fmt: skip
+OWN = '$time_iso8601|$remote_addr|"$request"|$status'
+
+
+@LAW
+@given(
+    entries=st.lists(st.tuples(NAMES, URLS, st.text(st.sampled_from('ab "\\/;()'), min_size=1, max_size=10).map(str.strip)), min_size=1, max_size=6),
+    written=st.sampled_from(sorted(LAYOUTS)), other=st.sampled_from(sorted(LAYOUTS)),
+)  # fmt: skip
+def test_lines_of_one_layout_are_read_by_it_and_by_no_other(warehouse, tmp_path: Path, entries, written: str, other: str) -> None:
+    made = [
+        LAYOUTS[written].format(address="192.0.2.1", user=user, time="01/Sep/2025:10:00:00 +0000", url=url,
+                                agent=agent.replace("\\", "\\\\").replace('"', '\\"'))
+        for user, url, agent in entries
+    ]  # fmt: skip
+    write(tmp_path, "log.txt", *made)
+    has_agent = other != "common"
+    described = source(other, fields={"item_id": "url", "campaign": "user", **({"channel": "user_agent"} if has_agent else {})})
+    found, problems = read(warehouse, tmp_path, described)
+    if written == other:
+        assert problems == []
+        assert found == [(url, user) for user, url, _ in entries]
+        if has_agent:
+            channels = [row["channel"] for row in records(warehouse, tmp_path, described)]
+            assert channels == [agent or None for _, _, agent in entries]
+    else:
+        assert found == []
+        assert [reason for _, reason in problems] == [f"malformed line: not in {other} format"] * len(entries)
+
+
+def test_a_format_string_of_ones_own_and_a_request_that_cannot_be_read(warehouse, tmp_path) -> None:
+    write(
+        tmp_path, "log.txt", '2025-09-01T10:00:00Z|192.0.2.1|"GET /red shoes HTTP/1.1"|200', r'2025-09-01T10:00:00Z|192.0.2.1|"\x16\x03\x01"|400',
+        '2025-09-01T10:00:00Z|192.0.2.1|"-"|408', "something else", r'2025-09-01T10:00:00Z|::1|"GET /caf\xC3\xA9 HTTP/1.1"|200',
+    )  # fmt: skip
+    described = source({"type": "access_log", "log_format": OWN}, fields={"item_id": "url", "campaign": "address"})
+    found, problems = read(warehouse, tmp_path, described)
+    assert found == [("/red shoes", "192.0.2.1"), (None, None), ("/café", "::1")]
+    assert problems == [(2, "malformed line: its request cannot be read"), (4, "malformed line: not in the log's format")]
+    skipped = [row["skipped"] for row in records(warehouse, tmp_path, described) if row["source_line"] == 3]
+    assert skipped == ["no request: the connection was closed before one was made"]
+
+
+def test_w3c_fields_may_change_in_mid_file(warehouse, tmp_path) -> None:
+    write(
+        tmp_path, "log.txt", "#Version: 1.0", "#Fields: date a b", "2025-09-01 1 x", "#Fields: b a", '"two words" 2', "- 3", "#Remark: end", "4",
+    )  # fmt: skip
+    found, problems = read(warehouse, tmp_path, source("w3c"))
+    assert found == [("1", "x"), ("2", "two words"), ("3", None)]
+    assert problems == [(8, "malformed line: 1 columns instead of 2")]
