@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, NumberFormat, Reading, as_list
+from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, Reading, as_list
 from persona_pipelines.warehouse import contracts, functions
 
 Fields = Mapping[str, ir.StringValue]
@@ -87,13 +87,13 @@ def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
     return text.lower() if spelling.lower_case else text
 
 
-SIGN_OR_CODE = r"(?:\p{Sc}|[A-Za-z]{1,3}\$?\.?|\p{L}{1,3}\.?)?"
+SIGN_OR_CODE = r"(?:\p{Sc}|[A-Z]{1,2}\$|[A-Z]{3}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)?"
 
 
 def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.FloatingValue:
     """A text as a number, null where it is none, as ``number`` of the field or of its source says."""
     written = reading.number or source.number
-    if written == NumberFormat():
+    if written is None:
         return text.try_cast("float64")
     decimal, thousands = re.escape(written.decimal), re.escape(written.thousands)
     whole = r"[0-9]+" if not thousands else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{2,3}})*{thousands}[0-9]{{3}}|[0-9]+"
@@ -238,7 +238,7 @@ def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
     if unit == "nanoseconds":
         # A double holds microseconds since 1970 exactly, and nanoseconds not.
         whole = text.try_cast("int64")
-        return ibis.coalesce((whole // 1000).cast("float64"), text.try_cast("float64") * UNITS[unit])
+        return ibis.coalesce(functions.divide(whole, 1000).cast("float64"), text.try_cast("float64") * UNITS[unit])
     return text.try_cast("float64") * UNITS[unit]
 
 
@@ -259,6 +259,7 @@ def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
 
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
+    text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
     readable = ibis.coalesce(
         text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
     ).cast("timestamp")

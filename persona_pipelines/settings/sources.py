@@ -322,7 +322,7 @@ class Source(Strict):
     join: Annotated[list[Lookup], BeforeValidator(as_list)] = []
     drop_when: list[Condition] = []
     same: Literal["id", "content", "never"] | None = None
-    number: NumberFormat = NumberFormat()
+    number: NumberFormat | None = None
     missing_words: Annotated[list[str], BeforeValidator(_texts)] = list(MISSING_WORDS)
     identifiers: Identifiers = Identifiers()
     owner: str | None = None

@@ -39,6 +39,12 @@ def isfinite(number: float) -> bool: ...
 
 
 @ibis.udf.scalar.builtin
+def divide(number: int, by: int) -> int:
+    """Of whole numbers, without the doubles in between that Ibis makes of it."""
+    ...
+
+
+@ibis.udf.scalar.builtin
 def epoch_us(moment: dt.datetime) -> int: ...
 
 

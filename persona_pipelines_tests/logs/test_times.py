@@ -1,0 +1,240 @@
+"""Times written by Python's datetime come back equal, whatever stands beside them; what is no time is a reject and never an error."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_pipelines.logs.profile import profile_source
+from persona_pipelines_tests.conftest import write
+from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, law, read
+
+__all__ = ["read"]
+
+LAST = dt.date(2025, 12, 31)
+GENERAL = {"start_date": dt.date(1990, 1, 1)}
+FIRST_MOMENT, LAST_MOMENT = dt.datetime(1990, 1, 3), dt.datetime(2025, 12, 29)  # noqa: DTZ001 - local times without a zone
+MOMENTS = st.datetimes(FIRST_MOMENT, LAST_MOMENT)
+ZONES = ["UTC", "Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"]
+OFFSETS = st.sampled_from([0, 60, -60, 330, -570, 840, -720, 45])
+
+
+def times(read: Read, texts: list[str], mapping: dict) -> dict[str, dt.datetime | None]:
+    """The time of each text; the texts in this order, in one file. What is no time is None."""
+    content = "at\n" + "".join(csv_line((text,)) + "\n" for text in texts)
+    fields = {"timestamp": {"from": "at", **mapping}, "item_id": "at"}
+    (file,) = read("csv", [content.encode()], fields, columns=("timestamp",), day=LAST, general=GENERAL)
+    assert file.records == len(texts)
+    assert {reason for _, reason in file.problems} <= {"timestamp: not readable as a time", "timestamp: before 1990-01-01"}
+    found = dict(file.good)
+    return {text: found.get(line) for line, text in enumerate(texts, start=2)}
+
+
+def in_utc(moment: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
+    return moment.replace(tzinfo=zone).astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def possible(moment: dt.datetime, zone: dt.tzinfo) -> set[dt.datetime]:
+    """What a local time may mean: two times where clocks are turned."""
+    return {in_utc(moment.replace(fold=fold), zone) for fold in (0, 1)}
+
+
+def offset_text(minutes: int, shape: str) -> str:
+    sign, minutes = "-" if minutes < 0 else "+", abs(minutes)
+    return f"{sign}{minutes // 60:02}{':' if ':' in shape else ''}{minutes % 60:02}"
+
+
+@st.composite
+def iso_texts(draw: st.DrawFn) -> tuple[str, dt.datetime, dt.tzinfo | None]:
+    """A text, the moment that it names, and its zone."""
+    moment = draw(MOMENTS)
+    shape = draw(st.sampled_from(["T", " ", "no fraction", "milliseconds", "minutes", "date"]))
+    if shape == "date":
+        moment = dt.datetime.combine(moment.date(), dt.time())
+        return moment.date().isoformat(), moment, None
+    moment = {"no fraction": moment.replace(microsecond=0), "minutes": moment.replace(second=0, microsecond=0),
+              "milliseconds": moment.replace(microsecond=moment.microsecond // 1000 * 1000)}.get(shape, moment)  # fmt: skip
+    text = moment.isoformat(draw(st.sampled_from(["T", " "])), {"milliseconds": "milliseconds", "minutes": "minutes"}.get(shape, "auto"))
+    kind = draw(st.sampled_from(["none", "Z", "+hh:mm", "+hhmm", " +hh:mm", " +hhmm", " UTC", "name"]))
+    if kind == "none":
+        return text, moment, None
+    if kind in ("Z", " UTC"):
+        return text + kind, moment, dt.UTC
+    if kind == "name":
+        name = draw(st.sampled_from(ZONES))
+        return f"{text} {name}", moment, ZoneInfo(name)
+    minutes = draw(OFFSETS)
+    return text + " " * kind.startswith(" ") + offset_text(minutes, kind), moment, dt.timezone(dt.timedelta(minutes=minutes))
+
+
+@law(30)
+@given(entries=st.lists(iso_texts(), min_size=1, max_size=12, unique_by=lambda entry: entry[0]), zone=st.sampled_from([None, *ZONES]), data=st.data())
+def test_times_of_iso_8601_are_what_python_says_and_do_not_depend_on_their_neighbours(read: Read, entries, zone: str | None, data) -> None:
+    mapping = {} if zone is None else {"timezone": zone}
+    found = times(read, [text for text, _, _ in entries], mapping)
+    for text, moment, own in entries:
+        assert found[text] in possible(moment, own or ZoneInfo(zone or "UTC")), text
+    again = times(read, data.draw(st.permutations([text for text, _, _ in entries])), mapping)
+    assert again == found
+
+
+FORMATS = {
+    "%d/%b/%Y:%H:%M:%S %z": True, "%Y-%m-%dT%H:%M:%S.%f%z": True, "%a, %d %b %Y %H:%M:%S %z": True, "%d.%m.%Y %H:%M": False,
+    "%m/%d/%Y %I:%M:%S %p": False, "%Y%m%d%H%M%S": False, "%B %d, %Y %H:%M": False, "%d/%m/%y %H.%M.%S": False, "%Y-%m-%d %H:%M:%S,%f": False,
+}  # fmt: skip
+
+
+@law(30)
+@given(
+    chosen=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=4, unique=True), zone=st.sampled_from([None, *ZONES]),
+    entries=st.lists(st.tuples(MOMENTS, OFFSETS, st.integers(0, 3)), min_size=1, max_size=12), data=st.data(),
+)  # fmt: skip
+def test_times_in_several_formats_are_what_python_says_and_do_not_depend_on_their_neighbours(read: Read, chosen, zone, entries, data) -> None:
+    expected = {}
+    for moment, minutes, number in entries:
+        wanted = chosen[number % len(chosen)]
+        own = dt.timezone(dt.timedelta(minutes=minutes)) if FORMATS[wanted] else ZoneInfo(zone or "UTC")
+        text = moment.replace(tzinfo=own).strftime(wanted)
+        meant = next(one for one in chosen if _parsed(text, one) is not None)
+        parsed = _parsed(text, meant)
+        assert parsed is not None
+        expected[text] = {in_utc(parsed, parsed.tzinfo)} if parsed.tzinfo else possible(parsed, ZoneInfo(zone or "UTC"))
+    noise = ["31/Sep/2025:10:00:00 +0000", "no time", "30.02.2024 10:00"]
+    mapping = {"format": chosen, **({} if zone is None else {"timezone": zone})}
+    found = times(read, [*expected, *noise], mapping)
+    for text, meant_times in expected.items():
+        assert found[text] in meant_times, (text, chosen)
+    assert [found[text] for text in noise] == [None] * 3
+    assert times(read, data.draw(st.permutations([*expected, *noise])), mapping) == found
+
+
+def _parsed(text: str, wanted: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.strptime(text, wanted)  # noqa: DTZ007 - with the zone that the format names, or local
+    except ValueError:
+        return None
+
+
+MICROSECONDS = {"microseconds": 1, "milliseconds": 10**3, "seconds": 10**6, "minutes": 60 * 10**6, "hours": 3600 * 10**6, "days": 86_400 * 10**6}
+SINCE = [None, "2024-01-01", "1980-01-06T00:00:00", "2001-01-01T00:00:00+02:00", "1899-12-30"]
+BEGIN = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
+
+
+@law(30)
+@given(
+    unit=st.sampled_from(["nanoseconds", *MICROSECONDS]), since=st.sampled_from(SINCE), moments=st.lists(MOMENTS, min_size=1, max_size=10),
+    below=st.integers(0, 999), data=st.data(),
+)  # fmt: skip
+def test_times_as_numbers_are_exact_in_every_unit(read: Read, unit: str, since: str | None, moments, below: int, data) -> None:
+    start = dt.datetime.fromisoformat(since) if since else BEGIN
+    start = start.astimezone(dt.UTC).replace(tzinfo=None) if start.tzinfo else start
+    expected = {}
+    for moment in moments:
+        microseconds = (moment - start) // dt.timedelta(microseconds=1)
+        if unit == "nanoseconds":
+            text = str(microseconds * 1000 + below)
+        else:
+            whole = microseconds // MICROSECONDS[unit]
+            text, microseconds = str(whole), whole * MICROSECONDS[unit]
+        expected[text] = start + dt.timedelta(microseconds=microseconds)
+    mapping = {"unit": unit, **({"since": since} if since else {})}
+    expected = {text: moment for text, moment in expected.items() if FIRST_MOMENT <= moment}
+    found = times(read, list(expected), mapping) if expected else {}
+    assert found == expected
+    if expected:
+        assert times(read, data.draw(st.permutations(list(expected))), mapping) == expected
+
+
+@law(15)
+@given(moments=st.lists(MOMENTS, min_size=1, max_size=8), unit=st.sampled_from(["seconds", "milliseconds"]))
+def test_fractions_of_seconds_are_exact_to_the_microsecond(read: Read, moments, unit: str) -> None:
+    expected = {}
+    for moment in moments:
+        microseconds = (moment - BEGIN) // dt.timedelta(microseconds=1)
+        size = MICROSECONDS[unit]
+        expected[f"{microseconds // size}.{microseconds % size:0{len(str(size)) - 1}}"] = moment
+    assert times(read, list(expected), {"unit": unit}) == expected
+
+
+@law(20)
+@given(
+    entries=st.lists(st.tuples(st.dates(dt.date(1990, 1, 3), dt.date(2025, 12, 28)), st.one_of(st.integers(0, 86_399_999), st.just(None))), min_size=1, max_size=8),
+    zone=st.sampled_from([None, "Europe/London"]),
+)  # fmt: skip
+def test_a_number_in_another_field_is_added(read: Read, entries, zone: str | None) -> None:
+    content = "at,ms\n" + "".join(f"{day},{'' if ms is None else ms}\n" for day, ms in entries)
+    mapping = {"from": "at", "plus": {"from": "ms", "unit": "milliseconds"}, **({"timezone": zone} if zone else {})}
+    (file,) = read("csv", [content.encode()], {"timestamp": mapping}, columns=("timestamp",), day=LAST, general=GENERAL)
+    expected = [
+        (line, in_utc(dt.datetime.combine(day, dt.time()), ZoneInfo(zone or "UTC")) + dt.timedelta(milliseconds=ms))
+        for line, (day, ms) in enumerate(entries, start=2) if ms is not None
+    ]  # fmt: skip
+    assert file.good == expected
+    assert len(file.good) + len(file.problems) == len(entries)
+
+
+# A text, and what it may be read as; None is a reject.
+ODD = {
+    "2025-09-31": [], "2025-02-30T10:00:00Z": [], "2025-13-01": [], "2025-00-10": [], "2025-09-00": [], "2024-02-29": [dt.datetime(2024, 2, 29)], "2023-02-29": [],
+    "9999-12-31T23:59:59Z": [], "99999-01-01": [], "infinity": [], "-infinity": [], "Infinity": [], "inf": [], "epoch": [], "now": [], "today": [], "nan": [], "null": [],
+    "2025-09-01T24:00:00": [dt.datetime(2025, 9, 2)], "2025-09-01 24:00:00Z": [dt.datetime(2025, 9, 2)], "2025-09-01T25:00:00": [], "2025-09-01T10:60:00": [],
+    "2025-09-01T23:59:60Z": [dt.datetime(2025, 9, 2)], "2025-09-01T10:00:00,123": [dt.datetime(2025, 9, 1, 10, 0, 0, 123000)],
+    "2025-09-01T10:00:00.1234567Z": [dt.datetime(2025, 9, 1, 10, 0, 0, 123456), dt.datetime(2025, 9, 1, 10, 0, 0, 123457)],
+    "20250901T100000Z": [dt.datetime(2025, 9, 1, 10)], "2025-09-01T10Z": [dt.datetime(2025, 9, 1, 10)], "2025-09-01T10:00:00+24:00": [], "2025-09-01T10:00:00+99:99": [],
+    "2025-09-01T10:00:00+02": [dt.datetime(2025, 9, 1, 8)], "2025-09-01T10:00:00 Nowhere/City": [], "2025-09-01T10:00:00 z": [dt.datetime(2025, 9, 1, 10)],
+    "2025-09-01T10:00:00ZZ": [], "2025-09-01T10:00:00Z Z": [], "2025-09-01 10:00:00 AM": [dt.datetime(2025, 9, 1, 10)], "2025-09-01 10:00:00 PM": [dt.datetime(2025, 9, 1, 22)],
+    "2025-09-01 (BC)": [], "0001-01-01": [], "-2025-09-01": [], "0": [], "1756720800": [], "10:00": [], "2025": [], "2025-09": [], "T": [], "Z": [], "UTC": [], " UTC": [],
+    "2025-09-01T10:00:00 UTC UTC": [], "２０２５-09-01": [], "2025-09-01T-1:00:00": [], "2025-09-01T10:00:00-00:00": [dt.datetime(2025, 9, 1, 10)], "290000-01-01": [],
+    "2025-245": [dt.datetime(2025, 9, 2)], "2025-W36-1": [dt.datetime(2025, 9, 1)], "2025-09-01T10:00:00 +00:00 00:00": [], "2025-09-01\u00a010:00:00": [dt.datetime(2025, 9, 1, 10)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/London"])
+def test_what_is_no_time_is_a_reject_and_no_error(read: Read, zone: str | None) -> None:
+    hours = 1 if zone == "Europe/London" else 0
+    found = times(read, list(ODD), {} if zone is None else {"timezone": zone})
+    wrong = {}
+    for text, meant in ODD.items():
+        allowed = {None, *meant, *(moment - dt.timedelta(hours=hours if moment.month == 9 else 0) for moment in meant)}
+        if found[text] not in allowed:
+            wrong[text] = found[text]
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("mapping", [{"unit": "seconds"}, {"unit": "nanoseconds"}, {"unit": "days", "since": "1899-12-30"}, {"format": "%Y-%m-%d"},
+                                     {"format": ["%d/%b/%Y:%H:%M:%S %z", "%s"]}])  # fmt: skip
+def test_what_is_no_time_of_another_kind_is_a_reject_and_no_error(read: Read, mapping: dict) -> None:
+    texts = ["1e400", "-1e400", "nan", "inf", "-inf", "9" * 30, "1e18", "-1e18", "0x10", "1_000", "", "12:00", "2025-02-30", "9223372036854775807", "-9223372036854775808"]
+    found = times(read, [text for text in texts if text], mapping)
+    assert {text: moment for text, moment in found.items() if moment} == {}
+
+
+def test_odd_times_are_no_error_where_a_source_is_checked(configure, tmp_path) -> None:
+    write(tmp_path, "log.csv", "at,n", *(csv_line((text, "1")) for text in [*ODD, "", "2025-09-01"]))
+    for mapping in ({}, {"timezone": "Europe/London"}, {"unit": "seconds"}, {"format": "%Y-%m-%d"}, {"plus": {"from": "n", "unit": "days"}}):
+        fields = {"timestamp": {"from": "at", **mapping}, "event_type": {"value": "item_view"}, "user_id": "n"}
+        settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+        profile = profile_source(settings.sources[0], settings, 3)
+        assert profile.looked_at == len(ODD) + 2
+
+
+@pytest.mark.parametrize(
+    ("zone", "local"),
+    [
+        ("Europe/London", "2025-03-30 01:30:00"), ("Europe/London", "2025-10-26 01:30:00"), ("America/New_York", "2025-03-09 02:30:00"),
+        ("America/New_York", "2025-11-02 01:30:00"), ("Australia/Lord_Howe", "2025-04-06 01:45:00"), ("Australia/Lord_Howe", "2024-10-06 02:15:00"),
+    ],
+)  # fmt: skip
+def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read, zone: str, local: str) -> None:
+    moment = dt.datetime.fromisoformat(local)
+    others = [f"{moment + dt.timedelta(days=days):%Y-%m-%d %H:%M:%S}" for days in (-1, 1, -90)]
+    results = set()
+    for mapping in ({}, {"format": "%Y-%m-%d %H:%M:%S"}, {"format": ["%d.%m.%Y", "%Y-%m-%d %H:%M:%S"]}):
+        for texts in ([local], [*others, local], [local, *others]):
+            results.add(times(read, texts, {**mapping, "timezone": zone})[local])
+    assert len(results) == 1
+    assert results <= possible(moment, ZoneInfo(zone))

@@ -1,0 +1,243 @@
+"""Times and numbers as texts, against Python's own reading of them; a record's value never depends on its neighbours."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import ibis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from persona_pipelines.logs import mapping
+from persona_pipelines.settings.sources import Condition, FieldMapping, Source
+
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+UTC = dt.UTC
+MOMENTS = st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2090, 1, 1)).map(lambda moment: moment.replace(microsecond=0))
+
+
+def described(**more) -> Source:
+    fields = {"timestamp": "t", "event_type": {"value": "purchase"}, "user_id": "u"}
+    return Source.model_validate({"name": "log", "path": "x", "format": "csv", "fields": fields, **more})
+
+
+def evaluated(warehouse, texts: list[str | None], make) -> list:
+    table = warehouse.keep("texts", ibis.memtable({"n": list(range(len(texts))), "t": texts}, schema={"n": "int64", "t": "string"}))
+    fields = {"t": table.t, "u": table.t}
+    result = make(fields, table)
+    query = warehouse.sql(table.select(n=table.n, **{f"r{i}": value for i, value in enumerate(result)}).order_by("n"))
+    return [row[1:] for row in warehouse.connection.execute(query).fetchall()]
+
+
+def times(warehouse, texts: list[str | None], **how) -> list[tuple]:
+    """(moment in UTC, whether the text is no time) of each text."""
+    wanted = FieldMapping.model_validate({"from": "t", **how})
+    return evaluated(warehouse, texts, lambda fields, table: mapping.timestamp_of(wanted, fields, described(), table.n + 1))
+
+
+def local(moment: dt.datetime, zone: str) -> dt.datetime:
+    return moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
+
+
+ZONES = ["", "Z", "+00", "+02:00", "-0330", " UTC", " Europe/Berlin", " +0900"]
+
+
+def in_utc(moment: dt.datetime, suffix: str, zone: str) -> dt.datetime:
+    offsets = {"Z": 0, "+00": 0, "+02:00": 120, "-0330": -210, " UTC": 0, " +0900": 540}
+    if suffix in offsets:
+        return moment - dt.timedelta(minutes=offsets[suffix])
+    return local(moment, suffix.strip() or zone)
+
+
+def plain(moment: dt.datetime, zone: str) -> bool:
+    """Whether a local time is neither in a gap nor in an overlap of the clock."""
+    aware = moment.replace(tzinfo=ZoneInfo(zone))
+    return (
+        aware.utcoffset() == aware.replace(fold=1).utcoffset()
+        and aware.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == moment
+    )
+
+
+@LAW
+@given(
+    rows=st.lists(st.tuples(MOMENTS, st.sampled_from(ZONES), st.sampled_from([" ", "T"])), min_size=1, max_size=12),
+    zone=st.sampled_from(["UTC", "Europe/London", "America/New_York", "Asia/Kolkata"]),
+)  # fmt: skip
+def test_whether_a_time_names_its_zone_is_seen_time_by_time(warehouse, rows, zone: str) -> None:
+    rows = [row for row in rows if all(plain(row[0], name) for name in (zone, "Europe/Berlin"))]
+    texts = [f"{moment:%Y-%m-%d}{separator}{moment:%H:%M:%S}{suffix}" for moment, suffix, separator in rows]
+    expected = [(in_utc(moment, suffix, zone), False) for moment, suffix, _ in rows]
+    if texts:
+        assert times(warehouse, texts, timezone=zone) == expected
+        assert times(warehouse, texts[::-1], timezone=zone) == expected[::-1]
+
+
+@LAW
+@given(rows=st.lists(st.tuples(MOMENTS, st.sampled_from(["", " +0900", " -0400", " +0000"])), min_size=1, max_size=12), data=st.data())
+def test_several_formats_with_and_without_zone_do_not_lean_on_each_other(warehouse, rows, data) -> None:
+    zone = "America/New_York"
+    rows = data.draw(st.permutations([row for row in rows if plain(row[0], zone)]))
+    offsets = {" +0900": 540, " -0400": -240, " +0000": 0}
+    texts = [f"{moment:%Y-%m-%d %H:%M:%S}{suffix}" for moment, suffix in rows]
+    expected = [(moment - dt.timedelta(minutes=offsets[suffix]) if suffix else local(moment, zone), False) for moment, suffix in rows]
+    if texts:
+        assert times(warehouse, texts, format=["%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S"], timezone=zone) == expected
+
+
+def test_a_day_alone_is_local_midnight(warehouse) -> None:
+    assert times(warehouse, ["2019-10-01", "2019-10-01 00:00:00 UTC"], timezone="Europe/Berlin") == [
+        (dt.datetime(2019, 9, 30, 22), False), (dt.datetime(2019, 10, 1), False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["31/Sep/2015:10:00:00 +0000", "30/Feb/2016:10:00:00 +0000", "00/Jan/2016:10:00:00 +0000", "01/Jan/2016:25:00:00 +0000", "x"]
+)
+def test_days_that_do_not_exist_are_no_times_in_any_format(warehouse, text: str) -> None:
+    good = "01/Oct/2015:10:00:00 +0000"
+    for wanted in ("%d/%b/%Y:%H:%M:%S %z", ["%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d"]):
+        assert times(warehouse, [good, text, good], format=wanted) == [
+            (dt.datetime(2015, 10, 1, 10), False), (None, True), (dt.datetime(2015, 10, 1, 10), False),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["infinity", "-infinity", "9999-12-31", "10000-01-01", "2019-09-31", "0000-00-00 00:00:00", "epoch ", "now"]
+)
+def test_what_is_no_moment_is_no_time(warehouse, text: str) -> None:
+    assert times(warehouse, [text]) == [(None, True)]
+    assert times(warehouse, [None, "2019-10-01T10:00Z"]) == [(None, False), (dt.datetime(2019, 10, 1, 10), False)]
+
+
+@LAW
+@given(
+    moment=st.datetimes(dt.datetime(1971, 1, 1), dt.datetime(2200, 1, 1)),
+    unit=st.sampled_from(["nanoseconds", "microseconds", "milliseconds", "seconds"]),
+)
+def test_numbers_of_every_unit_are_exact_to_what_they_hold(warehouse, moment: dt.datetime, unit: str) -> None:
+    microseconds = (moment - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+    factor = {"nanoseconds": 1000, "microseconds": 1}.get(unit)
+    divisor = {"milliseconds": 1000, "seconds": 1_000_000}.get(unit)
+    text = str(microseconds * factor) if factor else str(microseconds // (divisor or 1))
+    expected = dt.datetime(1970, 1, 1) + dt.timedelta(
+        microseconds=microseconds if factor else microseconds // (divisor or 1) * (divisor or 1)
+    )
+    assert times(warehouse, [text], unit=unit) == [(expected, False)]
+
+
+def test_a_time_may_be_made_of_two_fields_and_count_from_any_day(warehouse) -> None:
+    wanted = FieldMapping.model_validate({"from": "t", "unit": "days", "since": "2020-01-01", "plus": {"from": "u", "unit": "hours"}})
+    assert evaluated(warehouse, ["2", "x"], lambda fields, table: mapping.timestamp_of(wanted, fields, described(), table.n)) == [
+        (dt.datetime(2020, 1, 3, 2), False), (None, True),
+    ]  # fmt: skip
+
+
+def numbers(warehouse, texts: list[str | None], how: dict, **mapped) -> list[tuple]:
+    wanted = FieldMapping.model_validate({"from": "t", **mapped})
+    return evaluated(warehouse, texts, lambda fields, _: mapping.number_of(wanted, fields, described(number=how)))
+
+
+MARKS = st.sampled_from([(",", "."), (".", ","), (",", " "), (".", "'"), (",", "\u00a0"), (",", ""), (".", "")])
+
+
+@LAW
+@given(
+    amounts=st.lists(st.decimals(-(10**9), 10**9, places=2, allow_nan=False), min_size=1, max_size=10), marks=MARKS,
+    sign=st.sampled_from(["before", "after", "parentheses"]), currency=st.sampled_from(["", "€ ", "$", "EUR ", " kr", "zł"]),
+)  # fmt: skip
+def test_amounts_come_back_equal_however_they_are_written(warehouse, amounts, marks, sign: str, currency: str) -> None:
+    decimal, thousands = marks
+
+    def written(amount: Decimal) -> str:
+        digits = f"{abs(amount):,.2f}".replace(",", "t").replace(".", "d").replace("t", thousands).replace("d", decimal)
+        digits = digits + currency if currency.startswith(" ") or currency == "zł" else currency + digits
+        if amount >= 0:
+            return digits
+        return {"before": f"-{digits}", "after": f"{digits}-", "parentheses": f"({digits})"}[sign]
+
+    how = {"decimal": decimal, "thousands": " " if thousands == "\u00a0" else thousands}
+    found = numbers(warehouse, [written(amount) for amount in amounts], how)
+    assert found == [(pytest.approx(float(amount), abs=1e-9), False) for amount in amounts]
+
+
+@pytest.mark.parametrize("text", ["1.23", "12.34,5", "1.2345,00", "1,2,3", "(1,00", "1,00)", "1 000,00", "12 Stück", "", "1,0e", "12 kg"])
+def test_a_number_that_is_grouped_otherwise_is_none(warehouse, text: str) -> None:
+    ((number, unreadable),) = numbers(warehouse, [text], {"decimal": ",", "thousands": "."})
+    assert (number, unreadable) == (None, True)
+
+
+def test_the_source_says_for_factors_cases_and_conditions_how_numbers_are_written(warehouse) -> None:
+    how = {"decimal": ",", "thousands": "."}
+    product = FieldMapping.model_validate({"product": ["t", "u"]})
+    negative = Condition.model_validate({"field": "t", "below": 0})
+    kind = FieldMapping.model_validate({"cases": [{"when": {"field": "t", "below": 0}, "value": "refund"}], "default": "purchase"})
+    source = described(number=how)
+    made = evaluated(
+        warehouse, ["-1.000,5", "2,5"],
+        lambda fields, _: (mapping.number_of(product, fields, source)[0], mapping.condition_holds(negative, fields, source), mapping.text_of(kind, fields, source)),
+    )  # fmt: skip
+    assert made == [(1001000.25, True, "refund"), (6.25, False, "purchase")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "held"),
+    [
+        ({"not": {"field": "t", "equals": "a"}}, [False, True, True]), ({"all": [{"field": "t", "equals": "a"}, {"field": "u", "matches": "^a$"}]}, [True, False, False]),
+        ({"any": [{"field": "t", "equals": "a"}, {"field": "t", "missing": True}]}, [True, False, True]), ({"field": "t", "one_of": ["b"]}, [False, True, False]),
+    ],
+)  # fmt: skip
+def test_conditions_may_be_denied_and_joined(warehouse, condition: dict, held: list[bool]) -> None:
+    wanted = Condition.model_validate(condition)
+    found = evaluated(warehouse, ["a", "b", None], lambda fields, _: (mapping.condition_holds(wanted, fields, described()),))
+    assert [row[0] for row in found] == held
+
+
+def ids(warehouse, texts: list[str | None], column: str = "user_id", **source) -> list[str | None]:
+    wanted = FieldMapping.model_validate({"from": "t"})
+    return [
+        row[0] for row in evaluated(warehouse, texts, lambda fields, _: (mapping.text_of(wanted, fields, described(**source), column),))
+    ]
+
+
+WORDS = [
+    "null",
+    "undefined",
+    "NaN",
+    "\\N",
+    "None",
+    "-",
+    "(not set)",
+    "anonymous",
+    "00000000-0000-0000-0000-000000000000",
+    "[object Object]",
+    "NULL",
+]
+
+
+def test_words_for_missing_are_no_people_and_items_may_be_called_anything(warehouse) -> None:
+    assert ids(warehouse, [*WORDS, "ann", "nullable", "0"]) == [None] * len(WORDS) + ["ann", "nullable", "0"]
+    assert ids(warehouse, WORDS, "item_id") == WORDS
+    assert ids(warehouse, ["null", "?"], missing_words=["?"]) == ["null", None]
+    assert ids(warehouse, ["null"], missing_words=[]) == ["null"]
+
+
+def test_spellings_of_an_id_become_one_as_set(warehouse) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert ids(warehouse, [composed, decomposed], "item_id") == [composed] * 2
+    assert ids(warehouse, [decomposed], "item_id", identifiers={"form": "none"}) == [decomposed]
+    assert ids(warehouse, ["a\u200bb", "a  b\u00a0c", "Ann"], identifiers={"invisible": "remove", "blanks": "collapse", "lower_case": True}) == [
+        "ab", "a b c", "ann",
+    ]  # fmt: skip
+
+
+def test_percent_codes_are_decoded_and_what_is_no_text_behind_them_stays(warehouse) -> None:
+    wanted = FieldMapping.model_validate({"from": "t", "decode": "url"})
+    twice = FieldMapping.model_validate({"from": "t", "decode": ["url", "form"]})
+    texts = ["caf%C3%A9", "caf%c3%a9", "café", "%C3", "a+b", "100%"]
+    found = evaluated(warehouse, texts, lambda fields, _: (mapping.text_of(wanted, fields, described(), "item_id"),))
+    assert [row[0] for row in found] == ["café", "café", "café", "%C3", "a+b", "100%"]
+    found = evaluated(warehouse, ["a%252Bb+c"], lambda fields, _: (mapping.text_of(twice, fields, described(), "item_id"),))
+    assert [row[0] for row in found] == ["a+b c"]
