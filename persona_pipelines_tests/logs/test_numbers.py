@@ -1,0 +1,186 @@
+"""Amounts written by Python's decimal with any marks and signs come back exactly; malformed ones are rejects, never other numbers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, law, read
+
+__all__ = ["read"]
+
+GENERAL = {"logs": {"settle_seconds": 0, "money": {"minimum": -1e12, "maximum": 1e12}}}
+AMOUNTS = st.decimals(Decimal(-(10**10)), Decimal(10**10), places=2).filter(lambda amount: not (amount == 0 and amount.is_signed()))
+FORMATS = [(".", ","), (",", "."), (",", " "), (".", "'"), (",", ""), (".", "’"), (".", "_"), ("·", ",")]
+CODES = ["€", "$", "£", "EUR", "USD", "US$", "R$", "kr", "zł", "Kč", "CHF", "Fr.", "₹", "¥", "HK$", "Ft", "₽", "kr.", "A$"]
+MINUS = ["-", "\u2212"]
+
+
+def grouped(whole: int, thousands: str, indian: bool) -> str:
+    text = str(whole)
+    if not thousands:
+        return text
+    head, tail = text[:-3], text[-3:]
+    size, pieces = 2 if indian else 3, [tail]
+    while head:
+        pieces.insert(0, head[-size:])
+        head = head[:-size]
+    return thousands.join(pieces)
+
+
+@st.composite
+def written_amounts(draw: st.DrawFn, decimal: str, thousands: str) -> tuple[str, Decimal]:
+    amount = draw(AMOUNTS)
+    places = draw(st.sampled_from([0, 1, 2]))
+    amount = round(amount, places)
+    if amount == 0:
+        amount = abs(amount)
+    whole, _, fraction = format(abs(amount), "f").partition(".")
+    digits = grouped(int(whole), thousands if draw(st.booleans()) else "", draw(st.booleans())) + (decimal + fraction if fraction else "")
+    code, blank, minus = draw(st.sampled_from(["", *CODES])), draw(st.sampled_from(["", " ", "\u00a0"])), draw(st.sampled_from(MINUS))
+    before = draw(st.booleans())
+    if amount >= 0:
+        sign = draw(st.sampled_from(["", "+"]))
+        return sign + (code + blank * bool(code) + digits if before else digits + blank * bool(code) + code), amount
+    kind = draw(st.sampled_from(["before", "between", "after", "parentheses"]))
+    plain = code + blank * bool(code) + digits if before else digits + blank * bool(code) + code
+    if kind == "between" and before:
+        return code + blank * bool(code) + minus + digits, amount
+    if kind == "after":
+        return plain + minus, amount
+    return (f"({plain})", amount) if kind == "parentheses" else (minus + plain, amount)
+
+
+def amounts(read: Read, texts: list[str], number: dict | None, own: dict | None = None) -> list[float | None]:
+    """The value of each text; None of a reject."""
+    content = "a\n" + "".join(csv_line((text,), quoting=1) + "\n" for text in texts)
+    (file,) = read(
+        "csv",
+        [content.encode()],
+        {"value": {"from": "a", **({"number": own} if own else {})}},
+        general=GENERAL,
+        **({"number": number} if number else {}),
+    )
+    assert file.records == len(texts)
+    assert {reason for _, reason in file.problems} <= {"value: not a number"}
+    found = dict(file.good)
+    return [found.get(line) for line in range(2, len(texts) + 2)]
+
+
+@law(40)
+@given(marks=st.sampled_from(FORMATS), data=st.data(), own=st.booleans())
+def test_amounts_come_back_exactly(read: Read, marks, data, own: bool) -> None:
+    entries = data.draw(st.lists(written_amounts(*marks), min_size=1, max_size=12))
+    number = {"decimal": marks[0], "thousands": marks[1]}
+    texts = [text for text, _ in entries]
+    found = amounts(read, texts, None, number) if own else amounts(read, texts, number)
+    assert dict(zip(texts, found, strict=True)) == {text: float(amount) for text, amount in entries}
+
+
+MALFORMED = {
+    (",", "."): ["1.23", "1.2345", "1.234.56", "12345.678", ".123", "1..234", "1.234,5,6", "1,234.5", "1.234.", "1 234", "", "€", "(5", "5)", "-(5)x",
+                 "5 5", "5€5", "1e", "e5", "0x10", "1_000", "five", "nan", "inf", "1e999"],
+    (".", ","): ["1,23", "1,2345", "1,234,56", "12345,678", ",123", "1,,234", "1,234.5.6", "1.234,5", "1,234,", "1'234"],
+    (".", "'"): ["1'23", "1,5", "1'234'5"],
+    (",", " "): ["1 23", "1 2345", "1.5", "1  234"],
+    (",", ""): ["1.234", "1.5", "1 234", "1'234"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("marks", list(MALFORMED))
+def test_malformed_amounts_are_rejects_and_no_other_numbers(read: Read, marks) -> None:
+    texts = [text for text in MALFORMED[marks] if text]
+    found = amounts(read, texts, {"decimal": marks[0], "thousands": marks[1]})
+    assert {text: value for text, value in zip(texts, found, strict=True) if value is not None} == {}
+
+
+@pytest.mark.xfail(strict=True, reason="signs before and after, and groups of two digits behind one of three, are taken")
+def test_amounts_with_two_signs_or_mixed_groups_are_rejects(read: Read) -> None:
+    texts = ["--5", "-5-", "+-5", "(-5-)", "123.45.678", "1.234.56.789"]
+    assert amounts(read, texts, {"decimal": ",", "thousands": "."}) == [None] * len(texts)
+
+
+@pytest.mark.xfail(strict=True, reason="blanks that do not break become plain ones before the mark is looked for")
+@pytest.mark.parametrize("mark", ["\u00a0", "\u202f"])
+def test_thousands_may_be_parted_by_a_blank_that_does_not_break(read: Read, mark: str) -> None:
+    assert amounts(read, [f"1{mark}234,5"], {"decimal": ",", "thousands": mark}) == [1234.5]
+
+
+@pytest.mark.xfail(strict=True, reason="the engine takes underscores between digits")
+def test_a_plain_number_with_an_underscore_is_a_reject(read: Read) -> None:
+    assert amounts(read, ["1_000", "7"], None) == [None, 7]
+
+
+@law(20)
+@given(
+    texts=st.lists(st.text(st.sampled_from("01234567.,"), min_size=1, max_size=9), min_size=1, max_size=20, unique=True),
+    marks=st.sampled_from([(",", "."), (".", ",")]),
+)
+def test_digits_and_marks_are_a_number_only_where_they_are_grouped_well(read: Read, texts, marks) -> None:
+    decimal, thousands = marks
+    found = amounts(read, texts, {"decimal": decimal, "thousands": thousands})
+    for text, value in zip(texts, found, strict=True):
+        whole, _, fraction = text.partition(decimal)
+        digits = whole.replace(thousands, "")
+        well = thousands not in fraction and decimal not in fraction and bool(digits or fraction)
+        if whole and well:
+            stripped = whole.lstrip("0") if whole.replace(thousands, "").lstrip("0") else whole
+            assume(stripped == whole or thousands not in whole)
+            well = digits != "" and whole in (
+                digits,
+                grouped_as(digits, thousands, indian=False),
+                grouped_as(digits, thousands, indian=True),
+            )
+        expected = float(f"{digits or 0}.{fraction or 0}") if well else None
+        assert value == expected, text
+
+
+def grouped_as(digits: str, thousands: str, *, indian: bool) -> str:
+    head, pieces, size = digits[:-3], [digits[-3:]], 2 if indian else 3
+    while head:
+        pieces.insert(0, head[-size:])
+        head = head[:-size]
+    return thousands.join(pieces)
+
+
+@law(15)
+@given(values=st.lists(st.floats(-1e11, 1e11, allow_nan=False), min_size=1, max_size=15))
+def test_plain_numbers_are_what_python_says(read: Read, values) -> None:
+    texts = [repr(value) for value in values]
+    assert amounts(read, texts, None) == values
+
+
+@pytest.mark.parametrize(
+    "text", ["1,5", "0x10", "5 5", "1e", "--5", "five", "1.2.3", "1e999", "nan", "inf", "-inf", "infinity", "true", "٣", "5%"]
+)
+def test_what_is_no_plain_number_is_a_reject(read: Read, text: str) -> None:
+    assert amounts(read, [text, "7"], None) == [None, 7]
+
+
+@pytest.mark.parametrize("number", [{"decimal": "."}, {"decimal": ".", "thousands": ""}, {"decimal": ".", "thousands": ","}])
+def test_signs_of_currencies_are_understood_with_any_number_setting(read: Read, number) -> None:
+    assert amounts(read, ["$5.00", "(5.00)", "5.00-", "EUR 5"], number) == [5, -5, -5, 5]
+
+
+@law(15)
+@given(marks=st.sampled_from(FORMATS[:5]), data=st.data(), bound=st.decimals(-1000, 1000, places=2))
+def test_products_cases_and_conditions_read_numbers_the_same_way(read: Read, marks, data, bound: Decimal) -> None:
+    entries = data.draw(st.lists(written_amounts(*marks), min_size=1, max_size=8))
+    content = "a,n\n" + "".join(csv_line((text, number % 7 + 1), quoting=1) + "\n" for number, (text, _) in enumerate(entries))
+    fields = {
+        "value": {"product": ["a", "n"]},
+        "event_type": {"cases": [{"when": {"field": "a", "below": float(bound)}, "value": "refund"}], "default": "purchase"},
+    }  # fmt: skip
+    number = {"decimal": marks[0], "thousands": marks[1]}
+    (file,) = read("csv", [content.encode()], fields, columns=("event_type", "value"), general={"logs": {"settle_seconds": 0, "money": {"minimum": -1e12, "maximum": 1e12}}},
+                   number=number, drop_when=[{"field": "a", "at_least": float(bound) + 100}])  # fmt: skip
+    kept, dropped = [], []
+    for line, (_, amount) in enumerate(entries, start=2):
+        if float(amount) >= float(bound) + 100:
+            dropped.append(line)
+        else:
+            kept.append((line, "refund" if float(amount) < float(bound) else "purchase", float(amount) * ((line - 2) % 7 + 1)))
+    assert (file.good, [line for line, _ in file.dropped], file.problems) == (kept, dropped, [])
