@@ -38,7 +38,8 @@ def as_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     head, started, carriage_returns = b"", False, False
     for incoming in blocks:
         block = incoming
-        if not started:
+        first = not started
+        if first:
             head += block
             if len(head) < LONGEST_MARK:
                 continue
@@ -46,7 +47,7 @@ def as_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             block, decoder = _begun(block, encoding)
             carriage_returns = decoder is None and b"\n" not in block and b"\r" in block
         text = block if decoder is None else _encoded(decoder.decode(block))
-        if decoder is not None and b"\n" not in text and b"\r" in text and incoming is block:
+        if first and decoder is not None and b"\n" not in text and b"\r" in text:
             carriage_returns = True
         yield text.replace(b"\r", b"\n") if carriage_returns else text
     if not started and head:

@@ -20,6 +20,7 @@ from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refus
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
 from persona_pipelines.logs.formats.sql import HeaderError, literal
+from persona_pipelines.logs.packing import Unpacked
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -260,7 +261,7 @@ def _fallback_day(file: LogFile, spans: Spans) -> dt.date:
 def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], loaded: Loaded, spans: Spans) -> None:
     """Write what was read of each file; a file without any record has not come up in the reading, and is added to it."""
     read = {reading.file for reading in loaded.readings}
-    loaded.readings += [Reading(file) for file in files if file not in read]
+    loaded.readings += [Reading(file, break_found=break_of(file)) for file in files if file not in read]
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
@@ -268,6 +269,14 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
             "INSERT INTO logs.files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [source.name, file.shown, file.size_bytes, file.modified_ns, reading.records, *(span or (None, None)), reading.break_found],
         )
+
+
+def break_of(file: LogFile) -> str | None:
+    """Where and how a file without any record is damaged; None of a whole one."""
+    unpacked = Unpacked(file.path, file.member)
+    for _ in unpacked.blocks():
+        pass
+    return unpacked.break_found
 
 
 def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Loaded:

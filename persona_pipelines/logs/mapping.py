@@ -87,6 +87,7 @@ def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
     return text.lower() if spelling.lower_case else text
 
 
+BLANK_MARKS = ("\u00a0", "\u202f", "\u2009")
 SIGN_OR_CODE = r"(?:\p{Sc}|[A-Z]{1,2}\$|[A-Z]{3}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)?"
 
 
@@ -94,25 +95,31 @@ def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.Fl
     """A text as a number, null where it is none, as ``number`` of the field or of its source says."""
     written = reading.number or source.number
     if written is None:
-        return text.try_cast("float64")
-    decimal, thousands = re.escape(written.decimal), re.escape(written.thousands)
-    whole = r"[0-9]+" if not thousands else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{2,3}})*{thousands}[0-9]{{3}}|[0-9]+"
+        return ibis.ifelse(text.contains("_"), None, text).try_cast("float64")  # the engine takes 1_000 for a number
+    mark = " " if written.thousands in BLANK_MARKS else written.thousands
+    decimal, thousands = re.escape(written.decimal), re.escape(mark)
+    whole = (
+        r"[0-9]+"
+        if not thousands
+        else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{3}})+|[0-9]{{1,2}}(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}|[0-9]+"
+    )
     number = rf"(?:{whole})(?:{decimal}[0-9]*)?|{decimal}[0-9]+"
     exponent = r"(?:[eE][+-]?[0-9]+)?"
     pattern = rf"^\(?\s*[+-]?\s*{SIGN_OR_CODE}\s*[+-]?\s*((?:{number}){exponent})\s*{SIGN_OR_CODE}\s*[+-]?\)?$"
     plain = text
-    for blank in ("\u00a0", "\u202f", "\u2009"):
+    for blank in BLANK_MARKS:
         plain = plain.replace(blank, " ")
     plain = plain.replace("\u2212", "-").strip()
     digits = plain.re_extract(pattern, 1).nullif("")
-    if written.thousands:
-        digits = digits.replace(written.thousands, "")
+    if mark:
+        digits = digits.replace(mark, "")
     if written.decimal != ".":
         digits = digits.replace(written.decimal, ".")
     amount = digits.try_cast("float64")
     in_parentheses = plain.startswith("(")
     amount = ibis.ifelse(in_parentheses == plain.endswith(")"), amount, None)
     signs = plain.re_replace(r"[eE][+-][0-9]+", "")
+    amount = ibis.ifelse(signs.re_search(r"[+-].*[+-]|^\(.*[+-]"), None, amount)  # one sign is enough
     return ibis.ifelse(in_parentheses | signs.contains("-"), -amount, amount)
 
 
@@ -238,7 +245,9 @@ def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
     if unit == "nanoseconds":
         # A double holds microseconds since 1970 exactly, and nanoseconds not.
         whole = text.try_cast("int64")
-        return ibis.coalesce(functions.divide(whole, 1000).cast("float64"), text.try_cast("float64") * UNITS[unit])
+        return ibis.coalesce(
+            functions.divide(whole - ((whole % 1000) + 1000) % 1000, 1000).cast("float64"), text.try_cast("float64") * UNITS[unit]
+        )
     return text.try_cast("float64") * UNITS[unit]
 
 

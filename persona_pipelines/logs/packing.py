@@ -21,6 +21,8 @@ from isal.igzip_lib import IsalError
 
 READ_BYTES = 1 << 20
 HEAD_BYTES = 4096
+MEMBER_BYTES = 1 << 16
+"""So much of a zip archive's file is lost at the most before damage."""
 DAMAGE: Any = (IsalError, zlib.error)
 
 PACKINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstandard": b"\x28\xb5\x2f\xfd", "zip": b"PK\x03\x04"}
@@ -40,6 +42,8 @@ class PackingError(ValueError):
 def packing_of(head: bytes) -> str | None:
     """How a file is packed: a key of ``PACKINGS``, None for a plain one."""
     found = next((name for name, magic in PACKINGS.items() if head.startswith(magic)), None)
+    if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
+        return "zstandard"  # begins with a frame to be skipped
     # Any text may begin with BZh: the level and the magic of a block follow.
     return None if found == "bzip2" and not (head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90")) else found
 
@@ -127,9 +131,11 @@ class Unpacked:
             nonlocal consumed
             try:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member or "") as stream:
-                    while block := stream.read(READ_BYTES):
+                    while block := stream.read(MEMBER_BYTES):
                         consumed += len(block)
                         yield block
+            except (NotImplementedError, RuntimeError) as error:
+                raise PackingError(f"{self.member} in this zip archive cannot be unpacked ({error}); expected the usual deflate") from None
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError) as error:
                 self.break_found = f"damaged near byte {consumed} of {self.member} ({error})"
 
@@ -145,7 +151,7 @@ class Unpacked:
                     out = decoder.decompress(data)
                 except DAMAGE as error:
                     self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
-                    yield from _salvaged(self.path, produced)
+                    yield from _salvaged(_zlib_outputs(self.path), produced)
                     return
                 if out:
                     produced += len(out)
@@ -161,17 +167,19 @@ class Unpacked:
             self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
 
     def _decompressed(self, stream: BinaryIO, new_decoder: Any) -> Iterator[bytes]:
-        decoder, consumed = new_decoder(), 0
+        decoder, consumed, produced = new_decoder(), 0, 0
         while data := stream.read(READ_BYTES):
             while data:
                 try:
                     if out := decoder.decompress(data):
+                        produced += len(out)
                         yield out
                 except (OSError, lzma.LZMAError, zstandard.ZstdError) as error:
                     self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
+                    yield from _salvaged(_outputs_in_steps(self.path, new_decoder), produced)
                     return
                 consumed += len(data)
-                data = decoder.unused_data if decoder.eof else b""
+                data = decoder.unused_data.lstrip(b"\0") if decoder.eof else b""  # padding between members is allowed
                 if data:
                     decoder = new_decoder()
         if not decoder.eof and consumed:
@@ -194,13 +202,29 @@ def _checked(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _salvaged(path: Path, skip: int) -> Iterator[bytes]:
-    """What zlib gets out of a damaged gzip beyond the first ``skip`` bytes of output, to the last byte before the break."""
+def _salvaged(outputs: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    """What can be got out of a damaged file beyond the first ``skip`` bytes of output, up to the break."""
     position = 0
-    for out in _zlib_outputs(path):
+    for out in outputs:
         if position + len(out) > skip:
             yield out[max(0, skip - position) :]
         position += len(out)
+
+
+def _outputs_in_steps(path: Path, new_decoder: Any) -> Iterator[bytes]:
+    """The output of a decoder that is fed little at a time, so that damage costs little; it ends at the damage."""
+    decoder = new_decoder()
+    with path.open("rb") as stream:
+        while data := stream.read(256):
+            while data:
+                try:
+                    out = decoder.decompress(data)
+                except (OSError, lzma.LZMAError, zstandard.ZstdError):
+                    return
+                yield out
+                data = decoder.unused_data if decoder.eof else b""
+                if data:
+                    decoder = new_decoder()
 
 
 def _zlib_outputs(path: Path) -> Iterator[bytes]:

@@ -32,7 +32,11 @@ class _Text(Strict):
             name = codecs.lookup(value)
         except LookupError:
             raise ValueError("expected an encoding of Python, such as utf-8, windows-1252, latin-1, utf-16, shift_jis, big5") from None
-        if not name._is_text_encoding:
+        try:
+            usable = name._is_text_encoding and isinstance(codecs.getincrementaldecoder(name.name)().decode(b"a"), str)
+        except (UnicodeError, LookupError):
+            usable = False
+        if not usable or name.name in ("idna", "punycode"):
             raise ValueError("not an encoding of text; expected one such as utf-8, windows-1252, latin-1, utf-16, shift_jis, big5")
         return name.name
 

@@ -210,7 +210,7 @@ def _canonical(text: str | None) -> str | None:
     try:
         if not LONG_NUMBER.search(text):
             return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
-        return json.dumps(json.loads(text, parse_float=decimal.Decimal), sort_keys=True, default=str)
+        return json.dumps(json.loads(text, parse_float=decimal.Decimal), sort_keys=True, default=lambda number: {"number": str(number)})
     except (ValueError, RecursionError, orjson.JSONEncodeError):
         return text
 

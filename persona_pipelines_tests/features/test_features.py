@@ -145,9 +145,7 @@ def test_every_pair_with_a_positive_event_is_there_whatever_its_age_and_the_half
     )
     weights = {"purchase": 5.0, "item_view": 0.001, "refund": -2.0}
     found = warehouse.frame(items.interactions(table, weights, half_life_days, at(24)))
-    assert set(zip(found["user_id"], found["item_id"], strict=True)) == {
-        (user, item) for user, item, kind, _ in pairs if kind != "refund"
-    }
+    assert set(zip(found["user_id"], found["item_id"], strict=True)) == {(user, item) for user, item, kind, _ in pairs if kind != "refund"}
     assert (found["weight"] > 0).all()
 
 

@@ -25,7 +25,7 @@ from persona_pipelines.logs.loading import load_events
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import DAY, rows
 
-EFFORT = float(os.environ.get("PERSONA_TEST_EFFORT", "0.25"))
+EFFORT = float(os.environ.get("PERSONA_TEST_EFFORT", "0.1"))
 """How many times as many examples as usual are tried; for a search for faults."""
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink) if EFFORT > 1 else (Phase.explicit, Phase.generate)
 """Every example loads files, so that making a failing one small takes minutes."""
@@ -173,7 +173,6 @@ def test_cells_come_back_equal_between_delimiters_of_several_characters(read: Re
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=6)
 
 
-@pytest.mark.xfail(strict=True, reason="a tab before the first word or after the last is taken for an empty column")
 @law(20)
 @given(
     table=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=6), between=st.sampled_from([" ", "\t", "   ", " \t ", "\t\t"]),
@@ -255,7 +254,6 @@ def test_cells_with_line_breaks_come_back_equal_and_keep_the_line_that_they_begi
         assert (file.good, file.problems, file.records) == (expected, [], len(expected))
 
 
-@pytest.mark.xfail(strict=True, reason="a quote in a line to be skipped, or in a comment, opens a field")
 @law(15)
 @given(
     noise=st.text(st.sampled_from("ab \"'"), max_size=8), where=st.sampled_from(["skipped", "before the header", "comment"]),
@@ -536,7 +534,6 @@ def test_documents_in_texts_are_reached(read: Read, document, twice: bool) -> No
 PARAMETER_NAMES = ["q", "utm_source", "filter[color]", "größe", "a b"]
 
 
-@pytest.mark.xfail(strict=True, reason="a parameter is not found where its name is percent-encoded")
 @law(30)
 @example(parameters=[("filter[color]", "9")], begin="?", name="filter[color]", end="")
 @given(
@@ -580,7 +577,6 @@ def test_the_same_content_has_the_same_id_and_other_content_another(read: Read, 
     assert (first == third) == same_type(document, other)
 
 
-@pytest.mark.xfail(strict=True, reason="beside a number of 16 digits, a fraction and its text are one content")
 def test_a_number_and_its_text_are_two_contents_beside_long_numbers_too(read: Read, warehouse) -> None:
     read(
         "json",
@@ -678,17 +674,12 @@ def test_lines_of_another_layout_are_rejected_and_never_misread(read: Read, entr
     assert [line for line, _ in file.problems] == list(range(1, len(entries) + 1))
 
 
-WRONGLY_UNDONE = pytest.mark.xfail(
-    strict=True, reason="escapes are undone one kind after the other, and percent signs doubled where this fails"
-)
-
-
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
         (r"/a%20b\xC3\xA9", "/a%20bé"), (r"100%\x22", '100%"'), (r"a\"b", 'a"b'), (r"a\\\"b", r"a\"b"), (r"\\\xc3\xa9", "\\é"),
-        pytest.param(r"C:\\xampp", r"C:\xampp", marks=WRONGLY_UNDONE), pytest.param(r"\\x41", r"\x41", marks=WRONGLY_UNDONE),
-        pytest.param(r"caf\xe9 50%20", r"caf\xe9 50%20", marks=WRONGLY_UNDONE), pytest.param(r"\xzz%20", r"\xzz%20", marks=WRONGLY_UNDONE),
+        (r"C:\\xampp", r"C:\xampp"), (r"\\x41", r"\x41"),
+        (r"caf\xe9 50%20", r"caf\xe9 50%20"), (r"\xzz%20", r"\xzz%20"),
     ],
 )  # fmt: skip
 def test_escapes_of_servers_are_undone_and_nothing_else(read: Read, written: str, meant: str) -> None:
@@ -697,7 +688,6 @@ def test_escapes_of_servers_are_undone_and_nothing_else(read: Read, written: str
     assert file.good == [(1, meant)]
 
 
-@pytest.mark.xfail(strict=True, reason="the tab is allowed there and yet not taken off")
 def test_a_tab_before_a_quoted_cell_is_no_part_of_it(read: Read) -> None:
     (file,) = read("csv", [b'a,b\n1,\t"x, y"\n2, "x, y" \n'], {"campaign": "b"})
     assert file.good == [(2, "x, y"), (3, "x, y")]
@@ -709,15 +699,11 @@ def test_a_control_character_in_a_cell_is_no_delimiter(read: Read) -> None:
     assert file.good == [(2, "x\x1fy")]
 
 
-@pytest.mark.xfail(strict=True, reason="the first line is stripped of its separator and then taken for one object, and no line is JSON")
 def test_record_separators_may_stand_before_values(read: Read) -> None:
     (file,) = read("json", [b'\x1e{"a": 1}\n\x1e{"a": 2}\n'], {"item_id": "a"})
     assert file.good == [(1, "1"), (2, "2")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the bracket that ends the array is taken for the one that the cut value lacks: all that follows is one reject"
-)
 def test_a_value_that_is_cut_off_in_an_array_costs_itself_only(read: Read) -> None:
     (file,) = read("json", [b'[\n {\n  "a": 1\n },\n {\n  "a": "cu,\n {\n  "a": 3\n },\n {\n  "a": 4\n }\n]\n'], {"item_id": "a"})
     assert file.good == [(2, "1"), (7, "3"), (10, "4")]

@@ -15,7 +15,15 @@ from persona_pipelines.warehouse.exporting import ExportError, export_table
 from persona_pipelines.warehouse.locks import WarehouseBusyError, WarehouseLock
 from persona_pipelines.warehouse.publishing import publish
 
-FILTERED_ROW = {"day": dt.date(2025, 9, 1), "source": "s", "source_file": "f", "source_line": 1, "source_part": 1, "event_id": "e", "reason": "=1+1"}
+FILTERED_ROW = {
+    "day": dt.date(2025, 9, 1),
+    "source": "s",
+    "source_file": "f",
+    "source_line": 1,
+    "source_part": 1,
+    "event_id": "e",
+    "reason": "=1+1",
+}
 
 
 def filtered(*rows: dict) -> ibis.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, clean, decoded, literal
+from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
 from persona_pipelines.settings.formats import AccessLogFormat
 from persona_pipelines.settings.log_formats import NO_REQUEST, line_pattern
 from persona_pipelines.vocabulary import LOG_FORMATS
@@ -57,6 +57,8 @@ class AccessLogReader(TextReader):
     def _value(self, name: str) -> str:
         """A field's text; servers write quotes and what is no ASCII as ``\\"`` and ``\\xNN``."""
         text = f"parts.{self._quoted(name)}"
-        bytes_ = decoded(f"replace(replace({text}, '%', '%25'), '\\x', '%')")
-        plain = f"replace(replace({bytes_}, '\\\"', '\"'), '\\\\', '\\')"
+        # All escapes become percent codes, so that one decoding undoes them all; bytes that are no UTF-8 stay as they stand.
+        escaped = f"replace(replace(replace({text}, '%', '%25'), '\\\\', '%5C'), '\\\"', '%22')"
+        bytes_ = f"regexp_replace({escaped}, '\\\\x([0-9A-Fa-f]{{2}})', '%\\1', 'g')"
+        plain = f"coalesce(TRY(url_decode({bytes_})), url_decode({escaped}))"
         return f"nullif({clean(f'CASE WHEN contains({text}, chr(92)) THEN {plain} ELSE {text} END')}, '-')"

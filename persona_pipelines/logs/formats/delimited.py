@@ -20,6 +20,8 @@ from persona_pipelines.settings.formats import DelimitedFormat
 SEPARATOR = "\x1f"
 """Stands in for delimiters of several characters, which no character class can leave out."""
 
+TRIMMED = "trim({}, ' ' || chr(9))"
+
 
 @dataclass
 class QuotedFile(TextFile):
@@ -35,6 +37,10 @@ class QuotedFile(TextFile):
         line, rest = 1, b""
         for block in self.blocks():
             rest += block
+            while line <= self.skip_lines and b"\n" in rest:
+                line, rest = line + 1, rest.partition(b"\n")[2]
+            if line <= self.skip_lines:
+                continue
             line, rest, batches = self._closed(rest, line)
             yield from batches
         if rest.strip(b"\r\n"):
@@ -71,6 +77,10 @@ class QuotedFile(TextFile):
         """Where records end: after line feeds with an even number of quotes before them."""
         characters = np.frombuffer(text, dtype=np.uint8)
         quotes = characters == ord(self.quote)
+        if self.comment:  # what stands in a comment opens nothing
+            quotes = quotes.copy()
+            for match in re.finditer(rb"(?m)^" + re.escape(self.comment.encode()) + rb".*$", text):
+                quotes[match.start() : match.end()] = False
         if self.escape and self.escape != self.quote and self.escape.encode() in text:
             pairs = re.escape(self.escape).encode() + b"."
             quotes = quotes.copy()
@@ -100,6 +110,8 @@ class DelimitedReader(TextReader):
             found = first_line(text)
             return (found[1], found[0]) if found else None
         number = 0
+        # Line by line: a quote in what stands before the header opens nothing.
+        text = TextFile(file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
         for batch in text.batches():
             for row in batch.to_pylist():
                 number = row["source_line"]
@@ -149,7 +161,7 @@ class DelimitedReader(TextReader):
             lines = f"SELECT *, replace(record, {literal(delimiter)}, chr(31)) AS text FROM ({LINES})"
             delimiter = SEPARATOR
         else:
-            lines = f"SELECT *, {'trim(record)' if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
+            lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
         if delimiter == "whitespace":
             split, between, blank, padding = "regexp_split_to_array(text, '\\s+')", r"\s+", r"\s", ""
         else:
@@ -193,8 +205,9 @@ class DelimitedReader(TextReader):
         value = "cell"
         if settings.quote:
             double, single = literal(settings.quote * 2), literal(settings.quote)
-            inside = "substr(trim(cell), 2, length(trim(cell)) - 2)"
-            value = f"CASE WHEN starts_with(trim(cell), {single}) THEN replace({inside}, {double}, {single}) ELSE cell END"
+            trimmed = TRIMMED.format("cell")
+            inside = f"substr({trimmed}, 2, length({trimmed}) - 2)"
+            value = f"CASE WHEN starts_with({trimmed}, {single}) THEN replace({inside}, {double}, {single}) ELSE cell END"
         if escaped:
             pattern, null = literal(rf"(?s){escape}(.)"), literal(settings.escape + "N")
             value = f"CASE WHEN cell = {null} THEN NULL ELSE regexp_replace({value}, {pattern}, '\\1', 'g') END"

@@ -20,6 +20,7 @@ from persona_pipelines.settings.formats import JsonFormat
 BATCH_RECORDS = 20_000
 SIDE_BY_SIDE = re.compile(rb"\}[ \t,]*\{")
 TOKENS = re.compile(rb'"(?:[^"\\\n]|\\.)*"|["{}\[\]\n]')
+PAIRS = {b"}": b"{", b"]": b"["}
 BETWEEN = b" \t\r\n,\x1e"
 """What may stand between values; the last is the record separator of RFC 7464."""
 
@@ -89,7 +90,7 @@ class _Scan:
 
     def __init__(self, longest: int) -> None:
         self.text, self.position, self.line = b"", 0, 1
-        self.depth, self.base = 0, 0  # open brackets; 1 is the base inside of an array at the top
+        self.open, self.base = b"", 0  # open brackets; one is the base inside of an array at the top
         self.start, self.start_line = 0, 1  # of the value that is open, or of what stands between values
         self.longest, self.indent = longest, b""
         self.known_indent = False
@@ -101,7 +102,7 @@ class _Scan:
 
     def ended(self) -> Iterator[tuple[int, bytes]]:
         yield from self._scanned(final=True)
-        while self.depth > self.base:  # the last value is not closed
+        while len(self.open) > self.base:  # the last value is not closed
             yield self._given_up()
             yield from self._scanned(final=True)
         yield from self._between(len(self.text))
@@ -112,35 +113,38 @@ class _Scan:
             open_ended = token == b'"' and len(self.text) - match.start() <= self.longest and self.text.find(b"\n", match.end()) < 0
             if open_ended and not final:
                 return  # a text that goes on in the next block
-            inside = self.depth > self.base
+            inside = len(self.open) > self.base
             if token == b"\n":
                 self.line += 1
             elif token == b"{" or (token == b"[" and inside):
                 if not inside:
                     yield from self._between(match.start())
                     self._opened(match.start())
-                self.depth += 1
+                self.open += token
             elif token == b"[":
-                if self.depth == 0:
+                if not self.open:
                     yield from self._between(match.start())
                     self.start, self.start_line = match.end(), self.line
-                    self.depth = self.base = 1
+                    self.open, self.base = token, 1
                 else:  # a list among the values: a value of its own
                     yield from self._between(match.start())
                     self._opened(match.start())
-                    self.depth += 1
+                    self.open += token
             elif token in (b"}", b"]"):
+                if inside and PAIRS[token] != self.open[-1:]:  # a bracket of the other kind: the value is not closed
+                    yield self._given_up()
+                    continue
                 if inside:
-                    self.depth -= 1
-                    if self.depth == self.base:
+                    self.open = self.open[:-1]
+                    if len(self.open) == self.base:
                         yield self.start_line, self.text[self.start : match.end()]
                         self.start, self.start_line = match.end(), self.line
                 elif token == b"]" and self.base:
                     yield from self._between(match.start())
                     self.start, self.start_line = match.end(), self.line
-                    self.depth = self.base = 0
+                    self.open, self.base = b"", 0
             self.position = match.end()
-            if self.depth > self.base and self.position - self.start > self.longest and token == b"\n":
+            if len(self.open) > self.base and self.position - self.start > self.longest and token == b"\n":
                 yield self._given_up()
         if not final:
             return
@@ -166,7 +170,7 @@ class _Scan:
         found = self.start_line, self.text[self.start : end]
         self.line = self.start_line + found[1].count(b"\n")
         self.position = self.start = end
-        self.start_line, self.depth = self.line, self.base
+        self.start_line, self.open = self.line, self.open[: self.base]
         return found
 
 
@@ -184,7 +188,7 @@ class JsonReader(TextReader):
     def text_file(self, file: LogFile, settings: JsonFormat, max_line_bytes: int) -> TextFile:
         options = (file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
         first = first_line(TextFile(*options))
-        return JsonFile(*options, lines=first is None or _is_one_object(first[1].strip()))
+        return JsonFile(*options, lines=first is None or _is_one_object(first[1].strip(" \t\r\n")))
 
     def columns(self, group: Group, settings: JsonFormat) -> list[str]:
         return []

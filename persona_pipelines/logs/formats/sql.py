@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote, quote_plus
 
 from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
 
@@ -67,8 +68,10 @@ def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
 def parameter_text(query: str, name: str) -> str:
     """A parameter of a query string or address (``a=1&b=2``), decoded; the first where it stands several times."""
     pairs = f"string_split(regexp_replace(regexp_extract({query}, '^(?:[^?#]*\\?)?([^#]*)', 1), '&amp;', '&', 'g'), '&')"
-    found = f"list_filter({pairs}, lambda x: starts_with(x, {literal(name + '=')}))[1]"
-    return decoded(f"substr({found}, {len(name) + 2})", plus=True)
+    names = dict.fromkeys((name, quote_plus(name), quote(name, safe="")))
+    begins = " OR ".join(f"starts_with(pair, {literal(spelling + '=')})" for spelling in names)
+    found = f"list_filter({pairs}, lambda pair: {begins})[1]"
+    return decoded(f"substr({found}, strpos({found}, '=') + 1)", plus=True)
 
 
 def decoded(text: str, *, plus: bool = False) -> str:
