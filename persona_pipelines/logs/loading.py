@@ -19,9 +19,10 @@ from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
-from persona_pipelines.logs.formats.sql import HeaderError, literal
+from persona_pipelines.logs.formats.sql import HeaderError, literal, quoted_name
 from persona_pipelines.logs.packing import Unpacked
 from persona_pipelines.settings import Settings, Source
+from persona_pipelines.settings.sources import Lookup
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -95,7 +96,7 @@ def read_source(
         LogFileError: a file is missing a column, unreadable, or changes while it is read.
     """
     spans, offset = spans or {}, 0
-    lookups = {lookup.source: _lookup_table(warehouse, lookup.source, settings) for lookup in source.join}
+    lookups = {lookup.source: _lookup_table(warehouse, lookup, settings) for lookup in source.join}
     reader = READERS[source.format.type]
     for group in reader.groups(files, source.format, settings.logs.max_line_bytes):
         readings = [Reading(file) for file in group.files]
@@ -122,16 +123,22 @@ def read_source(
         offset += sum(reading.records for reading in readings)
 
 
-def _lookup_table(warehouse: Warehouse, name: str, settings: Settings) -> LookupTable:
-    """A source of kind ``lookup`` as a temporary table of texts, the first record of each key."""
-    source = next(source for source in settings.sources_of("lookup") if source.name == name)
+def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> LookupTable:
+    """A source of kind ``lookup`` as a temporary table of texts, the first record of each key: no record finds two."""
+    source = next(source for source in settings.sources_of("lookup") if source.name == lookup.source)
     files = log_files(source, settings)
-    table = f"lookup_{name}"
+    table = f"lookup_{source.name}"
+    columns = ", ".join(f"{quoted_name(name)} VARCHAR" for name in source.fields)
+    warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
     with reading_errors(files):
-        for number, batch in enumerate(read_source(warehouse, source, settings, files)):
-            rows = warehouse.sql(mapping.mapped_lookup(batch.fields, source))
-            start = f'CREATE OR REPLACE TEMP TABLE "{table}" AS' if number == 0 else f'INSERT INTO "{table}"'
-            warehouse.connection.execute(f"{start} {rows}")
+        for batch in read_source(warehouse, source, settings, files):
+            warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(batch.fields, source))}')
+    keys = ", ".join(quoted_name(column) for column in lookup.on.values())
+    warehouse.connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE "{table}" AS SELECT * EXCLUDE (record_order) FROM "all_{table}" '
+        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY record_order) = 1"
+    )
+    warehouse.drop_kept(f"all_{table}")
     return LookupTable(table, tuple(source.fields))
 
 

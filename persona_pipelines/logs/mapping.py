@@ -452,7 +452,7 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
 def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
     """Records of a source of kind ``lookup`` as texts, one column a field; those that cannot be read or are dropped are left out.
 
-    Of several records with the same values in all columns but running sums one is kept.
+    Beside the fields: ``record_order``, the number of the record in the source.
     """
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
@@ -470,7 +470,7 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
         columns[name] = read_number(mapping, fields[summed.of], source).fill_null(0).sum().over(so_far).cast("string")
     dropped = [condition_holds(condition, fields, source) for condition in source.drop_when]
     kept = records.mutate(wanted=records.problem.isnull() & ~ibis.or_(*dropped) if dropped else records.problem.isnull())
-    return kept.mutate(**columns).filter(kept.wanted).select(*columns)
+    return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
 
 
 def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value], problems: Problems) -> ir.Table:

@@ -72,7 +72,7 @@ def _profile(store: Warehouse, looked: ir.Table, source: Source, settings: Setti
     count = int(store.value(looked.count()))
     fields = _fields(store, looked, source)
     if source.kind == "lookup":
-        rows = store.frame(mapping.mapped_lookup(looked, source).limit(records))
+        rows = store.frame(mapping.mapped_lookup(looked, source).order_by("record_order").limit(records)).drop(columns="record_order")
         return Profile(files, shown, rows, count, fields)
     latest, rates = latest_timestamp(), rates_of(settings)
     if source.kind == "events":

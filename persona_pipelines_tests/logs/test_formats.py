@@ -268,6 +268,16 @@ def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:
     assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "0.0"), ("ann", "5.0"), (None, None)]
 
 
+def test_a_key_that_stands_twice_gives_its_first_record_and_no_record_twice(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "1,x", "2,x")
+    write(tmp_path, "orders.csv", "id,who", "1,ann", "1,bob", "2,cid")
+    orders = {"name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv", "fields": {"id": "id", "who": "who"}}
+    described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who"})
+    assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "x"), ("cid", "x")]
+    write(tmp_path, "orders.csv")
+    assert read(warehouse, tmp_path, described, orders)[0] == [(None, "x"), (None, "x")]
+
+
 PACKINGS = {
     "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstandard": zstandard.ZstdCompressor().compress, "plain": lambda data: data,
 }  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
+from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
 from persona_pipelines.settings.formats import AccessLogFormat
-from persona_pipelines.settings.log_formats import NO_REQUEST, line_pattern
+from persona_pipelines.settings.log_formats import NO_REQUEST, LinePattern, line_pattern
 from persona_pipelines.vocabulary import LOG_FORMATS
 
 
@@ -25,7 +25,7 @@ class AccessLogReader(TextReader):
         names = ", ".join(literal(name) for name in pattern.fields)
         # One field of the pattern can match the empty text; the line's first word cannot.
         inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN regexp_extract(record, {literal(pattern.pattern)}, [{names}]) END AS parts FROM ({LINES})"
-        whole = " || ".join(f"parts.{self._quoted(name)}" for name in pattern.fields)
+        whole = " || ".join(f"parts.{quoted_name(name)}" for name in pattern.fields)
         unread = f"line_problem IS NULL AND {whole} = '' AND NOT regexp_matches(record, {literal(pattern.pattern)})"
         inner = f"SELECT *, {unread} AS unread FROM ({inner})"
         shown = settings.log_format if settings.log_format in LOG_FORMATS else "the log's"
@@ -44,19 +44,15 @@ class AccessLogReader(TextReader):
         return selected(inner, problem, [self._value(name) for name in fields], skipped)
 
     @staticmethod
-    def _pattern(settings: AccessLogFormat):  # type: ignore[no-untyped-def]
+    def _pattern(settings: AccessLogFormat) -> LinePattern:
         try:
             return line_pattern(settings.log_format, settings.pattern, settings.further_columns == "ignore")
         except ValueError as error:
             raise HeaderError(str(error)) from None
 
-    @staticmethod
-    def _quoted(name: str) -> str:
-        return '"' + name + '"'
-
     def _value(self, name: str) -> str:
         """A field's text; servers write quotes and what is no ASCII as ``\\"`` and ``\\xNN``."""
-        text = f"parts.{self._quoted(name)}"
+        text = f"parts.{quoted_name(name)}"
         # All escapes become percent codes, so that one decoding undoes them all; bytes that are no UTF-8 stay as they stand.
         escaped = f"replace(replace(replace({text}, '%', '%25'), '\\\\', '%5C'), '\\\"', '%22')"
         bytes_ = f"regexp_replace({escaped}, '\\\\x([0-9A-Fa-f]{{2}})', '%\\1', 'g')"

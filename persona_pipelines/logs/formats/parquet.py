@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import duckdb
 
@@ -25,7 +26,7 @@ class ParquetReader:
             yield Group([file], None, records=records)
 
     def columns(self, group: Group, settings: ParquetFormat) -> list[str]:
-        return list(self._types(group.files[0]))
+        return list(_types(group.files[0]))
 
     def resolve(self, path: str, group: Group, settings: ParquetFormat) -> Resolved:
         columns = self.columns(group, settings)
@@ -37,7 +38,7 @@ class ParquetReader:
         raise HeaderError(f"column {path!r} not found; found {', '.join(columns)}")
 
     def query(self, fields: Sequence[str], group: Group, settings: ParquetFormat) -> str:
-        types = self._types(group.files[0])
+        types = _types(group.files[0])
         bases = []
         for number, name in enumerate(fields):
             column = quoted_name(name)
@@ -54,10 +55,12 @@ class ParquetReader:
             f"CAST(NULL AS VARCHAR) AS skipped{''.join(bases)} FROM ({inner})"
         )
 
-    @staticmethod
-    def _types(file: LogFile) -> dict[str, str]:
-        with duckdb.connect() as engine, _named(file):
-            return {row[0]: row[1] for row in engine.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_exactly(file)]).fetchall()}
+
+@lru_cache(maxsize=256)
+def _types(file: LogFile) -> dict[str, str]:
+    """The columns of a file with their types; asked for once a field."""
+    with duckdb.connect() as engine, _named(file):
+        return {row[0]: row[1] for row in engine.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_exactly(file)]).fetchall()}
 
 
 def _exactly(file: LogFile) -> str:
