@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= data/persona.yaml
 INSTALLED := $(VENV)/.installed
+# A file of tests a process; each with one thread for sums, so that as many processes as cores do not wait for each other.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: run test test-all lint ui setup dictionary sample benchmark clean
+.PHONY: run test test-quick lint ui setup dictionary sample benchmark clean
 
 run: setup  ## run the main job on the committed sample (or CONFIG=FILE)
 	$(BIN)/persona run --config $(CONFIG)
@@ -14,7 +16,10 @@ ui: setup  ## Dagster and MLflow web UIs, on 127.0.0.1
 	$(BIN)/persona ui --config $(CONFIG)
 
 test: setup  ## the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-quick: setup  ## the tests that take a minute
+	$(PYTEST) -m "not slow"
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.intervals import interval
 from persona_pipelines.recommendations.data import Interactions, build, positions
 from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
@@ -93,7 +94,7 @@ def sources(
 ) -> Sources:
     events = events.reset_index(drop=True)
     table = store.keep("events", from_frame(events.assign(event_id=[str(number) for number in range(len(events))])))
-    return Sources(store, table, {events["event_type"].iloc[0]: weight}, half_life_days, users, items)
+    return Sources(store, table, InteractionRules({events["event_type"].iloc[0]: weight}, half_life_days), users, items)
 
 
 def pairs_of(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -289,7 +290,9 @@ def throughput() -> None:
     model = FactorModel(
         "factors", *names, "", {"user_factors": of_users, "item_factors": of_items, "item_biases": np.zeros(items, np.float32)}
     )
-    audience = Audience(names[0], np.arange(users), sp.csr_matrix((users, items), dtype=np.float32), [[]] * users, np.zeros(users, int))
+    audience = Audience(
+        names[0], np.arange(users), sp.csr_matrix((users, items), dtype=np.float32), seen, [[]] * users, np.zeros(users, int)
+    )
     vectors = sp.random_array((items, 40), density=0.05, format="csr", rng=generator)
     catalogue = Catalogue(generator.random(items), sp.csr_matrix(vectors))
     test = sp.csr_matrix(sp.random_array((users, items), density=0.0005, format="csr", rng=generator))

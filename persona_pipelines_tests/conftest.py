@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
 
 from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.events.refresh import refresh_events
@@ -18,6 +20,21 @@ from persona_pipelines.logs.loading import available_days, load_events, load_lis
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
+
+USUAL_EFFORT = 0.1
+EFFORT = float(os.environ.get("PERSONA_TEST_EFFORT", USUAL_EFFORT))
+"""How many of the examples of a law are tried; 1 and more for a search for faults, each time by other examples."""
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink) if EFFORT > 1 else (Phase.explicit, Phase.generate)
+"""Every example loads files or tables, so that making a failing one small takes minutes."""
+
+
+def law(examples: int) -> Callable[[Any], Any]:
+    """A law tried on generated examples that touch files or tables; the usual effort tries the same ones every time."""
+    return hypothesis_settings(
+        max_examples=max(3, int(examples * EFFORT)), deadline=None, database=None, phases=PHASES, derandomize=EFFORT <= USUAL_EFFORT,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )  # fmt: skip
+
 
 KEY = b"k" * 32
 DAY = dt.date(2025, 9, 1)

@@ -124,16 +124,13 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[contract_check_spec(contract)],
     )
     def interactions(warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.features import items
+        from persona_pipelines.features.interactions import as_of_interactions, rules_of
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
         store, chosen = warehouse.get(), warehouse.settings
         as_of = as_of_date(store, chosen)
         with store.transaction():
-            found = items.as_of_interactions(
-                store.table(contracts.EVENTS), chosen.interaction_weights(), chosen.features.interaction_half_life_days, as_of
-            )
-            store.replace(contract, found)
+            store.replace(contract, as_of_interactions(store.table(contracts.EVENTS), rules_of(chosen), as_of))
         table = store.table(contract)
         users, seen = store.row(table.aggregate(users=table.user_id.nunique(), seen=table.item_id.nunique()))
         density = store.rows(contract) / (users * seen) if users else 0.0

@@ -1,22 +1,15 @@
-"""One row an item, and how much each user cares for each item."""
+"""One row an item."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 
 import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.features.attention import price_ranks
 from persona_pipelines.features.exact import exact_mean, exact_sum
-from persona_pipelines.features.users import known_until
 from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
-
-MOST_HALVINGS = 20.0
-SMALLEST_WEIGHT = 1e-9
-WEIGHT_UNITS = 10**12
-"""Sums of weights are exact to this part: what has been halved twenty times is not rounded away."""
 
 
 def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table:
@@ -53,42 +46,3 @@ def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table
         recency_days=ibis.literal(as_of).delta(joined.last_date, unit="day").cast("int64"),
         age_days=ibis.literal(as_of).delta(joined.first_date, unit="day").cast("int64"),
     )
-
-
-def interactions(events: ir.Table, weights: Mapping[str, float], half_life_days: float, end: dt.datetime) -> ir.Table:
-    """How much each user cares for each item: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating``.
-
-    The weight of a pair is the sum over its events before ``end`` of weight(event type) * 2 ** (-age / half-life), the
-    age in days before ``end``. Time makes an event count for less, down to a millionth, and never for nothing: a pair with an event
-    of positive weight is in the result, whatever its age, with ``SMALLEST_WEIGHT`` at least.
-    ``rating`` is the mean value of the pair's ratings, null without any.
-
-    Args:
-        events: cleaned events.
-        weights: per event type; other types say nothing.
-    """
-    known = events.filter(
-        events.user_id.notnull() & events.item_id.notnull() & (events.timestamp < end) & events.event_type.isin(list(weights))
-    )
-    weight = ibis.cases(*((known.event_type == name, ibis.literal(float(number))) for name, number in weights.items()), else_=0.0)
-    end_seconds = end.replace(tzinfo=dt.UTC).timestamp()
-    age_days = (ibis.literal(end_seconds) - known.timestamp.epoch_seconds()) / 86_400.0
-    halvings = age_days / half_life_days
-    halvings = ibis.ifelse(halvings > MOST_HALVINGS, MOST_HALVINGS, halvings)
-    decayed = known.mutate(type_weight=weight, decayed=weight * (ibis.literal(0.5) ** halvings))
-    sums = decayed.group_by("user_id", "item_id").aggregate(
-        best=decayed.type_weight.max(),
-        weight=exact_sum(decayed.decayed, units=WEIGHT_UNITS),
-        last_time=decayed.timestamp.max(),
-        events=decayed.count(),
-        rating=exact_mean(decayed.value, decayed.event_type == "rating"),
-    )
-    weight = ibis.ifelse(sums.weight > SMALLEST_WEIGHT, sums.weight, SMALLEST_WEIGHT)
-    return sums.mutate(weight=weight).filter(sums.best > 0).drop("best")
-
-
-def as_of_interactions(events: ir.Table, weights: Mapping[str, float], half_life_days: float, as_of: dt.date) -> ir.Table:
-    """``contracts.INTERACTIONS`` as of the end of a day."""
-    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
-    found = interactions(known_until(events, as_of), weights, half_life_days, end)
-    return found.mutate(as_of_date=ibis.literal(as_of))

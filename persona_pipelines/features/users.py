@@ -95,7 +95,6 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         "user_id", top_category="category", top_category_share="attention_share"
     )
     spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
-    joined = sums
     day_rhythm = attention.rhythm(facts.select("user_id", "hour"), "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
     week_rhythm = attention.rhythm(facts.select("user_id", "weekday"), "weekday", 7).rename(
         peak_weekday="peak", week_rhythm_strength="strength"
@@ -104,8 +103,11 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), day_rhythm, week_rhythm,
         attention.fatigue(known),
     )  # fmt: skip
-    for other in others:
-        joined = joined.left_join(other, "user_id").drop("user_id_right")
+    # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
+    joined = sums
+    for number, other in enumerate(others):
+        joined = joined.left_join(other, "user_id", rname="{name}_" + str(number))
+    joined = joined.drop(*(f"user_id_{number}" for number in range(len(others))))
     as_of_literal = ibis.literal(as_of)
     weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
     return joined.mutate(

@@ -245,9 +245,8 @@ def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
     if unit == "nanoseconds":
         # A double holds microseconds since 1970 exactly, and nanoseconds not.
         whole = text.try_cast("int64")
-        return ibis.coalesce(
-            functions.divide(whole - ((whole % 1000) + 1000) % 1000, 1000).cast("float64"), text.try_cast("float64") * UNITS[unit]
-        )
+        floored = functions.divide(whole, 1000) - ibis.ifelse(whole % 1000 < 0, 1, 0)
+        return ibis.coalesce(floored.cast("float64"), text.try_cast("float64") * UNITS[unit])
     return text.try_cast("float64") * UNITS[unit]
 
 

@@ -23,7 +23,7 @@ PREVIEW_ROWS = 5
 def plot(figure: Figure) -> dg.MetadataValue:
     """A figure as an image inside the page."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=90)
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
 
 

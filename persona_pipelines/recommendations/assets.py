@@ -16,6 +16,7 @@ from persona_pipelines.warehouse import contracts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_pipelines.recommendations.data import Interactions
     from persona_pipelines.recommendations.recipes import Recipe
     from persona_pipelines.recommendations.training import Comparison
     from persona_pipelines.tracking.experiments import Origin, TrackedRun
@@ -100,14 +101,14 @@ def _search(store: "Warehouse", chosen: Settings, wanted: list[str], minutes: fl
             origin: "Origin", context: dg.AssetExecutionContext) -> "pd.DataFrame":  # fmt: skip
     import pandas as pd
 
-    from persona_pipelines.recommendations import training
     from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
     from persona_pipelines.recommendations.models.learned import ModelError
     from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
+    from persona_pipelines.recommendations.windows import windows
     from persona_pipelines.tracking.experiments import tracked_run
 
     try:
-        window, _ = training.windows(store, chosen, _end(store))
+        window = windows(store, chosen, _end(store)).inner
     except TooFewInteractionsError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     settings = chosen.recommendations
@@ -181,7 +182,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         methods = training.tuned(options.methods, store.frame(store.table(contracts.TUNED_PARAMETERS)))
         try:
             end = _end(store)
-            comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context))
+            comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context), context.log.info)
             origin = Origin(context.run_id, key(contract).to_user_string())
             table, url = _registered(store, chosen, comparison, end, origin)
         except TooFewInteractionsError as error:
@@ -202,7 +203,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key(contract),
             metadata=table_metadata(store, contract, {"metrics": charts.model_intervals(table)}, comparison=dg.MetadataValue.md(markdown_table(shown)),
-                                    decision=decision.reason, champion=decision.champion, cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
+                                    decision=decision.reason, champion=decision.champion, protocol=decision.protocol, judged_on=decision.judged_on, cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
                                     mlflow_run=dg.MetadataValue.url(url)),
         )  # fmt: skip
         ahead = markdown_table(advantages.round(4))
@@ -225,7 +226,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         yield dg.AssetCheckResult(
             check_name="gate", asset_key=key(contract), passed=not decision.broken and beaten.empty, severity=dg.AssetCheckSeverity.WARN,
             description=f"{decision.outcome}: {decision.reason}" + (f"; beaten by {', '.join(beaten['model'])}" if len(beaten) else ""),
-            metadata={"outcome": decision.outcome, "champion": decision.champion, "challenger": decision.challenger, "margin": decision.margin,
+            metadata={"outcome": decision.outcome, "champion": decision.champion, "challenger": decision.challenger, "margin": decision.margin, "protocol": decision.protocol, "judged_on": decision.judged_on,
                       "guardrails": "; ".join(decision.broken) or "kept", **numbers},
         )  # fmt: skip
         # Of the default list some have nothing to learn from on many data, ratings for instance: a warning is for what was asked for.
@@ -265,12 +266,13 @@ def _registered(
     from persona_pipelines.recommendations import training
     from persona_pipelines.recommendations.evaluation.audit import table as audit_table
     from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+    from persona_pipelines.recommendations.windows import listed_users
     from persona_pipelines.tracking.experiments import fingerprint, tracked_run
     from persona_pipelines.tracking.registry import promote
 
     options, decision = chosen.recommendations, comparison.decision
     pairs, everything = training.everything(store, chosen, end)
-    users = training.listed_users(store)
+    users = listed_users(store)
     # Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
     fitted = {name: training.fitted_on(everything, recipe, users, options.seed) for name, recipe in comparison.recipes.items()}
     table = comparison.table(options.k, options.seed)
@@ -307,7 +309,7 @@ def _registered(
                 )
                 if name in fitted:
                     row = table[(table["model"] == name) & (table["case"] == WARM) & (table["segment"] == ALL)]
-                    versions[name] = _register(run, chosen, fitted[name], comparison, name, everything.weights, as_of, len(pairs),
+                    versions[name] = _register(run, chosen, fitted[name], comparison, name, everything, as_of, len(pairs),
                                                float(row["ndcg_at_k"].iloc[0]) if len(row) else None)  # fmt: skip
         if decision.champion not in versions:
             raise RuntimeError(f"{decision.champion} was not registered")
@@ -332,7 +334,7 @@ def _register(
     model: Any,
     comparison: "Comparison",
     name: str,
-    history: Any,
+    interactions: "Interactions",
     as_of: str,
     pairs: int,
     ndcg: float | None,
@@ -346,12 +348,12 @@ def _register(
     refused = name != decision.champion
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
-        save(folder, model, history)
+        save(folder, model, interactions.weights, interactions.seen)
         comparison.recipes[name].save(folder)
         example = pd.DataFrame({"user_id": ["0" * 32], "k": [chosen.recommendations.k]})
         tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": comparison.recipes[name].name}
         registered = run.register(
-            folder, "persona_pipelines.recommendations.serving", example, PyfuncRecommender(model, history).predict(example),
+            folder, "persona_pipelines.recommendations.serving", example, PyfuncRecommender(model, interactions.weights, interactions.seen).predict(example),
             f"{comparison.recipes[name].name}, fitted on {pairs} interactions until {as_of}" + ("; refused by the gate" if refused else ""),
             tags if ndcg is None else {**tags, "ndcg_at_k": f"{ndcg:.6f}"},
         )  # fmt: skip

@@ -34,7 +34,8 @@ class Audience:
     Attributes:
         ids: shape (n,).
         positions: shape (n,), the place among the users of the training; -1 for new users.
-        history: shape (n, items), weights of what each has done so far.
+        history: shape (n, items), weights of what each cares for so far.
+        seen: shape (n, items), an entry for everything that each has had to do with, good or bad.
         tokens: the attributes of each, as in ``Features.names``.
         segments: shape (n,), segment ids; ``UNKNOWN_SEGMENT`` where there is none.
     """
@@ -42,6 +43,7 @@ class Audience:
     ids: np.ndarray
     positions: np.ndarray
     history: sp.csr_matrix
+    seen: sp.csr_matrix
     tokens: list[list[str]]
     segments: np.ndarray
 
@@ -52,15 +54,16 @@ class Audience:
         """Some of the users, by a slice or by their numbers."""
         numbers = np.arange(len(self))[wanted]
         return Audience(
-            self.ids[numbers], self.positions[numbers], self.history[numbers], [self.tokens[n] for n in numbers], self.segments[numbers]
-        )
+            self.ids[numbers], self.positions[numbers], self.history[numbers], self.seen[numbers], [self.tokens[n] for n in numbers],
+            self.segments[numbers],
+        )  # fmt: skip
 
     def known(self) -> np.ndarray:
         """Whether each was known in training, shape (n,)."""
         return self.positions >= 0
 
     def active(self) -> np.ndarray:
-        """Whether each has any history, shape (n,)."""
+        """Whether each cares for anything, shape (n,)."""
         return np.diff(self.history.indptr) > 0
 
 
@@ -70,9 +73,10 @@ class Interactions:
 
     Attributes:
         users, items: sorted ids; a position in them is the index in the matrices.
-        weights: shape (users, items), above 0 where the user cares for the item.
+        weights: shape (users, items), an entry above 0 where the user cares for the item.
         age_days: the same sparsity: days from the last event of the pair to the moment.
-        ratings: shape (users, items), the mean rating of the pair; an entry only where there is one.
+        seen: shape (users, items), 1 where the user has had to do with the item, good or bad.
+        ratings: shape (users, items), the mean rating of the pair, good or bad; an entry only where there is one.
         baskets: shape (baskets, items), 1 for each item of a basket.
         user_features, item_features: of the users and items.
         texts: title, categories and brand of each item, for methods that read.
@@ -84,6 +88,7 @@ class Interactions:
     items: np.ndarray
     weights: sp.csr_matrix
     age_days: sp.csr_matrix
+    seen: sp.csr_matrix
     ratings: sp.csr_matrix
     baskets: sp.csr_matrix
     user_features: Features
@@ -97,8 +102,12 @@ class Interactions:
         return positions(self.users, np.asarray(ids, dtype=object))
 
     def item_users(self) -> np.ndarray:
-        """The number of users of each item, shape (items,)."""
+        """The number of users who care for each item, shape (items,)."""
         return np.bincount(self.weights.indices, minlength=len(self.items)).astype(float)
+
+    def met_items(self) -> np.ndarray:
+        """Whether anybody has had to do with each item, shape (items,)."""
+        return np.bincount(self.seen.indices, minlength=len(self.items)) > 0
 
     def audience(self, ids: np.ndarray, attributes: pd.DataFrame, segments: Mapping[str, int] | None = None) -> Audience:
         """Users as of the moment: those of the training with their history, others without.
@@ -112,7 +121,14 @@ class Interactions:
         rows = sp.csr_matrix((np.ones(known.sum(), dtype=np.float32), (np.flatnonzero(known), place[known])), (len(ids), len(self.users)))
         others = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64)
         own = np.where(known, self.segments[np.maximum(place, 0)], others) if len(self.users) else others
-        return Audience(ids, place, sp.csr_matrix(rows @ self.weights), tokens(attributes, "user_id", ids, USER_ATTRIBUTES), own)
+        return Audience(
+            ids,
+            place,
+            sp.csr_matrix(rows @ self.weights),
+            sp.csr_matrix(rows @ self.seen),
+            tokens(attributes, "user_id", ids, USER_ATTRIBUTES),
+            own,
+        )
 
 
 def positions(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -186,28 +202,31 @@ def build(
     """Matrices from tables.
 
     Args:
-        interactions: ``user_id``, ``item_id``, ``weight``, ``last_time`` and, where there are ratings, ``rating``; all before ``end``.
+        interactions: ``user_id``, ``item_id``, ``weight`` (0 for what was met and says nothing good), ``last_time`` and, where there are
+            ratings, ``rating``; all before ``end``.
         users: ``contracts.USERS``; only attributes that do not come from events should be in it.
         items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended.
         baskets: ``basket``, ``item_id``; without it, all items of a user are one basket.
         segments: of users, as of ``end``.
     Raises:
-        ValueError: a weight is not a finite number above 0.
+        ValueError: a weight is not a finite number, or below 0.
     """
     weight = interactions["weight"].to_numpy(dtype=np.float64)
-    wrong = ~(np.isfinite(weight) & (weight > 0))
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         first = interactions[wrong].iloc[0]
         raise ValueError(
-            f"weight of user {first['user_id']!r} for item {first['item_id']!r}: found {first['weight']}; expected a finite number above 0"
+            f"weight of user {first['user_id']!r} for item {first['item_id']!r}: found {first['weight']}; expected a finite number of 0 or more"
         )
     user_ids = np.array(sorted(interactions["user_id"].unique()), dtype=object)
     item_ids = np.array(sorted({*interactions["item_id"], *items["item_id"]}), dtype=object)
     row, column = positions(user_ids, interactions["user_id"].to_numpy()), positions(item_ids, interactions["item_id"].to_numpy())
     shape = (len(user_ids), len(item_ids))
     age = np.maximum((end - interactions["last_time"]).dt.total_seconds().to_numpy() / 86_400, 1e-6)
-    weights = sp.csr_matrix((weight.astype(np.float32), (row, column)), shape=shape)
-    age_days = sp.csr_matrix((age, (row, column)), shape=shape)
+    good = weight > 0
+    weights = sp.csr_matrix((weight[good].astype(np.float32), (row[good], column[good])), shape=shape)
+    age_days = sp.csr_matrix((age[good], (row[good], column[good])), shape=shape)
+    seen = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)
     rating = interactions["rating"].to_numpy(dtype=float, na_value=np.nan) if "rating" in interactions else np.full(len(row), np.nan)
     rated = np.isfinite(rating)
     ratings = sp.csr_matrix((rating[rated], (row[rated], column[rated])), shape=shape)
@@ -222,10 +241,10 @@ def build(
     digest = hashlib.sha256()
     for names in (user_ids, item_ids, of_users.names, of_items.names, item_texts):
         digest.update("\0".join(map(str, names)).encode())
-    for matrix in (weights, age_days, ratings, basket_matrix, of_users.matrix, of_items.matrix):
+    for matrix in (weights, age_days, seen, ratings, basket_matrix, of_users.matrix, of_items.matrix):
         for array in (matrix.data, matrix.indices, matrix.indptr):
             digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(segment.tobytes())
     return Interactions(
-        user_ids, item_ids, weights, age_days, ratings, basket_matrix, of_users, of_items, item_texts, segment, digest.hexdigest()
+        user_ids, item_ids, weights, age_days, seen, ratings, basket_matrix, of_users, of_items, item_texts, segment, digest.hexdigest()
     )

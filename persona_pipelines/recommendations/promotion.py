@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from persona_pipelines.intervals import Interval, interval
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
+from persona_pipelines.recommendations.windows import NEWEST
 from persona_pipelines.settings.recommendations import GateSettings
 
 FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"
@@ -25,6 +26,7 @@ class Decision:
         advantage: of the challenger over the champion before, nDCG of known users, paired; None where they are the same.
         broken: guardrails, in words.
         reason: the whole in one sentence.
+        protocol: what was judged on (``windows.Windows``), with ``judged_on``, why, in words.
     """
 
     outcome: str
@@ -34,11 +36,19 @@ class Decision:
     margin: float
     broken: list[str] = field(default_factory=list)
     reason: str = ""
+    protocol: str = ""
+    judged_on: str = ""
+
+    def on(self, protocol: str, judged_on: str) -> Decision:
+        """The same with what was judged on; a weaker protocol than the newest window stands in the reason too."""
+        weaker = "" if protocol == NEWEST else f" (judged on the {protocol}: {judged_on})"
+        return replace(self, protocol=protocol, judged_on=judged_on, reason=self.reason + weaker)
 
     def tags(self) -> dict[str, str]:
         """The decision as tags of a run or a version."""
         found = {"decision": self.outcome, "decision.reason": self.reason, "decision.challenger": self.challenger,
-                 "decision.champion": self.champion, "decision.margin": f"{self.margin:g}"}  # fmt: skip
+                 "decision.champion": self.champion, "decision.margin": f"{self.margin:g}", "decision.protocol": self.protocol,
+                 "decision.judged_on": self.judged_on}  # fmt: skip
         if self.advantage:
             found |= {f"decision.advantage{suffix}": f"{value:.6f}" for suffix, value in
                       (("", self.advantage.mean), (".low", self.advantage.low), (".high", self.advantage.high))}  # fmt: skip
@@ -54,7 +64,7 @@ def paired(judged: Sequence[Judged], model: str, against: str, segment: str = AL
 
 
 def decide(judged: Sequence[Judged], challenger: str, current: str | None, baseline: str, gate: GateSettings, seed: int) -> Decision:
-    """Decide on the newest window.
+    """Decide on what was judged.
 
     Args:
         challenger: the model that ranked best on the validation window.
@@ -75,7 +85,7 @@ def decide(judged: Sequence[Judged], challenger: str, current: str | None, basel
     shown = f"{challenger} is ahead of {holder} by {advantage.mean:+.4f} nDCG ({advantage.low:+.4f} to {advantage.high:+.4f}, {len(differences)} known users)"
     broken = guardrails(judged, challenger, holder, gate, seed)
     if len(differences) < gate.minimum_users:
-        why = f"{len(differences)} known users in the newest window decide nothing; gate.minimum_users is {gate.minimum_users}"
+        why = f"{len(differences)} known users decide nothing; gate.minimum_users is {gate.minimum_users}"
     elif not advantage.low > gate.margin:
         why = f"{shown}; the lower bound has to be above {gate.margin:g}"
     elif broken:

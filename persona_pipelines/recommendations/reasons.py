@@ -36,23 +36,25 @@ class Evidence:
     segment_names: Mapping[int, str]
 
 
-def reasons(model: LearnedModel, audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+def reasons(model: LearnedModel, audience: Audience, liked: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np.ndarray:
     """Texts of shape (n, k), empty where the place is.
 
+    ``liked`` has shape (n, items): what each user has turned to and not rated below the own middle. Nothing else is a reason.
+
     The member of a blend that adds most to the item's score decides: one that knows the user says "because of" the one or two
-    items of the history most like it; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
-    item that appeared lately is "new in" its category, unless the history speaks for it.
+    liked items most like it; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
+    item that appeared lately is "new in" its category, unless a liked item speaks for it.
     """
     texts = np.full(places.shape, "", dtype=object)
     for start in range(0, len(audience), USERS_AT_ONCE):
         part = slice(start, min(start + USERS_AT_ONCE, len(audience)))
-        texts[part] = _block(model, audience.part(part), places[part], evidence)
+        texts[part] = _block(model, audience.part(part), liked[part], places[part], evidence)
     return texts
 
 
-def _block(model: LearnedModel, audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np.ndarray:
     kinds, recent = _kinds(model, audience, places)
-    because = _because(audience, places, evidence)
+    because = _because(liked_items, places, evidence)
     categories, new = evidence.categories[np.maximum(places, 0)], evidence.is_new[np.maximum(places, 0)]
     segments = np.array([evidence.segment_names.get(int(segment), "") for segment in audience.segments], dtype=object)
     liked = np.array([f"liked by {name}" if name else "" for name in segments], dtype=object)[:, None]
@@ -96,11 +98,11 @@ def _kind(model: LearnedModel) -> int:
     return POPULAR if isinstance(model, PopularityModel) else SEGMENT if isinstance(model, SegmentPopularityModel) else PERSONAL
 
 
-def _because(audience: Audience, places: np.ndarray, evidence: Evidence) -> np.ndarray:
-    """The one or two items of the history most like each item of the list."""
+def _because(liked: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """The one or two liked items most like each item of the list."""
     users, k = places.shape
     rows = np.repeat(np.arange(users), k)
-    history = audience.history[rows]
+    history = liked[rows]
     history = sp.csr_matrix((np.ones(history.nnz, dtype=np.float32), history.indices, history.indptr), shape=history.shape)
     found = sp.csr_matrix(evidence.similarity[np.maximum(places, 0).ravel()].multiply(history))
     texts = np.full(users * k, "", dtype=object)

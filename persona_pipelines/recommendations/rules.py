@@ -56,13 +56,13 @@ def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.n
     return normalize(TruncatedSVD(COMPONENTS, random_state=0).fit_transform(matrix))
 
 
-def owned(history: sp.csr_matrix, facts: ItemFacts, exclude_seen: bool) -> sp.csr_matrix | None:
-    """What is left out of each user's list, shape of ``history``: what they have, but for what is bought again; None for nothing."""
+def owned(seen: sp.csr_matrix, facts: ItemFacts, exclude_seen: bool) -> sp.csr_matrix | None:
+    """What is left out of each user's list, shape of ``seen``: what they have had to do with, but for what is bought again; None for nothing."""
     if not exclude_seen:
         return None
-    coo = history.tocoo()
+    coo = seen.tocoo()
     kept = ~facts.repurchasable[coo.col]
-    return sp.csr_matrix((np.ones(kept.sum(), dtype=np.float32), (coo.row[kept], coo.col[kept])), shape=history.shape)
+    return sp.csr_matrix((np.ones(kept.sum(), dtype=np.float32), (coo.row[kept], coo.col[kept])), shape=seen.shape)
 
 
 def rerank(best: np.ndarray, scores: np.ndarray, k: int, facts: ItemFacts, rules: RulesSettings) -> tuple[np.ndarray, np.ndarray]:

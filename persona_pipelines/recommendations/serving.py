@@ -21,6 +21,7 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 HISTORY_FILE = "history.npz"
+SEEN_FILE = "seen.npz"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Tables:
 
     Attributes:
         users: ``contracts.USERS`` of those to be answered, one row each.
-        interactions: ``user_id``, ``item_id``, ``weight``.
+        interactions: ``user_id``, ``item_id``, ``weight``, ``liked``.
         items: ``contracts.ITEMS``.
         segments: ``user_id``, ``segment_id``, ``segment_name``.
         similar: ``contracts.SIMILAR_ITEMS``.
@@ -56,7 +57,7 @@ def read(warehouse: Warehouse, rules_days: float, users: pd.DataFrame) -> Tables
     known = warehouse.value(features.age_days.max())
     return Tables(
         users,
-        warehouse.frame(interactions.select("user_id", "item_id", "weight")),
+        warehouse.frame(interactions.select("user_id", "item_id", "weight", "liked")),
         warehouse.frame(warehouse.table(contracts.ITEMS).order_by("item_id")),
         warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
         warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
@@ -67,16 +68,23 @@ def read(warehouse: Warehouse, rules_days: float, users: pd.DataFrame) -> Tables
 def audience_of(model: LearnedModel, tables: Tables) -> Audience:
     """The users of the tables as the model sees them today."""
     ids = tables.users["user_id"].to_numpy(dtype=object)
-    place = pd.Index(ids).get_indexer(pd.Index(tables.interactions["user_id"].to_numpy(dtype=object)))
-    column = positions(model.items, tables.interactions["item_id"].to_numpy(dtype=object))
-    known = (place >= 0) & (column >= 0)
-    weight = tables.interactions["weight"].to_numpy(dtype=np.float32)[known]
-    history = sp.csr_matrix((weight, (place[known], column[known])), shape=(len(ids), len(model.items)))
+    weight = tables.interactions["weight"].to_numpy(dtype=np.float32)
+    history = _by_user(model, tables, weight, weight > 0)
+    seen = _by_user(model, tables, np.ones(len(weight), dtype=np.float32), np.ones(len(weight), dtype=bool))
     segment = dict(zip(tables.segments["user_id"], tables.segments["segment_id"].astype(int), strict=True))
     return Audience(
-        ids, positions(model.users, ids), history, tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
+        ids, positions(model.users, ids), history, seen, tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
         np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64),
     )  # fmt: skip
+
+
+def _by_user(model: LearnedModel, tables: Tables, value: np.ndarray, wanted: np.ndarray) -> sp.csr_matrix:
+    """The wanted interactions of the tables as a matrix of shape (users of the tables, items of the model)."""
+    ids = tables.users["user_id"].to_numpy(dtype=object)
+    place = pd.Index(ids).get_indexer(pd.Index(tables.interactions["user_id"].to_numpy(dtype=object)))
+    column = positions(model.items, tables.interactions["item_id"].to_numpy(dtype=object))
+    kept = wanted & (place >= 0) & (column >= 0)
+    return sp.csr_matrix((value[kept], (place[kept], column[kept])), shape=(len(ids), len(model.items)))
 
 
 def recommended(model: LearnedModel, tables: Tables, settings: RecommendationsSettings, k: int) -> pd.DataFrame:
@@ -87,9 +95,11 @@ def recommended(model: LearnedModel, tables: Tables, settings: RecommendationsSe
     audience = audience_of(model, tables)
     facts = item_facts(model.items, tables.items, settings.rules)
     candidates = max(k, settings.rules.candidates)
-    best, scores = model.top(audience, candidates, owned(audience.history, facts, settings.exclude_seen), facts.blocked)
+    best, scores = model.top(audience, candidates, owned(audience.seen, facts, settings.exclude_seen), facts.blocked)
     best, scores = rerank(best, scores, k, facts, settings.rules)
-    texts = reasons(model, audience, best, _evidence(model, tables, facts.category))
+    liked = tables.interactions["liked"].to_numpy(dtype=bool) & (tables.interactions["weight"] > 0).to_numpy()
+    liked_items = _by_user(model, tables, np.ones(len(liked), dtype=np.float32), liked)
+    texts = reasons(model, audience, liked_items, best, _evidence(model, tables, facts.category))
     lists = listed(model, audience.ids, best, scores, texts)
     known = lists["user_id"].isin(tables.interactions["user_id"])
     return lists.assign(case=np.where(known, WARM, NEW_USER))
@@ -166,9 +176,10 @@ class PyfuncRecommender:
     Rules, reasons and later histories are the pipeline's part: the table ``recommendations`` has them.
     """
 
-    def __init__(self, model: LearnedModel, history: sp.csr_matrix) -> None:
+    def __init__(self, model: LearnedModel, history: sp.csr_matrix, seen: sp.csr_matrix) -> None:
         self.model = model
         self.history = history
+        self.seen = seen
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
         """``user_id`` (pseudonyms) and ``k`` in, ``user_id``, ``rank``, ``item_id``, ``score`` out."""
@@ -177,18 +188,19 @@ class PyfuncRecommender:
         place = positions(self.model.users, ids)
         known = np.flatnonzero((place >= 0) & (place < self.history.shape[0]))
         chosen = sp.csr_matrix((np.ones(len(known), dtype=np.float32), (known, place[known])), shape=(len(ids), self.history.shape[0]))
-        history = sp.csr_matrix(chosen @ self.history)
-        audience = Audience(ids, place, history, [[] for _ in ids], np.full(len(ids), UNKNOWN_SEGMENT))
-        best, scores = self.model.top(audience, k, history)
+        history, seen = (sp.csr_matrix(chosen @ matrix) for matrix in (self.history, self.seen))
+        audience = Audience(ids, place, history, seen, [[] for _ in ids], np.full(len(ids), UNKNOWN_SEGMENT))
+        best, scores = self.model.top(audience, k, seen)
         return listed(self.model, ids, best, scores, np.full(best.shape, "", dtype=object)).drop(columns="reason")
 
 
-def save(folder: Path, model: LearnedModel, history: sp.csr_matrix) -> None:
+def save(folder: Path, model: LearnedModel, history: sp.csr_matrix, seen: sp.csr_matrix) -> None:
     """A model with the interactions that it has learned from: arrays and JSON, no pickle, no code."""
     model.save(folder)
     sp.save_npz(folder / HISTORY_FILE, history)
+    sp.save_npz(folder / SEEN_FILE, seen)
 
 
 def _load_pyfunc(path: str) -> PyfuncRecommender:
     """What MLflow calls to load a stored model: reads arrays and JSON, runs nothing from the artifact."""
-    return PyfuncRecommender(load(Path(path)), sp.csr_matrix(sp.load_npz(Path(path) / HISTORY_FILE)))
+    return PyfuncRecommender(load(Path(path)), *(sp.csr_matrix(sp.load_npz(Path(path) / name)) for name in (HISTORY_FILE, SEEN_FILE)))

@@ -34,8 +34,11 @@ class ConfigurationError(Exception):
     """The configuration cannot be used. The message names the file, the setting, what was found and what is expected."""
 
 
+Weight = Annotated[float, Field(ge=-1000, le=1000)]
+
+
 class OwnEventType(Strict):
-    weight: float = 0.0
+    weight: Weight = 0.0
     description: str = "Declared in the configuration."
 
 
@@ -86,9 +89,22 @@ class EventsSettings(Strict):
         return [checked_pattern(pattern) for pattern in value]
 
 
+class InteractionLevel(Strict):
+    """How the amount of an event changes how much it says: each of its kind the same, or by the amount in units.
+
+    ``threshold`` lets only events of one unit at least say anything; ``own_middle`` is for ratings: what a person rated below the
+    mean of the own ratings says nothing good. An event without the amount counts as one unit.
+    """
+
+    by: Literal["value", "quantity", "dwell_ms", "attention_ms"] = "value"
+    scale: Literal["constant", "linear", "square_root", "log", "threshold", "own_middle"]
+    unit: float = Field(1.0, gt=0)
+
+
 class FeaturesSettings(Strict):
     as_of: dt.date | None = None
-    interaction_weights: dict[str, float] = {}
+    interaction_weights: dict[str, Weight] = {}
+    interaction_levels: dict[str, InteractionLevel] = Field({}, description="By event type, over the default: ratings by own_middle.")
     interaction_half_life_days: float = Field(90, gt=0)
     timezone: str = "UTC"
 
@@ -168,9 +184,13 @@ class Settings(Strict):
                     raise ValueError(
                         f"sources[{index}].join: no source of kind lookup is called {lookup.source!r}; found {sorted(lookups)}"
                     )
-        for name in self.features.interaction_weights:
-            if name not in self.known_event_types():
-                raise ValueError(f"features.interaction_weights.{name}: not an event type; declare it under event_types")
+        for setting in ("interaction_weights", "interaction_levels"):
+            for name in getattr(self.features, setting):
+                if name not in self.known_event_types():
+                    raise ValueError(f"features.{setting}.{name}: not an event type; declare it under event_types")
+        for name, level in self.features.interaction_levels.items():
+            if level.scale == "own_middle" and name != "rating":
+                raise ValueError(f"features.interaction_levels.{name}.scale: own_middle is for ratings")
         if self.segments.minimum_k > self.segments.maximum_k:
             raise ValueError("segments.minimum_k: expected at most segments.maximum_k")
         return self
@@ -187,6 +207,10 @@ class Settings(Strict):
         weights |= {name: kind.weight for name, kind in self.event_types.items()}
         weights |= self.features.interaction_weights
         return {name: weight for name, weight in weights.items() if weight != 0}
+
+    def interaction_levels(self) -> dict[str, InteractionLevel]:
+        """How the amounts of events count, by event type."""
+        return {"rating": InteractionLevel(scale="own_middle")} | self.features.interaction_levels
 
     def resolved(self, path: str) -> Path:
         """A source's path, taken from the configuration file's folder."""

@@ -350,10 +350,11 @@ ITEM_FEATURES = Table(
 )  # fmt: skip
 
 INTERACTIONS = Table(
-    "features", "interactions", "How much a user cares for an item: weights of event types, decaying with time; every pair that has an event of positive weight.",
+    "features", "interactions", "How much a user cares for an item: what was done and how much of it, decaying with time. Every pair that has an event of a type with a weight.",
     (
         replace(_USER, required=True), replace(_ITEM, required=True), _AS_OF,
-        Column("weight", "float64", "Sum over events of the type's weight, halved every half-life twenty times at most; a billionth at least.", required=True, minimum=0),
+        Column("weight", "float64", "Sum over events of the type's weight by the amount (features.interaction_levels), halved every half-life twenty times at most; a billionth at least; 0 where no event says anything good of the item.", required=True, minimum=0),
+        Column("liked", "boolean", "Not rated below the mean of the user's own ratings (of users with fewer than five, below everyone's mean if that is higher).", required=True),
         Column("last_time", "timestamp", "Last event of the pair, UTC.", required=True),
         _count("events", "Events of the pair that carry a weight."),
         _number("rating", "Mean rating of the item by the user; null where not rated.", "", None),
@@ -552,12 +553,13 @@ MODEL_COMPARISON = Table(
     "recommendations", "model_comparison", "How each model ranks what users did after the cut, learned from what they did before.",
     (
         _MODEL,
-        Column("split", "string", "How training and test were separated: global time, last item out, random by user.", required=True),
+        Column("split", "string", "How training and test were separated: global time, last items out, random by user.", required=True),
         _CASE,
         Column("segment", "string", "all, or the name of the segment whose users are judged.", required=True),
         Column("cut", "timestamp", "Training ends before, the test begins here, UTC.", required=True),
         Column("k", "int64", "Length of the list that is judged.", required=True, minimum=1),
         _count("users", "Users judged.", "users"),
+        _share("answered", "Share of them for whom the model's order means anything; of others the list is the first items of the catalogue."),
         _share("ndcg_at_k", "Normalised discounted cumulative gain: hits count 1 / log2(rank + 1), over the best that was possible."),
         _share("ndcg_low", "Lower bound of its 95 % confidence interval, by the bootstrap over users."),
         _share("ndcg_high", "Upper bound of its 95 % confidence interval."),

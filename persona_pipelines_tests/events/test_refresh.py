@@ -4,14 +4,14 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.events.refresh import refresh_events
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
-from persona_pipelines_tests.conftest import CLICKS, DAY, KEY, rows
+from persona_pipelines_tests.conftest import CLICKS, DAY, KEY, law, rows
 
 TABLES = (contracts.EVENTS, contracts.SESSIONS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING)
 BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -62,7 +62,7 @@ def refresh(warehouse: Warehouse, chosen: Settings, first: int, last: int) -> No
     refresh_events(warehouse, chosen, DAY + dt.timedelta(days=first), DAY + dt.timedelta(days=last))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@law(60)
 @given(loaded=records, order=st.permutations([0, 1, 2, 3]))
 def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure, loaded, order) -> None:
     chosen = configure(CLICKS)
@@ -77,7 +77,7 @@ def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure,
         assert contents(by_day) == contents(at_once)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@law(40)
 @given(before=records, after=records, day=st.integers(0, 3))
 def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, before, after, day) -> None:
     chosen = configure(CLICKS)
@@ -95,7 +95,7 @@ def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, bef
         assert contents(redone) == contents(fresh)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@law(60)
 @given(loaded=records)
 def test_every_record_is_an_event_a_reject_a_duplicate_or_filtered(configure, loaded) -> None:
     with Warehouse(None, KEY) as warehouse:

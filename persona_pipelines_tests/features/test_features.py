@@ -5,12 +5,13 @@ import math
 
 import ibis
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.features import attention, items, users
+from persona_pipelines.features.interactions import InteractionRules, interactions
 from persona_pipelines.warehouse import contracts
-from persona_pipelines_tests.conftest import DAY, at, events_table
+from persona_pipelines_tests.conftest import DAY, at, events_table, law
 
 ITEMS = {"a": ("Garden", 10.0), "b": ("Garden", 20.0), "c": ("Books", 5.0)}
 
@@ -91,7 +92,7 @@ def test_unknown_is_null_and_not_zero(warehouse) -> None:
     assert row["monetary_value"] == 0
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@law(60)
 @given(
     later=st.lists(
         st.tuples(st.sampled_from(["purchase", "item_view", "click", "rating"]), st.integers(24, 900), st.sampled_from("abc")), max_size=6
@@ -105,48 +106,10 @@ def test_nothing_after_the_as_of_date_reaches_a_feature(warehouse, later) -> Non
     ]
     future = [event(kind, hour, item_id=item, value=9.0, attention_ms=7000) for kind, hour, item in later]
     assert features(warehouse, *known, *future).sort_index().equals(features(warehouse, *known).sort_index())
-    end = at(24)
-    weights = {"purchase": 5.0, "item_view": 1.0}
-    with_future = warehouse.frame(
-        items.interactions(events_table(warehouse, *known, *future), weights, 90, end).order_by("user_id", "item_id")
-    )
-    without = warehouse.frame(items.interactions(events_table(warehouse, *known), weights, 90, end).order_by("user_id", "item_id"))
+    end, rules = at(24), InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90)
+    with_future = warehouse.frame(interactions(events_table(warehouse, *known, *future), rules, end).order_by("user_id", "item_id"))
+    without = warehouse.frame(interactions(events_table(warehouse, *known), rules, end).order_by("user_id", "item_id"))
     assert with_future.equals(without)
-
-
-def test_interactions_halve_every_half_life_and_refunds_count_against(warehouse) -> None:
-    end = at(24)
-    table = events_table(
-        warehouse,
-        event("purchase", 0, DAY - dt.timedelta(days=9), item_id="a"),
-        event("item_view", 0, DAY - dt.timedelta(days=19), item_id="a"),
-        event("item_view", 1, item_id="b"),
-        event("refund", 2, item_id="b"),
-        event("page_view", 3, item_id="c"),
-    )
-    found = warehouse.frame(items.interactions(table, {"purchase": 5.0, "item_view": 1.0, "refund": -2.0}, 10, end).order_by("item_id"))
-    assert found["item_id"].tolist() == ["a", "b"]
-    assert found["weight"].tolist() == pytest.approx([5 * 0.5 + 1 * 0.25, items.SMALLEST_WEIGHT], abs=1e-6)
-    assert found["weight"].iloc[1] > 0  # what is outweighed was turned to all the same
-    assert found["events"].tolist() == [2, 2]
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    pairs=st.lists(
-        st.tuples(st.sampled_from("uvw"), st.sampled_from("abc"), st.sampled_from(["purchase", "item_view", "refund"]), st.integers(0, 20_000)),
-        min_size=1, max_size=12,
-    ),
-    half_life_days=st.sampled_from([0.01, 1.0, 90.0, 10_000.0]),
-)  # fmt: skip
-def test_every_pair_with_a_positive_event_is_there_whatever_its_age_and_the_half_life(warehouse, pairs, half_life_days: float) -> None:
-    table = events_table(
-        warehouse, *(event(kind, 0, DAY - dt.timedelta(days=age), user=user, item_id=item) for user, item, kind, age in pairs)
-    )
-    weights = {"purchase": 5.0, "item_view": 0.001, "refund": -2.0}
-    found = warehouse.frame(items.interactions(table, weights, half_life_days, at(24)))
-    assert set(zip(found["user_id"], found["item_id"], strict=True)) == {(user, item) for user, item, kind, _ in pairs if kind != "refund"}
-    assert (found["weight"] > 0).all()
 
 
 def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import json
 import lzma
 import zipfile
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from persona_pipelines.logs import packing
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.files import LogFileError, log_files
-from persona_pipelines.logs.formats import lines
 from persona_pipelines.logs.loading import read_source
 from persona_pipelines.settings import ConfigurationError, Settings
 from persona_pipelines_tests.conftest import DAY, write
 
 FIELDS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "u"}}
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\t\x1f\x1c\x1d\x1e\x85\u2028\u2029"), max_size=12).map(str.strip)
-TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
-LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def source(fmt, path: str = "log.txt", **more) -> dict:
@@ -72,55 +63,6 @@ def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[di
     return found
 
 
-def missing(table: list[tuple[str, str]]) -> list[tuple]:
-    return [tuple(cell or None for cell in row) for row in table]
-
-
-@LAW
-@given(
-    table=TABLES, delimiter=st.sampled_from([",", ";", "|", "\t", " "]), quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
-    ending=st.sampled_from(["\n", "\r\n"]), escape=st.booleans(),
-)  # fmt: skip
-def test_delimited_files_come_back_equal(warehouse, tmp_path: Path, table, delimiter: str, quoting: int, ending: str, escape: bool) -> None:
-    text = io.StringIO()
-    options = {"doublequote": False, "escapechar": "\\"} if escape else {}
-    writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=ending, **options)
-    writer.writerows([("a", "b"), *table])
-    (tmp_path / "log.txt").write_bytes(text.getvalue().encode())
-    fmt = {"type": "csv", "delimiter": delimiter, **({"escape": "\\"} if escape else {})}
-    found, problems = read(warehouse, tmp_path, source(fmt))
-    # What Python writes for two empty cells between blanks, and the two characters \\N, mean something of their own here.
-    if not escape or all("\\N" not in cell for row in table for cell in row):
-        assert (found, problems) == (missing(table), [])
-
-
-@LAW
-@given(table=TABLES, delimiter=st.sampled_from(["::", "||", "~^~", "\t|\t"]))
-def test_delimiters_of_several_characters(warehouse, tmp_path: Path, table, delimiter: str) -> None:
-    plain = [row for row in table if not any(character in cell for cell in row for character in delimiter + '"')]
-    write(tmp_path, "log.txt", delimiter.join(("a", "b")), *(delimiter.join(row) for row in plain))
-    found, problems = read(warehouse, tmp_path, source({"type": "csv", "delimiter": delimiter}))
-    assert (found, problems) == (missing(plain), [])
-
-
-@LAW
-@given(
-    table=st.lists(st.tuples(CELLS, st.text(st.sampled_from('ab "\n,'), max_size=8).map(str.strip)), min_size=1, max_size=8),
-    block=st.integers(1, 40),
-)
-def test_line_breaks_in_quotes_are_followed_over_blocks(warehouse, tmp_path: Path, table, block: int) -> None:
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("a", "b"), *table])
-    (tmp_path / "log.txt").write_bytes(text.getvalue().encode())
-    before = packing.READ_BYTES, lines.BLOCK_BYTES
-    packing.READ_BYTES = lines.BLOCK_BYTES = block
-    try:
-        found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))
-    finally:
-        packing.READ_BYTES, lines.BLOCK_BYTES = before
-    assert (found, problems) == (missing(table), [])
-
-
 def test_a_quote_that_is_not_closed_costs_its_own_line(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", "1,x", '2,"open', "3,x", '4,"two\nlines"', "5,x")
     found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))
@@ -160,35 +102,6 @@ def test_blank_fields_take_the_value_above_them_in_the_same_order(warehouse, tmp
     assert found == [("A", "x"), ("B", "x"), ("C", None), ("D", "y"), ("E", "y")]
 
 
-JSON_VALUES = st.lists(
-    st.fixed_dictionaries({"a": CELLS, "b": st.text(max_size=8).map(lambda text: text.replace("\0", "").strip())}), min_size=1, max_size=10
-)
-
-
-@LAW
-@given(
-    values=JSON_VALUES, layout=st.sampled_from(["lines", "side by side", "indented", "array", "indented array", "array a line", "mixed"]),
-    indent=st.sampled_from([0, 1, 2, "\t"]), block=st.sampled_from([7, 64, 8 << 20]),
-)  # fmt: skip
-def test_json_in_every_layout_comes_back_equal(warehouse, tmp_path: Path, values, layout: str, indent, block: int) -> None:
-    dumped = [json.dumps(value, ensure_ascii=False) for value in values]
-    text = {
-        "lines": "\n".join(dumped), "side by side": "".join(dumped), "indented": "\n".join(json.dumps(value, indent=indent) for value in values),
-        "array": json.dumps(values), "indented array": json.dumps(values, indent=indent), "array a line": "\n".join(f"[{one}]" for one in dumped),
-        "mixed": "\n".join([dumped[0], "".join(dumped[1:])]),
-    }[layout]  # fmt: skip
-    (tmp_path / "log.txt").write_bytes(text.encode("utf-8", "surrogatepass"))
-    before = packing.READ_BYTES, lines.BLOCK_BYTES
-    packing.READ_BYTES = lines.BLOCK_BYTES = block
-    try:
-        found, problems = read(warehouse, tmp_path, source("json"))
-    finally:
-        packing.READ_BYTES, lines.BLOCK_BYTES = before
-    blank = [tuple((cell.strip(" ") or None) for cell in (value["a"], value["b"])) for value in values]
-    assert problems == []
-    assert found == blank
-
-
 def test_a_value_that_is_not_closed_costs_itself(warehouse, tmp_path) -> None:
     values = [json.dumps({"a": str(number), "b": "x"}, indent=2) for number in range(5)]
     values[2] = values[2].removesuffix("}")
@@ -196,14 +109,6 @@ def test_a_value_that_is_not_closed_costs_itself(warehouse, tmp_path) -> None:
     found, problems = read(warehouse, tmp_path, source("json"))
     assert [row[0] for row in found] == ["0", "1", "3", "4"]
     assert problems == [(9, "malformed line: not a JSON object")]
-
-
-@LAW
-@given(key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8))
-def test_any_key_is_reached_by_a_quoted_path(warehouse, tmp_path: Path, key: str) -> None:
-    write(tmp_path, "log.txt", json.dumps({"x": {key: "found"}, "b": "y"}))
-    path = 'x."' + key.replace('"', '""') + '"'
-    assert read(warehouse, tmp_path, source("json", fields={"item_id": path}))[0] == [("found", "y")]
 
 
 def test_elements_are_found_by_key_from_the_end_and_all_together(warehouse, tmp_path) -> None:
@@ -219,18 +124,6 @@ def test_elements_are_found_by_key_from_the_end_and_all_together(warehouse, tmp_
     ]
 
 
-@LAW
-@given(lists=st.lists(st.lists(st.integers(0, 99).map(str), max_size=4), min_size=1, max_size=6), empty=st.sampled_from(["keep", "skip"]))
-def test_every_element_of_a_list_is_an_event_and_counted(warehouse, tmp_path: Path, lists, empty: str) -> None:
-    write(tmp_path, "log.txt", *(json.dumps({"a": [{"id": one} for one in entry], "b": str(number)}) for number, entry in enumerate(lists)))
-    described = source("json", each={"path": "a", "empty": empty}, fields={"item_id": "a.id"})
-    found, problems = read(warehouse, tmp_path, described)
-    expected = [(one, str(number)) for number, entry in enumerate(lists) for one in entry or [None]]
-    assert (found, problems) == (expected, [])
-    skipped = [row for row in records(warehouse, tmp_path, described) if row["skipped"] == "each: a is empty"]
-    assert len(skipped) == (sum(not entry for entry in lists) if empty == "skip" else 0)
-
-
 def test_a_text_is_split_and_a_list_that_is_none_is_a_reject(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", "x y  z,1", ",2")
     found = records(warehouse, tmp_path, source("csv", each={"path": "a", "split": " "}, fields={"channel": "@index"}))
@@ -239,15 +132,6 @@ def test_a_text_is_split_and_a_list_that_is_none_is_a_reject(warehouse, tmp_path
     ]  # fmt: skip
     write(tmp_path, "log.txt", json.dumps({"a": {"id": "no list"}, "b": "1"}))
     assert read(warehouse, tmp_path, source("json", each="a", fields={"item_id": "a.id"}))[1] == [(1, "each: a is no list")]
-
-
-@LAW
-@given(parameters=st.dictionaries(st.sampled_from(["q", "page", "ü&"]), CELLS, min_size=1))
-def test_parameters_of_an_address_are_decoded_as_they_were_encoded(warehouse, tmp_path: Path, parameters) -> None:
-    query = urlencode(parameters)
-    write(tmp_path, "log.txt", "a", f"/search?{query}#top")
-    found, _ = read(warehouse, tmp_path, source("csv", parse={"a": "parameters"}, fields={"item_id": "a.q", "campaign": "a.page"}))
-    assert found == [(parameters.get("q") or None, parameters.get("page") or None)]
 
 
 def test_json_inside_of_a_text_is_reached(warehouse, tmp_path) -> None:
@@ -378,42 +262,7 @@ def test_a_setting_of_another_format_is_refused(configure, fmt, message: str) ->
         configure(source(fmt))
 
 
-NAMES = st.text(st.sampled_from("abcXYZ019-_."), min_size=1, max_size=8).filter(lambda text: text != "-")
-URLS = st.text(st.sampled_from("ab/?=& %é"), max_size=12).map(lambda text: "/" + text.rstrip())
-LAYOUTS = {
-    "combined": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
-    "vhost_combined": 'shop.example.com:443 {address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
-    "nginx_main": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}" "-"',
-    "host_combined": 'shop.example.com {address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17 "-" "{agent}"',
-    "common": '{address} - {user} [{time}] "GET {url} HTTP/1.1" 200 17',
-}  # fmt: skip
 OWN = '$time_iso8601|$remote_addr|"$request"|$status'
-
-
-@LAW
-@given(
-    entries=st.lists(st.tuples(NAMES, URLS, st.text(st.sampled_from('ab "\\/;()'), min_size=1, max_size=10).map(str.strip)), min_size=1, max_size=6),
-    written=st.sampled_from(sorted(LAYOUTS)), other=st.sampled_from(sorted(LAYOUTS)),
-)  # fmt: skip
-def test_lines_of_one_layout_are_read_by_it_and_by_no_other(warehouse, tmp_path: Path, entries, written: str, other: str) -> None:
-    made = [
-        LAYOUTS[written].format(address="192.0.2.1", user=user, time="01/Sep/2025:10:00:00 +0000", url=url,
-                                agent=agent.replace("\\", "\\\\").replace('"', '\\"'))
-        for user, url, agent in entries
-    ]  # fmt: skip
-    write(tmp_path, "log.txt", *made)
-    has_agent = other != "common"
-    described = source(other, fields={"item_id": "url", "campaign": "user", **({"channel": "user_agent"} if has_agent else {})})
-    found, problems = read(warehouse, tmp_path, described)
-    if written == other:
-        assert problems == []
-        assert found == [(url, user) for user, url, _ in entries]
-        if has_agent:
-            channels = [row["channel"] for row in records(warehouse, tmp_path, described)]
-            assert channels == [agent or None for _, _, agent in entries]
-    else:
-        assert found == []
-        assert [reason for _, reason in problems] == [f"malformed line: not in {other} format"] * len(entries)
 
 
 def test_a_format_string_of_ones_own_and_a_request_that_cannot_be_read(warehouse, tmp_path) -> None:

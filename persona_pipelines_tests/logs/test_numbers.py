@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, law, read
+from persona_pipelines_tests.conftest import law
+from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, read
 
 __all__ = ["read"]
 

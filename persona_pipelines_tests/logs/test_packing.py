@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from persona_pipelines.logs.files import LogFileError
 from persona_pipelines.settings import ConfigurationError
-from persona_pipelines_tests.logs.test_round_trips import Read, blocks_of, law, read
+from persona_pipelines_tests.conftest import law
+from persona_pipelines_tests.logs.test_round_trips import Read, blocks_of, read
 
 __all__ = ["read"]
 

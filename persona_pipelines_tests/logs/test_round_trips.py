@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,33 +14,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.logs import packing
 from persona_pipelines.logs.formats import lines
 from persona_pipelines.logs.loading import load_events
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import DAY, rows
+from persona_pipelines_tests.conftest import DAY, law, rows
 
-EFFORT = float(os.environ.get("PERSONA_TEST_EFFORT", "0.1"))
-"""How many times as many examples as usual are tried; for a search for faults."""
-PHASES = (Phase.explicit, Phase.generate, Phase.shrink) if EFFORT > 1 else (Phase.explicit, Phase.generate)
-"""Every example loads files, so that making a failing one small takes minutes."""
 TEXT_COLUMNS = ("item_id", "campaign", "channel", "search_terms")
 CONSTANTS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "someone"}}
 CONTROLS = "\0\r\n\t\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters=CONTROLS), max_size=8)
 AWKWARD_TEXT = st.text(st.sampled_from("a1 ,;|:'\"\\#/~.-é子🎈"), max_size=8)
 CELLS = st.one_of(ANY_TEXT, AWKWARD_TEXT).map(str.strip)
-
-
-def law(examples: int) -> Callable[[Any], Any]:
-    return hypothesis_settings(
-        max_examples=max(3, int(examples * EFFORT)), deadline=None, database=None, phases=PHASES,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )  # fmt: skip
 
 
 @dataclass

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.logs.profile import profile_source
-from persona_pipelines_tests.conftest import write
-from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, law, read
+from persona_pipelines_tests.conftest import law, write
+from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, read
 
 __all__ = ["read"]
 

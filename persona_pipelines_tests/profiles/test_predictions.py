@@ -160,7 +160,7 @@ def test_the_likelihood_is_the_integral_over_rates_and_dropouts(x: int, recency:
         gone = p * (1 - p) ** (x - 1) * rate**x * np.exp(-rate * recency) if x else 0.0
         return (alive + gone) * gamma.pdf(rate, r, scale=1 / alpha) * beta.pdf(p, a, b)
 
-    expected, _ = dblquad(one, 0, 4, 0, 1, epsabs=1e-12)
+    expected, _ = dblquad(one, 0, 4, 0, 1, epsabs=1e-10, epsrel=1e-5)
     customer = Purchases(np.array([float(x)]), np.array([recency]), np.array([age]), np.array([1.0]))
     assert log_likelihood(np.array([r, alpha, a, b]), customer) == pytest.approx(np.log(expected), abs=1e-3)
 

@@ -1,5 +1,7 @@
 """Lists that people can use: rules, reasons, what goes with an item, tuning, recipes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,7 +49,8 @@ def tables(
     segments = pd.DataFrame(
         [(user, number, NAMES[number]) for user, number in SEGMENTS.items()], columns=["user_id", "segment_id", "segment_name"]
     )
-    return Tables(users, tastes()[["user_id", "item_id", "weight"]], items, segments, similar_items(planted, 10), new)
+    interactions = tastes().assign(liked=lambda frame: frame["rating"] >= 4)[["user_id", "item_id", "weight", "liked"]]
+    return Tables(users, interactions, items, segments, similar_items(planted, 10), new)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,24 @@ def test_lists_leave_out_what_users_have_and_say_why(planted: Interactions, hybr
     assert lists["reason"].str.len().min() > 0
     mine = lists[lists["user_id"] == "u00"].iloc[0]
     named = mine["reason"].removeprefix("because of ").split(" and ")
-    owned = set(ITEMS.set_index("item_id").loc[list(tastes().query("user_id == 'u00'")["item_id"]), "title"])
-    assert set(named) <= owned
+    liked = set(ITEMS.set_index("item_id").loc[list(tastes().query("user_id == 'u00' and rating >= 4")["item_id"]), "title"])
+    assert set(named) <= liked
     assert lists.set_index("user_id").loc["u39", "case"].unique().tolist() == ["new user"]
+
+
+def test_what_was_not_liked_is_no_reason_and_stays_out_of_the_lists(planted: Interactions, members: dict[str, LearnedModel]) -> None:
+    """One item alike to everything, which nobody liked: nothing is because of it, and nobody is to get it again."""
+    disliked = planted.items[0]
+    interactions = tastes().assign(liked=lambda frame: frame["item_id"] != disliked)
+    interactions.loc[~interactions["liked"], "weight"] = 0.0
+    similar = pd.DataFrame({"item_id": planted.items[1:], "similar_item_id": disliked, "similarity": 1.0})
+    found = replace(tables(planted), interactions=interactions[["user_id", "item_id", "weight", "liked"]], similar=similar)
+    lists = recommended(members["ease_items"], found, with_rules(), 10)
+    met = set(interactions.loc[~interactions["liked"], "user_id"])
+    assert met
+    assert not met & set(lists.loc[lists["item_id"] == disliked, "user_id"])
+    others = lists[lists["item_id"] != disliked]
+    assert not others["reason"].str.contains("because of").any()
 
 
 def test_reasons_follow_the_part_of_the_model_that_counted_most(planted: Interactions, members: dict[str, LearnedModel]) -> None:
@@ -213,7 +231,7 @@ def test_a_model_with_scores_that_are_no_numbers_is_not_serviceable(planted: Int
 
 
 def test_mlflow_loads_a_stored_model_with_its_history(planted: Interactions, hybrid: LearnedModel, tmp_path) -> None:
-    save(tmp_path, hybrid, planted.weights)
+    save(tmp_path, hybrid, planted.weights, planted.seen)
     answer = _load_pyfunc(str(tmp_path)).predict(pd.DataFrame({"user_id": ["u01", "nobody"], "k": [3, 3]}))
     assert answer["rank"].tolist() == [1, 2, 3, 1, 2, 3]
     seen = set(tastes().query("user_id == 'u01'")["item_id"])

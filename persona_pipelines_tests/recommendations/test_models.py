@@ -167,11 +167,23 @@ def test_ids_may_be_any_text_and_ratings_all_equal(method: MethodSettings) -> No
         assert np.allclose(model.predicted_ratings(np.arange(6), np.arange(6)), 3.0, atol=0.05)
 
 
-@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0, 0.0])
-def test_a_weight_that_is_no_number_above_zero_is_an_error_that_names_the_pair(weight: float) -> None:
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
+def test_a_weight_that_is_no_number_or_below_zero_is_an_error_that_names_the_pair(weight: float) -> None:
     table = tastes().head(3).assign(weight=[1.0, weight, 1.0])
-    with pytest.raises(ValueError, match=r"weight of user 'u00' for item .* expected a finite number above 0"):
+    with pytest.raises(ValueError, match=r"weight of user 'u00' for item .* expected a finite number of 0 or more"):
         build(table, USERS, ITEMS, END)
+
+
+def test_what_says_nothing_good_was_met_and_teaches_no_model_but_those_of_ratings() -> None:
+    table = tastes()
+    disliked = table["rating"] < 4
+    built = build(table.assign(weight=np.where(disliked, 0.0, 1.0)), USERS, ITEMS, END)
+    assert (built.weights.nnz, built.age_days.nnz) == ((~disliked).sum(),) * 2
+    assert (built.seen.nnz, built.ratings.nnz) == (len(table),) * 2
+    assert (built.audience(built.users, USERS).seen != built.seen).nnz == 0
+    assert built.met_items().sum() == table["item_id"].nunique()
+    without = build(table[~disliked], USERS, ITEMS, END)
+    assert (built.weights != without.weights).nnz == 0
 
 
 def test_most_popular_counts_users_over_all_time_or_a_window() -> None:
@@ -324,7 +336,12 @@ def test_ranking_in_compiled_code_equals_sorting_everything(seed: int, k: int) -
         {"user_factors": users, "item_factors": items, "item_biases": biases},
     )
     audience = Audience(
-        np.arange(6).astype(object), np.arange(6), sp.csr_matrix((6, 9), dtype=np.float32), [[]] * 6, np.zeros(6, dtype=int)
+        np.arange(6).astype(object),
+        np.arange(6),
+        sp.csr_matrix((6, 9), dtype=np.float32),
+        sp.csr_matrix((6, 9)),
+        [[]] * 6,
+        np.zeros(6, dtype=int),
     )
     best, scores = model.top(audience, k, seen, blocked)
     whole = users @ items.T + biases

@@ -56,7 +56,7 @@ def _moments(split: Split) -> Finding:
     check = "training ends before the test begins"
     if split.name == "random by user":
         return Finding(check, True, "not asked of this split: it ignores time", "pairs apart")
-    if split.name == "last item out":
+    if split.name == "last items out":
         last = split.pairs.groupby("user_id")["last_time"].max()
         first = split.test.groupby("user_id")["first_time"].min()
         both = pd.concat([last, first], axis=1, join="inner")

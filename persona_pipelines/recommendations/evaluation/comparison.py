@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,12 @@ class Task:
     catalogue: Catalogue
     rated: pd.DataFrame
 
+    def part(self, numbers: np.ndarray) -> Task:
+        """The same for some of the users, without their ratings."""
+        exclude = None if self.exclude is None else self.exclude[numbers]
+        return replace(self, audience=self.audience.part(numbers), relevant=self.relevant[numbers], exclude=exclude,
+                       groups=self.groups[numbers], rated=self.rated.head(0))  # fmt: skip
+
     def window(self, end: pd.Timestamp) -> Window:
         """The same as a validation window for weights."""
         return Window(self.audience, self.relevant, self.exclude, self.training, end.to_pydatetime())
@@ -53,7 +60,8 @@ class Task:
 class Judged:
     """One model on one case (``WARM``, ``NEW_USER``, ``NEW_ITEM``) and segment (``ALL`` or a name).
 
-    ``errors`` has rmse and mae of models that predict ratings; ``ms_per_user`` the time that a list took.
+    ``errors`` has rmse and mae of models that predict ratings; ``ms_per_user`` the time that a list took; ``answered`` the share of the
+    users for whom the model's order means anything: others get the first items of the catalogue.
     """
 
     model: str
@@ -63,6 +71,7 @@ class Judged:
     users: np.ndarray
     errors: dict[str, float]
     ms_per_user: float
+    answered: float = 1.0
 
 
 def task(
@@ -95,7 +104,7 @@ def task(
     rated = pd.DataFrame({"user": audience.positions[row], "item": place, "rating": rating})
     rated = rated[np.isfinite(rating) & (rated["user"] >= 0) & (rated["item"] >= 0)]
     named = np.array([(groups or {}).get(user, "") for user in ids], dtype=object)
-    exclude = audience.history if exclude_seen else None
+    exclude = audience.seen if exclude_seen else None
     return Task(split, training, audience, relevant, exclude, named, Catalogue.of(training, seed), rated.reset_index(drop=True))
 
 
@@ -138,10 +147,35 @@ def blend_all(
     return weights, failed
 
 
+def cross_fitted(
+    settings: HybridSettings, validated: Mapping[str, LearnedModel], inner: Task, end: dt.datetime, k: int, seed: int
+) -> float:
+    """nDCG of a hybrid's known users, each judged by weights that were learned on the other half of them; nan without users.
+
+    On the very window that its weights were learned on, a blend would look better than any single method for that alone.
+    """
+    known = np.flatnonzero(inner.audience.known())
+    order = np.random.default_rng(seed).permutation(known)
+    halves = [np.sort(order[::2]), np.sort(order[1::2])]
+    hybrid, found = Hybrid(settings, seed), []
+    for learned, judged in (halves, halves[::-1]):
+        if len(judged):
+            weights = hybrid.learned_weights(validated, inner.part(learned).window(pd.Timestamp(end)), k)
+            model = hybrid.blend(validated, weights, end, inner.training)
+            entries = [
+                entry for entry in compare({settings.name: model}, inner.part(judged), k) if (entry.case, entry.segment) == (WARM, ALL)
+            ]
+            found += [entry.scores.by_user["ndcg_at_k"] for entry in entries]
+    return float(np.concatenate(found).mean()) if found else float("nan")
+
+
 def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> list[Judged]:
-    """Judge each model's lists: known users as a whole and by segment, new users, and new items among themselves."""
+    """Judge each model's lists: known users as a whole and by segment, new users, and new items among themselves.
+
+    A case in which a model answers nobody is left out of its results.
+    """
     known = judged_by.audience.known()
-    newcomers = np.flatnonzero(judged_by.training.item_users() == 0)
+    newcomers = np.flatnonzero(~judged_by.training.met_items())
     found = []
     for name, model in models.items():
         started = time.perf_counter()
@@ -152,36 +186,34 @@ def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> list
         if isinstance(model, RatingModel) and len(judged_by.rated):
             predicted = model.predicted_ratings(judged_by.rated["user"].to_numpy(), judged_by.rated["item"].to_numpy())
             errors = rating_errors(predicted, judged_by.rated["rating"].to_numpy())
-        for case, members in ((WARM, known), (NEW_USER, ~known)):
-            if members.any():
-                found.append(
-                    Judged(
-                        name, case, ALL, scores.of(members), judged_by.audience.ids[members], errors if case == WARM else {}, ms_per_user
-                    )
-                )
-        for group in sorted({*judged_by.groups[known]} - {""}):
-            members = known & (judged_by.groups == group)
-            found.append(Judged(name, WARM, group, scores.of(members), judged_by.audience.ids[members], {}, ms_per_user))
+        answered = model.answers(judged_by.audience)
+        groups = [(WARM, group, known & (judged_by.groups == group)) for group in sorted({*judged_by.groups[known]} - {""})]
+        for case, segment, members in ((WARM, ALL, known), (NEW_USER, ALL, ~known), *groups):
+            share = float(answered[members].mean()) if members.any() else 0.0
+            if share > 0 or (case == WARM and members.any()):
+                ids, wrong = judged_by.audience.ids[members], errors if (case, segment) == (WARM, ALL) else {}
+                found.append(Judged(name, case, segment, scores.of(members), ids, wrong, ms_per_user, share))
         among = _new_items(model, judged_by, newcomers, k)
         if among is not None:
-            found.append(Judged(name, NEW_ITEM, ALL, *among, {}, ms_per_user))
+            found.append(Judged(name, NEW_ITEM, ALL, among[0], among[1], {}, ms_per_user, among[2]))
     return found
 
 
-def _new_items(model: LearnedModel, judged_by: Task, newcomers: np.ndarray, k: int) -> tuple[Scores, np.ndarray] | None:
-    """Items that nobody knew in training, ranked among themselves for known users who turned to one."""
+def _new_items(model: LearnedModel, judged_by: Task, newcomers: np.ndarray, k: int) -> tuple[Scores, np.ndarray, float] | None:
+    """Items that nobody knew in training, ranked among themselves for known users who turned to one; None where all score alike."""
     if not len(newcomers):
         return None
     relevant = sp.csr_matrix(judged_by.relevant[:, newcomers])
     users = np.flatnonzero((np.diff(relevant.indptr) > 0) & judged_by.audience.known())
     if not len(users):
         return None
-    lists = [
-        best_of(
-            np.ascontiguousarray(model.scores(judged_by.audience.part(users[start : start + USERS_AT_ONCE]))[:, newcomers]),
-            min(k, len(newcomers)),
-        )[0]
-        for start in range(0, len(users), USERS_AT_ONCE)
-    ]
+    lists, differs = [], []
+    for start in range(0, len(users), USERS_AT_ONCE):
+        scores = model.scores(judged_by.audience.part(users[start : start + USERS_AT_ONCE]))[:, newcomers]
+        differs.append(np.ptp(scores, axis=1) > 0)
+        lists.append(best_of(np.ascontiguousarray(scores), min(k, len(newcomers)))[0])
+    answered = float(np.concatenate(differs).mean())
+    if not answered:
+        return None
     catalogue = Catalogue(judged_by.catalogue.information[newcomers], judged_by.catalogue.vectors[newcomers])
-    return score(np.concatenate(lists), relevant[users], k, catalogue), judged_by.audience.ids[users]
+    return score(np.concatenate(lists), relevant[users], k, catalogue), judged_by.audience.ids[users], answered

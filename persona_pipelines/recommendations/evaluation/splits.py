@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.exact import exact_mean
-from persona_pipelines.features.items import interactions
+from persona_pipelines.features.interactions import InteractionRules, interactions, positive_events
 from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse.connection import Warehouse
 
-SplitName = Literal["global time", "last item out", "random by user"]
+SplitName = Literal["global time", "last items out", "random by user"]
 
 
 class TooFewInteractionsError(ValueError):
@@ -54,35 +54,29 @@ class Sources:
 
     Attributes:
         events: cleaned events; those without user or item, or of types without weight, are left out here.
-        weights: of event types.
-        half_life_days: of weights.
+        rules: what an event says of an item.
         users, items: as listed by their sources, so that nothing in them comes from events.
     """
 
     warehouse: Warehouse
     events: ir.Table
-    weights: Mapping[str, float]
-    half_life_days: float
+    rules: InteractionRules
     users: pd.DataFrame
     items: pd.DataFrame
 
     def usable(self, end: dt.datetime) -> ir.Table:
         """Events that say something good of an item, before a moment."""
-        events = self.events
-        positive = [name for name, weight in self.weights.items() if weight > 0]
-        return events.filter(
-            events.user_id.notnull() & events.item_id.notnull() & (events.timestamp < end) & events.event_type.isin(positive)
-        )
+        return positive_events(self.events.filter(self.events.timestamp < end), self.rules)
 
     def learned(self, events: ir.Table, end: dt.datetime, segments: Mapping[str, int] | None = None) -> tuple[pd.DataFrame, Interactions]:
         """The interactions of some events as of a moment, as a table in a stable order and as matrices."""
-        found = interactions(events, self.weights, self.half_life_days, end)
+        found = interactions(events, self.rules, end)
         pairs = self.warehouse.frame(found.order_by("user_id", "item_id"))
         return pairs, build(pairs, self.users, self.items, pd.Timestamp(end), self.baskets(events, end), segments)
 
     def baskets(self, events: ir.Table, end: dt.datetime) -> pd.DataFrame:
         """``basket``, ``item_id``: the items bought in one session; where nothing is ever bought, those turned to in one."""
-        found = events.filter(events.timestamp < end).join(self.usable(end).select("event_id").distinct(), "event_id", how="semi")
+        found = positive_events(events.filter(events.timestamp < end), self.rules)
         bought = found.filter(found.event_type.isin(SPENDING_TYPES))
         chosen = bought if self.warehouse.value(bought.count()) else found
         pairs = chosen.select(basket=ibis.coalesce(chosen.session_id, chosen.user_id.cast("string")), item_id=chosen.item_id).distinct()
@@ -126,33 +120,38 @@ def by_time(sources: Sources, cut: dt.datetime, end: dt.datetime, segments: Mapp
     return _checked(Split("global time", cut, pairs, training, test, features_as_of, repeats))
 
 
-def last_item_out(sources: Sources, end: dt.datetime) -> Split:
-    """The item that each user turned to last is the test, all that the user did before is the training.
+def last_items_out(sources: Sources, end: dt.datetime, share: float | None = None) -> Split:
+    """The items that each user turned to last are the test, what the user did before them is the training.
 
     Users with one item have no test. Others' later events may be in the training: figures are above those of a cut in time.
+
+    Args:
+        share: of each user's items, one at least and not all; None for the last one alone.
+    Raises:
+        TooFewInteractionsError: one of the two is empty.
     """
     usable = sources.usable(end)
     firsts = usable.group_by("user_id", "item_id").aggregate(first_time=usable.timestamp.min())
+    own = ibis.window(group_by="user_id")
     order = ibis.row_number().over(group_by="user_id", order_by=[firsts.first_time.desc(), firsts.item_id.desc()])
-    items = firsts.item_id.count().over(group_by="user_id")
-    ranked = firsts.mutate(place=order, items=items)
-    last = ranked.filter((ranked.place == 0) & (ranked["items"] > 1)).select("user_id", last_item="item_id", last_time="first_time")
-    last = sources.warehouse.keep("last_items", last)
-    joined = sources.events.filter(sources.events.timestamp < end).left_join(last, "user_id")
-    before = joined.filter(
-        joined.last_time.isnull()
-        | (joined.timestamp < joined.last_time)
-        | (joined.timestamp == joined.last_time) & (joined.item_id != joined.last_item)
-    )
-    before = before.select(sources.events.columns)
-    pairs, training = sources.learned(before, end)
-    tested = usable.join(last, (usable.user_id == last.user_id) & (usable.item_id == last.last_item), how="semi")
-    return _checked(Split("last item out", end, pairs, training, sources.tested(tested)))
+    ranked = firsts.mutate(place=order, items=firsts.item_id.count().over(own))
+    wanted = ibis.literal(1) if share is None else ibis.greatest((ranked["items"] * share).round().cast("int64"), 1)
+    wanted = ibis.least(wanted, ranked["items"] - 1)
+    tested = ranked.filter(ranked.place < wanted).select(tested_user="user_id", tested_item="item_id", first_time="first_time")
+    tested = sources.warehouse.keep("last_items", tested)
+    begins = tested.group_by("tested_user").aggregate(begins=tested.first_time.min())
+    events = sources.events.filter(sources.events.timestamp < end)
+    joined = events.left_join(begins, events.user_id == begins.tested_user)
+    before = joined.filter(joined.begins.isnull() | (joined.timestamp <= joined.begins)).select(sources.events.columns)
+    pair = [before.user_id == tested.tested_user, before.item_id == tested.tested_item]
+    pairs, training = sources.learned(before.anti_join(tested, pair), end)
+    inside = usable.semi_join(tested, [usable.user_id == tested.tested_user, usable.item_id == tested.tested_item])
+    return _checked(Split("last items out", end, pairs, training, sources.tested(inside)))
 
 
 def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: int) -> Split:
     """A random share of each user's items is the test: as much of the literature does, though no model has such knowledge."""
-    found = interactions(sources.events, sources.weights, sources.half_life_days, end)
+    found = interactions(sources.events, sources.rules, end)
     pairs = sources.warehouse.frame(found.order_by("user_id", "item_id"))
     return random_pairs(pairs, sources.users, sources.items, end, test_share, seed)
 
@@ -161,11 +160,11 @@ def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, 
     """A random share of each user's pairs is the test, the others are the training, as of ``end``.
 
     Args:
-        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``rating``.
+        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``rating``; those of weight 0 stay in the training.
     Raises:
         TooFewInteractionsError: one of the two is empty.
     """
-    kept = random_share(pairs["user_id"], 1 - test_share, seed)
+    kept = random_share(pairs["user_id"], 1 - test_share, seed) | (pairs["weight"] == 0).to_numpy()
     training = pairs[kept].reset_index(drop=True)
     test = pairs[~kept].rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]].reset_index(drop=True)
     return _checked(Split("random by user", end, training, build(training, users, items, pd.Timestamp(end)), test))

@@ -42,7 +42,7 @@ def alike(interactions: Interactions, neighbours: int = ALIKE) -> sp.csr_matrix:
     from sklearn.preprocessing import normalize
 
     count = len(interactions.items)
-    known = interactions.item_users() > 0
+    known = interactions.met_items()
     new = np.flatnonzero(~known)
     empty = sp.csr_matrix((count, count), dtype=np.float32)
     if not len(new) or not known.any():

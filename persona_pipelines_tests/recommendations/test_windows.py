@@ -1,0 +1,123 @@
+"""What recommenders are judged on: the newest window where it can decide, else what can, and the reason is said."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
+from persona_pipelines.recommendations.training import compare_models
+from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWEST, WITHIN, Windows, windows
+from persona_pipelines.settings import Settings
+from persona_pipelines.settings.recommendations import EASESettings, HybridSettings, MostPopularSettings
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, write
+
+DAYS = 20
+END = dt.datetime(2025, 9, 1) + dt.timedelta(days=DAYS)
+METHODS = [
+    {"method": "most_popular"}, {"method": "ease", "regularisation": 5}, {"method": "hybrid", "members": ["ease_items", "most_popular"]}
+]  # fmt: skip
+
+
+def shop(warehouse: Warehouse, configure: Callable[..., Settings], tmp_path, days_of_user: Callable[[int], list[int]], users: int = 120,
+         **recommendations) -> Settings:  # fmt: skip
+    """Two kinds of people with items of their own kind: each views 10 of 20, spread over the days."""
+    generator = np.random.default_rng(5)
+    lines: dict[int, list[str]] = {day: [HEADER] for day in range(DAYS)}
+    for user in range(users):
+        items = generator.choice(np.arange(user % 2, 40, 2), 10, replace=False)
+        days = days_of_user(user)
+        for number, item in enumerate(items):
+            day = days[number * len(days) // len(items)]
+            at = f"2025-09-{day + 1:02}T10:{number:02}:{user % 60:02}Z"
+            lines[day].append(f"e{user}-{number},{at},item_view,u{user},,i{item:02},,")
+    for day, content in lines.items():
+        write(tmp_path, f"clicks/2025-09-{day + 1:02}.csv", *content)
+    settings = configure(CLICKS, recommendations={"methods": METHODS, "k": 5, **recommendations})
+    ingested(warehouse, settings)
+    return settings
+
+
+def checked(found: Windows) -> Windows:
+    for task in (found.inner, found.outer):
+        require_clean(audit(task.split, {}))
+    assert not set(map(tuple, found.outer.split.test[["user_id", "item_id"]].to_numpy())) & set(
+        map(tuple, found.inner.split.test[["user_id", "item_id"]].to_numpy())
+    )
+    return found
+
+
+def test_the_newest_window_decides_where_people_come_back(warehouse, configure, tmp_path) -> None:
+    found = checked(windows(warehouse, shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS))), END))
+    assert (found.protocol, found.outer.split.name, found.inner.split.name) == (NEWEST, "global time", "global time")
+    assert found.reason == "120 of the 120 people after 2025-09-15 19:43 were known then"
+    assert found.inner.split.test["first_time"].max() < found.outer.split.test["first_time"].min()
+
+
+def test_an_earlier_cut_decides_where_few_of_the_newest_window_were_known(warehouse, configure, tmp_path) -> None:
+    """Two of three people come on the first and the thirteenth day, the others once, at the end."""
+    settings = shop(warehouse, configure, tmp_path, lambda user: [0, 12] if user % 3 else [17 + user % 2], gate={"minimum_users": 40})
+    found = checked(windows(warehouse, settings, END))
+    assert found.protocol == EARLIER
+    assert found.reason.startswith("20 of the 40 people after")
+    assert found.outer.audience.known().sum() >= 40
+    assert f"{found.outer.audience.known().sum()} of the" in found.reason
+
+
+def test_where_people_come_once_they_are_judged_by_their_last_items_and_the_decision_says_so(warehouse, configure, tmp_path) -> None:
+    settings = shop(warehouse, configure, tmp_path, lambda user: [user % DAYS])
+    found = checked(windows(warehouse, settings, END))
+    assert (found.protocol, found.outer.split.name) == (WITHIN, "last items out")
+    assert found.outer.split.test.groupby("user_id").size().unique().tolist() == [2]
+    said: list[str] = []
+    comparison = compare_models(warehouse, settings, END, settings.recommendations.methods, None, said.append)
+    decision = comparison.decision
+    assert decision.champion != "most_popular"  # which the newest window could never have told
+    assert (decision.protocol, decision.tags()["decision.protocol"]) == (WITHIN, WITHIN)
+    assert "0 of the" in decision.reason
+    assert "30 are needed (recommendations.gate.minimum_users)" in decision.reason
+    assert said == [f"judged on the {WITHIN}: {decision.judged_on}"]
+
+
+def test_the_configuration_may_ask_for_another_split(warehouse, configure, tmp_path) -> None:
+    settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)), split="last item out")
+    found = windows(warehouse, settings, END)
+    assert (found.protocol, found.reason) == (CONFIGURED, "recommendations.split is last item out")
+    assert found.outer.split.test.groupby("user_id").size().unique().tolist() == [1]
+
+
+def test_a_blend_has_no_advantage_from_the_window_that_its_weights_were_learned_on(warehouse, configure, tmp_path) -> None:
+    """Of methods that know nothing, a blend that was fitted to the window would look better than each; cross-fitted it does not."""
+    from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, compare, cross_fitted, fit_all
+    from persona_pipelines.recommendations.models import Hybrid
+
+    settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)))
+    inner = windows(warehouse, settings, END).inner
+    generator = np.random.default_rng(1)
+    test = inner.split.test.assign(item_id=generator.permutation(inner.split.test["item_id"].to_numpy()))
+    from dataclasses import replace
+
+    from persona_pipelines.recommendations.evaluation.comparison import task
+
+    noise = task(
+        replace(inner.split, test=test.drop_duplicates(["user_id", "item_id"])), inner.split.test[["user_id"]].drop_duplicates(), False
+    )
+    methods = [MostPopularSettings(), *(EASESettings(regularisation=size, name=f"ease_{size}") for size in (1, 3, 10, 30, 100))]
+    models, _ = fit_all(methods, inner.training, 1)
+    hybrid = Hybrid(HybridSettings(), 1)
+    weights = hybrid.learned_weights(models, noise.window(pd.Timestamp(END)), 5)
+    blended = hybrid.blend(models, weights, END, inner.training)
+    ndcg = {
+        entry.model: entry.scores.means()["ndcg_at_k"]
+        for entry in compare({**models, "fitted": blended}, noise, 5)
+        if (entry.case, entry.segment) == (WARM, ALL)
+    }
+    honest = cross_fitted(HybridSettings(), models, noise, END, 5, 1)
+    assert ndcg["fitted"] > max(value for name, value in ndcg.items() if name != "fitted")
+    assert honest == pytest.approx(np.mean([value for name, value in ndcg.items() if name != "fitted"]), abs=0.03)
+    assert honest < ndcg["fitted"]
