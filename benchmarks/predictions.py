@@ -16,7 +16,7 @@ import numpy as np
 from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.events.refresh import refresh_events
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
-from persona_pipelines.profiles.forecasting import baselines, buyers_of
+from persona_pipelines.profiles.forecasting import BASELINES, buyers_of
 from persona_pipelines.profiles.predictions import judge_amount, judge_probability
 from persona_pipelines.profiles.windows import window
 from persona_pipelines.settings import load_settings
@@ -47,7 +47,7 @@ def main() -> None:
         # The longest windows that half a year of history before the day allows; judged on all that came after it.
         taught = [buyers_of(window(store, SPENDING - dt.timedelta(days=back), 60, "UTC")) for back in (120, 60)]
         newest = buyers_of(window(store, SPENDING, (last - SPENDING).days, "UTC"))
-        spend = judge_amount([*taught, newest], newest.features, baselines(60), 1.0, 20)
+        spend = judge_amount([*taught, newest], newest.features, BASELINES, 60, 60, 20)
         print(f"\nspend after {SPENDING} until {last} of those who had bought before")
         print(spend.table[SHOWN].round(4).dropna(axis=1, how="all").to_string(index=False))
         print(f"total spent {np.sum(newest.spent):,.0f}")

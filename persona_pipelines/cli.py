@@ -414,13 +414,13 @@ def audience() -> None:
 def save_audience(name: str, condition: str, config: str | None) -> None:
     """Keep a condition over profiles as the audience NAME, and say how many users meet it."""
     settings = _settings(config)
-    from persona_pipelines.audiences.conditions import ConditionError, matching
+    from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
     from persona_pipelines.audiences.saved import AudienceError, save
     from persona_pipelines.warehouse import contracts
 
     with _published(settings) as store:
         try:
-            found = matching(store.table(contracts.USER_PROFILES), condition)
+            found = matching(store.table(contracts.USER_PROFILES), condition, inner_columns(settings))
             users, consenting = store.row(found.aggregate(users=found.count(), consenting=found.count(where=found.consent_marketing)))
             save(settings, name, condition)
         except (ConditionError, AudienceError) as error:
@@ -435,7 +435,7 @@ def list_audiences(config: str | None) -> None:
     settings = _settings(config)
     import pandas as pd
 
-    from persona_pipelines.audiences.conditions import matching
+    from persona_pipelines.audiences.conditions import inner_columns, matching
     from persona_pipelines.audiences.saved import audiences
     from persona_pipelines.warehouse import contracts
 
@@ -443,9 +443,9 @@ def list_audiences(config: str | None) -> None:
     if not found:
         raise click.ClickException("no audience is saved yet: persona audience save NAME --where CONDITION")
     with _published(settings) as store:
-        profiles = store.table(contracts.USER_PROFILES)
+        profiles, inner = store.table(contracts.USER_PROFILES), inner_columns(settings)
         rows = [
-            {"audience": name, "users": int(store.value(matching(profiles, where).count())), "condition": where}
+            {"audience": name, "users": int(store.value(matching(profiles, where, inner).count())), "condition": where}
             for name, where in found.items()
         ]
     _print_table(pd.DataFrame(rows))
@@ -459,14 +459,14 @@ def list_audiences(config: str | None) -> None:
 def export_audience(name: str, file: str, guard: bool, config: str | None) -> None:
     """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet)."""
     settings = _settings(config)
-    from persona_pipelines.audiences.conditions import matching
+    from persona_pipelines.audiences.conditions import inner_columns, matching
     from persona_pipelines.audiences.saved import AudienceError, condition_of
     from persona_pipelines.warehouse import contracts
     from persona_pipelines.warehouse.exporting import ExportError, export_rows
 
     with _published(settings) as store:
         try:
-            found = matching(store.table(contracts.USER_PROFILES), condition_of(settings, name))
+            found = matching(store.table(contracts.USER_PROFILES), condition_of(settings, name), inner_columns(settings))
             users = int(store.value(found.count()))
             rows = export_rows(store, found.filter(found.consent_marketing), ["user_id"], Path(file), guard=guard)
         except (AudienceError, ExportError) as error:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.warehouse import contracts
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts, functions
 
 SHORT = {"segment": "segment_name"}
 """Names that may stand for a column."""
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*))"""
+    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
 )
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
@@ -31,8 +33,21 @@ class _Token:
     place: int
 
 
-def matching(profiles: ir.Table, condition: str) -> ir.Table:
+TYPES = {"number": "float64", "category": "string", "boolean": "boolean", "date": "date"}
+
+
+def inner_columns(settings: Settings) -> dict[str, str]:
+    """Types by name of what conditions may ask for inside of profiles: ``attributes.NAME`` and ``targets.NAME``."""
+    attributes = {f"attributes.{name}": TYPES[kind] for name, kind in settings.attributes_of("users").items()}
+    return attributes | {f"targets.{target.name}": "float64" for target in settings.predictions.targets}
+
+
+def matching(profiles: ir.Table, condition: str, inner: Mapping[str, str] | None = None) -> ir.Table:
     """The rows of ``contracts.USER_PROFILES`` that meet a condition.
+
+    Args:
+        inner: ``inner_columns`` of the configuration.
+
 
     ``and`` binds more tightly than ``or``; parentheses group; ``not`` negates; ``column in (a, b)`` is one of; ``column is missing``
     is null. Texts stand in quotes. A comparison with a missing value is not met. Nothing of the condition ever becomes SQL text.
@@ -40,7 +55,7 @@ def matching(profiles: ir.Table, condition: str) -> ir.Table:
     Raises:
         ConditionError: it cannot be read, or names a column that profiles do not have.
     """
-    reader = _Reader(_tokens(condition), profiles, condition)
+    reader = _Reader(_tokens(condition), profiles, condition, inner or {})
     found = reader.either()
     if reader.peek() is not None:
         raise reader.error("and, or, or the end")
@@ -62,8 +77,8 @@ def _tokens(condition: str) -> list[_Token]:
 
 
 class _Reader:
-    def __init__(self, tokens: list[_Token], profiles: ir.Table, condition: str) -> None:
-        self.tokens, self.profiles, self.condition, self.place = tokens, profiles, condition, 0
+    def __init__(self, tokens: list[_Token], profiles: ir.Table, condition: str, inner: Mapping[str, str]) -> None:
+        self.tokens, self.profiles, self.condition, self.inner, self.place = tokens, profiles, condition, inner, 0
 
     def peek(self) -> _Token | None:
         return self.tokens[self.place] if self.place < len(self.tokens) else None
@@ -104,11 +119,10 @@ class _Reader:
         if name is None:
             raise self.error("a column of profiles")
         column = SHORT.get(name.text, name.text)
-        if column not in self.profiles.columns:
-            raise ConditionError(
-                f"at character {name.place + 1}: found {name.text!r}; expected a column of profiles: {', '.join(contracts.USER_PROFILES.column_names)}"
-            )
-        value = self.profiles[column]
+        if column not in self.profiles.columns and column not in self.inner:
+            known = ", ".join((*contracts.USER_PROFILES.column_names, *self.inner))
+            raise ConditionError(f"at character {name.place + 1}: found {name.text!r}; expected a column of profiles: {known}")
+        value = self.value_of(column)
         if self.took("word", "is"):
             if not self.took("word", "missing"):
                 raise self.error("missing")
@@ -128,6 +142,12 @@ class _Reader:
             ">=": value >= other,
         }[operator.text]
 
+    def value_of(self, column: str) -> ir.Value:
+        if column not in self.inner:
+            return self.profiles[column]
+        table, _, name = column.partition(".")
+        return functions.json_text(self.profiles[table], f'$."{name}"').try_cast(self.inner[column])
+
     def several(self, column: str) -> list[Any]:
         if not self.took("mark", "("):
             raise self.error("values in parentheses")
@@ -139,7 +159,7 @@ class _Reader:
         return found
 
     def literal(self, column: str) -> Any:
-        kind = contracts.USER_PROFILES.column(column).type
+        kind = self.inner.get(column) or contracts.USER_PROFILES.column(column).type
         if kind in ("int64", "float64"):
             token = self.took("number")
             if token is None:

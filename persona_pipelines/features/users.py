@@ -101,7 +101,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     )
     others = (
         top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), day_rhythm, week_rhythm,
-        attention.fatigue(known),
+        attention.fatigue(known), _first_day_spent(facts),
     )  # fmt: skip
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
@@ -121,12 +121,19 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         focus_share=joined.item_attention_ms.fill_null(0) / joined.attention_ms.nullif(0),
         items_per_session=joined["items"] / joined.sessions,
         average_order_value=joined.spent / joined.frequency.nullif(0),
+        repeat_order_value=(joined.spent - joined.first_day_spent) / (joined.frequency - 1).nullif(0),
         events_per_session=joined.events / joined.sessions,
         attention_ms_per_session=joined.attention_ms / joined.sessions,
         attention_ms_per_item=joined.item_attention_ms / joined["items"].nullif(0),
         click_rate=ibis.ifelse(joined.clicks > joined.impressions, 1.0, joined.clicks / joined.impressions.nullif(0)).cast("float64"),
         trend=((joined.events_last_7_days + 1) / (weekly + 1)).log2().round(9),
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
+
+
+def _first_day_spent(facts: ir.Table) -> ir.Table:
+    """``user_id`` and ``first_day_spent``: what was spent on the first day with a purchase."""
+    daily = facts.filter(facts.spending).group_by("user_id", "date").aggregate(spent=lambda day: exact_sum(day.value).fill_null(0))
+    return daily.group_by("user_id").aggregate(first_day_spent=daily.spent.argmin(daily.date))
 
 
 def _before(day: dt.date, days: int) -> dt.datetime:

@@ -304,25 +304,25 @@ def _bounds_problems(column: contracts.Column, value: ir.NumericValue) -> Proble
 def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.Table:
     """The records with each mapped column as a value, and ``unreadable_...`` where there was text of another type.
 
+    Attributes are one column, ``attributes``: a JSON object of those that the record has.
+
     A table of its own, so that the engine computes each value once, however many rules look at it afterwards.
     """
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
-        kind = contract.column(name).type
-        if kind in ("timestamp", "date"):
-            moment, columns[f"unreadable_{name}"] = timestamp_of(mapping, fields, source, records.order)
-            columns[name] = moment if kind == "timestamp" else moment.date()
-        elif kind in ("float64", "int64"):
-            columns[name], columns[f"unreadable_{name}"] = number_of(mapping, fields, source)
-        elif kind == "boolean":
-            text = text_of(mapping, fields, source).lower()
-            columns[name] = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
-            columns[f"unreadable_{name}"] = text.notnull() & columns[name].isnull()
-        else:
-            columns[name] = text_of(mapping, fields, source, name)
-            if name in ("url", "referrer"):
-                columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
+        columns[name], unreadable = _typed(contract.column(name).type, mapping, fields, source, records.order, name)
+        if unreadable is not None:
+            columns[f"unreadable_{name}"] = unreadable
+        if name in ("url", "referrer"):
+            columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
+    if source.attributes:
+        own: dict[str, ir.Value] = {}
+        for name, attribute in source.attributes.items():
+            own[name], unreadable = _typed(TYPES_OF_ATTRIBUTES[attribute.type], attribute, fields, source, records.order, "")
+            if unreadable is not None:
+                columns[f"unreadable_attributes.{name}"] = unreadable
+        columns["attributes"] = _json_object(own)
     conditions = [
         (condition_holds(condition, fields, source), ibis.literal(f"dropped: {condition.described()}")) for condition in source.drop_when
     ]
@@ -330,6 +330,33 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
     )
     return records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
+
+
+def _typed(
+    kind: str, mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue, column: str
+) -> tuple[ir.Value, ir.BooleanValue | None]:
+    """A value of a type, and whether there was text that is none; None for texts, of which each is one."""
+    if kind in ("timestamp", "date"):
+        moment, unreadable = timestamp_of(mapping, fields, source, order)
+        return (moment if kind == "timestamp" else moment.date()), unreadable
+    if kind in ("float64", "int64"):
+        return number_of(mapping, fields, source)
+    if kind == "boolean":
+        text = text_of(mapping, fields, source).lower()
+        value = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
+        return value, text.notnull() & value.isnull()
+    return text_of(mapping, fields, source, column), None
+
+
+TYPES_OF_ATTRIBUTES = {"number": "float64", "category": "string", "boolean": "boolean", "date": "date"}
+
+
+def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
+    """The known ones among some values as a JSON object; null where all are missing."""
+    shown = {name: value.cast("string") if value.type().is_date() else value for name, value in values.items()}
+    text = ibis.struct(shown).cast("json").cast("string")
+    some = ibis.or_(*(value.notnull() for value in values.values()))
+    return ibis.ifelse(some, text, None)
 
 
 def fields_of(records: ir.Table, source: Source) -> Fields:
@@ -355,6 +382,13 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
             problems.append(
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))
             )
+    for name, attribute in source.attributes.items():
+        kind = TYPES_OF_ATTRIBUTES[attribute.type]
+        if kind in UNREADABLE:
+            problems.append((values[f"unreadable_attributes.{name}"], ibis.literal(f"attributes.{name}: {UNREADABLE[kind]}")))
+    if source.attributes:
+        too_long = (values.attributes.length() > LONGEST_TEXT * len(source.attributes)).fill_null(False)
+        problems.append((too_long, ibis.literal(f"attributes: longer than {LONGEST_TEXT} characters each")))
     return problems
 
 

@@ -87,12 +87,11 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
 def _figures(found: "Forecast") -> dict[str, Any]:
     """Calibration and lift of the chosen models of probabilities, in the window that judged them."""
     from persona_pipelines import charts
-    from persona_pipelines.profiles.forecasting import PROBABILITIES
+    from persona_pipelines.profiles.forecasting import LIFETIME, SPEND
 
     figures = {}
-    for target in PROBABILITIES:
-        if target in found.judged:
-            judged = found.judged[target]
+    for target, judged in found.judged.items():
+        if target not in (SPEND, LIFETIME):
             figures[f"{target}_calibration"] = charts.calibration(*judged.held, f"{target}: predicted and true shares, {judged.chosen}")
             figures[f"{target}_lift"] = charts.lift(*judged.held, f"{target}: share found among the most probable")
     return figures

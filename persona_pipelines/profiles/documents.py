@@ -78,6 +78,7 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
             "user_id": row["user_id"],
             "as_of_date": f"{row['as_of_date']:%Y-%m-%d}",
             "basics": {name: _plain(row.get(name)) for name in BASICS},
+            "attributes": _object(row.get("attributes")),
         }
         for section, entries in STATEMENTS.items():
             document[section] = [
@@ -85,6 +86,7 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
                 for name, texts in entries.items()
                 if varied[name] and (text := _chosen(texts, places[name][number]))
             ]
+        document["targets"] = {name: round(chance, 4) for name, chance in _object(row.get("targets")).items()}
         document["interests"] += _categories(row.get("top_interests"))
         document["life_cycle"] = {
             "stage": row["lifecycle_stage"],
@@ -93,6 +95,10 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
         document["segment"] = {"id": int(row["segment_id"]), "name": row["segment_name"]}
         result.append(json.dumps(document, ensure_ascii=False))
     return result
+
+
+def _object(text: Any) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if value is not None} if isinstance(text, str) else {}
 
 
 def _chosen(texts: Sequence[str], place: float) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
-from persona_pipelines.profiles.predictions import Judged, Window, judge_amount, judge_probability
+from persona_pipelines.profiles.predictions import Baseline, Judged, Window, judge_amount, judge_probability
+from persona_pipelines.profiles.targets import attributes_of_users, joined, own_targets, with_attributes
 from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
@@ -22,11 +23,12 @@ MOST_LIFETIME_WINDOWS = 4
 
 @dataclass(frozen=True)
 class Forecast:
-    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` by target; ``missing``: the reason of each target without one."""
+    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` by target; ``windows``: begin and days of what judged, where it was a
+    window; ``missing``: the reason of each target without one."""
 
     users: pd.DataFrame
     judged: dict[str, Judged]
-    windows: dict[str, tuple[dt.date, int]]
+    windows: dict[str, tuple[dt.date | None, int | None]]
     missing: dict[str, str]
 
     def quality(self) -> pd.DataFrame:
@@ -50,11 +52,14 @@ def purchases_of(features: pd.DataFrame) -> tuple[np.ndarray, Purchases]:
     gap = np.nan_to_num(features["purchase_gap_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
     recency = gap * (frequency[buyers] - 1)
     since = np.nan_to_num(features["purchase_recency_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
-    value = np.nan_to_num(features["average_order_value"].to_numpy(dtype=float, na_value=np.nan)[buyers])
-    return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value)
+    value, again = (
+        np.nan_to_num(features[name].to_numpy(dtype=float, na_value=np.nan)[buyers])
+        for name in ("average_order_value", "repeat_order_value")
+    )
+    return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value, again)
 
 
-def _of_all(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray]) -> np.ndarray:
+def _of_buyers(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray]) -> np.ndarray:
     """A forecast for buyers; 0 for those who have not bought yet."""
     buyers, purchases = purchases_of(features)
     found = np.zeros(len(features))
@@ -63,24 +68,20 @@ def _of_all(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray])
     return found
 
 
-def _beta_geometric(days: float) -> Callable[[pd.DataFrame], np.ndarray]:
-    def forecast(features: pd.DataFrame) -> np.ndarray:
-        try:
-            return _of_all(features, lambda purchases: value_by_beta_geometric(purchases, days))
-        except ValueError:
-            # Nobody has bought twice, or too few have bought at all: no rate to learn.
-            return np.zeros(len(features))
-
-    return forecast
+def _beta_geometric(features: pd.DataFrame, days: float) -> np.ndarray:
+    try:
+        return _of_buyers(features, lambda purchases: value_by_beta_geometric(purchases, days))
+    except ValueError:
+        # Nobody has bought twice, or too few have bought at all: no rate to learn.
+        return np.zeros(len(features))
 
 
-def baselines(days: float) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
-    """Forecasts of spend in ``days`` that need no past windows, by name."""
-    return {
-        "past_spend": lambda features: _of_all(features, lambda purchases: (purchases.repeats + 1) * purchases.mean_value),
-        "past_rate": lambda features: _of_all(features, lambda purchases: naive_value(purchases, days)),
-        "beta_geometric": _beta_geometric(days),
-    }
+BASELINES = {
+    "past_spend": Baseline(lambda features, days: _of_buyers(features, lambda purchases: (purchases.repeats + 1) * purchases.mean_value)),
+    "past_rate": Baseline(lambda features, days: _of_buyers(features, lambda purchases: naive_value(purchases, days))),
+    "beta_geometric": Baseline(_beta_geometric, levelled=True),
+}
+"""Forecasts of spend that need no past windows, by name."""
 
 
 def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str]) -> Forecast:
@@ -96,33 +97,37 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
     for column in ("purchase_probability", "churn_probability", "expected_spend", "lifetime_value"):
         users[column] = np.nan
     judged: dict[str, Judged] = {}
-    spans: dict[str, tuple[dt.date, int]] = {}
+    spans: dict[str, tuple[dt.date | None, int | None]] = {}
     missing: dict[str, str] = {}
 
     def newest(days: int) -> tuple[dt.date, int]:
         return as_of - dt.timedelta(days=days - 1), days
 
+    attributes = attributes_of_users(warehouse, settings)
+    today = joined(today, attributes)
     try:
         windows = past_windows(warehouse, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users, timezone)
     except TooLittleHistoryError as error:
         missing |= dict.fromkeys((*PROBABILITIES, SPEND), str(error))
     else:
+        windows = with_attributes(windows, attributes)
         for target, (outcome, column) in PROBABILITIES.items():
             judged[target] = judge_probability(windows, outcome, today, before.get(target), seed)
             users[column] = np.clip(judged[target].prediction, 0, 1).round(6)
             spans[target] = newest(chosen.horizon_days)
         if any(window.bought.any() for window in windows[:-1]):
-            judged[SPEND] = judge_amount(windows, today, baselines(chosen.horizon_days), 1.0, seed)
+            judged[SPEND] = judge_amount(windows, today, BASELINES, chosen.horizon_days, chosen.horizon_days, seed)
             users["expected_spend"] = judged[SPEND].prediction.round(6)
             spans[SPEND] = newest(chosen.horizon_days)
         else:
             missing[SPEND] = "nobody has bought anything"
     _lifetime(warehouse, settings, today, as_of, users, judged, spans, missing, newest)
+    users["targets"] = own_targets(warehouse, settings, today, as_of, before, judged, spans, missing)
     return Forecast(users, judged, spans, missing)
 
 
 def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
-              spans: dict[str, tuple[dt.date, int]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
+              spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
     """Add the lifetime value: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``."""
     chosen = settings.predictions
     reach = int(today["tenure_days"].max()) + 1
@@ -132,12 +137,12 @@ def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_
     except TooLittleHistoryError as error:
         missing[LIFETIME] = str(error)
         return
-    windows = [buyers_of(window) for window in windows]
+    windows = [buyers_of(window) for window in with_attributes(windows, attributes_of_users(warehouse, settings))]
     buyers, _ = purchases_of(today)
     if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
         missing[LIFETIME] = f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days"
         return
-    judged[LIFETIME] = judge_amount(windows, today[buyers], baselines(days), chosen.lifetime_days / days, chosen.seed)
+    judged[LIFETIME] = judge_amount(windows, today[buyers], BASELINES, days, chosen.lifetime_days, chosen.seed)
     users["lifetime_value"] = 0.0
     users.loc[buyers, "lifetime_value"] = judged[LIFETIME].prediction.round(6)
     spans[LIFETIME] = newest(days)
@@ -146,4 +151,4 @@ def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_
 def buyers_of(window: Window) -> Window:
     """The same window with those alone who had bought before it."""
     kept, _ = purchases_of(window.features)
-    return Window(window.features[kept].reset_index(drop=True), window.bought[kept], window.left[kept], window.spent[kept])
+    return window.of(kept)

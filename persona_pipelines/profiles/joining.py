@@ -40,6 +40,6 @@ def user_profiles(features: ir.Table, segments: ir.Table, category_shares: ir.Ta
     joined = features.inner_join(placed, "user_id")
     joined = joined.left_join(top_interests(category_shares), "user_id").drop("user_id_right")
     joined = joined.inner_join(users, "user_id")
-    said = predictions.select("user_id", "purchase_probability", "churn_probability", "expected_spend", "lifetime_value")
+    said = predictions.select("user_id", "purchase_probability", "churn_probability", "expected_spend", "lifetime_value", "targets")
     joined = joined.left_join(said, "user_id").drop("user_id_right")
     return joined.mutate(lifecycle_stage=lifecycle_stage(joined))

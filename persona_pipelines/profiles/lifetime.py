@@ -16,12 +16,14 @@ class Purchases:
         recency: days from the first purchase to the last.
         age: days from the first purchase to the as-of date.
         mean_value: mean value of a purchase day.
+        repeat_value: mean value of a purchase day after the first; 0 without any.
     """
 
     repeats: np.ndarray
     recency: np.ndarray
     age: np.ndarray
     mean_value: np.ndarray
+    repeat_value: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,23 @@ class BetaGeometric:
     b: float
 
     def expected_purchases(self, customers: Purchases, days: float) -> np.ndarray:
-        """Expected purchase days in the next ``days``, equation 10 of Fader, Hardie, Lee 2005 ("Counting Your Customers" the Easy Way)."""
+        """Expected purchase days in the next ``days``, equation 10 of Fader, Hardie, Lee 2005 ("Counting Your Customers" the Easy Way).
+
+        Its hypergeometric function after the transformation of Euler (Abramowitz and Stegun 15.3.3), in which no term grows with
+        the number of purchases.
+        """
         from scipy.special import hyp2f1
 
-        r, alpha, a, b = self.r, self.alpha, self.a, self.b
+        r, alpha, b = self.r, self.alpha, self.b
         x, age = customers.repeats, customers.age
-        if a < 1e-3:
+        if self.a < 1e-3:
             # Nobody drops out: what is left is the gamma-Poisson mean.
             return (r + x) / (alpha + age) * days
-        ratio = ((alpha + age) / (alpha + age + days)) ** (r + x)
-        numerator = (a + b + x - 1) / (a - 1) * (1 - ratio * hyp2f1(r + x, b + x, a + b + x - 1, days / (alpha + age + days)))
-        return numerator * self.probability_alive(customers)
+        # At a = 1 the formula is 0 / 0, and its limit what it is a hair beside.
+        a = 1 + 1e-5 if abs(self.a - 1) < 1e-5 else self.a
+        still = (alpha + age) / (alpha + age + days)
+        ratio = still ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, 1 - still)
+        return (a + b + x - 1) / (a - 1) * (1 - ratio) * self.probability_alive(customers)
 
     def probability_alive(self, customers: Purchases) -> np.ndarray:
         """The chance of not having dropped out yet (Fader, Hardie, Lee 2008, note on BG/NBD); 1 for those who bought once."""
@@ -102,6 +110,9 @@ class GammaGamma:
 def fit_gamma_gamma(counts: np.ndarray, means: np.ndarray) -> GammaGamma:
     """Maximum likelihood (Fader and Hardie 2013, "The Gamma-Gamma Model of Monetary Value"), over customers with a value above 0.
 
+    Args:
+        counts, means: number and mean value of each customer's repeat purchases: first ones, made to try a shop or with a voucher, are
+            left out there.
     Raises:
         ValueError: fewer than ten customers have a value above 0.
     """
@@ -133,9 +144,9 @@ def value_by_beta_geometric(customers: Purchases, days: float) -> np.ndarray:
         ValueError: there is too little to learn from.
     """
     model = fit_beta_geometric(customers)
-    counts = customers.repeats + 1
-    spend = fit_gamma_gamma(counts, customers.mean_value)
-    return np.maximum(model.expected_purchases(customers, days) * spend.expected_value(counts, customers.mean_value), 0.0)
+    spend = fit_gamma_gamma(customers.repeats, customers.repeat_value)
+    value = spend.expected_value(customers.repeats, customers.repeat_value)
+    return np.maximum(model.expected_purchases(customers, days) * value, 0.0)
 
 
 def naive_value(customers: Purchases, days: float) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.intervals import interval
 
 BINS = 10
@@ -39,24 +40,41 @@ class Window:
         features: ``contracts.USER_FEATURES`` as of the day before the window.
         bought, left: shape (users,), whether the user bought, or did nothing at all, in the window.
         spent: shape (users,), the value of purchases in it.
+        own: outcomes of the configuration's own targets by name, shape (users,).
     """
 
     features: pd.DataFrame
     bought: np.ndarray
     left: np.ndarray
     spent: np.ndarray
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def outcome(self, target: str) -> np.ndarray:
+        return self.own[target] if target in self.own else getattr(self, target)
+
+    def of(self, wanted: np.ndarray) -> Window:
+        """The same for some of the users."""
+        own = {name: values[wanted] for name, values in self.own.items()}
+        return Window(self.features[wanted].reset_index(drop=True), self.bought[wanted], self.left[wanted], self.spent[wanted], own)
+
+
+def names_of(features: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the columns of ``matrix``: ``FEATURES``, and the attributes of the customer list (``features.attributes.numeric``)."""
+    return (*FEATURES, *sorted(name for name in features.columns if name.startswith(PREFIX)))
 
 
 def matrix(features: pd.DataFrame) -> np.ndarray:
-    """``FEATURES`` of shape (users, features): amounts and counts as logarithms, nan where unknown."""
+    """``names_of`` as columns, shape (users, features): amounts and counts as logarithms, nan where unknown."""
     columns = {name: features[name].to_numpy(dtype=float, na_value=np.nan) for name in (*NUMBERS, *SHARES)}
     gap = np.where(np.isfinite(columns["purchase_gap_days"]), columns["purchase_gap_days"], columns["tenure_days"] + 30)
     columns["recency_over_gap"] = columns["purchase_recency_days"] / (gap + 1)
     columns["purchase_rate"] = columns["frequency"] / (columns["tenure_days"] + 30)
     columns["bought_once"] = np.isnan(columns["purchase_gap_days"]).astype(float)
-    for name in (*NUMBERS, "recency_over_gap", "purchase_rate"):
+    own = names_of(features)[len(FEATURES) :]
+    columns |= {name: features[name].to_numpy(dtype=float, na_value=np.nan) for name in own}
+    for name in (*NUMBERS, "recency_over_gap", "purchase_rate", *own):
         columns[name] = np.sign(columns[name]) * np.log1p(np.abs(columns[name]))
-    found = np.column_stack([columns[name] for name in FEATURES])
+    found = np.column_stack([columns[name] for name in names_of(features)])
     return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -130,7 +148,7 @@ def coming_rate(rates: Sequence[float]) -> float:
 
 
 def _stacked(windows: Sequence[Window], target: str) -> tuple[np.ndarray, np.ndarray]:
-    return np.vstack([matrix(window.features) for window in windows]), np.concatenate([getattr(window, target) for window in windows])
+    return np.vstack([matrix(window.features) for window in windows]), np.concatenate([window.outcome(target) for window in windows])
 
 
 def _log_likelihood(happened: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -168,7 +186,7 @@ def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFram
             of its paired advantage in log-likelihood is above 0. Where there is none yet, the base rate holds the place.
     """
     *past, choosing, newest = windows
-    rates = [float(getattr(window, target).mean()) for window in windows]
+    rates = [float(window.outcome(target).mean()) for window in windows]
 
     def fitted(teachers: Sequence[Window], model: Any, at: pd.DataFrame, expected: float) -> np.ndarray:
         points, happened = _stacked(teachers, target)
@@ -180,12 +198,12 @@ def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFram
     held: dict[str, np.ndarray] = {}
     for name, model in classifiers(seed).items():
         chances = fitted(past, model, choosing.features, coming_rate(rates[: len(past)]))
-        validation[name] = float(_log_likelihood(getattr(choosing, target), chances).mean())
+        validation[name] = float(_log_likelihood(choosing.outcome(target), chances).mean())
         held[name] = fitted([*past, choosing], model, newest.features, coming_rate(rates[:-1]))
-    happened = getattr(newest, target)
+    happened = newest.outcome(target)
     held[BASE_RATE] = np.full(len(happened), coming_rate(rates[:-1]))
     validation[BASE_RATE] = float(
-        _log_likelihood(getattr(choosing, target), np.full(len(choosing.features), coming_rate(rates[: len(past)]))).mean()
+        _log_likelihood(choosing.outcome(target), np.full(len(choosing.features), coming_rate(rates[: len(past)]))).mean()
     )
     challenger = max(validation, key=lambda name: validation[name])
     holder = before if before in held else BASE_RATE
@@ -223,7 +241,7 @@ def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
         "calibration_error": calibration_error(happened, chances),
         "log_loss": float(-_log_likelihood(happened, chances).mean()),
         "lift": float(happened[top].mean() / happened.mean()) if both else None,
-        "spearman": None, "mean_absolute_error": None,
+        "spearman": None, "mean_absolute_error": None, "level": None,
     }  # fmt: skip
 
 
@@ -233,20 +251,21 @@ def _no_drivers() -> pd.DataFrame:
 
 def _drivers(model: Any, teachers: Sequence[Window], newest: Window, target: str, seed: int) -> pd.DataFrame:
     """What a model of a probability looks at, by the AUC that it loses."""
-    happened = getattr(newest, target)
+    happened = newest.outcome(target)
     if happened.all() or not happened.any():
         return _no_drivers()
     model.fit(*_stacked(teachers, target))
-    return _importance(model, matrix(newest.features), happened, "roc_auc", lambda points: model.predict_proba(points)[:, 1], seed)
+    return _importance(model, newest.features, happened, "roc_auc", lambda points: model.predict_proba(points)[:, 1], seed)
 
 
 def _importance(
-    model: Any, points: np.ndarray, outcome: np.ndarray, scoring: str, predicted: Callable[[np.ndarray], np.ndarray], seed: int
+    model: Any, features: pd.DataFrame, outcome: np.ndarray, scoring: str, predicted: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> pd.DataFrame:
     """Permutation importance (Breiman 2001) on the window that judges, and the direction of each feature."""
     from scipy.stats import spearmanr
     from sklearn.inspection import permutation_importance
 
+    points = matrix(features)
     if len(points) > SHUFFLED_USERS:
         kept = np.sort(np.random.default_rng(seed).choice(len(points), SHUFFLED_USERS, replace=False))
         points, outcome = points[kept], outcome[kept]
@@ -256,7 +275,7 @@ def _importance(
     found = permutation_importance(model, points, outcome, scoring=scoring, n_repeats=3, random_state=seed).importances_mean
     said = predicted(points)
     rows = []
-    for number, name in enumerate(FEATURES):
+    for number, name in enumerate(names_of(features)):
         known = np.isfinite(points[:, number])
         varies = known.sum() > 2 and np.ptp(points[known, number]) > 0 and np.ptp(said[known]) > 0
         rows.append({"feature": name, "importance": float(found[number]),
@@ -265,18 +284,30 @@ def _importance(
     return table.assign(rank=np.arange(1, len(table) + 1))
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """A forecast of spend that needs no past windows: amounts of users with the features given, in the ``days`` after.
+
+    ``levelled`` where its total means what it says; the total of others is brought to what was spent before.
+    """
+
+    amounts: Callable[[pd.DataFrame, float], np.ndarray]
+    levelled: bool = False
+
+
 def judge_amount(
-    windows: Sequence[Window], today: pd.DataFrame, baselines: Mapping[str, Callable[[pd.DataFrame], np.ndarray]], scale: float, seed: int
+    windows: Sequence[Window], today: pd.DataFrame, baselines: Mapping[str, Baseline], days: float, ahead_days: float, seed: int
 ) -> Judged:
     """Compare forecasts of spend, choose by rank correlation on the last window but one, and forecast.
 
     A combination (mean of the standardised logarithms of the regressions and of what was spent so far) stands beside them:
-    forecasts that err differently err less together (Bates and Granger 1969). Every forecast is brought to the total that was
-    spent in the window before, so that sums can be planned with.
+    forecasts that err differently err less together (Bates and Granger 1969). Every forecast without a level of its own is brought
+    to the total that was spent in the window before, so that sums can be planned with.
 
     Args:
-        baselines: forecasts that need no past windows, by name: of features, amounts in any unit.
-        scale: what a forecast for a window is multiplied by for the time asked for.
+        days: length of the windows.
+        ahead_days: the time asked for. A forecast with a level of its own is made for it; others are made for a window and brought
+            to it as the total of those with a level goes on, and in proportion to the days where there is none.
     """
     from scipy.stats import spearmanr
 
@@ -290,9 +321,10 @@ def judge_amount(
         spread, middle = float(np.std(logs["linear_regression"])), float(np.mean(logs["linear_regression"]))
         found = {name: np.expm1(np.maximum(value, 0)) for name, value in logs.items()}
         found["combined"] = np.expm1(np.maximum(middle + spread * combined, 0))
-        found |= {name: np.maximum(forecast(at), 0) for name, forecast in baselines.items()}
+        found |= {name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if not baseline.levelled}
         mean = float(teachers[-1].spent.mean())
-        return {name: value * (mean / value.mean()) if value.mean() > 0 else np.full(len(at), mean) for name, value in found.items()}
+        found = {name: value * (mean / value.mean()) if value.mean() > 0 else np.full(len(at), mean) for name, value in found.items()}
+        return found | {name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if baseline.levelled}
 
     validation = {
         name: float(np.nan_to_num(spearmanr(value, choosing.spent)[0])) if np.ptp(value) > 0 else 0.0
@@ -304,7 +336,8 @@ def judge_amount(
         {
             "model": name, "users": len(newest.spent), "base_rate": None, "auc": None, "average_precision": None, "calibration_error": None, "log_loss": None,
             "lift": None, "spearman": float(np.nan_to_num(spearmanr(value, newest.spent)[0])) if np.ptp(value) > 0 else 0.0,
-            "mean_absolute_error": float(np.abs(value - newest.spent).mean()), "validation": validation[name], "chosen": name == chosen,
+            "mean_absolute_error": float(np.abs(value - newest.spent).mean()),
+            "level": float(value.sum() / newest.spent.sum()) if newest.spent.sum() > 0 else None, "validation": validation[name], "chosen": name == chosen,
             "reason": "the highest rank correlation on the window before" if name == chosen else "another is used",
         }
         for name, value in held.items()
@@ -313,8 +346,27 @@ def judge_amount(
     forest = regressors(seed)["random_forest"]
     points, spent = _stacked([*past, choosing], "spent")
     forest.fit(points, np.log1p(np.maximum(spent, 0)))
-    drivers = _importance(forest, matrix(newest.features), np.log1p(np.maximum(newest.spent, 0)), "r2", forest.predict, seed)
-    return Judged(pd.DataFrame(rows), chosen, forecasts(windows, today)[chosen] * scale, (held[chosen], newest.spent), drivers)
+    drivers = _importance(forest, newest.features, np.log1p(np.maximum(newest.spent, 0)), "r2", forest.predict, seed)
+    return Judged(
+        pd.DataFrame(rows),
+        chosen,
+        _ahead(forecasts(windows, today), chosen, today, baselines, days, ahead_days),
+        (held[chosen], newest.spent),
+        drivers,
+    )
+
+
+def _ahead(
+    found: Mapping[str, np.ndarray], chosen: str, today: pd.DataFrame, baselines: Mapping[str, Baseline], days: float, ahead_days: float
+) -> np.ndarray:
+    """The chosen forecast for the time asked for."""
+    if chosen in baselines and baselines[chosen].levelled:
+        return np.maximum(baselines[chosen].amounts(today, ahead_days), 0)
+    if ahead_days == days:
+        return found[chosen]
+    totals = [(found[name].sum(), baseline.amounts(today, ahead_days).sum()) for name, baseline in baselines.items() if baseline.levelled]
+    growth = next((later / now for now, later in totals if now > 0 and np.isfinite(later)), ahead_days / days)
+    return found[chosen] * growth
 
 
 def _spent_so_far(features: pd.DataFrame) -> np.ndarray:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.profiles.predictions import Window
+from persona_pipelines.settings import TargetOrigin
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -22,11 +26,14 @@ class TooLittleHistoryError(ValueError):
     """The logs do not reach back far enough, or there are too few users; the message says how far and how far is needed."""
 
 
-def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, minimum_users: int, timezone: str) -> list[Window]:
+def past_windows(
+    warehouse: Warehouse, as_of: dt.date, days: int, most: int, minimum_users: int, timezone: str, targets: Mapping[str, TargetOrigin] | None = None
+) -> list[Window]:  # fmt: skip
     """Windows of ``days`` one before the other, the last ending with ``as_of``; oldest first.
 
     Args:
         most: at most this many; as many as the logs reach back for.
+        targets: events by the name of the target that they make true.
     Raises:
         TooLittleHistoryError: there are not ``AT_LEAST``, or one has fewer than ``minimum_users`` users before it.
     """
@@ -37,7 +44,10 @@ def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, min
     count = min(most, reach // days - 1)
     if count < AT_LEAST:
         raise TooLittleHistoryError(f"the logs reach back {reach} days; {(AT_LEAST + 1) * days} are needed for windows of {days} days")
-    found = [window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone) for number in reversed(range(count))]
+    found = [
+        window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone, targets or {})
+        for number in reversed(range(count))
+    ]
     while found and len(found[0].features) < minimum_users:
         found = found[1:]
     if len(found) < AT_LEAST:
@@ -47,7 +57,9 @@ def past_windows(warehouse: Warehouse, as_of: dt.date, days: int, most: int, min
     return found
 
 
-def window(warehouse: Warehouse, day: dt.date, days: int, timezone: str) -> Window:
+def window(
+    warehouse: Warehouse, day: dt.date, days: int, timezone: str, targets: Mapping[str, TargetOrigin] = MappingProxyType({})
+) -> Window:
     """What was known at the end of a day, and what the users did in the ``days`` after it."""
     features, _ = features_as_of(warehouse, day, timezone)
     begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
@@ -56,9 +68,23 @@ def window(warehouse: Warehouse, day: dt.date, days: int, timezone: str) -> Wind
     spending = later.event_type.isin(SPENDING_TYPES)
     # What others did to a user, a message sent, is no sign of life.
     own = later.event_type != ibis.literal("impression")
+    if any(origin.category is not None for origin in targets.values()):
+        items = warehouse.table(contracts.ITEMS).select("item_id", "category")
+        later = later.left_join(items, "item_id").drop("item_id_right")
     sums = later.group_by("user_id").aggregate(
-        bought=later.count(where=spending), active=later.count(where=own), spent=exact_sum(later.value, spending).fill_null(0)
-    )
+        bought=later.count(where=spending), active=later.count(where=own), spent=exact_sum(later.value, spending).fill_null(0),
+        **{f"target {name}": later.count(where=_happened(later, origin)) for name, origin in targets.items()},
+    )  # fmt: skip
     outcome = warehouse.frame(sums).set_index("user_id").reindex(features["user_id"])
+    done = {name: outcome[f"target {name}"].fillna(0).to_numpy(dtype=float) > 0 for name in targets}
     bought, active = (outcome[name].fillna(0).to_numpy(dtype=float) > 0 for name in ("bought", "active"))
-    return Window(features, bought, ~active, np.nan_to_num(outcome["spent"].to_numpy(dtype=float, na_value=np.nan)))
+    return Window(features, bought, ~active, np.nan_to_num(outcome["spent"].to_numpy(dtype=float, na_value=np.nan)), done)
+
+
+def _happened(events: ir.Table, origin: TargetOrigin) -> ir.BooleanValue:
+    found = events.event_type == ibis.literal(origin.event)
+    if origin.item_id is not None:
+        found = found & (events.item_id == origin.item_id)
+    if origin.category is not None:
+        found = found & (events.category == origin.category)
+    return found.fill_null(False)

@@ -272,7 +272,7 @@ def _registered(
 
     options, decision = chosen.recommendations, comparison.decision
     pairs, everything = training.everything(store, chosen, end)
-    users = listed_users(store)
+    users = listed_users(store, chosen)
     # Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
     fitted = {name: training.fitted_on(everything, recipe, users, options.seed) for name, recipe in comparison.recipes.items()}
     table = comparison.table(options.k, options.seed)
@@ -440,7 +440,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
         consenting = store.frame(users.filter(users.consent_personalisation).order_by("user_id"))
         as_of = store.value(table.as_of_date.max())
-        tables = serving.read(store, chosen.recommendations.rules.new_days, consenting)
+        tables = serving.read(store, chosen, consenting)
         lists = serving.recommended(model, tables, chosen.recommendations, chosen.recommendations.k)
         lists = lists.assign(model=model.name, model_version=found.version, as_of_date=as_of)
         with store.transaction():

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.features.attributes import PREFIX
+
 USER_ATTRIBUTES = ("country", "gender", "age_group", "occupation")
 ITEM_ATTRIBUTES = ("category", "brand")
 PRICE_BANDS = 5
@@ -142,10 +144,13 @@ def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[str]) -> list[list[str]]:
-    """The features of each id as ``attribute=value``; an id or value that is unknown has none."""
+    """The features of each id as ``attribute=value``; an id or value that is unknown has none.
+
+    Columns ``attributes.NAME`` (``recommendations.attributes``) are features beside the named ones.
+    """
     found = frame.set_index(key).reindex(ids)
     columns = []
-    for attribute in attributes:
+    for attribute in (*attributes, *sorted(name for name in found.columns if name.startswith(PREFIX))):
         if attribute not in found:
             continue
         values = found[attribute]

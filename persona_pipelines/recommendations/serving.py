@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.recommendations.attributes import described
 from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
 from persona_pipelines.recommendations.models import LearnedModel, load
@@ -45,8 +46,9 @@ class Tables:
     new_items: frozenset[str]
 
 
-def read(warehouse: Warehouse, rules_days: float, users: pd.DataFrame) -> Tables:
+def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Tables:
     """The tables for some users; of interactions and segments only their rows."""
+    rules_days = settings.recommendations.rules.new_days
     ids = users["user_id"].tolist()
     interactions, segments = warehouse.table(contracts.INTERACTIONS), warehouse.table(contracts.USER_SEGMENTS)
     if len(ids) == 1:
@@ -56,9 +58,9 @@ def read(warehouse: Warehouse, rules_days: float, users: pd.DataFrame) -> Tables
     # Where all items are young the logs have just begun: nothing is new then.
     known = warehouse.value(features.age_days.max())
     return Tables(
-        users,
+        described(warehouse, settings, contracts.USERS, users),
         warehouse.frame(interactions.select("user_id", "item_id", "weight", "liked")),
-        warehouse.frame(warehouse.table(contracts.ITEMS).order_by("item_id")),
+        described(warehouse, settings, contracts.ITEMS, warehouse.frame(warehouse.table(contracts.ITEMS).order_by("item_id"))),
         warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
         warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
         frozenset(young["item_id"]) if known is not None and known > rules_days else frozenset(),
@@ -163,7 +165,7 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
         model = load(registered.folder)
         if found.empty:
             found = pd.DataFrame({"user_id": [user_id]})
-        lists = recommended(model, read(warehouse, settings.recommendations.rules.new_days, found), settings.recommendations, k)
+        lists = recommended(model, read(warehouse, settings, found), settings.recommendations, k)
         lists = lists.assign(model=model.name, model_version=registered.version)
     items = warehouse.table(contracts.ITEMS)
     titles = warehouse.frame(items.filter(items.item_id.isin(lists["item_id"].tolist() or [""])).select("item_id", "title", "category"))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.interactions import rules_of
+from persona_pipelines.recommendations.attributes import described
 from persona_pipelines.recommendations.evaluation.comparison import Task, task
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
@@ -55,21 +56,29 @@ class Windows:
     reason: str
 
 
-def listed_users(warehouse: Warehouse) -> pd.DataFrame:
+def listed_users(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
     """Attributes of users as the customer list gives them; what only events tell is left out, so that no test leaks in."""
     users = warehouse.table(contracts.USERS)
-    return warehouse.frame(users.filter(users.in_customer_list).order_by("user_id"))
+    frame = warehouse.frame(users.filter(users.in_customer_list).order_by("user_id"))
+    return described(warehouse, settings, contracts.USERS, frame)
 
 
-def listed_items(warehouse: Warehouse) -> pd.DataFrame:
+def listed_items(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
     """The catalogue; an item that only events know becomes known with its first event."""
     items = warehouse.table(contracts.ITEMS)
-    return warehouse.frame(items.filter(items.in_catalogue).order_by("item_id"))
+    frame = warehouse.frame(items.filter(items.in_catalogue).order_by("item_id"))
+    return described(warehouse, settings, contracts.ITEMS, frame)
 
 
 def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:
     """The interactions of a warehouse."""
-    return Sources(warehouse, warehouse.table(contracts.EVENTS), rules_of(settings), listed_users(warehouse), listed_items(warehouse))
+    return Sources(
+        warehouse,
+        warehouse.table(contracts.EVENTS),
+        rules_of(settings),
+        listed_users(warehouse, settings),
+        listed_items(warehouse, settings),
+    )
 
 
 def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> dict[str, int]:

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from persona_pipelines.settings.patterns import checked_pattern
 from persona_pipelines.settings.recommendations import RecommendationsSettings
-from persona_pipelines.settings.sources import Source
+from persona_pipelines.settings.sources import AttributeType, Source
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 from persona_pipelines.vocabulary import EVENT_TYPES, LOG_FORMATS
 
@@ -122,12 +122,65 @@ class SegmentsSettings(Strict):
     seed: int = 20
 
 
+class TargetOrigin(Strict):
+    """What makes a target true: an attribute of the customer list, or an event within the horizon.
+
+    Args (settings):
+        attribute, equals, at_least: the attribute and its value; a boolean one is true by itself. It is predicted for those of whom it
+            is not known.
+        event, category, item_id: the type of event, and of which items; any by default.
+    """
+
+    attribute: str | None = None
+    equals: str | float | bool | None = None
+    at_least: float | None = None
+    event: str | None = None
+    category: str | None = None
+    item_id: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> TargetOrigin:
+        if (self.attribute is None) == (self.event is None):
+            raise ValueError("expected attribute or event")
+        if self.event is None and (self.category is not None or self.item_id is not None):
+            raise ValueError("category and item_id are for event")
+        if self.attribute is None and (self.equals is not None or self.at_least is not None):
+            raise ValueError("equals and at_least are for attribute")
+        return self
+
+
+class OwnTarget(Strict):
+    """Something that people do or are, to be predicted as a probability."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    from_: TargetOrigin = Field(alias="from")
+    horizon_days: int | None = Field(None, ge=1, description="For events; predictions.horizon_days by default.")
+    without: list[str] = Field([], description="Attributes that the models do not learn from.")
+
+
+RESERVED_TARGETS = ("purchase", "churn", "spend", "lifetime_value")
+
+
 class PredictionsSettings(Strict):
     horizon_days: int = Field(30, ge=1, description="Buying and leaving are predicted for this many days.")
     windows: int = Field(3, ge=1, le=12, description="Past windows to learn from, besides those that choose and judge.")
     lifetime_days: int = Field(180, ge=1, description="Lifetime value is the spend expected in this many days.")
     minimum_users: int = Field(100, ge=20)
     seed: int = 20
+    targets: list[OwnTarget] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _targets_alone(cls, value: Any) -> Any:
+        return {"targets": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _names(self) -> PredictionsSettings:
+        names = [target.name for target in self.targets]
+        for name in names:
+            if names.count(name) > 1 or name in RESERVED_TARGETS:
+                raise ValueError(f"targets: {name!r} is taken; expected a name of its own for each target")
+        return self
 
 
 class PrivacySettings(Strict):
@@ -191,12 +244,44 @@ class Settings(Strict):
         for name, level in self.features.interaction_levels.items():
             if level.scale == "own_middle" and name != "rating":
                 raise ValueError(f"features.interaction_levels.{name}.scale: own_middle is for ratings")
+        for kind in ("items", "users"):
+            self.attributes_of(kind)
+        known = self.attributes_of("users")
+        for index, target in enumerate(self.predictions.targets):
+            origin, place = target.from_, f"predictions.targets[{index}]"
+            for name in (*target.without, *([origin.attribute] if origin.attribute else [])):
+                if name not in known:
+                    raise ValueError(f"{place}: {name!r} is no attribute of a source of kind users; expected one of {sorted(known)}")
+            if origin.event is not None and origin.event not in self.known_event_types():
+                raise ValueError(f"{place}.from.event: {origin.event!r} is not an event type; declare it under event_types")
+            if origin.attribute and known[origin.attribute] != "boolean" and origin.equals is None and origin.at_least is None:
+                raise ValueError(f"{place}.from: {origin.attribute} is a {known[origin.attribute]}; expected equals or at_least")
+            if origin.attribute and origin.at_least is not None and known[origin.attribute] != "number":
+                raise ValueError(f"{place}.from.at_least: {origin.attribute} is a {known[origin.attribute]}, not a number")
         if self.segments.minimum_k > self.segments.maximum_k:
             raise ValueError("segments.minimum_k: expected at most segments.maximum_k")
         return self
 
     def sources_of(self, kind: str) -> list[Source]:
         return [source for source in self.sources if source.kind == kind]
+
+    def attributes_of(self, kind: str) -> dict[str, AttributeType]:
+        """Types of the attributes of items or users by name, over all their sources.
+
+        Raises:
+            ValueError: two sources give an attribute of the same name another type.
+        """
+        found: dict[str, AttributeType] = {}
+        for source in self.sources_of(kind):
+            for name, attribute in source.attributes.items():
+                if found.setdefault(name, attribute.type) != attribute.type:
+                    raise ValueError(f"attributes.{name} of source {source.name}: found {attribute.type}; another source has {found[name]}")
+        return found
+
+    def learned_attributes(self) -> dict[str, AttributeType]:
+        """Those of users that models may learn from."""
+        later = {name for source in self.sources_of("users") for name, entry in source.attributes.items() if entry.known_later}
+        return {name: kind for name, kind in self.attributes_of("users").items() if name not in later}
 
     def known_event_types(self) -> list[str]:
         return [*EVENT_TYPES, *(name for name in self.event_types if name not in EVENT_TYPES)]

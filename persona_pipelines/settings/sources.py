@@ -240,6 +240,25 @@ class FieldMapping(Reading):
         return named
 
 
+AttributeType = Literal["number", "category", "boolean", "date"]
+
+
+class Attribute(FieldMapping):
+    """A property of people or items beyond the canonical columns, with its type; ``balance: number`` reads the field of that name.
+
+    Args (settings):
+        known_later: it tells what came after the events, as the outcome of a campaign does: no model learns from it, a target may be it.
+    """
+
+    type: AttributeType
+    known_later: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+
 class Each(Strict):
     """A list in each record of which every element gives an event: a path, or a text that is split.
 
@@ -317,6 +336,7 @@ class Source(Strict):
     path: str
     format: FormatSettings
     fields: dict[str, FieldMapping]
+    attributes: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Attribute] = {}
     parse: dict[str, Literal["json", "parameters"]] = {}
     each: Each | None = None
     join: Annotated[list[Lookup], BeforeValidator(as_list)] = []
@@ -331,6 +351,19 @@ class Source(Strict):
     @classmethod
     def _described_by_preset(cls, value: Any) -> Any:
         return with_preset(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _attributes_of_their_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("attributes"), dict):
+            return value
+        origins = ("from", "first_of", "value", "cases", "product")
+        named: dict[str, Any] = {}
+        for name, entry in value["attributes"].items():
+            described = {"type": entry} if isinstance(entry, str) else entry
+            plain = isinstance(described, dict) and not any(origin in described for origin in origins)
+            named[name] = {**described, "from": name} if plain else described
+        return {**value, "attributes": named}
 
     @field_validator("format")
     @classmethod
@@ -352,6 +385,8 @@ class Source(Strict):
             raise ValueError("fields.user_id: missing; expected user_id, anonymous_id or both")
         if self.path.count("{date}") and self.kind != "events":
             raise ValueError("path: {date} is only for sources of events; other lists are read as a whole")
+        if self.attributes and self.kind not in ("items", "users"):
+            raise ValueError("attributes: only in sources of kind items and users")
         for name, mapping in self.fields.items():
             if mapping.running_sum and self.kind != "lookup":
                 raise ValueError(f"fields.{name}.running_sum: only in sources of kind lookup, which are read as a whole")
@@ -370,7 +405,7 @@ class Source(Strict):
 
     def paths(self) -> list[str]:
         """All fields that the mapping reads, each once, in a stable order."""
-        named = [path for mapping in self.fields.values() for path in mapping.paths()]
+        named = [path for mapping in (*self.fields.values(), *self.attributes.values()) for path in mapping.paths()]
         named += [path for condition in self.drop_when for path in condition.paths()]
         return list(dict.fromkeys(named))
 

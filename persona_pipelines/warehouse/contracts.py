@@ -224,6 +224,7 @@ ITEMS = Table(
         Column("currency", "string", "Currency of price, ISO 4217."),
         Column("available_from", "date", "First day on offer, where the catalogue says."),
         Column("in_stock", "boolean", "Whether it can be had now, where the catalogue says; false keeps it out of lists."),
+        Column("attributes", "string", "The attributes that the configuration names, as a JSON object; null without any."),
         Column("in_catalogue", "boolean", "Whether a source of kind items lists it.", required=True),
     ), ("item_id",),
 )  # fmt: skip
@@ -237,6 +238,7 @@ USERS = Table(
         Column("gender", "string", "As given."),
         Column("age_group", "string", "As given, or the decade of the age."),
         Column("occupation", "string", "As given."),
+        Column("attributes", "string", "The attributes that the configuration names, as a JSON object; null without any.", personal=True),
         Column("consent_personalisation", "boolean", "Whether recommendations may be made for the person.", required=True),
         Column("consent_marketing", "boolean", "Whether messages may be sent.", required=True),
         Column("in_customer_list", "boolean", "Whether a source of kind users lists the user.", required=True),
@@ -268,6 +270,7 @@ USER_FEATURES = Table(
         Column("purchase_recency_days", "int64", "Days from the last purchase or booking; null without one.", "days", minimum=0),
         _number("monetary_value", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
         _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency"),
+        _number("repeat_order_value", "The same without the first such day; null with fewer than two.", "currency"),
         _count("sessions", "Sessions.", "sessions"),
         _count("purchase_days_last_30", "Days with a purchase or booking among the last 30.", "days"),
         _count("purchase_days_last_90", "Days with a purchase or booking among the last 90.", "days"),
@@ -453,16 +456,17 @@ USER_PREDICTIONS = Table(
         _share("churn_probability", "Chance of no event at all within the horizon; null where there is too little history to judge it."),
         _number("expected_spend", "Expected spend within the horizon.", "currency"),
         _number("lifetime_value", "Expected spend within predictions.lifetime_days.", "currency"),
+        Column("targets", "string", "Chances of the configuration's own targets, as a JSON object by name; null without any."),
     ), ("user_id",), personal_rows=True,
 )  # fmt: skip
 
 PREDICTION_QUALITY = Table(
     "profiles", "prediction_quality", "How each model predicts, judged on the newest window, learned from windows before it.",
     (
-        Column("target", "string", "purchase, churn, spend or lifetime value.", required=True),
+        Column("target", "string", "purchase, churn, spend, lifetime value, or a target of the configuration.", required=True),
         Column("model", "string", "Name of the model.", required=True),
-        Column("window_start", "date", "First day of the window that judges.", required=True),
-        Column("window_days", "int64", "Its length.", "days", required=True, minimum=1),
+        Column("window_start", "date", "First day of the window that judges; null where users judge whose attribute was kept back."),
+        Column("window_days", "int64", "Its length.", "days", minimum=1),
         _count("users", "Users judged.", "users"),
         _share("base_rate", "Share of the users who did it; null for amounts."),
         _share("auc", "Area under the ROC curve; null for amounts."),
@@ -472,6 +476,7 @@ PREDICTION_QUALITY = Table(
         _number("lift", "Share of doers among the tenth with the highest probability, over the base rate; null for amounts."),
         _number("spearman", "Rank correlation with what was spent; null for probabilities.", "", -1),
         _number("mean_absolute_error", "Mean absolute error; null for probabilities.", "currency"),
+        _number("level", "Total that was foreseen over the total that was spent: 1 is right; null for probabilities."),
         _number("validation", "What the model was chosen by, on the window before: log-likelihood per user, or rank correlation.", "", None),
         Column("chosen", "boolean", "Whether this model makes the predictions.", required=True),
         Column("reason", "string", "Why it does or does not.", required=True),
@@ -481,7 +486,7 @@ PREDICTION_QUALITY = Table(
 PREDICTION_DRIVERS = Table(
     "profiles", "prediction_drivers", "What the chosen models look at: how much worse they get when a feature is shuffled.",
     (
-        Column("target", "string", "purchase, churn, spend or lifetime value.", required=True),
+        Column("target", "string", "purchase, churn, spend, lifetime value, or a target of the configuration.", required=True),
         Column("feature", "string", "Feature.", required=True),
         Column("rank", "int64", "1 matters most.", required=True, minimum=1),
         _number("importance", "Mean loss in AUC, of amounts in R2 of their logarithm, over shuffles of the feature in the window that judges.", "", None),
@@ -501,10 +506,10 @@ USER_PROFILES = Table(
             "click_rate", "trend",
         }),
         *(column for column in USER_PREDICTIONS.columns if column.name in {
-            "purchase_probability", "churn_probability", "expected_spend", "lifetime_value",
+            "purchase_probability", "churn_probability", "expected_spend", "lifetime_value", "targets",
         }),
         *(column for column in USERS.columns if column.name in {
-            "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
+            "signup_date", "country", "gender", "age_group", "occupation", "attributes", "consent_personalisation", "consent_marketing",
         }),
         _SEGMENT_VERSION,
     ), ("user_id",), personal_rows=True,

@@ -50,3 +50,9 @@ def epoch_us(moment: dt.datetime) -> int: ...
 
 @ibis.udf.scalar.builtin
 def make_timestamp(microseconds: int) -> dt.datetime: ...
+
+
+@ibis.udf.scalar.builtin(name="json_extract_string")
+def json_text(text: str, path: str) -> str:
+    """The value at a path of a JSON document as a text."""
+    ...

@@ -43,6 +43,7 @@ def test_recency_frequency_and_monetary_value(warehouse) -> None:
     assert (row["recency_days"], row["tenure_days"], row["frequency"], row["purchase_recency_days"]) == (1, 7, 2, 2)
     assert row["monetary_value"] == 37.5
     assert row["average_order_value"] == 25.0
+    assert row["repeat_order_value"] == 7.5  # the two of the first day are left out
 
 
 def test_attention_shares_and_their_entropy(warehouse) -> None:
@@ -88,7 +89,7 @@ def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
 
 def test_unknown_is_null_and_not_zero(warehouse) -> None:
     row = features(warehouse, event("page_view", 1)).loc["u"]
-    assert row[["average_order_value", "click_rate", "average_rating", "price_level", "mobile_share"]].isna().all()
+    assert row[["average_order_value", "repeat_order_value", "click_rate", "average_rating", "price_level", "mobile_share"]].isna().all()
     assert row["monetary_value"] == 0
 
 

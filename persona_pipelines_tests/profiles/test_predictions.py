@@ -17,6 +17,7 @@ from persona_pipelines.profiles.predictions import (
     BASE_RATE,
     NUMBERS,
     SHARES,
+    Baseline,
     Window,
     calibration_error,
     coming_rate,
@@ -88,7 +89,7 @@ def test_features_that_are_unknown_constant_or_infinite_are_no_obstacle() -> Non
         entry.features.loc[0, "monetary_value"] = np.inf
     found = judge_probability(windows, "bought", windows[0].features, None, 1)
     assert np.isfinite(found.prediction).all()
-    assert np.isfinite(judge_amount(windows, windows[0].features, {}, 1.0, 1).prediction).all()
+    assert np.isfinite(judge_amount(windows, windows[0].features, {}, 30, 30, 1).prediction).all()
 
 
 def test_the_calibration_error_is_that_of_the_definition() -> None:
@@ -112,10 +113,30 @@ def test_moving_the_base_rate_keeps_the_order_and_meets_the_mean() -> None:
 
 def test_forecasts_of_spend_meet_the_total_and_the_best_on_the_window_before_is_taken() -> None:
     windows = [window(seed) for seed in range(4)]
-    found = judge_amount(windows, window(9).features, {"nothing": lambda features: np.zeros(len(features))}, 2.0, 1)
+    baselines = {"nothing": Baseline(lambda features, days: np.zeros(len(features)))}
+    found = judge_amount(windows, window(9).features, baselines, 30, 60, 1)
     assert found.table.set_index("model").loc[found.chosen, "spearman"] > 0.3
     assert found.table[found.table["chosen"]]["validation"].iloc[0] == found.table["validation"].max()
     assert found.prediction.sum() == pytest.approx(2.0 * windows[-1].spent.sum() * len(found.prediction) / 400)
+
+
+def test_a_forecast_with_a_level_of_its_own_keeps_it_and_says_how_time_goes_on() -> None:
+    """One that knows the spend exactly, in half the unit: its total is told, and never brought to that of another window."""
+    windows = [window(seed) for seed in range(4)]
+    spent = {len(entry.features) * 1000 + entry.features["frequency"].sum(): entry.spent for entry in (*windows, window(9))}
+
+    def oracle(features: pd.DataFrame, days: float) -> np.ndarray:
+        return spent[len(features) * 1000 + features["frequency"].sum()] / 2 * (days / 30) ** 0.5
+
+    found = judge_amount(windows, window(9).features, {"oracle": Baseline(oracle, levelled=True)}, 30, 120, 1)
+    assert found.chosen == "oracle"
+    table = found.table.set_index("model")
+    assert table.loc["oracle", "level"] == pytest.approx(0.5)
+    assert table.loc["combined", "level"] == pytest.approx(1.0, abs=0.2)
+    assert found.prediction.sum() == pytest.approx(window(9).spent.sum() / 2 * 2)
+    poor = {"poor": Baseline(lambda features, days: np.full(len(features), (days / 30) ** 0.5), levelled=True)}
+    ahead, now = (judge_amount(windows, window(9).features, poor, 30, days, 1).prediction.sum() for days in (120, 30))
+    assert ahead == pytest.approx(2 * now)  # as the one with a level goes on, and not four times as much
 
 
 def simulated(r: float, alpha: float, a: float, b: float, customers: int, days: float, seed: int) -> tuple[Purchases, np.ndarray]:
@@ -134,7 +155,7 @@ def simulated(r: float, alpha: float, a: float, b: float, customers: int, days: 
                 later[number] += 1
             if generator.random() < dropout:
                 break
-    return Purchases(repeats, recency, np.full(customers, days), np.full(customers, 10.0)), later
+    return Purchases(repeats, recency, np.full(customers, days), np.full(customers, 10.0), np.full(customers, 10.0)), later
 
 
 def test_the_fit_recovers_the_parameters_of_data_that_were_simulated_from_it() -> None:
@@ -161,8 +182,49 @@ def test_the_likelihood_is_the_integral_over_rates_and_dropouts(x: int, recency:
         return (alive + gone) * gamma.pdf(rate, r, scale=1 / alpha) * beta.pdf(p, a, b)
 
     expected, _ = dblquad(one, 0, 4, 0, 1, epsabs=1e-10, epsrel=1e-5)
-    customer = Purchases(np.array([float(x)]), np.array([recency]), np.array([age]), np.array([1.0]))
+    customer = Purchases(np.array([float(x)]), np.array([recency]), np.array([age]), np.array([1.0]), np.array([1.0]))
     assert log_likelihood(np.array([r, alpha, a, b]), customer) == pytest.approx(np.log(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 2.4), (1.0, 2.2), (1 - 1e-9, 2.2), (1.3, 2.2), (3.0, 0.7)])
+@pytest.mark.parametrize(("x", "recency", "age"), [(0, 0.0, 30.0), (3, 20.0, 30.0), (400, 350.0, 365.0)])
+def test_expected_purchases_are_the_integral_over_rates_and_dropouts(a: float, b: float, x: int, recency: float, age: float) -> None:
+    """Of a customer with rate l who drops out after a purchase with chance p: (1 - exp(-l p t)) / p (equation 7 of the paper), over
+    the two distributions given the history, times the chance of being there still; at a = 1 too, and for hundreds of purchases."""
+    from scipy.special import betaln, gammaln
+
+    r, alpha, days = 0.9, 12.0, 60.0
+    customer = Purchases(*(np.array([float(value)]) for value in (x, recency, age, 1, 1)))
+    model = BetaGeometric(r, alpha, a, b)
+    # Given that the customer is there still, the rate is gamma (r + x, alpha + age), the chance beta (a, b + x).
+    chance, wide = np.polynomial.legendre.leggauss(4000)
+    chance, wide = (chance + 1) / 2, wide / 2
+    # p = u ** 4, so that the density has no pole at 0.
+    p, jacobian = chance**4, 4 * chance**3
+    density = np.exp((a - 1) * np.log(p) + (b + x - 1) * np.log1p(-p) - betaln(a, b + x)) * jacobian * wide
+    rates, weights = np.polynomial.laguerre.laggauss(120)
+    rate_density = np.exp((r + x - 1) * np.log(rates) - gammaln(r + x)) * weights if x < 100 else None
+    if rate_density is None:  # narrow: by a grid around the mean
+        grid = np.linspace(0.5, 1.5, 4001) * (r + x)
+        rate_density = np.exp((r + x - 1) * np.log(grid) - grid - gammaln(r + x)) * (grid[1] - grid[0])
+        rates = grid
+    rates = rates / (alpha + age)
+    inside = -np.expm1(-rates[:, None] * p[None, :] * days) / p[None, :]
+    expected = float(rate_density @ inside @ density) * model.probability_alive(customer)[0]
+    assert model.expected_purchases(customer, days)[0] == pytest.approx(expected, rel=2e-3)
+
+
+def test_spend_is_learned_from_repeat_purchases_alone() -> None:
+    """First purchases of a hundredth of the value say nothing of what comes later."""
+    customers, _ = simulated(0.8, 30.0, 0.9, 2.5, 1500, 200.0, 3)
+    values = np.random.default_rng(2).gamma(6.0, 1 / np.random.default_rng(3).gamma(4.0, 1 / 15.0, 1500))
+    again = np.where(customers.repeats > 0, values, 0.0)
+    dear, cheap = (
+        value_by_beta_geometric(Purchases(customers.repeats, customers.recency, customers.age, mean, again), 100.0)
+        for mean in (values, values / 100)
+    )
+    assert np.allclose(dear, cheap)
+    assert dear[customers.repeats == 0].min() > 0
 
 
 def test_gamma_gamma_recovers_its_parameters_and_draws_few_purchases_to_the_mean() -> None:
@@ -178,12 +240,12 @@ def test_gamma_gamma_recovers_its_parameters_and_draws_few_purchases_to_the_mean
 
 
 def test_lifetime_value_has_a_defined_answer_for_next_to_nothing() -> None:
-    once = Purchases(np.zeros(20), np.zeros(20), np.full(20, 50.0), np.full(20, 8.0))
+    once = Purchases(np.zeros(20), np.zeros(20), np.full(20, 50.0), np.full(20, 8.0), np.zeros(20))
     with pytest.raises(ValueError, match="nobody has bought on two days"):
         value_by_beta_geometric(once, 30)
     assert np.allclose(naive_value(once, 50), 8.0)
     certain = BetaGeometric(1.0, 10.0, 1e-6, 1.0).expected_purchases(
-        Purchases(np.array([2.0]), np.array([5.0]), np.array([10.0]), np.ones(1)), 20
+        Purchases(np.array([2.0]), np.array([5.0]), np.array([10.0]), np.ones(1), np.ones(1)), 20
     )
     assert certain == pytest.approx([(1 + 2) / (10 + 10) * 20])
 

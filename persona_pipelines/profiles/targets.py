@@ -1,0 +1,132 @@
+"""Targets of the configuration: an event that people do within a horizon, or an attribute that is not known of all of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.features.attributes import PREFIX, expanded, numeric
+from persona_pipelines.profiles.predictions import Judged, Window, judge_probability
+from persona_pipelines.profiles.windows import AT_LEAST, TooLittleHistoryError, past_windows
+from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+PARTS = 4
+"""Users whose attribute is known, in so many random parts of equal size: two teach, one chooses, one judges."""
+FEWEST_OF_A_KIND = 10
+"""Of those for whom a target is true, and of those for whom it is false, this many are needed."""
+
+
+def attributes_of_users(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
+    """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list."""
+    types = settings.learned_attributes()
+    users = warehouse.table(contracts.USERS)
+    frame = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
+    return pd.concat([frame[["user_id"]], numeric(expanded(frame, types))], axis=1)
+
+
+def joined(features: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:
+    """Features with the attributes beside them, in the same order; nan of users without."""
+    return features if len(attributes.columns) == 1 else features.merge(attributes, on="user_id", how="left", validate="one_to_one")
+
+
+def with_attributes(windows: Sequence[Window], attributes: pd.DataFrame) -> list[Window]:
+    """Windows whose features have the attributes as well. A list has no history: they are as of today."""
+    return [replace(window, features=joined(window.features, attributes)) for window in windows]
+
+
+def own_targets(
+    warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str], judged: dict[str, Judged],
+    spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str],
+) -> list[str | None]:  # fmt: skip
+    """The chances of every target for each row of ``today``, as JSON objects, None without any; what was judged is added to the others'."""
+    chances: dict[str, np.ndarray] = {}
+    for target in settings.predictions.targets:
+        try:
+            if target.from_.event is not None:
+                days = target.horizon_days or settings.predictions.horizon_days
+                judged[target.name] = _by_event(warehouse, settings, target, days, today, as_of, before.get(target.name))
+                spans[target.name] = (as_of - dt.timedelta(days=days - 1), days)
+            else:
+                judged[target.name] = _by_attribute(warehouse, settings, target, today, before.get(target.name))
+                spans[target.name] = (None, None)
+        except TooLittleHistoryError as error:
+            missing[target.name] = str(error)
+            continue
+        chances[target.name] = np.clip(judged[target.name].prediction, 0, 1).round(6)
+    if not chances:
+        return [None] * len(today)
+    return [json.dumps({name: float(values[row]) for name, values in chances.items()}) for row in range(len(today))]
+
+
+def _without(features: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    left_out = [column for column in features.columns for name in names if column == PREFIX + name or column.startswith(f"{PREFIX}{name}=")]
+    return features.drop(columns=left_out)
+
+
+def _by_event(
+    warehouse: Warehouse, settings: Settings, target: OwnTarget, days: int, today: pd.DataFrame, as_of: dt.date, before: str | None
+) -> Judged:
+    chosen = settings.predictions
+    windows = past_windows(
+        warehouse, as_of, days, chosen.windows + 2, chosen.minimum_users, settings.features.timezone, {target.name: target.from_}
+    )
+    happened = np.concatenate([window.own[target.name] for window in windows])
+    _require_both(target.name, happened)
+    learned = [
+        replace(window, features=_without(window.features, target.without))
+        for window in with_attributes(windows, attributes_of_users(warehouse, settings))
+    ]
+    return judge_probability(learned, target.name, _without(today, target.without), before, chosen.seed)
+
+
+def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Judged:
+    """Learned from the users of whom the attribute is known, judged on those of them that were kept back, said of everyone."""
+    assert target.from_.attribute is not None
+    users = warehouse.table(contracts.USERS)
+    listed = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
+    kind = settings.attributes_of("users")[target.from_.attribute]
+    values = expanded(listed, {target.from_.attribute: kind}).set_index("user_id")[PREFIX + target.from_.attribute]
+    values = values.reindex(today["user_id"])
+    known, true = values.notna().to_numpy(), _true(values, target.from_)
+    needed = max(settings.predictions.minimum_users, PARTS * 2)
+    if known.sum() < needed:
+        raise TooLittleHistoryError(
+            f"{target.from_.attribute} is known of {int(known.sum())} of {len(today)} users; {needed} are needed (predictions.minimum_users)"
+        )
+    _require_both(target.name, true[known])
+    features = _without(today, [*target.without, target.from_.attribute])
+    places = np.random.default_rng(settings.predictions.seed).permutation(np.flatnonzero(known))
+    parts = []
+    for part in np.array_split(places, PARTS):
+        rows = np.sort(part)
+        nothing = np.zeros(len(rows), dtype=bool)
+        parts.append(Window(features.iloc[rows].reset_index(drop=True), nothing, nothing, nothing.astype(float), {target.name: true[rows]}))
+    assert len(parts) > AT_LEAST
+    return judge_probability(parts, target.name, features, before, settings.predictions.seed)
+
+
+def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:
+    if origin.at_least is not None:
+        return values.to_numpy(dtype=float, na_value=np.nan) >= origin.at_least
+    if origin.equals is None:
+        return (values == "yes").to_numpy()
+    if isinstance(origin.equals, bool):
+        return (values == ("yes" if origin.equals else "no")).to_numpy()
+    if values.dtype == float:
+        return values.to_numpy() == float(origin.equals)
+    return (values == str(origin.equals)).to_numpy()
+
+
+def _require_both(name: str, happened: np.ndarray) -> None:
+    true = int(happened.sum())
+    if min(true, len(happened) - true) < FEWEST_OF_A_KIND:
+        raise TooLittleHistoryError(
+            f"{name} is true {true} times and false {len(happened) - true} times; {FEWEST_OF_A_KIND} of each are needed"
+        )
