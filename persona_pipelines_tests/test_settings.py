@@ -60,3 +60,13 @@ def test_own_event_types_carry_weights(tmp_path: Path) -> None:
     assert settings.interaction_weights()["test_drive"] == 3
     assert "test_drive" in settings.known_event_types()
     assert "page_view" not in settings.interaction_weights()
+
+
+def test_a_key_called_on_or_yes_is_a_name(tmp_path: Path) -> None:
+    """YAML 1.1 takes these words for true and false."""
+    source = "{name: a, path: x, format: csv, join: {source: b, on: key}, fields: {timestamp: t, user_id: u, event_type: {from: e, map: {yes: purchase, no: login}}}}"
+    text = f"start_date: 2025-01-01\nsources:\n  - {source}\n  - {{name: b, kind: lookup, path: y, format: csv, fields: {{key: k}}}}\n"
+    (tmp_path / "persona.yaml").write_text(text)
+    first = load_settings(tmp_path / "persona.yaml").sources[0]
+    assert first.join[0].on == {"key": "key"}
+    assert first.fields["event_type"].map == {"yes": "purchase", "no": "login"}

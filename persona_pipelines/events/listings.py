@@ -46,7 +46,9 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     bad = records.filter(records.problem.notnull())
     warehouse.append(contracts.REJECTS, bad.mutate(reason=bad.problem))
     dropped = records.filter(records.problem.isnull() & records.dropped.notnull())
-    warehouse.append(contracts.FILTERED, dropped.mutate(reason=dropped.dropped))
+    # What is dropped need not have an id: its place stands for one.
+    place_of = dropped.source_file.cast("string") + ":" + dropped.source_line.cast("string")
+    warehouse.append(contracts.FILTERED, dropped.mutate(reason=dropped.dropped, event_id=ibis.coalesce(dropped.event_id, place_of)))
     good = records.filter(records.problem.isnull() & records.dropped.isnull())
     place = [good.source_number, good.source_file, good.source_line, good.source_part]
     by_key = ibis.window(group_by=key, order_by=place)

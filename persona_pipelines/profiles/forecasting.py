@@ -104,7 +104,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         return as_of - dt.timedelta(days=days - 1), days
 
     attributes = attributes_of_users(warehouse, settings)
-    today = joined(today, attributes)
+    features, today = today, joined(today, attributes)
     try:
         windows = past_windows(warehouse, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users, timezone)
     except TooLittleHistoryError as error:
@@ -122,7 +122,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         else:
             missing[SPEND] = "nobody has bought anything"
     _lifetime(warehouse, settings, today, as_of, users, judged, spans, missing, newest)
-    users["targets"] = own_targets(warehouse, settings, today, as_of, before, judged, spans, missing)
+    users["targets"] = own_targets(warehouse, settings, features, as_of, before, judged, spans, missing)
     return Forecast(users, judged, spans, missing)
 
 

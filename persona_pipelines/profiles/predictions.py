@@ -13,6 +13,7 @@ from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.intervals import interval
 
 BINS = 10
+USERS_OF_A_BIN = 20
 SEASON_DAMPING = 0.5
 """How much of the last change of the base rate is taken to go on into the coming window."""
 EVIDENT = 0.0
@@ -123,9 +124,10 @@ def regressors(seed: int) -> dict[str, Any]:
 
 
 def calibration_error(happened: np.ndarray, probability: np.ndarray) -> float:
-    """Expected calibration error (Naeini et al. 2015) over ten bins with the same number of users."""
+    """Expected calibration error (Naeini et al. 2015) over up to ten bins with the same number of users, ``USERS_OF_A_BIN`` at least: with
+    fewer, chance alone looks like an error. Users of whom the same is said are never told apart."""
     order = np.argsort(probability, kind="stable")
-    bins = np.array_split(order, BINS)
+    bins = np.array_split(order, max(1, min(BINS, len(np.unique(probability)), len(order) // USERS_OF_A_BIN)))
     return float(sum(len(rows) * abs(happened[rows].mean() - probability[rows].mean()) for rows in bins if len(rows)) / len(happened))
 
 
@@ -177,16 +179,20 @@ class Judged:
 BASE_RATE = "base_rate"
 
 
-def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFrame, before: str | None, seed: int) -> Judged:
+def judge_probability(
+    windows: Sequence[Window], target: str, today: pd.DataFrame, before: str | None, seed: int, seasonal: bool = True
+) -> Judged:
     """Compare models of a probability, choose, and predict.
 
     Args:
         windows: oldest first, at least three: all but the last two teach, the last but one chooses, the last judges.
         before: the model in use. Another takes its place only where it is ahead on the newest window beyond doubt: the lower bound
             of its paired advantage in log-likelihood is above 0. Where there is none yet, the base rate holds the place.
+        seasonal: whether the windows follow each other in time, so that the base rate moves on; else it is the same in all.
     """
     *past, choosing, newest = windows
     rates = [float(window.outcome(target).mean()) for window in windows]
+    expect: Callable[[Sequence[float]], float] = coming_rate if seasonal else lambda found: float(np.mean(found))
 
     def fitted(teachers: Sequence[Window], model: Any, at: pd.DataFrame, expected: float) -> np.ndarray:
         points, happened = _stacked(teachers, target)
@@ -197,13 +203,13 @@ def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFram
     validation: dict[str, float] = {}
     held: dict[str, np.ndarray] = {}
     for name, model in classifiers(seed).items():
-        chances = fitted(past, model, choosing.features, coming_rate(rates[: len(past)]))
+        chances = fitted(past, model, choosing.features, expect(rates[: len(past)]))
         validation[name] = float(_log_likelihood(choosing.outcome(target), chances).mean())
-        held[name] = fitted([*past, choosing], model, newest.features, coming_rate(rates[:-1]))
+        held[name] = fitted([*past, choosing], model, newest.features, expect(rates[:-1]))
     happened = newest.outcome(target)
-    held[BASE_RATE] = np.full(len(happened), coming_rate(rates[:-1]))
+    held[BASE_RATE] = np.full(len(happened), expect(rates[:-1]))
     validation[BASE_RATE] = float(
-        _log_likelihood(choosing.outcome(target), np.full(len(choosing.features), coming_rate(rates[: len(past)]))).mean()
+        _log_likelihood(choosing.outcome(target), np.full(len(choosing.features), expect(rates[: len(past)]))).mean()
     )
     challenger = max(validation, key=lambda name: validation[name])
     holder = before if before in held else BASE_RATE
@@ -221,10 +227,10 @@ def judge_probability(windows: Sequence[Window], target: str, today: pd.DataFram
             {"model": name, **_measured(happened, chances), "validation": validation[name], "chosen": name == chosen, "reason": reason}
         )
     if chosen == BASE_RATE:
-        prediction, drivers = np.full(len(today), coming_rate(rates)), _no_drivers()
+        prediction, drivers = np.full(len(today), expect(rates)), _no_drivers()
     else:
         model = classifiers(seed)[chosen]
-        prediction = fitted(windows, model, today, coming_rate(rates))
+        prediction = fitted(windows, model, today, expect(rates))
         drivers = _drivers(classifiers(seed)[chosen], [*past, choosing], newest, target, seed)
     return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers)
 

@@ -23,9 +23,13 @@ FEWEST_OF_A_KIND = 10
 """Of those for whom a target is true, and of those for whom it is false, this many are needed."""
 
 
-def attributes_of_users(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
-    """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list."""
-    types = settings.learned_attributes()
+def attributes_of_users(warehouse: Warehouse, settings: Settings, also: Sequence[str] = ()) -> pd.DataFrame:
+    """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list.
+
+    Args:
+        also: those beside them that tell what came later.
+    """
+    types = {name: kind for name, kind in settings.attributes_of("users").items() if name in (*settings.learned_attributes(), *also)}
     users = warehouse.table(contracts.USERS)
     frame = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
     return pd.concat([frame[["user_id"]], numeric(expanded(frame, types))], axis=1)
@@ -45,7 +49,11 @@ def own_targets(
     warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str], judged: dict[str, Judged],
     spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str],
 ) -> list[str | None]:  # fmt: skip
-    """The chances of every target for each row of ``today``, as JSON objects, None without any; what was judged is added to the others'."""
+    """The chances of every target for each row of ``today``, as JSON objects, None without any; what was judged is added to the others'.
+
+    Args:
+        today: ``contracts.USER_FEATURES``.
+    """
     chances: dict[str, np.ndarray] = {}
     for target in settings.predictions.targets:
         try:
@@ -65,9 +73,13 @@ def own_targets(
     return [json.dumps({name: float(values[row]) for name, values in chances.items()}) for row in range(len(today))]
 
 
-def _without(features: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    left_out = [column for column in features.columns for name in names if column == PREFIX + name or column.startswith(f"{PREFIX}{name}=")]
-    return features.drop(columns=left_out)
+def _learned(warehouse: Warehouse, settings: Settings, target: OwnTarget) -> pd.DataFrame:
+    """The attributes from which the models of a target learn."""
+    names = [*target.without, *([target.from_.attribute] if target.from_.attribute else [])]
+    found = attributes_of_users(warehouse, settings, [name for name in target.also if name not in names])
+    return found.drop(
+        columns=[column for column in found.columns for name in names if column == PREFIX + name or column.startswith(f"{PREFIX}{name}=")]
+    )
 
 
 def _by_event(
@@ -79,11 +91,8 @@ def _by_event(
     )
     happened = np.concatenate([window.own[target.name] for window in windows])
     _require_both(target.name, happened)
-    learned = [
-        replace(window, features=_without(window.features, target.without))
-        for window in with_attributes(windows, attributes_of_users(warehouse, settings))
-    ]
-    return judge_probability(learned, target.name, _without(today, target.without), before, chosen.seed)
+    attributes = _learned(warehouse, settings, target)
+    return judge_probability(with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
 
 
 def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Judged:
@@ -101,7 +110,7 @@ def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, t
             f"{target.from_.attribute} is known of {int(known.sum())} of {len(today)} users; {needed} are needed (predictions.minimum_users)"
         )
     _require_both(target.name, true[known])
-    features = _without(today, [*target.without, target.from_.attribute])
+    features = joined(today, _learned(warehouse, settings, target))
     places = np.random.default_rng(settings.predictions.seed).permutation(np.flatnonzero(known))
     parts = []
     for part in np.array_split(places, PARTS):
@@ -109,7 +118,7 @@ def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, t
         nothing = np.zeros(len(rows), dtype=bool)
         parts.append(Window(features.iloc[rows].reset_index(drop=True), nothing, nothing, nothing.astype(float), {target.name: true[rows]}))
     assert len(parts) > AT_LEAST
-    return judge_probability(parts, target.name, features, before, settings.predictions.seed)
+    return judge_probability(parts, target.name, features, before, settings.predictions.seed, seasonal=False)
 
 
 def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:

@@ -65,12 +65,12 @@ def window(
     begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
     events = warehouse.table(contracts.EVENTS)
     later = events.filter(events.user_id.notnull() & (events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))
-    spending = later.event_type.isin(SPENDING_TYPES)
-    # What others did to a user, a message sent, is no sign of life.
-    own = later.event_type != ibis.literal("impression")
     if any(origin.category is not None for origin in targets.values()):
         items = warehouse.table(contracts.ITEMS).select("item_id", "category")
         later = later.left_join(items, "item_id").drop("item_id_right")
+    spending = later.event_type.isin(SPENDING_TYPES)
+    # What others did to a user, a message sent, is no sign of life.
+    own = later.event_type != ibis.literal("impression")
     sums = later.group_by("user_id").aggregate(
         bought=later.count(where=spending), active=later.count(where=own), spent=exact_sum(later.value, spending).fill_null(0),
         **{f"target {name}": later.count(where=_happened(later, origin)) for name, origin in targets.items()},

@@ -155,7 +155,8 @@ class OwnTarget(Strict):
     name: str = Field(pattern=NAME_PATTERN)
     from_: TargetOrigin = Field(alias="from")
     horizon_days: int | None = Field(None, ge=1, description="For events; predictions.horizon_days by default.")
-    without: list[str] = Field([], description="Attributes that the models do not learn from.")
+    also: list[str] = Field([], description="Attributes that are known_later, and known when this target is asked for.")
+    without: list[str] = Field([], description="Attributes that its models do not learn from.")
 
 
 RESERVED_TARGETS = ("purchase", "churn", "spend", "lifetime_value")
@@ -249,7 +250,7 @@ class Settings(Strict):
         known = self.attributes_of("users")
         for index, target in enumerate(self.predictions.targets):
             origin, place = target.from_, f"predictions.targets[{index}]"
-            for name in (*target.without, *([origin.attribute] if origin.attribute else [])):
+            for name in (*target.also, *target.without, *([origin.attribute] if origin.attribute else [])):
                 if name not in known:
                     raise ValueError(f"{place}: {name!r} is no attribute of a source of kind users; expected one of {sorted(known)}")
             if origin.event is not None and origin.event not in self.known_event_types():
@@ -369,6 +370,8 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":  # on, off, yes and no are names here, as they stand
+                key.tag = "tag:yaml.org,2002:str"
             if key.value in seen and isinstance(key.value, str):
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands here twice", key.start_mark)
             seen.add(key.value if isinstance(key.value, str) else repr(key.value))

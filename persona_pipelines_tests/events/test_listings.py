@@ -49,3 +49,11 @@ def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, conf
         refresh_users(warehouse, settings)
         found = {names[user]: consent for user, consent in rows(warehouse, "SELECT user_id, consent_personalisation FROM events.users")}
         assert found == {"ann": True, "bob": False, "cid": default, "dan": default}
+
+
+def test_a_dropped_record_of_a_list_need_not_have_an_id(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "shop.csv", "id,price,kind", "a,10,tools", ",3,toys")
+    settings = configure(CLICKS, {**SHOP, "drop_when": [{"field": "kind", "equals": "toys"}]})
+    load_listing(warehouse, settings.sources[1], settings)
+    refresh_items(warehouse, settings)
+    assert rows(warehouse, "SELECT event_id, reason FROM events.filtered") == [("shop.csv:3", "dropped: kind equals toys")]
