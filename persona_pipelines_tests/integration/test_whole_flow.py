@@ -189,7 +189,7 @@ def test_a_changed_header_is_an_error_in_words(copy: Shop) -> None:
 
 def test_an_interrupted_run_leaves_completed_tables_and_the_next_run_completes_the_work(copy: Shop) -> None:
     before = copy.query("SELECT count(*) FROM events.events")
-    for end in (signal.SIGKILL, signal.SIGINT):
+    for end in (signal.SIGINT, signal.SIGKILL):
         process = copy.start("run")
         lock = copy.folder / "home" / "warehouse.lock"
         _wait_for(lambda lock=lock: lock.read_text() != "", process)  # type: ignore[misc]
