@@ -17,8 +17,12 @@ MOST_HALVINGS = 20.0
 SMALLEST_WEIGHT = 1e-9
 WEIGHT_UNITS = 10**12
 """Sums of weights are exact to this part: what has been halved twenty times is not rounded away."""
+MOST_IMPORTANCE = 100.0
+"""One event that was next to never shown is not to outweigh all others."""
 LARGEST_FACTOR = 1e3
 """An amount makes an event count for this many times as much at most: one record of a million pieces is not a million people."""
+LARGEST_STRENGTH = 1e6
+"""Of one event, so that sums stay exact in 64 bits."""
 FEW_RATINGS = 5
 """Of a person with fewer ratings the own middle says little: theirs is everyone's, where that is higher."""
 TOLERANCE = 1e-9
@@ -50,9 +54,11 @@ def rules_of(settings: Settings) -> InteractionRules:
 
 
 def strengths(events: ir.Table, rules: InteractionRules) -> ir.Table:
-    """The events of known users with items and of a type with a weight, with ``strength`` and ``liked``.
+    """The events of known users with items and of a type with a weight, with ``strength``, ``importance`` and ``liked``.
 
-    ``strength`` is the type's weight times the factor of its level, before time makes it less. ``liked`` is False for every event of
+    ``strength`` is the type's weight times the factor of its level, before time makes it less. ``importance`` is one over the
+    propensity with which the item was shown (inverse propensity weighting, Horvitz and Thompson 1952), brought to 1 on average over the events with
+    a propensity and cut at ``MOST_IMPORTANCE``; 1 where none is logged: what is seldom shown is clicked seldom for that alone. ``liked`` is False for every event of
     a pair whose mean rating lies below the person's own middle: the mean of the person's ratings, and of people with fewer than
     ``FEW_RATINGS`` everyone's where that is higher. A pair without ratings is liked.
     """
@@ -60,6 +66,12 @@ def strengths(events: ir.Table, rules: InteractionRules) -> ir.Table:
     weight = ibis.cases(*((known.event_type == name, ibis.literal(float(number))) for name, number in rules.weights.items()), else_=0.0)
     factors = [(known.event_type == name, _factor(known, level)) for name, level in rules.levels.items() if name in rules.weights]
     known = known.mutate(strength=weight * ibis.cases(*factors, else_=ibis.literal(1.0)) if factors else weight)
+    inverse = 1 / known.propensity
+    usual = known.aggregate(usual=exact_mean(inverse, known.propensity.notnull() & (known.strength > 0)))
+    weighed = known.cross_join(usual)
+    relative = 1 / weighed.propensity / weighed.usual
+    importance = ibis.cases((relative.isnull(), 1.0), (relative > MOST_IMPORTANCE, MOST_IMPORTANCE), else_=relative)
+    known = weighed.mutate(importance=importance).drop("usual")
     rated = events.filter(events.user_id.notnull() & events.item_id.notnull() & (events.event_type == "rating") & events.value.notnull())
     everyone = rated.aggregate(everyone=exact_mean(rated.value))
     people = rated.group_by("user_id").aggregate(own=exact_mean(rated.value), ratings=rated.count()).cross_join(everyone)
@@ -95,9 +107,9 @@ def positive_events(events: ir.Table, rules: InteractionRules) -> ir.Table:
 
 
 def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) -> ir.Table:
-    """One row a pair of a user and an item: ``user_id``, ``item_id``, ``weight``, ``liked``, ``last_time``, ``events``, ``rating``.
+    """One row a pair of a user and an item: ``user_id``, ``item_id``, ``weight``, ``liked``, ``importance``, ``last_time``, ``events``, ``rating``.
 
-    The weight of a pair is the sum over its events before ``end`` of strength * 2 ** (-age / half-life), the age in days before
+    The weight of a pair is the sum over its events before ``end`` of strength * importance * 2 ** (-age / half-life), the age in days before
     ``end``. Time makes an event count for less, down to a millionth, and never for nothing: a pair with an event that says something
     good weighs ``SMALLEST_WEIGHT`` at least, whatever its age. A pair with none, or one that the person rated below the own middle,
     weighs 0: it was met, and says nothing good. ``rating`` is the mean value of the pair's ratings, null without any.
@@ -109,11 +121,12 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
     end_seconds = end.replace(tzinfo=dt.UTC).timestamp()
     halvings = (ibis.literal(end_seconds) - known.timestamp.epoch_seconds()) / (86_400.0 * rules.half_life_days)
     halvings = ibis.ifelse(halvings > MOST_HALVINGS, MOST_HALVINGS, halvings)
-    decayed = known.mutate(decayed=known.strength * (ibis.literal(0.5) ** halvings))
+    decayed = known.mutate(decayed=(known.strength * known.importance).clip(-LARGEST_STRENGTH, LARGEST_STRENGTH) * (ibis.literal(0.5) ** halvings))
     sums = decayed.group_by("user_id", "item_id").aggregate(
         best=decayed.strength.max(),
         sum=exact_sum(decayed.decayed, units=WEIGHT_UNITS),
         liked=decayed.liked.all(),
+        importance=exact_mean(decayed.importance, decayed.strength > 0),
         last_time=decayed.timestamp.max(),
         events=decayed.count(),
         rating=exact_mean(decayed.value, decayed.event_type == "rating"),
@@ -122,7 +135,8 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
     if rules.own_middle:
         good = good & sums.liked
     weight = ibis.ifelse(good, ibis.greatest(sums["sum"], SMALLEST_WEIGHT), 0.0)
-    return sums.mutate(weight=weight).select("user_id", "item_id", "weight", "liked", "last_time", "events", "rating")
+    found = sums.mutate(weight=weight, importance=sums.importance.fill_null(1.0))
+    return found.select("user_id", "item_id", "weight", "liked", "importance", "last_time", "events", "rating")
 
 
 def as_of_interactions(events: ir.Table, rules: InteractionRules, as_of: dt.date) -> ir.Table:

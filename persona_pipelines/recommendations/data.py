@@ -76,6 +76,7 @@ class Interactions:
     Attributes:
         users, items: sorted ids; a position in them is the index in the matrices.
         weights: shape (users, items), an entry above 0 where the user cares for the item.
+        importance: the same sparsity: how much more the pair counts for having been shown seldom; 1 where that is not logged.
         age_days: the same sparsity: days from the last event of the pair to the moment.
         seen: shape (users, items), 1 where the user has had to do with the item, good or bad.
         ratings: shape (users, items), the mean rating of the pair, good or bad; an entry only where there is one.
@@ -89,6 +90,7 @@ class Interactions:
     users: np.ndarray
     items: np.ndarray
     weights: sp.csr_matrix
+    importance: sp.csr_matrix
     age_days: sp.csr_matrix
     seen: sp.csr_matrix
     ratings: sp.csr_matrix
@@ -208,7 +210,7 @@ def build(
 
     Args:
         interactions: ``user_id``, ``item_id``, ``weight`` (0 for what was met and says nothing good), ``last_time`` and, where there are
-            ratings, ``rating``; all before ``end``.
+            ratings, ``rating``, where propensities are logged ``importance``; all before ``end``.
         users: ``contracts.USERS``; only attributes that do not come from events should be in it.
         items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended.
         baskets: ``basket``, ``item_id``; without it, all items of a user are one basket.
@@ -230,6 +232,8 @@ def build(
     age = np.maximum((end - interactions["last_time"]).dt.total_seconds().to_numpy() / 86_400, 1e-6)
     good = weight > 0
     weights = sp.csr_matrix((weight[good].astype(np.float32), (row[good], column[good])), shape=shape)
+    told = interactions["importance"].to_numpy(dtype=float) if "importance" in interactions else np.ones(len(row))
+    importance = sp.csr_matrix((told[good], (row[good], column[good])), shape=shape)
     age_days = sp.csr_matrix((age[good], (row[good], column[good])), shape=shape)
     seen = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)
     rating = interactions["rating"].to_numpy(dtype=float, na_value=np.nan) if "rating" in interactions else np.full(len(row), np.nan)
@@ -246,10 +250,22 @@ def build(
     digest = hashlib.sha256()
     for names in (user_ids, item_ids, of_users.names, of_items.names, item_texts):
         digest.update("\0".join(map(str, names)).encode())
-    for matrix in (weights, age_days, seen, ratings, basket_matrix, of_users.matrix, of_items.matrix):
+    for matrix in (weights, importance, age_days, seen, ratings, basket_matrix, of_users.matrix, of_items.matrix):
         for array in (matrix.data, matrix.indices, matrix.indptr):
             digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(segment.tobytes())
     return Interactions(
-        user_ids, item_ids, weights, age_days, seen, ratings, basket_matrix, of_users, of_items, item_texts, segment, digest.hexdigest()
+        user_ids,
+        item_ids,
+        weights,
+        importance,
+        age_days,
+        seen,
+        ratings,
+        basket_matrix,
+        of_users,
+        of_items,
+        item_texts,
+        segment,
+        digest.hexdigest(),
     )

@@ -242,6 +242,11 @@ class Settings(Strict):
             for name in getattr(self.features, setting):
                 if name not in self.known_event_types():
                     raise ValueError(f"features.{setting}.{name}: not an event type; declare it under event_types")
+        if self.features.interaction_weights.get("impression", 0) > 0:
+            raise ValueError(
+                "features.interaction_weights.impression: found a weight above 0; what was shown to a person says what somebody chose to show, and "
+                "nothing of the person. Give weights to the clicks, and map their propensity where it is logged"
+            )
         for name, level in self.features.interaction_levels.items():
             if level.scale == "own_middle" and name != "rating":
                 raise ValueError(f"features.interaction_levels.{name}.scale: own_middle is for ratings")

@@ -79,6 +79,9 @@ _EVENT_COLUMNS = (
     Column("scroll_pct", "float64", "How far the page was scrolled.", "%", minimum=0, maximum=100),
     Column("channel", "string", "How the visit came about: direct, search, email, social ..."),
     Column("campaign", "string", "Campaign or message that the event belongs to."),
+    Column("list_id", "string", "List, page or request in which the item was shown."),
+    Column("position", "int64", "Place of the item in it, as logged.", minimum=0),
+    Column("propensity", "float64", "Probability with which whoever chose had chosen to show the item there.", minimum=1e-9, maximum=1),
     Column(
         "device",
         "string",
@@ -358,6 +361,7 @@ INTERACTIONS = Table(
         replace(_USER, required=True), replace(_ITEM, required=True), _AS_OF,
         Column("weight", "float64", "Sum over events of the type's weight by the amount (features.interaction_levels), halved every half-life twenty times at most; a billionth at least; 0 where no event says anything good of the item.", required=True, minimum=0),
         Column("liked", "boolean", "Not rated below the mean of the user's own ratings (of users with fewer than five, below everyone's mean if that is higher).", required=True),
+        Column("importance", "float64", "Mean over what was good of one over the propensity with which the item was shown, 1 on average and 100 at most; 1 where none is logged.", required=True, minimum=0, maximum=100),
         Column("last_time", "timestamp", "Last event of the pair, UTC.", required=True),
         _count("events", "Events of the pair that carry a weight."),
         _number("rating", "Mean rating of the item by the user; null where not rated.", "", None),

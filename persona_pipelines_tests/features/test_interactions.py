@@ -6,11 +6,15 @@ import datetime as dt
 import math
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.features.interactions import FEW_RATINGS, SMALLEST_WEIGHT, InteractionRules, interactions, positive_events
+from persona_pipelines.recommendations.data import build
+from persona_pipelines.recommendations.models.most_popular import users_by_item
 from persona_pipelines.settings import ConfigurationError, InteractionLevel
 from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, law
 
@@ -124,3 +128,37 @@ def test_levels_are_of_event_types_and_the_own_middle_is_for_ratings(configure) 
         configure(CLICKS, features={"interaction_levels": {"purchase": {"scale": "own_middle"}}})
     chosen = configure(CLICKS, features={"interaction_levels": {"purchase": {"by": "quantity", "scale": "log"}}})
     assert {name: level.scale for name, level in chosen.interaction_levels().items()} == {"rating": "own_middle", "purchase": "log"}
+
+
+def test_what_is_seldom_shown_is_not_taken_for_disliked(warehouse) -> None:
+    """A policy shows ten items unequally, and clicks follow true rates: popularity follows the policy without propensities, the rates with."""
+    generator = np.random.default_rng(3)
+    shown = np.array([0.3, 0.25, 0.15, 0.1, 0.06, 0.05, 0.04, 0.02, 0.02, 0.01])
+    rate = np.array([0.05, 0.1, 0.06, 0.12, 0.2, 0.25, 0.3, 0.5, 0.6, 0.8])
+    items = generator.choice(10, 6000, p=shown)
+    clicked = np.flatnonzero(generator.random(6000) < rate[items])
+
+    def popularity(**logged: bool) -> np.ndarray:
+        events = [
+            event(
+                "click",
+                1,
+                user=f"u{number}",
+                item_id=f"i{items[number]}",
+                propensity=float(shown[items[number]]) if logged["propensity"] else None,
+            )
+            for number in clicked
+        ]
+        frame = found(warehouse, InteractionRules({"click": 1.0}, 90), *events).reset_index()
+        assert frame["importance"].mean() == pytest.approx(1.0, rel=0.01)
+        data = build(frame, pd.DataFrame({"user_id": []}), pd.DataFrame({"item_id": []}), pd.Timestamp(END))
+        return users_by_item(data, None)
+
+    plain, weighed = popularity(propensity=False), popularity(propensity=True)
+    assert np.corrcoef(plain, rate)[0, 1] < 0
+    assert np.corrcoef(weighed, rate)[0, 1] > 0.95
+
+
+def test_impressions_are_no_positives(configure) -> None:
+    with pytest.raises(ConfigurationError, match=r"features.interaction_weights.impression: found a weight above 0"):
+        configure(CLICKS, features={"interaction_weights": {"impression": 0.1}})

@@ -10,7 +10,7 @@ from persona_pipelines.settings.recommendations import MostPopularSettings
 
 
 class PopularityModel(LearnedModel):
-    """State: ``popularity`` of shape (items,), the number of users. Scores are its logarithm."""
+    """State: ``popularity`` of shape (items,), the number of users, each by the importance of the pair. Scores are its logarithm."""
 
     kind = "popularity"
 
@@ -40,6 +40,7 @@ class MostPopular:
 
 
 def users_by_item(interactions: Interactions, recent_days: float | None) -> np.ndarray:
-    """The number of users whose last event with the item is at most ``recent_days`` old, shape (items,)."""
+    """The number of users whose last event with the item is at most ``recent_days`` old, each by the importance of the pair; shape (items,)."""
     counted = interactions.age_days.data <= (np.inf if recent_days is None else recent_days)
-    return np.bincount(interactions.age_days.indices[counted], minlength=len(interactions.items)).astype(np.float64)
+    importance = interactions.importance.data[counted]
+    return np.bincount(interactions.age_days.indices[counted], weights=importance, minlength=len(interactions.items))

@@ -40,13 +40,14 @@ class SegmentPopular:
         segments = np.unique(interactions.segments[interactions.segments != UNKNOWN_SEGMENT])
         if len(segments) < 2:
             raise ModelError(f"{len(segments)} segments known at the moment of the training; at least 2 are needed")
-        ages = interactions.age_days.tocoo()
+        ages = interactions.age_days.tocoo()  # in the order of the importance
         counted = ages.data <= (np.inf if self.settings.recent_days is None else self.settings.recent_days)
         segment = interactions.segments[ages.row[counted]]
         users = np.zeros((len(segments), len(interactions.items)))
         known = segment != UNKNOWN_SEGMENT
-        np.add.at(users, (np.searchsorted(segments, segment[known]), ages.col[counted][known]), 1)
-        overall = np.bincount(ages.col[counted], minlength=len(interactions.items)) / len(interactions.users)
+        importance = interactions.importance.data[counted]
+        np.add.at(users, (np.searchsorted(segments, segment[known]), ages.col[counted][known]), importance[known])
+        overall = np.bincount(ages.col[counted], weights=importance, minlength=len(interactions.items)) / len(interactions.users)
         sizes = np.array([(interactions.segments == number).sum() for number in segments])
         prior = self.settings.prior_users
         popularity = (users + prior * overall[None, :]) / (sizes[:, None] + prior)
