@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 
+from persona_pipelines.settings import Settings
 from persona_pipelines.settings.sources import AttributeType
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
 
 PREFIX = "attributes."
 MOST_CATEGORIES = 20
@@ -55,3 +58,20 @@ def numeric(frame: pd.DataFrame) -> pd.DataFrame:
         for value in shown[1:] if len(shown) == 2 else shown:  # of two, one says it all
             found[f"{column}={value}"] = np.where(unknown, np.nan, (values == value).to_numpy(dtype=float))
     return pd.DataFrame(found, index=frame.index)
+
+
+def attributes_of_users(warehouse: Warehouse, settings: Settings, also: Sequence[str] = ()) -> pd.DataFrame:
+    """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list.
+
+    Args:
+        also: those beside them that tell what came later.
+    """
+    types = {name: kind for name, kind in settings.attributes_of("users").items() if name in (*settings.learned_attributes(), *also)}
+    users = warehouse.table(contracts.USERS)
+    frame = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
+    return pd.concat([frame[["user_id"]], numeric(expanded(frame, types))], axis=1)
+
+
+def joined(features: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:
+    """Features with the attributes beside them, in the same order; nan of users without."""
+    return features if len(attributes.columns) == 1 else features.merge(attributes, on="user_id", how="left", validate="one_to_one")

@@ -121,7 +121,9 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
     end_seconds = end.replace(tzinfo=dt.UTC).timestamp()
     halvings = (ibis.literal(end_seconds) - known.timestamp.epoch_seconds()) / (86_400.0 * rules.half_life_days)
     halvings = ibis.ifelse(halvings > MOST_HALVINGS, MOST_HALVINGS, halvings)
-    decayed = known.mutate(decayed=(known.strength * known.importance).clip(-LARGEST_STRENGTH, LARGEST_STRENGTH) * (ibis.literal(0.5) ** halvings))
+    decayed = known.mutate(
+        decayed=(known.strength * known.importance).clip(-LARGEST_STRENGTH, LARGEST_STRENGTH) * (ibis.literal(0.5) ** halvings)
+    )
     sums = decayed.group_by("user_id", "item_id").aggregate(
         best=decayed.strength.max(),
         sum=exact_sum(decayed.decayed, units=WEIGHT_UNITS),

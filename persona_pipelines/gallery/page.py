@@ -85,11 +85,11 @@ def _described(card: Card, apart: list[tuple[str, float]]) -> str:
 
 
 def _meaning(feature: str, deviation: float, language: Language) -> str:
-    from persona_pipelines.segments.naming import PHRASES
+    from persona_pipelines.segments.naming import phrase
 
     if language == "zh" and feature in CHINESE:
         return CHINESE[feature][1 if deviation >= 0 else 2]
-    return PHRASES[feature][0 if deviation >= 0 else 1] if feature in PHRASES else feature.replace("_", " ")
+    return phrase(feature, deviation)
 
 
 def _label(feature: str, language: Language) -> str:

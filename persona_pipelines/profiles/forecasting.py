@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
 from persona_pipelines.profiles.predictions import Baseline, Judged, Window, judge_amount, judge_probability
-from persona_pipelines.profiles.targets import attributes_of_users, joined, own_targets, with_attributes
+from persona_pipelines.profiles.targets import own_targets, with_attributes
 from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.attributes import PREFIX, expanded, numeric
+from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined
 from persona_pipelines.profiles.predictions import Judged, Window, judge_probability
 from persona_pipelines.profiles.windows import AT_LEAST, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
@@ -21,23 +21,6 @@ PARTS = 4
 """Users whose attribute is known, in so many random parts of equal size: two teach, one chooses, one judges."""
 FEWEST_OF_A_KIND = 10
 """Of those for whom a target is true, and of those for whom it is false, this many are needed."""
-
-
-def attributes_of_users(warehouse: Warehouse, settings: Settings, also: Sequence[str] = ()) -> pd.DataFrame:
-    """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list.
-
-    Args:
-        also: those beside them that tell what came later.
-    """
-    types = {name: kind for name, kind in settings.attributes_of("users").items() if name in (*settings.learned_attributes(), *also)}
-    users = warehouse.table(contracts.USERS)
-    frame = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
-    return pd.concat([frame[["user_id"]], numeric(expanded(frame, types))], axis=1)
-
-
-def joined(features: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:
-    """Features with the attributes beside them, in the same order; nan of users without."""
-    return features if len(attributes.columns) == 1 else features.merge(attributes, on="user_id", how="left", validate="one_to_one")
 
 
 def with_attributes(windows: Sequence[Window], attributes: pd.DataFrame) -> list[Window]:

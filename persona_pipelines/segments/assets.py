@@ -27,9 +27,12 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
     return [_training(settings), _assignment(settings)]
 
 
-def _read(store: "Warehouse") -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Features of users in the order of their ids, and the shares of their attention."""
+def _read(store: "Warehouse", settings: Settings) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Features of users in the order of their ids, attributes beside them, and the shares of their attention."""
+    from persona_pipelines.features.attributes import attributes_of_users, joined
+
     features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+    features = joined(features, attributes_of_users(store, settings))
     shares = store.frame(
         store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share").order_by("user_id", "category")
     )
@@ -65,7 +68,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        features, shares = _read(store)
+        features, shares = _read(store, chosen)
         if features.empty:
             checks = {"segments_hold_together": contract, "segments_come_out_again": contract}
             yield from left_out(store, [contract, changes], NOBODY, checks=checks)
@@ -204,7 +207,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        features, shares = _read(store)
+        features, shares = _read(store, chosen)
         if features.empty:
             yield from left_out(store, tables, NOBODY, contract_checks=True, checks={"no_segment_is_empty": contracts.SEGMENT_PROFILES})
             return

@@ -104,7 +104,7 @@ def fit_segments(
     features = features.sort_values("user_id", ignore_index=True)
     category_shares = category_shares.sort_values(["user_id", "category"], ignore_index=True)
     try:
-        scaler = fit_scaler(features, category_shares)
+        scaler = fit_scaler(features, category_shares, settings.attributes)
         points = scaler.transform(features, category_shares)
         sample = points
         if len(points) > settings.sample_users:

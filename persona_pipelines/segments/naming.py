@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from persona_pipelines.features.attributes import PREFIX
+
 # What a high and a low value of a feature makes of a user: (as the noun of a name, as an adjective before it).
 WORDS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "recency_days": (("lapsed visitors", "Lapsed"), ("recent visitors", "Recent")),
@@ -51,7 +53,30 @@ def segment_names(columns: Sequence[str], centres: np.ndarray) -> list[str]:
 
 
 def _word(column: str, deviation: float, form: int) -> str:
-    return WORDS[column][0 if deviation >= 0 else 1][form]
+    if column in WORDS:
+        return WORDS[column][0 if deviation >= 0 else 1][form]
+    name, value = _attribute(column)
+    high = deviation >= 0
+    if value is None:
+        level = "high" if high else "low"
+        return f"people of {level} {name}" if form == 0 else f"{level.capitalize()}-{name}"
+    return f"people of {name} {'' if high else 'other than '}{value}" if form == 0 else f"{'' if high else 'Non-'}{value}".capitalize()
+
+
+def _attribute(column: str) -> tuple[str, str | None]:
+    """Name and, of categories, the value of a column ``attributes.NAME=VALUE``, in words."""
+    name, _, value = column.removeprefix(PREFIX).partition("=")
+    return name.replace("_", " "), value or None
+
+
+def phrase(column: str, deviation: float) -> str:
+    """What stands in a sentence for a feature that is above or below the average."""
+    if column in PHRASES:
+        return PHRASES[column][0 if deviation >= 0 else 1]
+    name, value = _attribute(column)
+    if value is None:
+        return f"have a {'high' if deviation >= 0 else 'low'} {name}"
+    return f"have {name} {value}" if deviation >= 0 else f"have another {name} than {value}"
 
 
 def described(columns: Sequence[str], centre: np.ndarray) -> str:
@@ -88,9 +113,7 @@ CLEAR = 0.3
 
 def paragraph(name: str, share: float, columns: Sequence[str], centre: np.ndarray, categories: Sequence[str]) -> str:
     """A segment in a few sentences, from what sets it apart."""
-    told = [
-        PHRASES[column][0 if deviation >= 0 else 1] for column, deviation in distinguishing(columns, centre, 5) if abs(deviation) >= CLEAR
-    ]
+    told = [phrase(column, deviation) for column, deviation in distinguishing(columns, centre, 5) if abs(deviation) >= CLEAR]
     text = f"{name}: {share:.0%} of all users."
     text += f" More than others they {_listed(told)}." if told else " They are like the average user in everything that is measured."
     return text + (f" Most of their attention goes to {_listed(categories)}." if categories else "")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.features.attributes import PREFIX
+
 SKEWED = (
     "recency_days", "active_days", "frequency", "monetary_value", "sessions", "attention_ms_per_session", "items", "searches", "social_actions",
     "ratings", "impressions",
@@ -60,9 +62,11 @@ class Scaler:
 
 
 def _raw(features: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    values = np.column_stack([features[name].to_numpy(dtype=float, na_value=np.nan) for name in columns])
+    """The columns, those that tend to be skewed as logarithms; nan where the features lack one, as those of past days lack attributes."""
+    unknown = np.full(len(features), np.nan)
+    values = np.column_stack([features[name].to_numpy(dtype=float, na_value=np.nan) if name in features else unknown for name in columns])
     for number, name in enumerate(columns):
-        if name in SKEWED:
+        if name in SKEWED or (name.startswith(PREFIX) and "=" not in name):
             values[:, number] = np.sign(values[:, number]) * np.log1p(np.abs(values[:, number]))
     return values
 
@@ -78,28 +82,43 @@ def _roots(users: np.ndarray, category_shares: pd.DataFrame, categories: Sequenc
     return found[places]
 
 
-def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame) -> Scaler:
+def _telling(features: pd.DataFrame, candidates: Sequence[str]) -> list[str]:
+    """The columns that tell users apart: neither constant nor unknown for nearly all."""
+    values = _raw(features, candidates) if candidates else np.zeros((len(features), 0))
+    found = []
+    for number, name in enumerate(candidates):
+        column = values[np.isfinite(values[:, number]), number]
+        if len(column) >= max(2, 0.02 * len(features)) and np.ptp(column) > 1e-9:
+            found.append(name)
+    return found
+
+
+def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame, attributes: Sequence[str] = ()) -> Scaler:
     """Learn from ``contracts.USER_FEATURES`` and ``contracts.CATEGORY_SHARES``. Columns that are constant or unknown for nearly
     all users are left out.
 
+    Args:
+        features: with columns ``attributes.NAME`` (``features.attributes``) where there are any.
+        attributes: names of those that count beside behaviour. Where behaviour tells nobody apart, as in a list of customers alone, all do.
     Raises:
         ValueError: no column tells users apart.
     """
-    candidates = (*SKEWED, *PLAIN)
-    values = _raw(features, candidates)
+    own = sorted(name for name in features.columns if name.startswith(PREFIX))
+    asked = [name for name in own if name.removeprefix(PREFIX).split("=")[0] in attributes]
+    behaviour = (*SKEWED, *PLAIN)
+    columns = tuple(_telling(features, (*behaviour, *asked)))
+    if not set(columns) & set(behaviour):
+        columns = tuple(_telling(features, (*behaviour, *own)))
+    if not columns:
+        raise ValueError(
+            f"none of {len(behaviour) + len(own)} features tells the {len(features)} users apart; segments need users who differ"
+        )
+    values = _raw(features, columns)
     known = np.isfinite(values)
-    kept = []
-    for number in range(len(candidates)):
-        column = values[known[:, number], number]
-        if len(column) >= max(2, 0.02 * len(features)) and np.ptp(column) > 1e-9:
-            kept.append(number)
-    if not kept:
-        raise ValueError(f"none of {len(candidates)} features tells the {len(features)} users apart; segments need users who differ")
-    values = np.where(known[:, kept], values[:, kept], np.nan)
+    values = np.where(known, values, np.nan)
     fill = np.nanmedian(values, axis=0)
     values = np.where(np.isfinite(values), values, fill)
     deviation = values.std(axis=0)
-    columns = tuple(candidates[number] for number in kept)
     volume = [name in VOLUME for name in columns]
     standardised = np.clip((values - values.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1.0), -LIMIT, LIMIT)
     common = float(np.linalg.eigvalsh(np.cov(standardised[:, volume].T))[-1]) if sum(volume) > 1 and len(values) > 1 else 1.0

@@ -22,6 +22,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from persona_pipelines.settings.patterns import checked_pattern
+from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.recommendations import RecommendationsSettings
 from persona_pipelines.settings.sources import AttributeType, Source
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
@@ -117,6 +118,7 @@ class SegmentsSettings(Strict):
     maximum_k: int = Field(8, ge=2)
     minimum_segment_size: int = Field(20, ge=1, description="Smaller groups are merged into the nearest segment.")
     maximum_noise_share: float = Field(0.1, ge=0, le=1, description="With more users in no segment, an algorithm is not chosen.")
+    attributes: list[str] = Field([], description="Attributes of users beside behaviour; all of them where behaviour tells nobody apart.")
     stability_refits: int = Field(10, ge=2)
     sample_users: int = Field(5_000, ge=100)
     seed: int = 20
@@ -223,6 +225,29 @@ class Settings(Strict):
     file: Path
     home: Path
 
+    @model_validator(mode="before")
+    @classmethod
+    def _customers_alone(cls, value: Any) -> Any:
+        """A list of customers without any log of events: each of its records is a sign-up too, so that everyone is known to have come."""
+        sources = value.get("sources") if isinstance(value, dict) else None
+        if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+            return value
+        if any(source.get("kind", "events") == "events" for source in sources):
+            return value
+        made = []
+        for source in sources:
+            described = with_preset(source)
+            fields = described.get("fields")
+            if described.get("kind") == "users" and isinstance(fields, dict) and "user_id" in fields:
+                clock = {"order": {"start": str(value.get("start_date")), "step_seconds": 1e-6}}
+                kept = {name: entry for name, entry in described.items() if name not in ("attributes", "preset", "kind", "fields")}
+                made.append({
+                    **kept, "name": f"{source.get('name')}_sign_ups", "kind": "events", "same": "never",
+                    "description": "Nothing but the list is known: one sign_up a customer.",
+                    "fields": {"user_id": fields["user_id"], "timestamp": clock, "event_type": {"value": "sign_up"}},
+                })  # fmt: skip
+        return {**value, "sources": [*sources, *made]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         names = [source.name for source in self.sources]
@@ -230,7 +255,7 @@ class Settings(Strict):
             if name in names[:index]:
                 raise ValueError(f"sources[{index}].name: {name!r} is taken; expected a name of its own for each source")
         if not self.sources_of("events"):
-            raise ValueError("sources: expected at least one source of kind events")
+            raise ValueError("sources: expected at least one source of kind events, or one of kind users")
         lookups = {source.name for source in self.sources_of("lookup")}
         for index, source in enumerate(self.sources):
             for lookup in source.join:
@@ -253,6 +278,11 @@ class Settings(Strict):
         for kind in ("items", "users"):
             self.attributes_of(kind)
         known = self.attributes_of("users")
+        for name in self.segments.attributes:
+            if name not in known:
+                raise ValueError(
+                    f"segments.attributes: {name!r} is no attribute of a source of kind users; expected one of {sorted(known)}"
+                )
         for index, target in enumerate(self.predictions.targets):
             origin, place = target.from_, f"predictions.targets[{index}]"
             for name in (*target.also, *target.without, *([origin.attribute] if origin.attribute else [])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from persona_pipelines.profiles.targets import own_targets
 from persona_pipelines.profiles.windows import window
 from persona_pipelines.settings import ConfigurationError, Settings, TargetOrigin
 from persona_pipelines.warehouse import contracts
-from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table
+from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, ingested, write
 from persona_pipelines_tests.profiles import test_predictions
 
 CUSTOMERS = {
@@ -165,3 +166,41 @@ def test_attributes_and_targets_may_be_asked_for_in_conditions(configure) -> Non
 def test_a_target_that_cannot_be_is_refused_where_it_stands(configure, target: dict, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         configure(CLICKS, CUSTOMERS, predictions={"targets": [target]})
+
+
+def test_a_list_of_customers_alone_is_enough(configure, warehouse, tmp_path) -> None:
+    """Each of its records is a sign-up; segments and targets come from attributes, and a line number may be an id."""
+    from persona_pipelines.features.asof import features_as_of
+    from persona_pipelines.features.attributes import attributes_of_users, joined
+    from persona_pipelines.segments.model import fit_segments
+
+    generator = np.random.default_rng(2)
+    rich = generator.random(300) < 0.5
+    lines = [
+        f"{10_000 if is_rich else 10}{generator.integers(10)},{'mail' if is_rich else 'phone'},{'yes' if is_rich else ''}"
+        for is_rich in rich
+    ]
+    write(tmp_path, "customers.csv", "balance,contact,joined", *lines)
+    settings = configure({**copy.deepcopy(CUSTOMERS), "fields": {"user_id": "@line"}})
+    assert [(source.name, source.kind) for source in settings.sources] == [("customers", "users"), ("customers_sign_ups", "events")]
+    last = ingested(warehouse, settings)
+    assert (warehouse.rows(contracts.EVENTS), last) == (300, DAY)
+    features, shares = features_as_of(warehouse, last, "UTC")
+    features = joined(features, attributes_of_users(warehouse, settings))
+    fit = fit_segments(features, shares, settings.segments.model_copy(update={"algorithms": ["k_means"], "minimum_k": 2, "maximum_k": 3}))
+    assigned = fit.model.assign(features, shares)
+    truth = (features["attributes.balance"] > 5_000).to_numpy()
+    assert len(fit.model.ids) == 2
+    assert {tuple(sorted(set(truth[(assigned["segment_id"] == number).to_numpy()]))) for number in fit.model.ids} == {(True,), (False,)}
+    assert any("balance" in name for name in fit.model.names)
+
+
+def test_behaviour_makes_segments_alone_unless_attributes_are_asked_for(warehouse) -> None:
+    from persona_pipelines.segments.preprocessing import fit_scaler
+
+    features = test_predictions.window(1, users=200).features.assign(
+        **{"attributes.balance": np.arange(200.0), "attributes.contact=mail": 1.0}
+    )
+    shares = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+    assert not [name for name in fit_scaler(features, shares).columns if name.startswith("attributes.")]
+    assert fit_scaler(features, shares, ["balance", "contact"]).columns[-1] == "attributes.balance"  # the other one is the same of all
