@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -104,23 +104,28 @@ def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Windo
             last_items_out(known, end) if chosen.split == "last item out" else random_by_user(known, end, chosen.test_share, chosen.seed)
         )
         return _not_by_time(warehouse, settings, known, outer, CONFIGURED, f"recommendations.split is {chosen.split}")
-    minimum, reasons = chosen.gate.minimum_users, []
+    minimum = chosen.gate.minimum_users
+    reasons = ["the log has no clock, the order of its records stands for time"] if _without_clock(settings) else []
     for share in (chosen.test_share, *(share for share in EARLIER_SHARES if share > chosen.test_share)):
         cut = cut_of(known, end, share, chosen.minimum_interactions)
         people, before = _people(known, cut, end, repeats=not chosen.exclude_seen)
         reasons.append(f"{before:,} of the {people:,} people after {cut:%Y-%m-%d %H:%M} were known then")
         if before >= minimum:
-            protocol = NEWEST if len(reasons) == 1 else EARLIER
+            protocol = NEWEST if share == chosen.test_share else EARLIER
             inner = _validation(warehouse, settings, known, cut)
-            return Windows(inner, _by_time(warehouse, settings, known, cut, end), protocol, _reason(reasons, minimum))
+            return Windows(inner, _by_time(warehouse, settings, known, cut, end), protocol, _reason(reasons, minimum, protocol == NEWEST))
     outer = last_items_out(known, end, chosen.test_share)
-    return _not_by_time(
-        warehouse, settings, known, outer, WITHIN, _reason([*reasons, "each one's last items are left out instead"], minimum)
-    )
+    reasons.append("each one's last items are left out instead")
+    return _not_by_time(warehouse, settings, known, outer, WITHIN, _reason(reasons, minimum, False))
 
 
-def _reason(reasons: list[str], minimum: int) -> str:
-    return "; ".join(reasons) + (f"; {minimum} are needed (recommendations.gate.minimum_users)" if len(reasons) > 1 else "")
+def _reason(reasons: list[str], minimum: int, enough: bool) -> str:
+    return "; ".join(reasons) + ("" if enough else f"; {minimum} are needed (recommendations.gate.minimum_users)")
+
+
+def _without_clock(settings: Settings) -> bool:
+    """Whether a source of events has the order of its records for a clock."""
+    return any(source.fields["timestamp"].order is not None for source in settings.sources_of("events"))
 
 
 def _people(known: Sources, cut: dt.datetime, end: dt.datetime, repeats: bool) -> tuple[int, int]:
@@ -139,6 +144,8 @@ def _by_time(warehouse: Warehouse, settings: Settings, known: Sources, cut: dt.d
     day = cut.date() - dt.timedelta(days=1)
     segments = segments_as_of(warehouse, settings, day)
     split = by_time(known, cut, end, segments, day if segments else None, not chosen.exclude_seen)
+    if _without_clock(settings):
+        split = replace(split, name="record order")
     return task(split, known.users, chosen.exclude_seen, segments, _groups(warehouse), chosen.seed)
 
 

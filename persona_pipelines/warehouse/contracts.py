@@ -562,7 +562,7 @@ MODEL_COMPARISON = Table(
     "recommendations", "model_comparison", "How each model ranks what users did after the cut, learned from what they did before.",
     (
         _MODEL,
-        Column("split", "string", "How training and test were separated: global time, last items out, random by user.", required=True),
+        Column("split", "string", "How training and test were separated: global time; record order, of logs without a clock; last items out; random by user.", required=True),
         _CASE,
         Column("segment", "string", "all, or the name of the segment whose users are judged.", required=True),
         Column("cut", "timestamp", "Training ends before, the test begins here, UTC.", required=True),

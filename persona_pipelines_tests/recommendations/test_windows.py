@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -82,6 +83,27 @@ def test_where_people_come_once_they_are_judged_by_their_last_items_and_the_deci
     assert "0 of the" in decision.reason
     assert "30 are needed (recommendations.gate.minimum_users)" in decision.reason
     assert said == [f"judged on the {WITHIN}: {decision.judged_on}"]
+
+
+def test_a_log_without_a_clock_is_no_split_in_time_and_one_grouped_by_person_is_told(configure, tmp_path) -> None:
+    """A file of ratings person by person: nobody of its end was known before."""
+    generator = np.random.default_rng(5)
+    lines = [f"u{user},i{item:02},5" for user in range(120) for item in generator.choice(np.arange(user % 2, 40, 2), 10, replace=False)]
+    for name, content in (("grouped", lines), ("mixed", list(generator.permutation(lines)))):
+        write(tmp_path, f"{name}.csv", "user,item,rating", *content)
+        fields = {"timestamp": {"order": {"start": "2025-09-01", "step_seconds": 1000}}, "event_type": {"value": "rating"},
+                  "user_id": "user", "item_id": "item", "value": "rating"}  # fmt: skip
+        source = {"name": "ratings", "path": f"{name}.csv", "format": "csv", "fields": fields}
+        settings = configure(source, recommendations={"methods": METHODS, "k": 5})
+        with Warehouse(None, b"k" * 32) as store:
+            ingested(store, settings)
+            found = checked(windows(store, settings, END))
+        assert found.reason.startswith("the log has no clock, the order of its records stands for time; ")
+        if name == "mixed":
+            assert (found.protocol, found.outer.split.name) == (NEWEST, "record order")
+        else:
+            assert (found.protocol, found.outer.split.name) == (WITHIN, "last items out")
+            assert re.search(r"; [01] of the 2[45] people after .* were known then; ", found.reason)
 
 
 def test_the_configuration_may_ask_for_another_split(warehouse, configure, tmp_path) -> None:

@@ -18,7 +18,8 @@ from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse.connection import Warehouse
 
-SplitName = Literal["global time", "last items out", "random by user"]
+SplitName = Literal["global time", "record order", "last items out", "random by user"]
+"""``record order`` is a cut like that of ``global time`` in logs without a clock, where the order of the records stands for time."""
 
 
 class TooFewInteractionsError(ValueError):
