@@ -12,6 +12,7 @@ from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONSE_TYPES, SPENDING_TYPES
 
 SOCIAL_TYPES = ("like", "share", "comment", "follow")
+FOLLOWING = ("follow", "unfollow")
 RECENT_DAYS, PRIOR_DAYS = 7, 28
 DISCOUNT = 0.95
 """What is paid for a piece below this share of the list price is a discount."""
@@ -101,7 +102,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     )
     others = (
         top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), day_rhythm, week_rhythm,
-        attention.fatigue(known), _first_day_spent(facts),
+        attention.fatigue(known), _first_day_spent(facts), *_followers(known),
     )  # fmt: skip
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
@@ -112,6 +113,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
     return joined.mutate(
         as_of_date=as_of_literal,
+        followers=joined.followers.fill_null(0),
+        following=joined.following.fill_null(0),
         recency_days=_days(joined.last_date, as_of),
         tenure_days=_days(joined.first_date, as_of),
         purchase_recency_days=_days(joined.last_spent, as_of),
@@ -134,6 +137,20 @@ def _first_day_spent(facts: ir.Table) -> ir.Table:
     """``user_id`` and ``first_day_spent``: what was spent on the first day with a purchase."""
     daily = facts.filter(facts.spending).group_by("user_id", "date").aggregate(spent=lambda day: exact_sum(day.value).fill_null(0))
     return daily.group_by("user_id").aggregate(first_day_spent=daily.spent.argmin(daily.date))
+
+
+def _followers(known: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """``user_id`` with ``followers``, and with ``following``: who follows whom after the last follow or unfollow of each pair."""
+    told = known.filter(known.target_user_id.notnull() & known.event_type.isin(FOLLOWING) & (known.target_user_id != known.user_id))
+    # Of two at the same moment, the one that begins it counts.
+    order = told.timestamp.epoch_seconds().cast("int64") * 2 + (told.event_type == FOLLOWING[0]).cast("int64")
+    pairs = told.mutate(order=order).group_by("user_id", "target_user_id").aggregate(last=lambda pair: pair.event_type.argmax(pair.order))
+    edges = pairs.filter(pairs["last"] == FOLLOWING[0])
+    followed = edges.select(user_id="target_user_id", follower="user_id")
+    return (
+        followed.group_by("user_id").aggregate(followers=followed.count()),
+        edges.group_by("user_id").aggregate(following=edges.count()),
+    )
 
 
 def _before(day: dt.date, days: int) -> dt.datetime:

@@ -22,9 +22,9 @@ from persona_pipelines.warehouse import contracts, functions
 Fields = Mapping[str, ir.StringValue]
 
 LONGEST_TEXT = 2000
-IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id")
+IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id", "target_user_id")
 """Columns whose spelling is brought to one form (``Source.identifiers``)."""
-WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id")
+WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id", "target_user_id")
 """Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
@@ -429,6 +429,8 @@ def mapped_events(
     made: dict[str, ir.Value] = {"event_id": _event_id(values, source)}
     if "user_id" in source.fields:
         made["user_id"] = functions.pseudonym(values.user_id)
+    if "target_user_id" in source.fields:
+        made["target_user_id"] = functions.pseudonym(values.target_user_id)
     if "anonymous_id" in source.fields:
         made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
     return _rows(values, contract, made, problems)

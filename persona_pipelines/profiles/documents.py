@@ -25,6 +25,7 @@ STATEMENTS: dict[str, dict[str, tuple[str, str]]] = {
         "weekend_share": ("comes at weekends", "comes on weekdays"),
         "mobile_share": ("uses a phone", ""),
         "social_actions": ("likes, shares and comments", ""),
+        "followers": ("is followed by many", ""),
         "click_rate": ("answers messages", "leaves messages unanswered"),
     },
     "interests": {

@@ -314,7 +314,7 @@ class Identifiers(Strict):
 
 EVENT_FIELDS = {
     "event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency",
-    "dwell_ms", "scroll_pct", "channel", "campaign", "list_id", "position", "propensity", "device", "country", "referrer", "search_terms", "url", "user_agent",
+    "dwell_ms", "scroll_pct", "channel", "campaign", "target_user_id", "list_id", "position", "propensity", "device", "country", "referrer", "search_terms", "url", "user_agent",
 }  # fmt: skip
 ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from", "in_stock"}
 USER_FIELDS = {

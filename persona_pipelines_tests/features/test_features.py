@@ -87,6 +87,16 @@ def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
     assert features(warehouse, *recent).loc["u"]["trend"] == pytest.approx(3.0)
 
 
+def test_followers_are_counted_by_the_last_follow_or_unfollow(warehouse) -> None:
+    table = features(
+        warehouse, event("follow", 1, user="a", target_user_id="b"), event("follow", 1, user="b", target_user_id="c"), event("follow", 1, user="c", target_user_id="b"),
+        event("unfollow", 2, user="c", target_user_id="b"), event("follow", 1, user="d", target_user_id="b"), event("follow", 3, user="d", target_user_id="b"),
+        event("follow", 1, user="b", target_user_id="b"),
+    )  # fmt: skip
+    assert table["followers"].to_dict() == {"a": 0, "b": 2, "c": 1, "d": 0}
+    assert table["following"].to_dict() == {"a": 1, "b": 1, "c": 0, "d": 1}
+
+
 def test_unknown_is_null_and_not_zero(warehouse) -> None:
     row = features(warehouse, event("page_view", 1)).loc["u"]
     assert row[["average_order_value", "repeat_order_value", "click_rate", "average_rating", "price_level", "mobile_share"]].isna().all()
@@ -186,3 +196,14 @@ def test_gaps_between_purchases_and_recent_ones(warehouse) -> None:
         2,
         20.0,
     )
+
+
+def test_a_person_who_is_followed_has_the_pseudonym_that_they_have_elsewhere(warehouse, configure, tmp_path) -> None:
+    from persona_pipelines_tests.conftest import ingested, rows, write
+
+    write(tmp_path, "social.csv", "at,type,who,whom", "2025-09-01T10:00:00Z,follow,ann, bob ", "2025-09-01T11:00:00Z,login,bob,null")
+    fields = {"timestamp": "at", "event_type": "type", "user_id": "who", "target_user_id": "whom"}
+    ingested(warehouse, configure({"name": "social", "path": "social.csv", "format": "csv", "fields": fields}))
+    (ann, followed), (bob, nobody) = rows(warehouse, "SELECT user_id, target_user_id FROM events.events ORDER BY timestamp")
+    assert (followed, nobody) == (bob, None)
+    assert ann != bob
