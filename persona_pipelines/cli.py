@@ -285,6 +285,36 @@ def sources() -> None:
     """The logs that a configuration describes."""
 
 
+@main.command("init")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--output", default="persona.yaml", show_default=True, type=click.Path(dir_okay=False), help="The configuration to write.")
+def init(file: str, output: str) -> None:
+    """Write a first configuration for the log FILE: by the preset that reads it, else by what its fields are called.
+
+    Exit code 1 where nothing reads it, or OUTPUT exists.
+    """
+    import yaml
+
+    from persona_pipelines.logs.files import LogFileError
+    from persona_pipelines.logs.guessing import guess
+
+    if Path(output).exists():
+        raise click.ClickException(f"{output} exists; name another with --output")
+    try:
+        found = guess(Path(file))
+    except LogFileError as error:
+        raise click.ClickException(str(error)) from None
+    source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
+    content: dict[str, Any] = {"start_date": found.start, "sources": [source]}
+    remarks = "".join(f"# Look at this: {remark}.\n" for remark in found.remarks)
+    Path(output).write_text(f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n{remarks}"
+                            + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # fmt: skip
+    click.echo(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
+    for remark in found.remarks:
+        click.secho(f"look at this: {remark}", fg="yellow")
+    click.echo(f"next: persona sources check {output}")
+
+
 @sources.command("check")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--records", default=3, show_default=True, help="Records to show of each source.")

@@ -1,0 +1,91 @@
+"""A first configuration for a file: the preset that reads it, else its fields by their names."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from persona_pipelines.cli import main
+from persona_pipelines.logs.files import LogFileError
+from persona_pipelines.logs.guessing import guess
+from persona_pipelines.settings import load_settings
+
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
+REQUEST = f'"GET /a HTTP/1.1" 200 512 "https://shop.example/" "{AGENT}"'
+FILES = {
+    "combined": [f"192.0.2.{n} - - [03/Mar/2024:10:00:0{n} +0000] {REQUEST}" for n in range(9)],
+    "nginx_main": [f'192.0.2.{n} - - [03/Mar/2024:10:00:0{n} +0000] {REQUEST} "198.51.100.1"' for n in range(9)],
+    "retailrocket": ["timestamp,visitorid,event,itemid,transactionid", *(f"143322133211{n},{n},view,355," for n in range(9))],
+    "movielens_ratings": [f"{n}::1193::5::97830076{n}" for n in range(9)],
+    "caddy": [
+        json.dumps({"logger": "http.log.access.log0", "ts": 1709460000.5 + n, "status": 200, "user_id": "",
+                    "request": {"client_ip": "192.0.2.7", "uri": "/a", "headers": {"User-Agent": [AGENT]}}})
+        for n in range(9)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("preset", FILES)
+def test_the_preset_that_reads_a_file_is_found(preset: str, packed: bool, tmp_path: Path) -> None:
+    content = "".join(f"{line}\n" for line in FILES[preset]).encode()
+    (tmp_path / "some.file").write_bytes(gzip.compress(content) if packed else content)
+    found = guess(tmp_path / "some.file")
+    assert found.preset == preset
+    assert dt.date(2000, 1, 1) <= found.start <= dt.date(2024, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("written", "setting"),
+    [
+        ("2024-03-03T10:00:00Z", "When"), ("1709460000", {"from": "When", "unit": "seconds"}), ("1709460000123", {"from": "When", "unit": "milliseconds"}),
+        ("20240303", {"from": "When", "format": "%Y%m%d"}), ("240303", {"from": "When", "format": "%y%m%d"}),
+    ],
+)  # fmt: skip
+def test_fields_of_other_files_are_found_by_their_names(written: str, setting, tmp_path: Path) -> None:
+    with (tmp_path / "own.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream, delimiter=";")
+        rows.writerow(["Event_Time", "Customer ID", "SKU", "Action", "Qty", "Other"])
+        rows.writerows([[written, f"c{n}", f"s{n}", "purchase", 2, "x"] for n in range(5)])
+    found = guess(tmp_path / "own.csv")
+    assert (found.preset, found.start, found.remarks) == (None, dt.date(2024, 3, 3), ())
+    assert found.source["format"] == {"type": "csv", "delimiter": ";"}
+    clock = "Event_Time" if setting == "When" else {**setting, "from": "Event_Time"}
+    assert found.source["fields"] == {
+        "timestamp": clock,
+        "user_id": "Customer ID",
+        "event_type": "Action",
+        "item_id": "SKU",
+        "quantity": "Qty",
+    }
+
+
+def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
+    (tmp_path / "bare.csv").write_text("user_id,movie_id,rating\n1,2,3\n4,5,6\n")
+    found = guess(tmp_path / "bare.csv")
+    assert found.source["fields"]["event_type"] == {"value": "rating"}
+    assert found.remarks == (
+        "no field looks like a time: the order of the records stands for it", "no field says what was done: every record is taken for rating",
+    )  # fmt: skip
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(LogFileError, match="this is a PNG picture"):
+        guess(tmp_path / "picture.png")
+
+
+def test_the_command_writes_a_configuration_that_can_be_read_and_never_over_another(tmp_path: Path) -> None:
+    (tmp_path / "access.log").write_text("".join(f"{line}\n" for line in FILES["combined"]))
+    output = str(tmp_path / "mine.yaml")
+    done = CliRunner().invoke(main, ["init", str(tmp_path / "access.log"), "--output", output])
+    assert (done.exit_code, "preset combined" in done.output) == (0, True), done.output
+    assert load_settings(output).sources[0].path == "access.log"
+    assert yaml.safe_load(Path(output).read_text())["start_date"] == dt.date(2024, 3, 3)
+    again = CliRunner().invoke(main, ["init", str(tmp_path / "access.log"), "--output", output])
+    assert again.exit_code == 1
+    assert "exists; name another with --output" in again.output
