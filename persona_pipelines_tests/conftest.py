@@ -26,6 +26,8 @@ EFFORT = float(os.environ.get("PERSONA_TEST_EFFORT", USUAL_EFFORT))
 """How many of the examples of a law are tried; 1 and more for a search for faults, each time by other examples."""
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink) if EFFORT > 1 else (Phase.explicit, Phase.generate)
 """Every example loads files or tables, so that making a failing one small takes minutes."""
+hypothesis_settings.register_profile("usual", derandomize=EFFORT <= USUAL_EFFORT, database=None)
+hypothesis_settings.load_profile("usual")
 
 
 def law(examples: int) -> Callable[[Any], Any]:
