@@ -12,6 +12,7 @@ import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.sources import COLUMN_TYPES
 from persona_pipelines.warehouse import contracts, functions
 
 SHORT = {"segment": "segment_name"}
@@ -33,12 +34,9 @@ class _Token:
     place: int
 
 
-TYPES = {"number": "float64", "category": "string", "boolean": "boolean", "date": "date"}
-
-
 def inner_columns(settings: Settings) -> dict[str, str]:
     """Types by name of what conditions may ask for inside of profiles: ``attributes.NAME`` and ``targets.NAME``."""
-    attributes = {f"attributes.{name}": TYPES[kind] for name, kind in settings.attributes_of("users").items()}
+    attributes = {f"attributes.{name}": COLUMN_TYPES[kind] for name, kind in settings.attributes_of("users").items()}
     return attributes | {f"targets.{target.name}": "float64" for target in settings.predictions.targets}
 
 

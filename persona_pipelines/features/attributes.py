@@ -60,6 +60,12 @@ def numeric(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, index=frame.index)
 
 
+def stored_attributes(warehouse: Warehouse) -> pd.DataFrame:
+    """``user_id`` and ``attributes`` of the users who have any, in the order of the ids."""
+    users = warehouse.table(contracts.USERS)
+    return warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
+
+
 def attributes_of_users(warehouse: Warehouse, settings: Settings, also: Sequence[str] = ()) -> pd.DataFrame:
     """``user_id`` and the attributes that models may learn from as numbers, of the users of the customer list.
 
@@ -67,9 +73,8 @@ def attributes_of_users(warehouse: Warehouse, settings: Settings, also: Sequence
         also: those beside them that tell what came later.
     """
     types = {name: kind for name, kind in settings.attributes_of("users").items() if name in (*settings.learned_attributes(), *also)}
-    users = warehouse.table(contracts.USERS)
-    frame = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
-    return pd.concat([frame[["user_id"]], numeric(expanded(frame, types))], axis=1)
+    found = expanded(stored_attributes(warehouse), types)
+    return pd.concat([found[["user_id"]], numeric(found)], axis=1)
 
 
 def joined(features: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import UNITS, Condition, FieldMapping, Reading, as_list
+from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, Reading, as_list
 from persona_pipelines.warehouse import contracts, functions
 
 Fields = Mapping[str, ir.StringValue]
@@ -319,7 +319,7 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
-            own[name], unreadable = _typed(TYPES_OF_ATTRIBUTES[attribute.type], attribute, fields, source, records.order, "")
+            own[name], unreadable = _typed(COLUMN_TYPES[attribute.type], attribute, fields, source, records.order, "")
             if unreadable is not None:
                 columns[f"unreadable_attributes.{name}"] = unreadable
         columns["attributes"] = _json_object(own)
@@ -346,9 +346,6 @@ def _typed(
         value = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
         return value, text.notnull() & value.isnull()
     return text_of(mapping, fields, source, column), None
-
-
-TYPES_OF_ATTRIBUTES = {"number": "float64", "category": "string", "boolean": "boolean", "date": "date"}
 
 
 def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
@@ -383,7 +380,7 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))
             )
     for name, attribute in source.attributes.items():
-        kind = TYPES_OF_ATTRIBUTES[attribute.type]
+        kind = COLUMN_TYPES[attribute.type]
         if kind in UNREADABLE:
             problems.append((values[f"unreadable_attributes.{name}"], ibis.literal(f"attributes.{name}: {UNREADABLE[kind]}")))
     if source.attributes:

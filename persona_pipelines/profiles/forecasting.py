@@ -122,12 +122,12 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
             spans[SPEND] = newest(chosen.horizon_days)
         else:
             missing[SPEND] = "nobody has bought anything"
-    _lifetime(warehouse, settings, today, as_of, users, judged, spans, missing, newest)
+    _lifetime(warehouse, settings, today, attributes, as_of, users, judged, spans, missing, newest)
     users["targets"] = own_targets(warehouse, settings, features, as_of, before, judged, spans, missing)
     return Forecast(users, judged, spans, missing)
 
 
-def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
+def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
               spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
     """Add the lifetime value: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``."""
     chosen = settings.predictions
@@ -138,7 +138,7 @@ def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_
     except TooLittleHistoryError as error:
         missing[LIFETIME] = str(error)
         return
-    windows = [buyers_of(window) for window in with_attributes(windows, attributes_of_users(warehouse, settings))]
+    windows = [buyers_of(window) for window in with_attributes(windows, attributes)]
     buyers, _ = purchases_of(today)
     if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
         missing[LIFETIME] = f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days"

@@ -10,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined
+from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined, stored_attributes
 from persona_pipelines.profiles.predictions import Judged, Window, judge_probability
 from persona_pipelines.profiles.windows import AT_LEAST, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
-from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 PARTS = 4
@@ -81,10 +80,8 @@ def _by_event(
 def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Judged:
     """Learned from the users of whom the attribute is known, judged on those of them that were kept back, said of everyone."""
     assert target.from_.attribute is not None
-    users = warehouse.table(contracts.USERS)
-    listed = warehouse.frame(users.filter(users.attributes.notnull()).select("user_id", "attributes").order_by("user_id"))
     kind = settings.attributes_of("users")[target.from_.attribute]
-    values = expanded(listed, {target.from_.attribute: kind}).set_index("user_id")[PREFIX + target.from_.attribute]
+    values = expanded(stored_attributes(warehouse), {target.from_.attribute: kind}).set_index("user_id")[PREFIX + target.from_.attribute]
     values = values.reindex(today["user_id"])
     known, true = values.notna().to_numpy(), _true(values, target.from_)
     needed = max(settings.predictions.minimum_users, PARTS * 2)

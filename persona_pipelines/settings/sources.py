@@ -241,6 +241,8 @@ class FieldMapping(Reading):
 
 
 AttributeType = Literal["number", "category", "boolean", "date"]
+COLUMN_TYPES: dict[AttributeType, str] = {"number": "float64", "category": "string", "boolean": "boolean", "date": "date"}
+"""Types of attributes as those of columns."""
 
 
 class Attribute(FieldMapping):
