@@ -103,6 +103,7 @@ def _search(store: "Warehouse", chosen: Settings, wanted: list[str], minutes: fl
 
     from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
     from persona_pipelines.recommendations.models.learned import ModelError
+    from persona_pipelines.recommendations.training import NO_VALIDATION
     from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
     from persona_pipelines.recommendations.windows import windows
     from persona_pipelines.tracking.experiments import tracked_run
@@ -112,6 +113,9 @@ def _search(store: "Warehouse", chosen: Settings, wanted: list[str], minutes: fl
     except TooFewInteractionsError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     settings = chosen.recommendations
+    if window is None:
+        context.log.warning(f"not tuned: {NO_VALIDATION}")
+        return pd.DataFrame(columns=contracts.TUNED_PARAMETERS.column_names)
     methods = [method for method in settings.methods if method.method in SPACES and (not wanted or method.name in wanted)]
     rows = []
     for method in methods:

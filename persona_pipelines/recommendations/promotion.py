@@ -63,16 +63,19 @@ def paired(judged: Sequence[Judged], model: str, against: str, segment: str = AL
     return found[model].scores.by_user["ndcg_at_k"] - found[against].scores.by_user["ndcg_at_k"]
 
 
-def decide(judged: Sequence[Judged], challenger: str, current: str | None, baseline: str, gate: GateSettings, seed: int) -> Decision:
+def decide(judged: Sequence[Judged], challenger: str | None, current: str | None, baseline: str, gate: GateSettings, seed: int) -> Decision:
     """Decide on what was judged.
 
     Args:
-        challenger: the model that ranked best on the validation window.
+        challenger: the model that ranked best on the validation window; None where there was none.
         current: the champion's recipe, fitted on the same training; None where there is no champion yet.
         baseline: who holds the place where there is no champion: the most popular items.
     """
     holder = current or baseline
     first = current is None
+    if challenger is None:
+        reason = f"{holder} {'is taken' if first else 'stays'}: nothing is left for a validation window, on which a challenger is chosen"
+        return Decision(FIRST if first else REFRESHED, holder, holder, None, gate.margin, [], reason)
     if challenger == holder:
         reason = (
             f"{challenger} is the best on the validation window, and champion already"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from persona_pipelines.recommendations.evaluation.comparison import (
     fit_all,
 )  # fmt: skip
 from persona_pipelines.recommendations.evaluation.splits import Split
+from persona_pipelines.recommendations.models import Hybrid
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.promotion import Decision, decide, paired
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
@@ -34,6 +35,8 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 CURRENT = "current_champion"
 """Name in a comparison of the champion's recipe, where no method of the configuration is the same."""
+
+NO_VALIDATION = "nothing is left for a validation window: no weights can be learned, and nobody is chosen but the most popular items"
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,25 @@ def compare_models(
     chosen = settings.recommendations
     found = windows(warehouse, settings, end)
     inner, outer = found.inner, found.outer
-    say(f"judged on the {found.protocol}: {found.reason}")
+    say(f"judged on the {found.protocol}: {found.reason}" + ("" if inner else f"; {NO_VALIDATION}"))
     until, seed, k = outer.split.cut, chosen.seed, chosen.k
-    validated, _ = fit_all(methods, inner.training, seed)
     models, failed = fit_all(methods, outer.training, seed)
     if not models:
         raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(until)), models, outer.training, k, seed)
-    failed |= not_blended
-    validation = _validation(validated, inner, k)
-    for method in methods:
-        if isinstance(method, HybridSettings) and method.name in weights:
-            validation[method.name] = cross_fitted(method, validated, inner, until, k, seed)
+    weights: dict[str, dict[str, float]] = {}
+    validation: dict[str, float] = {}
+    if champion and champion.until and champion.until > until:
+        champion = _learned_again(champion, inner, until, k, seed)
+    if inner:
+        validated, _ = fit_all(methods, inner.training, seed)
+        weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(until)), models, outer.training, k, seed)
+        failed |= not_blended
+        validation = _validation(validated, inner, k)
+        for method in methods:
+            if isinstance(method, HybridSettings) and method.name in weights:
+                validation[method.name] = cross_fitted(method, validated, inner, until, k, seed)
+    else:
+        failed |= {method.name: NO_VALIDATION for method in methods if isinstance(method, HybridSettings)}
     current = _entered(champion, models, methods, weights, outer, until, seed, failed) if champion else None
     findings = audit(outer.split, models)
     require_clean(findings)
@@ -148,11 +158,13 @@ def compare_models(
     if not baselines:
         raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     candidates = {name: quality for name, quality in validation.items() if name in models and np.isfinite(quality)}
-    challenger = max(candidates, key=lambda name: candidates[name]) if candidates else baselines[0]
+    challenger = max(candidates, key=lambda name: candidates[name]) if candidates else None
     decision = decide(judged, challenger, current, baselines[0], chosen.gate, seed).on(found.protocol, found.reason)
+    if champion and not current:
+        decision = replace(decision, reason=f"{decision.reason}; the champion before is not compared: {failed[CURRENT]}")
     recipes = {
         name: champion if name == CURRENT and champion else recipe_of(methods, name, models[name], weights.get(name, {}), until)
-        for name in {decision.champion, challenger}
+        for name in {decision.champion, decision.challenger}
     }
     return Comparison(judged, outer.split, until, findings, failed, validation, weights, decision, recipes, baselines)
 
@@ -160,6 +172,22 @@ def compare_models(
 def _validation(models: Mapping[str, LearnedModel], inner: Task, k: int) -> dict[str, float]:
     judged = compare(models, inner, k)
     return {entry.model: entry.scores.means()["ndcg_at_k"] for entry in judged if (entry.case, entry.segment) == (WARM, ALL)}
+
+
+def _learned_again(champion: Recipe, inner: Task | None, until: dt.datetime, k: int, seed: int) -> Recipe:
+    """A blend whose weights were learned after the cut, as it may be where the cut is an earlier one: the weights are learned anew.
+
+    Without a validation window all its members count alike.
+    """
+    if not isinstance(champion.settings, HybridSettings):
+        return champion
+    if inner is None:
+        return replace(
+            champion, weights=dict.fromkeys((method.name for method in champion.members), 1 / len(champion.members)), until=until
+        )
+    fitted, _ = fit_all(champion.members, inner.training, seed)
+    weights = Hybrid(champion.settings, seed).learned_weights(fitted, inner.window(pd.Timestamp(until)), k)
+    return replace(champion, weights=weights, until=until)
 
 
 def _entered(
@@ -171,9 +199,6 @@ def _entered(
         same = recipe_of(methods, champion.name, models[champion.name], weights.get(champion.name, {}), until)
         if (same.settings, same.members, same.weights) == (champion.settings, champion.members, dict(champion.weights)):
             return champion.name
-    if champion.until and champion.until > outer.split.cut:
-        failed[CURRENT] = f"the champion's weights were learned until {champion.until}, after the cut: it cannot be compared"
-        return None
     try:
         models[CURRENT] = champion.fit(outer.training, seed)
     except (ModelError, ArithmeticError) as error:

@@ -42,7 +42,7 @@ class Windows:
     """What is learned from and judged on.
 
     Attributes:
-        inner: the validation window, on which weights are learned and the challenger is chosen.
+        inner: the validation window, on which weights are learned and the challenger is chosen; None where nothing is left for one.
         outer: what decides.
         protocol: of ``outer``: ``NEWEST``; where too few people were known at its cut ``EARLIER``; where people hardly ever come back
             ``WITHIN``: each one's last items, though others' later events may then be in the training; ``CONFIGURED`` where
@@ -50,7 +50,7 @@ class Windows:
         reason: how many people could be judged, in words.
     """
 
-    inner: Task
+    inner: Task | None
     outer: Task
     protocol: str
     reason: str
@@ -96,7 +96,7 @@ def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Windo
     """The validation window and what decides, each with a training that knows nothing of it.
 
     Raises:
-        TooFewInteractionsError: too few interactions, or nobody to judge by.
+        TooFewInteractionsError: too few interactions, or all of them at one moment.
     """
     chosen, known = settings.recommendations, sources_of(warehouse, settings)
     if chosen.split != "global time":
@@ -114,7 +114,12 @@ def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Windo
             protocol = NEWEST if share == chosen.test_share else EARLIER
             inner = _validation(warehouse, settings, known, cut)
             return Windows(inner, _by_time(warehouse, settings, known, cut, end), protocol, _reason(reasons, minimum, protocol == NEWEST))
-    outer = last_items_out(known, end, chosen.test_share)
+    try:
+        outer = last_items_out(known, end, chosen.test_share)
+    except TooFewInteractionsError:
+        reasons.append("nobody turned to two items")
+        newest = _by_time(warehouse, settings, known, cut_of(known, end, chosen.test_share, chosen.minimum_interactions), end)
+        return Windows(None, newest, NEWEST, _reason(reasons, minimum, False))
     reasons.append("each one's last items are left out instead")
     return _not_by_time(warehouse, settings, known, outer, WITHIN, _reason(reasons, minimum, False))
 
@@ -149,8 +154,8 @@ def _by_time(warehouse: Warehouse, settings: Settings, known: Sources, cut: dt.d
     return task(split, known.users, chosen.exclude_seen, segments, _groups(warehouse), chosen.seed)
 
 
-def _validation(warehouse: Warehouse, settings: Settings, known: Sources, end: dt.datetime) -> Task:
-    """The validation window before ``end``: by time where enough people were known before it, else within people."""
+def _validation(warehouse: Warehouse, settings: Settings, known: Sources, end: dt.datetime) -> Task | None:
+    """The validation window before ``end``: by time where enough people were known before it, else within people, if anyone has two items."""
     chosen = settings.recommendations
     for share in (chosen.test_share, *EARLIER_SHARES):
         cut = cut_of(known, end, share, 2)
@@ -159,17 +164,20 @@ def _validation(warehouse: Warehouse, settings: Settings, known: Sources, end: d
     try:
         split = last_items_out(known, end, chosen.test_share)
     except TooFewInteractionsError:
-        return _by_time(warehouse, settings, known, cut_of(known, end, chosen.test_share, 2), end)
+        return None
     return task(split, known.users, chosen.exclude_seen, None, _groups(warehouse), chosen.seed)
 
 
 def _not_by_time(warehouse: Warehouse, settings: Settings, known: Sources, outer: Split, protocol: str, reason: str) -> Windows:
     """The validation window inside a training that is not cut by time is a random share of its pairs."""
     chosen = settings.recommendations
-    inner = random_pairs(outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1)
     groups = _groups(warehouse)
-    validation, judged = (task(split, known.users, chosen.exclude_seen, None, groups, chosen.seed) for split in (inner, outer))
-    return Windows(validation, judged, protocol, reason)
+    judged = task(outer, known.users, chosen.exclude_seen, None, groups, chosen.seed)
+    try:
+        inner = random_pairs(outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1)
+    except TooFewInteractionsError:
+        return Windows(None, judged, protocol, reason)
+    return Windows(task(inner, known.users, chosen.exclude_seen, None, groups, chosen.seed), judged, protocol, reason)
 
 
 def _groups(warehouse: Warehouse) -> Mapping[str, str]:

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
-from persona_pipelines.recommendations.training import compare_models
+from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED
+from persona_pipelines.recommendations.recipes import Recipe
+from persona_pipelines.recommendations.training import CURRENT, NO_VALIDATION, compare_models
 from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWEST, WITHIN, Windows, windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import EASESettings, HybridSettings, MostPopularSettings
@@ -83,6 +85,48 @@ def test_where_people_come_once_they_are_judged_by_their_last_items_and_the_deci
     assert "0 of the" in decision.reason
     assert "30 are needed (recommendations.gate.minimum_users)" in decision.reason
     assert said == [f"judged on the {WITHIN}: {decision.judged_on}"]
+
+
+@pytest.mark.parametrize("items", [1, 2])
+def test_where_nothing_is_left_to_choose_by_the_most_popular_is_taken_and_the_decision_says_so(
+    warehouse, configure, tmp_path, items
+) -> None:
+    """Everyone turned to one item or two on one day: the lists are those of the most popular items, not none."""
+    lines = [
+        f"e{user}-{item},2025-09-{user % DAYS + 1:02}T10:0{item}:00Z,purchase,u{user},,i{(user + item) % 3},,1"
+        for user in range(120)
+        for item in range(items)
+    ]
+    for day in range(DAYS):
+        write(tmp_path, f"clicks/2025-09-{day + 1:02}.csv", HEADER, *(line for line in lines if f"2025-09-{day + 1:02}T" in line))
+    settings = configure(CLICKS, recommendations={"methods": METHODS, "k": 2})
+    ingested(warehouse, settings)
+    found = windows(warehouse, settings, END)
+    assert found.inner is None
+    assert (found.protocol, found.outer.split.name) == ((NEWEST, "global time") if items == 1 else (WITHIN, "last items out"))
+    said: list[str] = []
+    comparison = compare_models(warehouse, settings, END, settings.recommendations.methods, None, said.append)
+    assert comparison.decision.champion == "most_popular"
+    assert comparison.decision.reason.startswith("most_popular is taken: nothing is left for a validation window")
+    assert comparison.failed["hybrid"] == NO_VALIDATION
+    assert NO_VALIDATION in said[0]
+    # A champion of before, of whatever kind, stays.
+    settings_of = {method.name: method for method in settings.recommendations.methods}
+    ease = Recipe(settings_of["ease_items"])
+    assert compare_models(warehouse, settings, END, settings.recommendations.methods, ease).decision.champion == "ease_items"
+
+
+def test_a_blend_whose_weights_were_learned_after_the_cut_is_compared_with_weights_of_before_it(warehouse, configure, tmp_path) -> None:
+    """The cut may be an earlier one than last week's: the champion must neither leak nor lose its place for it."""
+    settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)))
+    methods = settings.recommendations.methods
+    champion = Recipe(
+        HybridSettings(name="last_weeks_blend"), tuple(methods[:2]), {"most_popular": 0.5, "ease_items": 0.5}, END - dt.timedelta(days=1)
+    )
+    comparison = compare_models(warehouse, settings, END, methods, champion)
+    assert comparison.decision.outcome in (PROMOTED, REFUSED)  # so it was compared
+    assert CURRENT not in comparison.failed
+    assert all(finding.passed for finding in comparison.findings)
 
 
 def test_a_log_without_a_clock_is_no_split_in_time_and_one_grouped_by_person_is_told(configure, tmp_path) -> None:
