@@ -18,7 +18,7 @@ from persona_pipelines.events.refresh import refresh_events
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
 from persona_pipelines.profiles.forecasting import BASELINES, buyers_of
 from persona_pipelines.profiles.predictions import judge_amount, judge_probability
-from persona_pipelines.profiles.windows import window
+from persona_pipelines.profiles.windows import Past, window
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -40,13 +40,13 @@ def main() -> None:
         refresh_events(store, settings, first, last)
         refresh_items(store, settings)
         refresh_users(store, settings)
-        windows = [window(store, BUYING - dt.timedelta(days=30 * back), 30, "UTC") for back in (3, 2, 1, 0)]
+        windows = [window(Past(store, "UTC"), BUYING - dt.timedelta(days=30 * back), 30) for back in (3, 2, 1, 0)]
         found = judge_probability(windows, "bought", windows[-1].features, None, 20)
         print(f"buying within 30 days after {BUYING}, learned from windows that end before it")
         print(found.table[SHOWN].round(4).to_string(index=False, na_rep=""))
         # The longest windows that half a year of history before the day allows; judged on all that came after it.
-        taught = [buyers_of(window(store, SPENDING - dt.timedelta(days=back), 60, "UTC")) for back in (120, 60)]
-        newest = buyers_of(window(store, SPENDING, (last - SPENDING).days, "UTC"))
+        taught = [buyers_of(window(Past(store, "UTC"), SPENDING - dt.timedelta(days=back), 60)) for back in (120, 60)]
+        newest = buyers_of(window(Past(store, "UTC"), SPENDING, (last - SPENDING).days))
         spend = judge_amount([*taught, newest], newest.features, BASELINES, 60, 60, 20)
         print(f"\nspend after {SPENDING} until {last} of those who had bought before")
         print(spend.table[SHOWN].round(4).dropna(axis=1, how="all").to_string(index=False))

@@ -18,6 +18,7 @@ import time
 import warnings
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -39,6 +40,7 @@ from persona_pipelines.settings.recommendations import (
     SegmentPopularSettings,
     UserNeighbourhoodSettings,
 )  # fmt: skip
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
 warnings.filterwarnings("ignore")
@@ -92,8 +94,10 @@ def online_retail() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 def sources(
     store: Warehouse, events: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, weight: float, half_life_days: float
 ) -> Sources:
-    events = events.reset_index(drop=True)
-    table = store.keep("events", from_frame(events.assign(event_id=[str(number) for number in range(len(events))])))
+    events = events.reset_index(drop=True).assign(event_id=[str(number) for number in range(len(events))])
+    found = from_frame(events)
+    empty = {column.name: ibis.null(column.type) for column in contracts.EVENTS.columns if column.name not in events.columns}
+    table = store.keep("events", found.mutate(**empty))
     return Sources(store, table, InteractionRules({events["event_type"].iloc[0]: weight}, half_life_days), users, items)
 
 

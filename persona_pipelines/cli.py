@@ -370,8 +370,11 @@ def _print_profile(seen: Profile) -> None:
 @click.option("--start", type=DAY, default="2025-09-01", show_default=True, help="First day.")
 @click.option("--seed", default=20, show_default=True, help="The same seed gives the same files.")
 @click.option("--dirt", default=0.01, show_default=True, type=click.FloatRange(0, 0.5), help="Share of broken records.")
+@click.option("--stealth-bots", default=0, show_default=True, type=click.IntRange(0), help="Robots a day that call themselves browsers.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-def simulate(folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, force: bool) -> None:
+def simulate(
+    folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, stealth_bots: int, force: bool
+) -> None:
     """Write raw logs of a simulated shop to FOLDER, and what is true of them to another folder.
 
     The logs are described by data/persona.yaml: copy it beside the folder and adjust the paths to run on them.
@@ -381,7 +384,7 @@ def simulate(folder: str, truth_folder: str | None, users: int, days: int, start
     target, truth = Path(folder), Path(truth_folder or f"{folder}-truth")
     if target.exists() and any(target.iterdir()) and not force:
         raise click.ClickException(f"{target} is not empty; give another folder, or --force to write into it")
-    plan = ShopPlan(users=users, days=days, start=start.date(), seed=seed, dirt=dirt)
+    plan = ShopPlan(users=users, days=days, start=start.date(), seed=seed, dirt=dirt, stealth_bots=stealth_bots)
     with click.progressbar(length=days, label="simulating", file=sys.stderr) as bar:
         written = write_shop(plan, target, truth, on_day=lambda: bar.update(1))
     click.echo(f"{written.records:,} records in {written.files} files below {target}; ground truth in {truth}")

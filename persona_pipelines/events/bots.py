@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.events.automation import is_static
+
 
 def filter_reason(records: ir.Table, static_extensions: Sequence[str]) -> ir.StringValue:
     """Why a record is filtered, or null: ``dropped: ...``, ``bot``, ``static asset``.
@@ -14,10 +16,9 @@ def filter_reason(records: ir.Table, static_extensions: Sequence[str]) -> ir.Str
     Args:
         records: columns ``dropped``, ``bot`` (boolean, may be null) and ``url`` (without query string).
     """
-    extension = records.url.lower().re_extract(r"\.([a-z0-9]{1,5})$", 1)
     return ibis.cases(
         (records.dropped.notnull(), records.dropped),
         (records.bot.fill_null(False), "bot"),
-        (extension.isin([name.lower() for name in static_extensions]), "static asset"),
+        (is_static(records.url, static_extensions), "static asset"),
         else_=ibis.null("string"),
     )

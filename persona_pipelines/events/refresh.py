@@ -13,6 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.events.agents import described
+from persona_pipelines.events.automation import KEY, automated, with_key
 from persona_pipelines.events.bots import filter_reason
 from persona_pipelines.events.duplicates import COMPARED, ORDER, repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
@@ -60,12 +61,10 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
     everything = warehouse.value(outside.count()) == 0
     with warehouse.transaction():
         _refresh_rejects(warehouse, raw, first, last)
-        records = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
-        if not everything:
-            records = _touched_records(warehouse, records, first, last)
+        good = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
+        records = good if everything else _touched_records(warehouse, good, first, last)
         copies = warehouse.keep("copies", repeated(records.select(*ORDER, *COMPARED, "event_id")))
-        records = _with_agents(warehouse, records, settings)
-        records = records.mutate(reason=filter_reason(records, settings.events.static_extensions))
+        records = _with_reasons(warehouse, records, good, settings)
         once = records.anti_join(copies, ORDER)
         accepted = once.filter(once.reason.isnull()).select(CARRIED)
         left_out = once.filter(once.reason.notnull())
@@ -79,16 +78,47 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         else:
             days = _write_touched(warehouse, settings, accepted, copies, left_out, first, last)
         _refresh_accounting(warehouse, raw, *days)
-        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates", "agents")
+        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates", "agents", "device_days", "automated")
 
 
-def _with_agents(warehouse: Warehouse, records: ir.Table, settings: Settings) -> ir.Table:
-    """The records with ``bot``, and with the device that the user agent names where none is logged."""
+def _with_reasons(warehouse: Warehouse, records: ir.Table, good: ir.Table, settings: Settings) -> ir.Table:
+    """The records with ``reason``, why each is no act of a person, or null; and with the device that the user agent names.
+
+    Args:
+        good: all good records: the whole days of ``records`` tell which devices act by themselves.
+    """
+    chosen = settings.events
+    whole_days = good.semi_join(records.select("source", "day").distinct(), ["source", "day"]) if records is not good else good
+    agents = _agents(warehouse, whole_days, settings)
+
+    def named(table: ir.Table) -> ir.Table:
+        described = _with_agents(table, agents)
+        return described.mutate(reason=filter_reason(described, chosen.static_extensions))
+
+    web = [source.name for source in settings.sources_of("events") if "user_agent" in source.fields]
+    if not web:
+        return named(records)
+    found = automated(warehouse, named(whole_days.filter(whole_days.source.isin(web))), chosen.automation, chosen.static_extensions)
+    if not warehouse.value(found.count()):
+        return named(records)
+    joined = with_key(named(records)).left_join(found, KEY)
+    return joined.mutate(reason=ibis.coalesce(joined.reason, joined.automated)).drop(
+        "automated", "agent_id", "date", *(f"{name}_right" for name in KEY)
+    )
+
+
+def _agents(warehouse: Warehouse, records: ir.Table, settings: Settings) -> ir.Table | None:
+    """What the user agents of the records say; None without any."""
     found = warehouse.connection.execute(warehouse.sql(records.filter(records.user_agent.notnull()).select("user_agent").distinct()))
     agents = described((row[0] for row in found.fetchall()), settings.events.bot_patterns, settings.events.not_bots)
-    if agents.empty:
+    return None if agents.empty else warehouse.keep("agents", from_frame(agents))
+
+
+def _with_agents(records: ir.Table, agents: ir.Table | None) -> ir.Table:
+    """The records with ``bot``, and with the device that the user agent names where none is logged."""
+    if agents is None:
         return records.mutate(bot=ibis.literal(False))
-    joined = records.left_join(warehouse.keep("agents", from_frame(agents)), "user_agent").drop("user_agent_right")
+    joined = records.left_join(agents, "user_agent").drop("user_agent_right")
     return joined.mutate(device=ibis.coalesce(joined.device, joined.agent_device)).drop("agent_device")
 
 

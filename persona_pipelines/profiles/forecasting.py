@@ -13,7 +13,7 @@ from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
 from persona_pipelines.profiles.predictions import Baseline, Judged, Window, judge_amount, judge_probability
 from persona_pipelines.profiles.targets import own_targets, with_attributes
-from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
+from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -93,7 +93,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         before: the models in use, by target.
     """
     chosen = settings.predictions
-    seed, timezone = chosen.seed, settings.features.timezone
+    seed, past = chosen.seed, Past(warehouse, settings.features.timezone)
     users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": as_of, "horizon_days": chosen.horizon_days})
     for column in ("purchase_probability", "churn_probability", "expected_spend", "lifetime_value"):
         users[column] = np.nan
@@ -107,7 +107,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
     attributes = attributes_of_users(warehouse, settings)
     features, today = today, joined(today, attributes)
     try:
-        windows = past_windows(warehouse, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users, timezone)
+        windows = past_windows(past, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users)
     except TooLittleHistoryError as error:
         missing |= dict.fromkeys((*PROBABILITIES, SPEND), str(error))
     else:
@@ -122,19 +122,19 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
             spans[SPEND] = newest(chosen.horizon_days)
         else:
             missing[SPEND] = "nobody has bought anything"
-    _lifetime(warehouse, settings, today, attributes, as_of, users, judged, spans, missing, newest)
-    users["targets"] = own_targets(warehouse, settings, features, as_of, before, judged, spans, missing)
+    _lifetime(past, settings, today, attributes, as_of, users, judged, spans, missing, newest)
+    users["targets"] = own_targets(past, settings, features, as_of, before, judged, spans, missing)
     return Forecast(users, judged, spans, missing)
 
 
-def _lifetime(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
+def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
               spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
     """Add the lifetime value: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``."""
     chosen = settings.predictions
     reach = int(today["tenure_days"].max()) + 1
     days = max(1, min(chosen.lifetime_days, reach // 4))
     try:
-        windows = past_windows(warehouse, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users, settings.features.timezone)
+        windows = past_windows(past, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users)
     except TooLittleHistoryError as error:
         missing[LIFETIME] = str(error)
         return

@@ -12,7 +12,7 @@ import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined, stored_attributes
 from persona_pipelines.profiles.predictions import Judged, Window, judge_probability
-from persona_pipelines.profiles.windows import AT_LEAST, TooLittleHistoryError, past_windows
+from persona_pipelines.profiles.windows import AT_LEAST, Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -28,7 +28,7 @@ def with_attributes(windows: Sequence[Window], attributes: pd.DataFrame) -> list
 
 
 def own_targets(
-    warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str], judged: dict[str, Judged],
+    past: Past, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str], judged: dict[str, Judged],
     spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str],
 ) -> list[str | None]:  # fmt: skip
     """The chances of every target for each row of ``today``, as JSON objects, None without any; what was judged is added to the others'.
@@ -41,10 +41,10 @@ def own_targets(
         try:
             if target.from_.event is not None:
                 days = target.horizon_days or settings.predictions.horizon_days
-                judged[target.name] = _by_event(warehouse, settings, target, days, today, as_of, before.get(target.name))
+                judged[target.name] = _by_event(past, settings, target, days, today, as_of, before.get(target.name))
                 spans[target.name] = (as_of - dt.timedelta(days=days - 1), days)
             else:
-                judged[target.name] = _by_attribute(warehouse, settings, target, today, before.get(target.name))
+                judged[target.name] = _by_attribute(past.warehouse, settings, target, today, before.get(target.name))
                 spans[target.name] = (None, None)
         except TooLittleHistoryError as error:
             missing[target.name] = str(error)
@@ -65,15 +65,13 @@ def _learned(warehouse: Warehouse, settings: Settings, target: OwnTarget) -> pd.
 
 
 def _by_event(
-    warehouse: Warehouse, settings: Settings, target: OwnTarget, days: int, today: pd.DataFrame, as_of: dt.date, before: str | None
+    past: Past, settings: Settings, target: OwnTarget, days: int, today: pd.DataFrame, as_of: dt.date, before: str | None
 ) -> Judged:
     chosen = settings.predictions
-    windows = past_windows(
-        warehouse, as_of, days, chosen.windows + 2, chosen.minimum_users, settings.features.timezone, {target.name: target.from_}
-    )
+    windows = past_windows(past, as_of, days, chosen.windows + 2, chosen.minimum_users, {target.name: target.from_})
     happened = np.concatenate([window.own[target.name] for window in windows])
     _require_both(target.name, happened)
-    attributes = _learned(warehouse, settings, target)
+    attributes = _learned(past.warehouse, settings, target)
     return judge_probability(with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
 
 

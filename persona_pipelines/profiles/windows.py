@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
+import pandas as pd
 
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
@@ -26,9 +28,24 @@ class TooLittleHistoryError(ValueError):
     """The logs do not reach back far enough, or there are too few users; the message says how far and how far is needed."""
 
 
+@dataclass
+class Past:
+    """What was known of users at the end of past days: windows of several targets often begin on the same one."""
+
+    warehouse: Warehouse
+    timezone: str
+    known: dict[dt.date, pd.DataFrame] = field(default_factory=dict)
+
+    def features(self, day: dt.date) -> pd.DataFrame:
+        """``contracts.USER_FEATURES`` as of a day."""
+        if day not in self.known:
+            self.known[day], _ = features_as_of(self.warehouse, day, self.timezone)
+        return self.known[day]
+
+
 def past_windows(
-    warehouse: Warehouse, as_of: dt.date, days: int, most: int, minimum_users: int, timezone: str, targets: Mapping[str, TargetOrigin] | None = None
-) -> list[Window]:  # fmt: skip
+    past: Past, as_of: dt.date, days: int, most: int, minimum_users: int, targets: Mapping[str, TargetOrigin] | None = None
+) -> list[Window]:
     """Windows of ``days`` one before the other, the last ending with ``as_of``; oldest first.
 
     Args:
@@ -37,17 +54,14 @@ def past_windows(
     Raises:
         TooLittleHistoryError: there are not ``AT_LEAST``, or one has fewer than ``minimum_users`` users before it.
     """
-    events = warehouse.table(contracts.EVENTS)
-    first = warehouse.value(events.timestamp.min(where=events.user_id.notnull()))
+    events = past.warehouse.table(contracts.EVENTS)
+    first = past.warehouse.value(events.timestamp.min(where=events.user_id.notnull()))
     reach = (as_of - first.date()).days + 1 if first is not None else 0
     # Before the oldest window there have to be as many days of which its features are made.
     count = min(most, reach // days - 1)
     if count < AT_LEAST:
         raise TooLittleHistoryError(f"the logs reach back {reach} days; {(AT_LEAST + 1) * days} are needed for windows of {days} days")
-    found = [
-        window(warehouse, as_of - dt.timedelta(days=days * (number + 1)), days, timezone, targets or {})
-        for number in reversed(range(count))
-    ]
+    found = [window(past, as_of - dt.timedelta(days=days * (number + 1)), days, targets or {}) for number in reversed(range(count))]
     while found and len(found[0].features) < minimum_users:
         found = found[1:]
     if len(found) < AT_LEAST:
@@ -57,11 +71,9 @@ def past_windows(
     return found
 
 
-def window(
-    warehouse: Warehouse, day: dt.date, days: int, timezone: str, targets: Mapping[str, TargetOrigin] = MappingProxyType({})
-) -> Window:
+def window(past: Past, day: dt.date, days: int, targets: Mapping[str, TargetOrigin] = MappingProxyType({})) -> Window:
     """What was known at the end of a day, and what the users did in the ``days`` after it."""
-    features, _ = features_as_of(warehouse, day, timezone)
+    warehouse, features = past.warehouse, past.features(day)
     begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
     events = warehouse.table(contracts.EVENTS)
     later = events.filter(events.user_id.notnull() & (events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))

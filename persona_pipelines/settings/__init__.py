@@ -74,6 +74,24 @@ class CurrenciesSettings(Strict):
     rates: str = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
 
 
+class AutomationSettings(Strict):
+    """What no person does with one device on one day, in sources that log user agents; 0 or false turns a rule off.
+
+    Args (settings):
+        robots_txt: a browser that asks for robots.txt is none.
+        pages_per_hour: more moments at which a page, an item, a search or a log-in was opened within an hour.
+        logins_per_hour: more log-ins, or openings of a log-in page.
+        hours_per_day: pages opened in more different hours of one date.
+        pages_without_assets: more pages without one static asset, where the devices of that source and day load them.
+    """
+
+    robots_txt: bool = True
+    pages_per_hour: int = Field(400, ge=0)
+    logins_per_hour: int = Field(30, ge=0)
+    hours_per_day: int = Field(20, ge=0, le=24)
+    pages_without_assets: int = Field(30, ge=0)
+
+
 class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0)
     max_dwell_minutes: float = Field(30, gt=0)
@@ -83,6 +101,7 @@ class EventsSettings(Strict):
     ]  # fmt: skip
     bot_patterns: list[str] = []
     not_bots: list[str] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
+    automation: AutomationSettings = AutomationSettings()
 
     @field_validator("bot_patterns", "not_bots")
     @classmethod

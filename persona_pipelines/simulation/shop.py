@@ -23,6 +23,14 @@ BOTS = (
     "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
     "python-requests/2.32.3",
 )
+BROWSERS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+)
+STEALTHY = ("scraper", "tireless", "flood", "reader", "patient")
+"""Robots that call themselves browsers: one that takes the magazine in an hour, one that goes on all day at a person's pace, one that
+tries passwords, one that asks for robots.txt first and is gone after a few pages, and one that does no more than a person would."""
 HEADERS = {
     "orders": "order_line_id,customer,ordered_at,item,quantity,currency,paid,refunded",
     "ratings": "user_id,item_id,rating,timestamp",
@@ -38,7 +46,12 @@ SHORTEST_PAUSE = dt.timedelta(minutes=45)
 
 @dataclass(frozen=True)
 class ShopPlan:
-    """Size and seed of a simulation; ``dirt`` is the share of broken records in every source."""
+    """Size and seed of a simulation.
+
+    Attributes:
+        dirt: the share of broken records in every source.
+        stealth_bots: robots a day in the magazine's access log that call themselves browsers.
+    """
 
     users: int = 1000
     days: int = 42
@@ -46,6 +59,7 @@ class ShopPlan:
     seed: int = 20
     dirt: float = 0.01
     items: int = 400
+    stealth_bots: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class Written:
 
 @dataclass
 class Line:
-    """One line to write: ``label`` is good, static, bot, duplicate or broken; ``person`` and ``visit`` are the truth."""
+    """One line to write: ``label`` is good, static, bot, stealth bot, duplicate or broken; ``person`` and ``visit`` are the truth."""
 
     raw: bytes
     label: str = "good"
@@ -74,6 +88,8 @@ class _Shop:
     def __init__(self, plan: ShopPlan) -> None:
         self.plan = plan
         self.generator = np.random.default_rng(plan.seed)
+        # Of its own, so that the people do the same with and without these robots.
+        self.robots = np.random.default_rng([plan.seed, 1])
         self.items = make_items(self.generator, plan.items)
         self.people = make_people(self.generator, plan.users, plan.start)
         self.by_category = [[item for item in self.items if item.category == category] for category in CATEGORIES]
@@ -233,6 +249,35 @@ class _Shop:
                 page = f"/magazine/{CATEGORIES[int(generator.integers(len(CATEGORIES)))].lower()}/{int(generator.integers(1, 60))}"
                 self.add(day, "web", self.web_line(at + dt.timedelta(seconds=step), address, agent, "-", page), "", "", "bot")
 
+    def stealth_bots(self, day: int) -> None:
+        midnight = dt.datetime.combine(self.plan.start + dt.timedelta(days=day), dt.time())
+        for number in range(self.plan.stealth_bots):
+            kind = STEALTHY[number % len(STEALTHY)]
+            agent, address = BROWSERS[int(self.robots.integers(len(BROWSERS)))], f"198.51.100.{int(self.robots.integers(1, 250))}"
+            at = midnight + dt.timedelta(seconds=int(self.robots.integers(80_000) if kind != "tireless" else self.robots.integers(1_800)))
+            for step, (pause, path) in enumerate(self.robot_path(kind)):
+                at += dt.timedelta(seconds=pause)
+                if at >= midnight + dt.timedelta(days=1):
+                    break
+                line = f'{address} - - [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" 200 {1000 + step} "-" "{agent}"'
+                self.days[day].lines["web"].append(Line(line.encode(), "stealth bot", kind, "", ""))
+
+    def robot_path(self, kind: str) -> list[tuple[int, str]]:
+        """Seconds before each request, and what is asked for."""
+        pages = [f"/magazine/{category.lower()}/{number}" for category in CATEGORIES for number in range(1, 60)]
+        if kind == "flood":
+            return [(int(self.robots.integers(1, 20)), "/account/login") for _ in range(int(self.robots.integers(100, 400)))]
+        if kind == "reader":
+            return [
+                (0, "/robots.txt"),
+                *((int(self.robots.integers(2, 30)), str(page)) for page in self.robots.choice(pages, 6, replace=False)),
+            ]
+        if kind == "patient":
+            return [(int(self.robots.integers(600, 3600)), str(page)) for page in self.robots.choice(pages, 12, replace=False)]
+        if kind == "tireless":
+            return [(int(self.robots.integers(60, 900)), str(page)) for page in self.robots.choice(pages, 250)]
+        return [(int(self.robots.integers(1, 8)), str(page)) for page in self.robots.permutation(pages)]
+
     def mail(self, day: int) -> set[str]:
         """Newsletters to about one in seven of those who agreed; returns who clicks."""
         date = self.plan.start + dt.timedelta(days=day)
@@ -255,6 +300,7 @@ class _Shop:
     def simulate_day(self, day: int) -> None:
         weekend = (self.plan.start + dt.timedelta(days=day)).weekday() >= 5
         self.bots(day)
+        self.stealth_bots(day)
         clicking = self.mail(day)
         for person in self.people:
             rate = person.persona.visits_a_day * (person.persona.weekend if weekend else 1.0)

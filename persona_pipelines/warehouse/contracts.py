@@ -202,7 +202,7 @@ FILTERED = Table(
     (
         _LISTED_DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("event_id", "string", "The event, or the item or user, that is left out.", required=True, personal=True),
-        Column("reason", "string", "bot, static asset, or the condition met.", required=True),
+        Column("reason", "string", "bot, automated with the rule, static asset, or the condition met.", required=True),
     ),
     ("source", "source_file", "source_line", "source_part"),
 )  # fmt: skip

@@ -26,7 +26,7 @@ from persona_pipelines.profiles.predictions import (
     matrix,
     with_base_rate,
 )  # fmt: skip
-from persona_pipelines.profiles.windows import TooLittleHistoryError, past_windows
+from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines_tests.conftest import DAY, at, events_table
 
 
@@ -266,14 +266,14 @@ def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
         warehouse.replace(contracts.EVENTS, table)
         warehouse.replace(contracts.ITEMS, ibis.memtable({"item_id": ["i"], "in_catalogue": [True]}).mutate(
             **{column.name: ibis.null(column.type) for column in contracts.ITEMS.columns if column.name not in ("item_id", "in_catalogue")}))  # fmt: skip
-    found = past_windows(warehouse, DAY + dt.timedelta(days=39), 7, 3, 20, "UTC")
+    found = past_windows(Past(warehouse, "UTC"), DAY + dt.timedelta(days=39), 7, 3, 20)
     assert len(found) == 3
     assert [f"{entry.features['as_of_date'].iloc[0]:%Y-%m-%d}" for entry in found] == ["2025-09-19", "2025-09-26", "2025-10-03"]
     assert (found[-1].spent[found[-1].bought] >= 2).all()
     # Who bought every five days bought in every seven.
     assert found[0].bought.all()
     with pytest.raises(TooLittleHistoryError, match="the logs reach back 40 days; 80 are needed for windows of 20 days"):
-        past_windows(warehouse, DAY + dt.timedelta(days=39), 20, 3, 20, "UTC")
+        past_windows(Past(warehouse, "UTC"), DAY + dt.timedelta(days=39), 20, 3, 20)
 
 
 def test_the_matrix_has_no_infinite_number() -> None:

@@ -15,7 +15,7 @@ import pytest
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.profiles.predictions import BASE_RATE, Judged
 from persona_pipelines.profiles.targets import own_targets
-from persona_pipelines.profiles.windows import window
+from persona_pipelines.profiles.windows import Past, window
 from persona_pipelines.settings import ConfigurationError, Settings, TargetOrigin
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, ingested, write
@@ -41,7 +41,7 @@ def judged(
     settings = configure(CLICKS, CUSTOMERS, predictions={"minimum_users": 50, "targets": list(targets)})
     found: dict[str, Judged] = {}
     missing: dict[str, str] = {}
-    chances = own_targets(warehouse, settings, today, DAY, {}, found, {}, missing)
+    chances = own_targets(Past(warehouse, "UTC"), settings, today, DAY, {}, found, {}, missing)
     return chances, found, missing
 
 
@@ -122,7 +122,7 @@ def test_an_event_makes_a_target_true_in_the_window_alone_and_of_the_items_asked
         "any": TargetOrigin(event="application"), "card": TargetOrigin(event="application", item_id="card"),
         "credit": TargetOrigin(event="application", category="credit"),
     }  # fmt: skip
-    found = window(warehouse, DAY, 7, "UTC", origins)
+    found = window(Past(warehouse, "UTC"), DAY, 7, origins)
     assert found.features["user_id"].tolist() == ["a", "b", "c"]
     assert {name: values.tolist() for name, values in found.own.items()} == {
         "any": [True, True, False], "card": [True, False, False], "credit": [False, True, False],
