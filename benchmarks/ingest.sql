@@ -56,41 +56,76 @@ SELECT *, percent_rank() OVER (PARTITION BY category ORDER BY price) AS price_ra
 
 -- part: features
 CREATE TABLE category_shares AS
-WITH sums AS (
-  SELECT user_id, category, sum(ms) AS ms
-  FROM (SELECT user_id, item_id, sum(greatest(coalesce(attention_ms, 0), 1000)) AS ms FROM events WHERE item_id IS NOT NULL GROUP BY ALL)
-  JOIN items USING (item_id) GROUP BY ALL
+WITH daily AS (
+  SELECT user_id, category, timestamp::DATE AS date, sum(greatest(coalesce(attention_ms, 0), 1000)) AS ms
+  FROM events JOIN items USING (item_id) WHERE category IS NOT NULL GROUP BY ALL
+), sums AS (
+  SELECT user_id, category, sum(ms) AS ms, min(date) AS first, sum(ms * date_diff('day', DATE '1970-01-01', date)) AS day_sum, count(*) AS active_days
+  FROM daily GROUP BY ALL
 )
-SELECT *, ms / sum(ms) OVER (PARTITION BY user_id) AS share, row_number() OVER (PARTITION BY user_id ORDER BY ms DESC, category) AS rank FROM sums;
+SELECT *, ms / sum(ms) OVER (PARTITION BY user_id) AS share, row_number() OVER (PARTITION BY user_id ORDER BY ms DESC, category) AS rank,
+  CASE WHEN active_days >= 3 THEN (day_sum / ms - date_diff('day', DATE '1970-01-01', first)) * ln(2) END AS interest_half_life_days
+FROM sums;
 
 CREATE TABLE user_features AS
 WITH facts AS (
-  SELECT events.*, price_rank, timestamp::DATE AS date, hour(timestamp) AS hour, isodow(timestamp) AS weekday
+  SELECT events.*, price_rank, price, timestamp::DATE AS date, hour(timestamp) AS hour, isodow(timestamp) AS weekday
   FROM events LEFT JOIN items USING (item_id)
 ), sums AS (
-  SELECT user_id, min(date) AS first_date, max(date) AS last_date, count(DISTINCT date) AS active_days, count(*) AS events,
-    count(DISTINCT date) FILTER (event_type = 'purchase') AS frequency, max(date) FILTER (event_type = 'purchase') AS last_spent,
-    coalesce(sum(value) FILTER (event_type = 'purchase'), 0) AS monetary_value, count(DISTINCT session_id) AS sessions,
+  SELECT user_id, min(date) AS first_date, max(date) AS last_date, count(*) AS events,
+    coalesce(sum(value) FILTER (event_type = 'purchase'), 0) AS monetary_value,
+    coalesce(sum(value) FILTER (event_type = 'purchase' AND date > DATE '2025-06-30'), 0) AS spent_last_90_days,
     sum(attention_ms) AS attention_ms, sum(attention_ms) FILTER (item_id IS NOT NULL) AS item_attention_ms, count(DISTINCT item_id) AS items,
     avg((hour < 6)::INT) AS night_share, avg((hour BETWEEN 6 AND 11)::INT) AS morning_share, avg((hour BETWEEN 12 AND 17)::INT) AS afternoon_share,
     avg((hour >= 18)::INT) AS evening_share, avg((weekday >= 6)::INT) AS weekend_share,
     avg((device = 'mobile')::INT) AS mobile_share, avg((device = 'tablet')::INT) AS tablet_share, avg(price_rank) AS price_level,
+    count(*) FILTER (event_type = 'purchase' AND value < 0.95 * price) / nullif(count(*) FILTER (event_type = 'purchase' AND value IS NOT NULL AND price IS NOT NULL), 0) AS discount_share,
     count(*) FILTER (event_type = 'impression') AS impressions, count(*) FILTER (event_type = 'click') AS clicks,
     count(*) FILTER (event_type = 'search') AS searches, count(*) FILTER (event_type IN ('like', 'share', 'comment', 'follow')) AS social_actions,
     count(*) FILTER (event_type = 'rating') AS ratings, avg(value) FILTER (event_type = 'rating') AS average_rating,
     count(*) FILTER (timestamp >= DATE '2025-09-22') AS events_last_7_days,
     count(*) FILTER (timestamp >= DATE '2025-08-25' AND timestamp < DATE '2025-09-22') AS events_prior_28_days
   FROM facts GROUP BY user_id
+), days AS (
+  SELECT user_id, count(*) AS active_days, count(*) FILTER (bought) AS frequency, min(date) FILTER (bought) AS first_spent, max(date) FILTER (bought) AS last_spent,
+    count(*) FILTER (bought AND date > DATE '2025-08-29') AS purchase_days_last_30, count(*) FILTER (bought AND date > DATE '2025-06-30') AS purchase_days_last_90,
+    arg_min(spent, date) FILTER (bought) AS first_day_spent
+  FROM (SELECT user_id, date, bool_or(event_type = 'purchase') AS bought, sum(value) FILTER (event_type = 'purchase') AS spent FROM facts GROUP BY ALL)
+  GROUP BY user_id
+), visits AS (
+  SELECT user_id, count(*) AS sessions, avg((n = 1)::INT) AS bounce_share FROM (SELECT user_id, session_id, count(*) AS n FROM events GROUP BY ALL) GROUP BY user_id
 ), channels AS (
   SELECT user_id, arg_max(channel, n) AS top_channel, sum(-n / total * log2(n / total)) AS channel_entropy
   FROM (SELECT *, sum(n) OVER (PARTITION BY user_id) AS total FROM (SELECT user_id, channel, count(*) AS n FROM events WHERE channel IS NOT NULL GROUP BY ALL))
   GROUP BY user_id
 ), spread AS (
-  SELECT user_id, sum(-share * log2(share)) AS category_entropy, max(category) FILTER (rank = 1) AS top_category, max(share) AS top_category_share
+  SELECT user_id, sum(-share * log2(share)) AS category_entropy, max(category) FILTER (rank = 1) AS top_category, max(share) AS top_category_share,
+    sum(share * share) AS interest_concentration
   FROM category_shares GROUP BY user_id
+), rhythm AS (
+  SELECT user_id, avg(cos((hour + 0.5) * pi() / 12)) AS hour_x, avg(sin((hour + 0.5) * pi() / 12)) AS hour_y,
+    avg(cos((weekday - 0.5) * 2 * pi() / 7)) AS weekday_x, avg(sin((weekday - 0.5) * 2 * pi() / 7)) AS weekday_y
+  FROM facts GROUP BY user_id
+), messages AS (
+  SELECT user_id, max(total) AS messages, count(*) FILTER (shown AND early) AS early_shown, count(*) FILTER (shown AND NOT early) AS late_shown,
+    count(*) FILTER (NOT shown AND early) AS early_clicks, count(*) FILTER (NOT shown AND NOT early) AS late_clicks
+  FROM (
+    SELECT user_id, shown, total, number * 2 <= total AS early FROM (
+      SELECT user_id, event_type = 'impression' AS shown, count(*) FILTER (event_type = 'impression') OVER (PARTITION BY user_id) AS total,
+        count(*) FILTER (event_type = 'impression') OVER (PARTITION BY user_id ORDER BY timestamp, event_id ROWS UNBOUNDED PRECEDING) AS number
+      FROM events WHERE event_type IN ('impression', 'click')
+    )
+  ) GROUP BY user_id
 )
 SELECT *, date_diff('day', last_date, DATE '2025-09-28') AS recency_days, date_diff('day', first_date, DATE '2025-09-28') AS tenure_days,
   date_diff('day', last_spent, DATE '2025-09-28') AS purchase_recency_days, monetary_value / nullif(frequency, 0) AS average_order_value,
+  (monetary_value - first_day_spent) / nullif(frequency - 1, 0) AS repeat_order_value,
+  date_diff('day', first_spent, last_spent) / nullif(frequency - 1, 0) AS purchase_gap_days, date_diff('day', first_date, last_date) / nullif(active_days - 1, 0) AS visit_gap_days,
   events / sessions AS events_per_session, attention_ms / sessions AS attention_ms_per_session, item_attention_ms / nullif(items, 0) AS attention_ms_per_item,
+  items / sessions AS items_per_session, coalesce(item_attention_ms, 0) / nullif(attention_ms, 0) AS focus_share,
+  atan2(hour_y, hour_x) * 12 / pi() AS peak_hour, sqrt(hour_x * hour_x + hour_y * hour_y) AS rhythm_strength,
+  atan2(weekday_y, weekday_x) * 7 / (2 * pi()) AS peak_weekday, sqrt(weekday_x * weekday_x + weekday_y * weekday_y) AS week_rhythm_strength,
+  CASE WHEN messages >= 4 THEN early_clicks / nullif(early_shown, 0) - late_clicks / nullif(late_shown, 0) END AS message_fatigue,
   log2((events_last_7_days + 1) / (events_prior_28_days / 4 + 1)) AS trend
-FROM sums LEFT JOIN spread USING (user_id) LEFT JOIN channels USING (user_id);
+FROM sums JOIN days USING (user_id) JOIN visits USING (user_id) JOIN rhythm USING (user_id)
+LEFT JOIN spread USING (user_id) LEFT JOIN channels USING (user_id) LEFT JOIN messages USING (user_id);

@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.vocabulary import MESSAGE_TYPES, RESPONSE_TYPES
 
+EPOCH = dt.date(1970, 1, 1)
 HALF_LIFE_DAYS = 3
 FATIGUE_MESSAGES = 4
 MINIMUM_ATTENTION_MS = 1000
@@ -54,23 +55,21 @@ def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
     """
     known = items.filter(items.category.notnull()).select("item_id", "category")
     seen = events.filter(events.item_id.notnull())
-    paid = seen.mutate(date=seen.timestamp.date())
-    pairs = paid.group_by("user_id", "item_id", "date").aggregate(attention_ms=attention(paid).sum())
-    named = pairs.inner_join(known, "item_id")
-    daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.attention_ms.sum())
-    first = daily.date.min().over(group_by=["user_id", "category"])
-    dated = daily.mutate(days=daily.date.delta(first, unit="day"))
-    sums = dated.group_by("user_id", "category").aggregate(
-        attention_ms=dated.attention_ms.sum(), day_sum=(dated.days * dated.attention_ms).sum(), active_days=dated.count()
+    named = seen.mutate(date=seen.timestamp.date(), paid=attention(seen)).inner_join(known, "item_id")
+    daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.paid.sum())
+    # Days since any fixed date, the first one taken off the sum: the same as days since the first, without sorting.
+    days = daily.date.delta(EPOCH, unit="day")
+    sums = daily.group_by("user_id", "category").aggregate(
+        attention_ms=daily.attention_ms.sum(), day_sum=(days * daily.attention_ms).sum(), first=days.min(), active_days=daily.count()
     )
-    total = sums.attention_ms.sum().over(group_by="user_id")
-    half_life = (sums.day_sum / sums.attention_ms) * math.log(2)
-    shares = sums.mutate(
-        attention_share=sums.attention_ms / total,
+    half_life = ((sums.day_sum - sums["first"] * sums.attention_ms) / sums.attention_ms) * math.log(2)
+    # One order for both, so that the engine sorts once.
+    ordered = ibis.window(group_by="user_id", order_by=[sums.attention_ms.desc(), sums.category], rows=(None, None))
+    return sums.mutate(
+        attention_share=sums.attention_ms / sums.attention_ms.sum().over(ordered),
         interest_half_life_days=ibis.ifelse(sums.active_days >= HALF_LIFE_DAYS, half_life.round(6), None),
+        rank=ibis.row_number().over(ordered) + 1,
     )
-    order = [ibis.desc(shares.attention_share), shares.category]
-    return shares.mutate(rank=ibis.row_number().over(group_by="user_id", order_by=order) + 1)
 
 
 def concentration(shares: ir.Table) -> ir.Table:
@@ -79,10 +78,13 @@ def concentration(shares: ir.Table) -> ir.Table:
     return shares.group_by("user_id").aggregate(interest_concentration=exact_sum(squares))
 
 
-def bounces(events: ir.Table) -> ir.Table:
-    """``user_id`` and ``bounce_share``: sessions with a single event among all sessions."""
-    sessions = events.group_by("user_id", "session_id").aggregate(events=events.count())
-    return sessions.group_by("user_id").aggregate(bounce_share=sessions.count(where=sessions.events == 1) / sessions.count())
+def sessions(events: ir.Table) -> ir.Table:
+    """``user_id``, ``sessions`` and ``bounce_share``: sessions with a single event among all sessions."""
+    lengths = events.group_by("user_id", "session_id").aggregate(events=events.count())
+    named = lengths.session_id.notnull()
+    return lengths.group_by("user_id").aggregate(
+        sessions=lengths.count(where=named), bounce_share=lengths.count(where=lengths.events == 1) / lengths.count()
+    )
 
 
 def fatigue(events: ir.Table) -> ir.Table:
@@ -117,8 +119,11 @@ def rhythm(moments: ir.Table, column: str, period: int) -> ir.Table:
     Each moment is a point on a circle of ``period``; the direction of their mean is the peak, its length the strength: 1 where
     all are at the same hour, near 0 where they are spread evenly.
     """
-    angle = (moments[column] + 0.5) * (2 * math.pi / period)
-    sums = moments.group_by("user_id").aggregate(x=exact_sum(angle.cos()), y=exact_sum(angle.sin()), moments=moments.count())
+    counts = moments.group_by("user_id", column).aggregate(moments=moments.count())
+    angle = (counts[column] + 0.5) * (2 * math.pi / period)
+    sums = counts.group_by("user_id").aggregate(
+        x=exact_sum(angle.cos() * counts.moments), y=exact_sum(angle.sin() * counts.moments), moments=counts.moments.sum()
+    )
     turn = ibis.ifelse((sums.x == 0) & (sums.y == 0), 0.0, sums.y.atan2(sums.x)) * (period / (2 * math.pi))
     strength = ((sums.x * sums.x + sums.y * sums.y).sqrt() / sums.moments).clip(upper=1.0)
     return sums.select("user_id", peak=ibis.ifelse(turn < 0, turn + period, turn).round(6), strength=strength.round(6))

@@ -58,17 +58,10 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     sums = facts.group_by("user_id").aggregate(
         first_date=facts.date.min(),
         last_date=facts.date.max(),
-        active_days=facts.date.nunique(),
         events=facts.count(),
-        frequency=facts.date.nunique(where=facts.spending),
-        first_spent=facts.date.min(where=facts.spending),
-        last_spent=facts.date.max(where=facts.spending),
-        purchase_days_last_30=facts.date.nunique(where=facts.spending & (facts.timestamp >= _before(day, 30))),
-        purchase_days_last_90=facts.date.nunique(where=facts.spending & (facts.timestamp >= _before(day, 90))),
         spent_last_90_days=exact_sum(facts.value, facts.spending & (facts.timestamp >= _before(day, 90))).fill_null(0),
         spent=spent,
         monetary_value=spent - repaid,
-        sessions=facts.session_id.nunique(),
         attention_ms=facts.attention_ms.sum(),
         item_attention_ms=facts.item_attention_ms.sum(),
         items=facts.item_id.nunique(),
@@ -101,8 +94,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         peak_weekday="peak", week_rhythm_strength="strength"
     )
     others = (
-        top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.bounces(known), day_rhythm, week_rhythm,
-        attention.fatigue(known), _first_day_spent(facts), *_followers(known),
+        top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.sessions(known), day_rhythm, week_rhythm,
+        attention.fatigue(known), _by_day(facts, day), *_followers(known),
     )  # fmt: skip
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
@@ -133,10 +126,29 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
 
 
-def _first_day_spent(facts: ir.Table) -> ir.Table:
-    """``user_id`` and ``first_day_spent``: what was spent on the first day with a purchase."""
-    daily = facts.filter(facts.spending).group_by("user_id", "date").aggregate(spent=lambda day: exact_sum(day.value).fill_null(0))
-    return daily.group_by("user_id").aggregate(first_day_spent=daily.spent.argmin(daily.date))
+def _by_day(facts: ir.Table, day: dt.date) -> ir.Table:
+    """``user_id`` and what is counted in days: those with events, those with purchases, the first and last of these, spent on the first.
+
+    Args:
+        day: the one after the as-of date.
+    """
+    daily = facts.group_by("user_id", "date").aggregate(
+        bought=facts.spending.any(), spent=exact_sum(facts.value, facts.spending).fill_null(0)
+    )
+    bought = daily.bought
+
+    def since(days: int) -> ir.IntegerValue:
+        return daily.count(where=bought & (daily.date >= day - dt.timedelta(days=days)))
+
+    return daily.group_by("user_id").aggregate(
+        active_days=daily.count(),
+        frequency=daily.count(where=bought),
+        first_spent=daily.date.min(where=bought),
+        last_spent=daily.date.max(where=bought),
+        purchase_days_last_30=since(30),
+        purchase_days_last_90=since(90),
+        first_day_spent=daily.spent.argmin(daily.date, where=bought),
+    )
 
 
 def _followers(known: ir.Table) -> tuple[ir.Table, ir.Table]:

@@ -19,6 +19,7 @@ import zstandard
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
+FIRST_BYTES = 1 << 17
 READ_BYTES = 1 << 20
 HEAD_BYTES = 4096
 MEMBER_BYTES = 1 << 16
@@ -113,8 +114,7 @@ class Unpacked:
             packing = packing_of(head)
             if packing is None:
                 refuse_other_things(head)
-                while block := stream.read(READ_BYTES):
-                    yield block
+                yield from _pieces(stream)
             elif packing == "gzip":
                 yield from _checked(self._gunzipped(stream))
             elif packing == "zip":
@@ -145,7 +145,8 @@ class Unpacked:
         """Members one after the other. ISA-L decodes; where it stops at damage, zlib walks the last stretch byte by byte."""
         decoder: Any = isal_zlib.decompressobj(wbits=31)
         produced = consumed = 0
-        while data := stream.read(READ_BYTES):
+        for piece in _pieces(stream):
+            data = piece
             while data:
                 try:
                     out = decoder.decompress(data)
@@ -168,7 +169,8 @@ class Unpacked:
 
     def _decompressed(self, stream: BinaryIO, new_decoder: Any) -> Iterator[bytes]:
         decoder, consumed, produced = new_decoder(), 0, 0
-        while data := stream.read(READ_BYTES):
+        for piece in _pieces(stream):
+            data = piece
             while data:
                 try:
                     if out := decoder.decompress(data):
@@ -184,6 +186,14 @@ class Unpacked:
                     decoder = new_decoder()
         if not decoder.eof and consumed:
             self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """A file in large pieces, the first one small: whoever asks for a header alone waits for little."""
+    size = min(FIRST_BYTES, READ_BYTES)
+    while data := stream.read(size):
+        yield data
+        size = READ_BYTES
 
 
 def _zstandard() -> Any:

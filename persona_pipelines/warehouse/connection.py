@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import orjson
 import pyarrow as pa
@@ -154,6 +155,10 @@ class Warehouse:
     def replace(self, contract: Table, expression: ir.Table) -> None:
         """Put the rows of an expression in place of all rows. Call inside a transaction."""
         self.ensure(contract)
+        if not _reads(expression, contract):
+            self.connection.execute(f"DELETE FROM {_quoted(contract)}")
+            self.append(contract, expression)
+            return
         self.keep("replacement", expression)
         self.connection.execute(f"DELETE FROM {_quoted(contract)}")
         self.append(contract, self.kept("replacement"))
@@ -213,6 +218,13 @@ def _canonical(text: str | None) -> str | None:
         return json.dumps(json.loads(text, parse_float=decimal.Decimal), sort_keys=True, default=lambda number: {"number": str(number)})
     except (ValueError, RecursionError, orjson.JSONEncodeError):
         return text
+
+
+def _reads(expression: ir.Table, contract: Table) -> bool:
+    """Whether an expression is made from a table: its rows have to be computed before those of the table are gone."""
+    return any(
+        (table.name, table.namespace.database) == (contract.name, contract.schema) for table in expression.op().find(ops.DatabaseTable)
+    )
 
 
 def _quoted(contract: Table) -> str:

@@ -168,11 +168,18 @@ class DelimitedReader(TextReader):
             split, between = f"string_split(text, {literal(delimiter)})", re.escape(delimiter)
             blank = between
             padding = f"[{' ' if delimiter != ' ' else ''}{chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
+        # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
+        trimmed = len(delimiter) == 1 and delimiter != " "
+        if trimmed:
+            edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
+                     f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
+            split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
         special = [character for character in (settings.quote, settings.escape) if character]
         problem = "CAST(NULL AS VARCHAR)"
         if special:
             quoted = f"contains(text, {literal(special[0])})" + "".join(f" OR contains(text, {literal(one)})" for one in special[1:])
-            split = f"CASE WHEN {quoted} THEN {self._by_pattern(settings, between, blank, padding)} ELSE {split} END"
+            by_pattern = self._by_pattern(settings, between, blank, padding)
+            split = f"CASE WHEN {quoted} THEN {_each_trimmed(by_pattern) if trimmed else by_pattern} ELSE {split} END"
             problem = "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' END"
         count = len(columns)
         few = "len(parts) <> " if settings.further_columns == "reject" else "len(parts) < "
@@ -181,7 +188,8 @@ class DelimitedReader(TextReader):
         problem = f"coalesce({problem}, CASE WHEN {few}{count} THEN 'malformed line: ' || len(parts) || ' columns instead of {count}' END)"
         inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts FROM ({lines})"
         restored = f"replace({{}}, chr(31), {literal(settings.delimiter)})" if delimiter == SEPARATOR else "{}"
-        values = [clean(restored.format(f"parts[{columns.index(name) + 1}]")) if name else "CAST(NULL AS VARCHAR)" for name in fields]
+        value = "nullif({}, '')" if trimmed else clean(restored)
+        values = [value.format(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
             return self._filled(fields, values, selected(inner, problem, values), settings)
         return selected(inner, problem, values)
@@ -230,3 +238,7 @@ class DelimitedReader(TextReader):
             f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields
         )
         return f"SELECT * REPLACE ({replaced}) FROM ({query})"
+
+
+def _each_trimmed(cells: str) -> str:
+    return f"list_transform({cells}, lambda cell: trim(cell))"

@@ -175,9 +175,11 @@ def beginning_with(begin: bytes, block: bytes, offsets: np.ndarray) -> list[int]
 
 
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Blocks of about ``BLOCK_BYTES``: small ones cost more in handling than in reading."""
+    """Blocks of about ``BLOCK_BYTES`` behind the first, which goes as it comes: small ones cost more in handling than in reading."""
     gathered: list[bytes] = []
     size = 0
+    if first := next(blocks, None):
+        yield first
     for block in blocks:
         gathered.append(block)
         size += len(block)
