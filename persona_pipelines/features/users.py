@@ -9,10 +9,10 @@ import ibis.expr.types as ir
 
 from persona_pipelines.features import attention
 from persona_pipelines.features.exact import exact_mean, exact_sum
+from persona_pipelines.features.following import followers
 from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONSE_TYPES, SPENDING_TYPES
 
 SOCIAL_TYPES = ("like", "share", "comment", "follow")
-FOLLOWING = ("follow", "unfollow")
 RECENT_DAYS, PRIOR_DAYS = 7, 28
 DISCOUNT = 0.95
 """What is paid for a piece below this share of the list price is a discount."""
@@ -95,7 +95,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     )
     others = (
         top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.sessions(known), day_rhythm, week_rhythm,
-        attention.fatigue(known), _by_day(facts, day), *_followers(known),
+        attention.fatigue(known), _by_day(facts, day), *followers(known),
     )  # fmt: skip
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
@@ -148,20 +148,6 @@ def _by_day(facts: ir.Table, day: dt.date) -> ir.Table:
         purchase_days_last_30=since(30),
         purchase_days_last_90=since(90),
         first_day_spent=daily.spent.argmin(daily.date, where=bought),
-    )
-
-
-def _followers(known: ir.Table) -> tuple[ir.Table, ir.Table]:
-    """``user_id`` with ``followers``, and with ``following``: who follows whom after the last follow or unfollow of each pair."""
-    told = known.filter(known.target_user_id.notnull() & known.event_type.isin(FOLLOWING) & (known.target_user_id != known.user_id))
-    # Of two at the same moment, the one that begins it counts.
-    order = told.timestamp.epoch_seconds().cast("int64") * 2 + (told.event_type == FOLLOWING[0]).cast("int64")
-    pairs = told.mutate(order=order).group_by("user_id", "target_user_id").aggregate(last=lambda pair: pair.event_type.argmax(pair.order))
-    edges = pairs.filter(pairs["last"] == FOLLOWING[0])
-    followed = edges.select(user_id="target_user_id", follower="user_id")
-    return (
-        followed.group_by("user_id").aggregate(followers=followed.count()),
-        edges.group_by("user_id").aggregate(following=edges.count()),
     )
 
 

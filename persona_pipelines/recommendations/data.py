@@ -40,6 +40,7 @@ class Audience:
         seen: shape (n, items), an entry for everything that each has had to do with, good or bad.
         tokens: the attributes of each, as in ``Features.names``.
         segments: shape (n,), segment ids; ``UNKNOWN_SEGMENT`` where there is none.
+        follows: shape (n, users of the training), an entry where one follows the other; None where it is not known.
     """
 
     ids: np.ndarray
@@ -48,6 +49,7 @@ class Audience:
     seen: sp.csr_matrix
     tokens: list[list[str]]
     segments: np.ndarray
+    follows: sp.csr_matrix | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +59,7 @@ class Audience:
         numbers = np.arange(len(self))[wanted]
         return Audience(
             self.ids[numbers], self.positions[numbers], self.history[numbers], self.seen[numbers], [self.tokens[n] for n in numbers],
-            self.segments[numbers],
+            self.segments[numbers], None if self.follows is None else self.follows[numbers],
         )  # fmt: skip
 
     def known(self) -> np.ndarray:
@@ -84,7 +86,8 @@ class Interactions:
         user_features, item_features: of the users and items.
         texts: title, categories and brand of each item, for methods that read.
         segments: shape (users,), ids; ``UNKNOWN_SEGMENT`` where there is none.
-        digest: of everything above; a model says by it what it has learned from.
+        digest: of everything above and the next; a model says by it what it has learned from.
+        follow_pairs: ``user_id``, ``target_user_id``: who follows whom, whether known here or not; None where it is not known.
     """
 
     users: np.ndarray
@@ -100,6 +103,7 @@ class Interactions:
     texts: tuple[str, ...]
     segments: np.ndarray
     digest: str
+    follow_pairs: pd.DataFrame | None = None
 
     def user_positions(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Positions of ids in ``users``; -1 of ids that are not in it."""
@@ -132,12 +136,26 @@ class Interactions:
             sp.csr_matrix(rows @ self.seen),
             tokens(attributes, "user_id", ids, USER_ATTRIBUTES),
             own,
+            None if self.follow_pairs is None else followed(self.follow_pairs, ids, self.users),
         )
 
 
 def positions(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each of ``wanted`` stands in the sorted ``ids``; -1 where it does not."""
     return pd.Index(ids).get_indexer(pd.Index(wanted))
+
+
+def followed(pairs: pd.DataFrame, ids: np.ndarray, users: np.ndarray) -> sp.csr_matrix:
+    """Shape (ids, users), 1 where one of the first follows one of the second.
+
+    Args:
+        pairs: ``user_id``, ``target_user_id``.
+        users: sorted ids.
+    """
+    row = pd.Index(ids).get_indexer(pd.Index(pairs["user_id"].to_numpy(dtype=object)))
+    column = positions(users, pairs["target_user_id"].to_numpy(dtype=object))
+    kept = (row >= 0) & (column >= 0)
+    return binary(sp.csr_matrix((np.ones(kept.sum(), dtype=np.float32), (row[kept], column[kept])), shape=(len(ids), len(users))))
 
 
 def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
@@ -205,6 +223,7 @@ def build(
     end: pd.Timestamp,
     baskets: pd.DataFrame | None = None,
     segments: Mapping[str, int] | None = None,
+    follows: pd.DataFrame | None = None,
 ) -> Interactions:
     """Matrices from tables.
 
@@ -215,6 +234,7 @@ def build(
         items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended.
         baskets: ``basket``, ``item_id``; without it, all items of a user are one basket.
         segments: of users, as of ``end``.
+        follows: ``user_id``, ``target_user_id``, as of ``end``; pairs whose target has done nothing with any item are left out.
     Raises:
         ValueError: a weight is not a finite number, or below 0.
     """
@@ -254,6 +274,10 @@ def build(
         for array in (matrix.data, matrix.indices, matrix.indptr):
             digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(segment.tobytes())
+    if follows is not None:
+        follows = follows[positions(user_ids, follows["target_user_id"].to_numpy(dtype=object)) >= 0]
+        follows = follows.sort_values(["user_id", "target_user_id"], ignore_index=True)
+        digest.update("\0".join((*follows["user_id"], *follows["target_user_id"])).encode())
     return Interactions(
         user_ids,
         item_ids,
@@ -268,4 +292,5 @@ def build(
         item_texts,
         segment,
         digest.hexdigest(),
+        follows,
     )

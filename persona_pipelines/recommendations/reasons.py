@@ -9,13 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Audience
+from persona_pipelines.recommendations.models.followed import FollowedModel
 from persona_pipelines.recommendations.models.hybrid import BlendModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.most_popular import PopularityModel
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
 
 USERS_AT_ONCE = 1024
-PERSONAL, SEGMENT, POPULAR = 0, 1, 2
+PERSONAL, SEGMENT, POPULAR, CIRCLE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def reasons(model: LearnedModel, audience: Audience, liked: sp.csr_matrix, place
     ``liked`` has shape (n, items): what each user has turned to and not rated below the own middle. Nothing else is a reason.
 
     The member of a blend that adds most to the item's score decides: one that knows the user says "because of" the one or two
-    liked items most like it; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
+    liked items most like it; one of whom they follow says "liked by people you follow"; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
     item that appeared lately is "new in" its category, unless a liked item speaks for it.
     """
     texts = np.full(places.shape, "", dtype=object)
@@ -71,8 +72,12 @@ def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, 
         return result
 
     texts = np.select(
-        [kinds == PERSONAL, kinds == SEGMENT],
-        [first(because, newcomer, np.broadcast_to(attributes, places.shape)), first(newcomer, liked, popular)],
+        [kinds == PERSONAL, kinds == SEGMENT, kinds == CIRCLE],
+        [
+            first(because, newcomer, np.broadcast_to(attributes, places.shape)),
+            first(newcomer, liked, popular),
+            np.full(places.shape, "liked by people you follow", dtype=object),
+        ],
         first(newcomer, popular),
     )
     return np.where(places >= 0, texts, "")
@@ -95,7 +100,8 @@ def _kinds(model: LearnedModel, audience: Audience, places: np.ndarray) -> tuple
 
 
 def _kind(model: LearnedModel) -> int:
-    return POPULAR if isinstance(model, PopularityModel) else SEGMENT if isinstance(model, SegmentPopularityModel) else PERSONAL
+    kinds = {PopularityModel: POPULAR, SegmentPopularityModel: SEGMENT, FollowedModel: CIRCLE}
+    return kinds.get(type(model), PERSONAL)
 
 
 def _because(liked: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.features.following import follows
 from persona_pipelines.recommendations.attributes import described
-from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, positions, tokens
+from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, followed, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
 from persona_pipelines.recommendations.models import LearnedModel, load
 from persona_pipelines.recommendations.reasons import Evidence, reasons
@@ -36,6 +37,7 @@ class Tables:
         segments: ``user_id``, ``segment_id``, ``segment_name``.
         similar: ``contracts.SIMILAR_ITEMS``.
         new_items: ids of items that appeared only lately.
+        follows: ``user_id``, ``target_user_id``.
     """
 
     users: pd.DataFrame
@@ -44,6 +46,7 @@ class Tables:
     segments: pd.DataFrame
     similar: pd.DataFrame
     new_items: frozenset[str]
+    follows: pd.DataFrame
 
 
 def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Tables:
@@ -53,6 +56,8 @@ def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Table
     interactions, segments = warehouse.table(contracts.INTERACTIONS), warehouse.table(contracts.USER_SEGMENTS)
     if len(ids) == 1:
         interactions, segments = interactions.filter(interactions.user_id == ids[0]), segments.filter(segments.user_id == ids[0])
+    events = warehouse.table(contracts.EVENTS)
+    edges = follows(events.filter(events.user_id == ids[0]) if len(ids) == 1 else events)
     features = warehouse.table(contracts.ITEM_FEATURES)
     young = warehouse.frame(features.filter(features.age_days <= rules_days).select("item_id"))
     # Where all items are young the logs have just begun: nothing is new then.
@@ -64,6 +69,7 @@ def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Table
         warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
         warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
         frozenset(young["item_id"]) if known is not None and known > rules_days else frozenset(),
+        warehouse.frame(edges),
     )
 
 
@@ -76,7 +82,7 @@ def audience_of(model: LearnedModel, tables: Tables) -> Audience:
     segment = dict(zip(tables.segments["user_id"], tables.segments["segment_id"].astype(int), strict=True))
     return Audience(
         ids, positions(model.users, ids), history, seen, tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
-        np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64),
+        np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64), followed(tables.follows, ids, model.users),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ SPACES: dict[str, dict[str, tuple[float, float] | tuple[int, int]]] = {
     "segment_popular": {"prior_users": (1.0, 200.0)},
     "user_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
     "item_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
+    "followed": {"shrinkage": (0.1, 50.0)},
     "association_rules": {"minimum_support": (0.001, 0.1), "minimum_confidence": (0.01, 0.5)},
     "lightfm": {"components": (8, 128), "epochs": (5, 60), "learning_rate": (0.005, 0.2), "max_sampled": (5, 60), "item_alpha": (1e-8, 1e-3),
                 "user_alpha": (1e-8, 1e-3), "identity_weight": (0.25, 16.0)},

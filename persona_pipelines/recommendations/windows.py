@@ -174,7 +174,9 @@ def _not_by_time(warehouse: Warehouse, settings: Settings, known: Sources, outer
     groups = _groups(warehouse)
     judged = task(outer, known.users, chosen.exclude_seen, None, groups, chosen.seed)
     try:
-        inner = random_pairs(outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1)
+        inner = random_pairs(
+            outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1, outer.training.follow_pairs
+        )
     except TooFewInteractionsError:
         return Windows(None, judged, protocol, reason)
     return Windows(task(inner, known.users, chosen.exclude_seen, None, groups, chosen.seed), judged, protocol, reason)

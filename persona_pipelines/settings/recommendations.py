@@ -68,6 +68,11 @@ class ItemNeighbourhoodSettings(MethodSettings):
     shrinkage: float = Field(10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common users.")
 
 
+class FollowedSettings(MethodSettings):
+    method: Literal["followed"] = "followed"
+    shrinkage: float = Field(2, ge=0, description="A circle of n counts n / (n + shrinkage) against what all users turn to.")
+
+
 class ContentBasedSettings(MethodSettings):
     method: Literal["content_based"] = "content_based"
     maximum_terms: int = Field(20_000, ge=1)
@@ -145,8 +150,8 @@ class HybridSettings(MethodSettings):
 
 
 Method = Annotated[
-    MostPopularSettings | SegmentPopularSettings | UserNeighbourhoodSettings | ItemNeighbourhoodSettings | ContentBasedSettings
-    | LightFMSettings | ALSSettings | BPRSettings | TruncatedSVDSettings | BiasedFactorsSettings | EASESettings | AssociationRulesSettings
+    MostPopularSettings | SegmentPopularSettings | UserNeighbourhoodSettings | ItemNeighbourhoodSettings | FollowedSettings
+    | ContentBasedSettings | LightFMSettings | ALSSettings | BPRSettings | TruncatedSVDSettings | BiasedFactorsSettings | EASESettings | AssociationRulesSettings
     | HybridSettings,
     Field(discriminator="method"),
 ]  # fmt: skip
@@ -159,6 +164,7 @@ DEFAULT_METHODS: tuple[MethodSettings, ...] = (
     SegmentPopularSettings(),
     UserNeighbourhoodSettings(),
     ItemNeighbourhoodSettings(),
+    FollowedSettings(),
     ContentBasedSettings(),
     AssociationRulesSettings(),
     TruncatedSVDSettings(),

@@ -17,6 +17,10 @@ ITEMS = pd.DataFrame(
     }
 )
 USERS = pd.DataFrame({"user_id": [f"u{n:02d}" for n in range(40)], "gender": ["f" if n % 2 == 0 else "m" for n in range(40)]})
+FOLLOWS = pd.DataFrame(
+    [(f"u{n:02d}", f"u{(n + 2 * step) % 38:02d}") for n in range(38) for step in (1, 2, 3)], columns=["user_id", "target_user_id"]
+)
+"""Each follows three of their kind, but the last, who follows nobody."""
 SEGMENTS = {f"u{n:02d}": 1 + n % 2 for n in range(39)}
 
 
@@ -34,4 +38,4 @@ def tastes(seed: int = 3) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def planted() -> Interactions:
-    return build(tastes(), USERS, ITEMS, END, segments=SEGMENTS)
+    return build(tastes(), USERS, ITEMS, END, segments=SEGMENTS, follows=FOLLOWS)

@@ -50,7 +50,9 @@ def tables(
         [(user, number, NAMES[number]) for user, number in SEGMENTS.items()], columns=["user_id", "segment_id", "segment_name"]
     )
     interactions = tastes().assign(liked=lambda frame: frame["rating"] >= 4)[["user_id", "item_id", "weight", "liked"]]
-    return Tables(users, interactions, items, segments, similar_items(planted, 10), new)
+    return Tables(
+        users, interactions, items, segments, similar_items(planted, 10), new, pd.DataFrame(columns=["user_id", "target_user_id"])
+    )
 
 
 @pytest.fixture(scope="module")

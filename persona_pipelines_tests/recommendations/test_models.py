@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_pipelines.recommendations.data import Audience, Interactions, binary, build
-from persona_pipelines.recommendations.models import METHODS, load, recommender
+from persona_pipelines.recommendations.models import METHODS, Hybrid, load, recommender
 from persona_pipelines.recommendations.models.association_rules import rules
 from persona_pipelines.recommendations.models.ease import item_weights
 from persona_pipelines.recommendations.models.factors import FactorModel
@@ -24,6 +24,8 @@ from persona_pipelines.settings.recommendations import (
     BPRSettings,
     ContentBasedSettings,
     EASESettings,
+    FollowedSettings,
+    HybridSettings,
     ItemNeighbourhoodSettings,
     LightFMSettings,
     MethodSettings,
@@ -32,13 +34,14 @@ from persona_pipelines.settings.recommendations import (
     TruncatedSVDSettings,
     UserNeighbourhoodSettings,
 )  # fmt: skip
-from persona_pipelines_tests.recommendations.conftest import END, ITEMS, USERS, tastes
+from persona_pipelines_tests.recommendations.conftest import END, FOLLOWS, ITEMS, SEGMENTS, USERS, tastes
 
 PERSONAL: list[MethodSettings] = [
     SegmentPopularSettings(),
     UserNeighbourhoodSettings(neighbours=10),
     UserNeighbourhoodSettings(neighbours=10, similarity="pearson", shrinkage=0),
     *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),  # type: ignore[arg-type]
+    FollowedSettings(),
     ContentBasedSettings(),
     LightFMSettings(components=8),
     LightFMSettings(components=8, loss="bpr", features=False),
@@ -159,7 +162,7 @@ def test_ids_may_be_any_text_and_ratings_all_equal(method: MethodSettings) -> No
     data = build(table, USERS.head(0), ITEMS.head(0), END, segments={name: 1 + number % 2 for number, name in enumerate(names)})
     model, refusal = fitted_or_refused(method, data)
     if model is None:
-        assert "category" in refusal or "rule" in refusal
+        assert "category" in refusal or "rule" in refusal or "follows" in refusal
         return
     best, _ = model.top(data.audience(data.users, USERS.head(0)), 3)
     assert best.shape == (6, 3)
@@ -349,3 +352,34 @@ def test_ranking_in_compiled_code_equals_sorting_everything(seed: int, k: int) -
     expected, value = best_of(whole, min(k, 9), seen)
     assert np.array_equal(best, expected)
     assert np.array_equal(scores, np.where(expected >= 0, value, -np.inf))
+
+
+def test_whom_somebody_follows_speaks_for_them_before_they_have_done_anything(planted) -> None:
+    """A new user who follows people of one kind gets what that kind turns to; who follows nobody, or people unknown, has no answer."""
+    pairs = pd.DataFrame(
+        [("new", "u00"), ("new", "u02"), ("lonely", "nobody"), *map(tuple, FOLLOWS.to_numpy())], columns=["user_id", "target_user_id"]
+    )
+    data = build(tastes(), USERS, ITEMS, END, segments=SEGMENTS, follows=pairs)
+    model = recommender(FollowedSettings(shrinkage=0.5), 1).fit(data)
+    audience = data.audience(np.array(["new", "lonely", "u38"], dtype=object), USERS)
+    assert model.answers(audience).tolist() == [True, False, False]
+    both = binary(data.weights)[data.user_positions(["u00", "u02"])].toarray()
+    whole = data.item_users() / len(data.users)
+    expected = (both.sum(axis=0) + 0.5 * whole) / 2.5
+    assert model.scores(audience.part(slice(1)))[0] == pytest.approx(expected, abs=1e-6)
+    hybrid = Hybrid(HybridSettings(), 1).blend(
+        {"followed": model, "most_popular": recommender(MostPopularSettings(), 1).fit(data)},
+        {"followed": 0.0, "most_popular": 1.0},
+        END,
+        data,
+    )
+    assert set(hybrid.factors(audience.part(slice(1)))) == {"followed"}
+    assert set(hybrid.factors(audience.part(slice(1, 2)))) == {"most_popular"}
+
+
+def test_who_follows_whom_is_part_of_what_was_learned_from(planted) -> None:
+    assert build(tastes(), USERS, ITEMS, END, segments=SEGMENTS).digest != planted.digest
+    unknown = pd.concat([FOLLOWS, pd.DataFrame({"user_id": ["u00"], "target_user_id": ["stranger"]})])
+    assert build(tastes(), USERS, ITEMS, END, segments=SEGMENTS, follows=unknown.sample(frac=1, random_state=1)).digest == planted.digest
+    with pytest.raises(ModelError, match="nobody follows anybody"):
+        recommender(FollowedSettings(), 1).fit(build(tastes(), USERS, ITEMS, END, segments=SEGMENTS))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.exact import exact_mean
+from persona_pipelines.features.following import follows
 from persona_pipelines.features.interactions import InteractionRules, interactions, positive_events
 from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.vocabulary import SPENDING_TYPES
@@ -73,7 +74,13 @@ class Sources:
         """The interactions of some events as of a moment, as a table in a stable order and as matrices."""
         found = interactions(events, self.rules, end)
         pairs = self.warehouse.frame(found.order_by("user_id", "item_id"))
-        return pairs, build(pairs, self.users, self.items, pd.Timestamp(end), self.baskets(events, end), segments)
+        return pairs, build(
+            pairs, self.users, self.items, pd.Timestamp(end), self.baskets(events, end), segments, self.follows(events, end)
+        )
+
+    def follows(self, events: ir.Table, end: dt.datetime) -> pd.DataFrame:
+        """Who follows whom as of a moment: ``user_id``, ``target_user_id``."""
+        return self.warehouse.frame(follows(events.filter(events.timestamp < end)))
 
     def baskets(self, events: ir.Table, end: dt.datetime) -> pd.DataFrame:
         """``basket``, ``item_id``: the items bought in one session; where nothing is ever bought, those turned to in one."""
@@ -154,10 +161,11 @@ def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: 
     """A random share of each user's items is the test: as much of the literature does, though no model has such knowledge."""
     found = interactions(sources.events, sources.rules, end)
     pairs = sources.warehouse.frame(found.order_by("user_id", "item_id"))
-    return random_pairs(pairs, sources.users, sources.items, end, test_share, seed)
+    return random_pairs(pairs, sources.users, sources.items, end, test_share, seed, sources.follows(sources.events, end))
 
 
-def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: dt.datetime, test_share: float, seed: int) -> Split:
+def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: dt.datetime, test_share: float, seed: int,
+                 follows: pd.DataFrame | None = None) -> Split:  # fmt: skip
     """A random share of each user's pairs is the test, the others are the training, as of ``end``.
 
     Args:
@@ -168,7 +176,7 @@ def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, 
     kept = random_share(pairs["user_id"], 1 - test_share, seed) | (pairs["weight"] == 0).to_numpy()
     training = pairs[kept].reset_index(drop=True)
     test = pairs[~kept].rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]].reset_index(drop=True)
-    return _checked(Split("random by user", end, training, build(training, users, items, pd.Timestamp(end)), test))
+    return _checked(Split("random by user", end, training, build(training, users, items, pd.Timestamp(end), follows=follows), test))
 
 
 def random_share(users: pd.Series, share: float, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from persona_pipelines.recommendations.models.association_rules import Associati
 from persona_pipelines.recommendations.models.biased_factors import BiasedFactors
 from persona_pipelines.recommendations.models.content_based import ContentBased
 from persona_pipelines.recommendations.models.ease import EASE
+from persona_pipelines.recommendations.models.followed import Followed
 from persona_pipelines.recommendations.models.hybrid import Hybrid
 from persona_pipelines.recommendations.models.implicit_factors import ALS, BPR
 from persona_pipelines.recommendations.models.item_neighbourhood import ItemNeighbourhood
@@ -24,6 +25,7 @@ METHODS: dict[str, Any] = {
     "segment_popular": SegmentPopular,
     "user_neighbourhood": UserNeighbourhood,
     "item_neighbourhood": ItemNeighbourhood,
+    "followed": Followed,
     "content_based": ContentBased,
     "lightfm": LightFMFactors,
     "als": ALS,

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.recommendations.models.factors import FactorModel
+from persona_pipelines.recommendations.models.followed import FollowedModel
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, best_of
 from persona_pipelines.recommendations.models.most_popular import PopularityModel
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
@@ -88,7 +89,7 @@ class BlendModel(LearnedModel):
 
     Who is answered by what:
         users known in training: by all members that can answer them.
-        new users: by the first of features (a model that knows some of their attributes, beside popularity), segment (what
+        new users: by the first of whom they follow, features (a model that knows some of their attributes, beside popularity), segment (what
             theirs turns to) and popularity; those who have n interactions by all members that read a history, which count
             n / (n + short_history).
         new items: as the mean of the items most like them.
@@ -111,10 +112,11 @@ class BlendModel(LearnedModel):
         """How much each member counts for each user, arrays of shape (n,); members that count for nobody are left out."""
         weights = dict(zip(self.texts["members"], np.asarray(self.state["weights"], dtype=float), strict=True))
         answers = {name: member.answers(audience) for name, member in self.parts.items()}
-        popular, segment, described = (
-            [name for name, member in self.parts.items() if test(member)]
-            for test in (lambda m: isinstance(m, PopularityModel), lambda m: isinstance(m, SegmentPopularityModel), _by_features)
+        popular, segment, circle = (
+            [name for name, member in self.parts.items() if isinstance(member, kind)]
+            for kind in (PopularityModel, SegmentPopularityModel, FollowedModel)
         )
+        described = [name for name, member in self.parts.items() if _by_features(member)]
         length = np.diff(audience.history.indptr)
         trust = np.where(audience.known(), 1.0, length / np.maximum(length + float(self.state["short_history"]), 1e-9))
         found = {name: np.where(answers[name], weights[name] * trust, 0.0) for name in self.parts}
@@ -123,10 +125,10 @@ class BlendModel(LearnedModel):
             found[name] = np.where(audience.known(), found[name], 0.0)
         nothing = sum(found.values(), np.zeros(len(audience))) == 0
         rule = np.where(nothing, 1.0, 1.0 - trust)
-        for number, name in enumerate((*described[:1], *segment[:1], *popular[:1])):
+        for name in (*circle[:1], *described[:1], *segment[:1], *popular[:1]):
             now = (rule > 0) & answers[name]
             found[name] = found[name] + rule * now
-            if number == 0 and described:
+            if name in described:
                 for other in popular:
                     found[other] = found[other] + rule * now * weights[other]
             rule = np.where(now, 0.0, rule)
@@ -229,10 +231,10 @@ class Hybrid:
             until: the end of the window on which the weights were learned.
         """
         members = self.chosen(models)
-        # Popularity, segments and features stay, whatever their weight: the rules for new users need them.
+        # Popularity, segments, whom they follow and features stay, whatever their weight: the rules for new users need them.
         kept = {
             name: model for name, model in members.items()
-            if weights.get(name, 0) > 0 or isinstance(model, (PopularityModel, SegmentPopularityModel)) or _by_features(model)
+            if weights.get(name, 0) > 0 or isinstance(model, (PopularityModel, SegmentPopularityModel, FollowedModel)) or _by_features(model)
         }  # fmt: skip
         kept = dict(sorted(kept.items(), key=lambda entry: -weights.get(entry[0], 0.0)))
         state = {
