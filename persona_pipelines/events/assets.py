@@ -11,7 +11,7 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.contracts import Table
 
-BY_DAY = (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING)
+BY_DAY = (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING, contracts.CLOCKS)
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:

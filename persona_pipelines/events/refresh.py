@@ -15,6 +15,7 @@ import ibis.expr.types as ir
 from persona_pipelines.events.agents import described
 from persona_pipelines.events.automation import KEY, automated, with_key
 from persona_pipelines.events.bots import filter_reason
+from persona_pipelines.events.clocks import clocks
 from persona_pipelines.events.duplicates import COMPARED, ORDER, repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
@@ -54,6 +55,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         contracts.DUPLICATES,
         contracts.FILTERED,
         contracts.ACCOUNTING,
+        contracts.CLOCKS,
     ):
         warehouse.ensure(contract)
     raw = raw_records(warehouse, settings)
@@ -78,6 +80,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         else:
             days = _write_touched(warehouse, settings, accepted, copies, left_out, first, last)
         _refresh_accounting(warehouse, raw, *days)
+        warehouse.replace(contracts.CLOCKS, clocks(warehouse, settings))
         warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates", "agents", "device_days", "automated")
 
 

@@ -21,16 +21,6 @@ MINIMUM_ATTENTION_MS = 1000
 """An event counts for at least a second of attention, also where no dwell is known."""
 
 
-@ibis.udf.scalar.builtin(name="to_local_time")
-def _to_local_time(zone: str, moment: dt.datetime) -> dt.datetime:
-    """A macro of the connection: UTC to local time in a zone."""
-    ...
-
-
-def local_time(moment: ir.TimestampValue, timezone: str) -> ir.TimestampValue:
-    return moment if timezone == "UTC" else _to_local_time(timezone, moment)
-
-
 def attention(events: ir.Table) -> ir.IntegerValue:
     """Attention of an event in ms, with the floor for events without a known dwell."""
     known = events.attention_ms.fill_null(0)

@@ -11,6 +11,7 @@ from persona_pipelines.features import attention
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.following import followers
 from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONSE_TYPES, SPENDING_TYPES
+from persona_pipelines.warehouse.functions import local_time
 
 SOCIAL_TYPES = ("like", "share", "comment", "follow")
 RECENT_DAYS, PRIOR_DAYS = 7, 28
@@ -35,7 +36,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     """
     known = known_until(events, as_of)
     with_ranks = known.left_join(attention.price_ranks(items), "item_id").drop("item_id_right")
-    local = attention.local_time(with_ranks.timestamp, timezone)
+    local = local_time(with_ranks.timestamp, timezone)
     facts = with_ranks.mutate(
         date=with_ranks.timestamp.date(),
         hour=local.hour(),

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.attention import local_time
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import distinguishing
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
 EXAMPLES = 2

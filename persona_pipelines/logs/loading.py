@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
+from persona_pipelines.logs.drift import names_in, new_names
 from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats import READERS
@@ -36,11 +38,12 @@ Spans = dict[LogFile, tuple[dt.date, dt.date] | None]
 
 @dataclass
 class Reading:
-    """What was read from one file."""
+    """What was read from one file; ``names`` are its columns, or the keys of its first records."""
 
     file: LogFile
     records: int = 0
     break_found: str | None = None
+    names: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -111,6 +114,10 @@ def read_source(
         except HeaderError as error:
             line = f", line {group.texts[0].skip_lines}" if group.texts and group.texts[0].header else ""
             raise LogFileError(f"{group.files[0].shown}{line}: {error}") from None
+        columns = reader.columns(group, source.format)
+        for number, reading in enumerate(readings):
+            # A file of its own to look into: the other counts what it gives out.
+            reading.names = names_in(columns, replace(group.texts[number]) if group.texts is not None else None)
         if group.texts is not None:
             schema = pa.schema([*group.texts[0].schema, *PLACE])
             placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema)
@@ -269,12 +276,24 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
     """Write what was read of each file; a file without any record has not come up in the reading, and is added to it."""
     read = {reading.file for reading in loaded.readings}
     loaded.readings += [Reading(file, break_found=break_of(file)) for file in files if file not in read]
+    order = {file: number for number, file in enumerate(files)}
+    in_order = sorted(loaded.readings, key=lambda reading: order[reading.file])
+    loaded.warnings += new_names(warehouse, source.name, [(reading.file, reading.names) for reading in in_order])
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
         warehouse.connection.execute(
-            "INSERT INTO logs.files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [source.name, file.shown, file.size_bytes, file.modified_ns, reading.records, *(span or (None, None)), reading.break_found],
+            "INSERT INTO logs.files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                source.name,
+                file.shown,
+                file.size_bytes,
+                file.modified_ns,
+                reading.records,
+                *(span or (None, None)),
+                reading.break_found,
+                json.dumps(reading.names),
+            ],
         )
 
 

@@ -143,6 +143,7 @@ FILES = Table(
         Column("first_day", "date", "First day of the records in the file."),
         Column("last_day", "date", "Last day of the records in the file."),
         Column("break_found", "string", "Where and how the file is damaged; null for a whole file."),
+        Column("columns", "string", "The columns of its header, or the keys of its first records, as a JSON list."),
     ), ("source", "source_file"),
 )  # fmt: skip
 
@@ -214,6 +215,18 @@ ACCOUNTING = Table(
         _DAY, _SOURCE, _COUNT,
         *(replace(_COUNT, name=name, description=f"Rows in {name}.") for name in ("events", "rejects", "duplicates", "filtered")),
     ), ("source", "day"),
+)  # fmt: skip
+
+CLOCKS = Table(
+    "events", "clocks", "What the times of each source are worth, over all of its events.",
+    (
+        _SOURCE,
+        Column("clock", "string", "moment; day, where every event is at midnight; order, where the order of the records stands for time.", required=True),
+        Column("events", "int64", "Events of the source.", "events", required=True, minimum=0),
+        Column("with_time_of_day", "int64", "Events that are not at midnight in the source's time zone.", "events", required=True, minimum=0),
+        Column("first_time", "timestamp", "The first event, UTC."),
+        Column("last_time", "timestamp", "The last event, UTC."),
+    ), ("source",),
 )  # fmt: skip
 
 ITEMS = Table(
@@ -670,7 +683,7 @@ BOUGHT_TOGETHER = Table(
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
-    FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
+    FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, CLOCKS, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
     ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_CHANGES, SEGMENT_RULES, SEGMENT_HISTORY, USER_PREDICTIONS, PREDICTION_QUALITY, PREDICTION_DRIVERS, PROFILE_DOCUMENTS, PROFILE_HISTORY, SEGMENT_MOVEMENT, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
     MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS,
 )  # fmt: skip

@@ -6,6 +6,7 @@ import datetime as dt
 
 import ibis
 import ibis.expr.datatypes as dt_types
+import ibis.expr.types as ir
 
 
 @ibis.udf.scalar.builtin
@@ -56,3 +57,14 @@ def make_timestamp(microseconds: int) -> dt.datetime: ...
 def json_text(text: str, path: str) -> str:
     """The value at a path of a JSON document as a text."""
     ...
+
+
+@ibis.udf.scalar.builtin(name="to_local_time")
+def _to_local_time(zone: str, moment: dt.datetime) -> dt.datetime:
+    """A macro of the connection."""
+    ...
+
+
+def local_time(moment: ir.TimestampValue, timezone: str) -> ir.TimestampValue:
+    """A moment in UTC as the clocks of a zone show it."""
+    return moment if timezone == "UTC" else _to_local_time(timezone, moment)
