@@ -136,3 +136,8 @@ def shared_data() -> Path:
     if not folder.exists():
         pytest.skip(f"the public data sets are not at {folder}; set PERSONA_SHARED_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: with files spread over processes, a long one that comes last is waited for."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
