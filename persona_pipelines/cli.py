@@ -104,7 +104,18 @@ def _shown(value: Any) -> str:
     return escape("".join(character if character.isprintable() else " " for character in str(value)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Ctrl-C at any moment ends with the exit code that shells expect of it."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """From raw behaviour logs to cleaned events, features, segments, profiles and recommendations.
@@ -301,7 +312,7 @@ def init(file: str, output: str) -> None:
     if Path(output).exists():
         raise click.ClickException(f"{output} exists; name another with --output")
     try:
-        found = guess(Path(file))
+        found = guess(Path(file).resolve())
     except LogFileError as error:
         raise click.ClickException(str(error)) from None
     source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}

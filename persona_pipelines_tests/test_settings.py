@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from persona_pipelines.settings import ConfigurationError, load_settings
+from persona_pipelines.settings.log_formats import line_pattern
+from persona_pipelines_tests.conftest import CLICKS
 
 SOURCE = """
   - name: clicks
@@ -70,3 +72,37 @@ def test_a_key_called_on_or_yes_is_a_name(tmp_path: Path) -> None:
     first = load_settings(tmp_path / "persona.yaml").sources[0]
     assert first.join[0].on == {"key": "key"}
     assert first.fields["event_type"].map == {"yes": "purchase", "no": "login"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("yyyy-MM-dd HH:mm:ss", r"expected codes of strptime such as .* found 'yyyy-MM-dd HH:mm:ss' without any"),
+        ("%Y-%m-%d %H:%M:%S.%n", "%n .* is not known here"),
+        ("%s", "expected codes of strptime; found '%s'"),
+    ],
+)
+def test_a_format_of_times_is_tried_when_the_configuration_is_read(configure, wanted, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        configure({**CLICKS, "fields": {**CLICKS["fields"], "timestamp": {"from": "at", "format": wanted}}})
+
+
+@pytest.mark.parametrize(
+    ("log_format", "found"),
+    [
+        (
+            r'LogFormat "%h %l %u %t \"%r\" %>s %b" common',
+            ("address", "identity", "user", "time", "method", "url", "protocol", "status", "bytes"),
+        ),
+        ("log_format x escape=json '$remote_addr - '\n  '$remote_user';", ("address", "user")),
+        ("'$remote_addr - ' '$remote_user'", ("address", "user")),
+        (r"$remote_addr\t$remote_user", ("address", "user")),
+    ],
+)
+def test_a_log_format_may_be_pasted_as_the_server_has_it(log_format, found) -> None:
+    assert line_pattern(log_format, None, False).fields == found
+
+
+def test_variables_with_nothing_between_them_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing stands between '\\$remote_addr' and '\\$remote_user'"):
+        line_pattern("$remote_addr$remote_user", None, False)

@@ -45,17 +45,23 @@ def as_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
                 continue
             block, started = head, True
             block, decoder = _begun(block, encoding)
-            carriage_returns = decoder is None and b"\n" not in block and b"\r" in block
+            carriage_returns = decoder is None and _by_carriage_returns(block)
         text = block if decoder is None else _encoded(decoder.decode(block))
-        if first and decoder is not None and b"\n" not in text and b"\r" in text:
+        if first and decoder is not None and _by_carriage_returns(text):
             carriage_returns = True
         yield text.replace(b"\r", b"\n") if carriage_returns else text
     if not started and head:
         block, decoder = _begun(head, encoding)
         text = block if decoder is None else _encoded(decoder.decode(block))
-        yield text.replace(b"\r", b"\n") if b"\n" not in text else text
+        yield text.replace(b"\r", b"\n") if _by_carriage_returns(text) else text
     if decoder is not None and (rest := _encoded(decoder.decode(b"", final=True))):
         yield rest
+
+
+def _by_carriage_returns(block: bytes) -> bool:
+    """Whether lines end in carriage returns alone; the last one may end otherwise, as an editor left it."""
+    inside = block.rstrip(b"\r\n")
+    return b"\n" not in inside and (b"\r" in inside or (b"\r" in block and b"\n" not in block))
 
 
 def _begun(block: bytes, encoding: str) -> tuple[bytes, codecs.IncrementalDecoder | None]:

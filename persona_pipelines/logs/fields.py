@@ -113,6 +113,10 @@ class _Query:
             return self._base(path)  # names of columns may hold anything
         if self.each and steps[: len(self.each)] == self.each:
             rest = steps[len(self.each) :]
+            for prefix, name in self.parsed:
+                if len(steps) > len(prefix) >= len(self.each) and steps[: len(prefix)] == prefix:
+                    document = self._expression(name)
+                    return self._parsed(path, name, document, steps[len(prefix) :])
             if rest or (self.source.each and self.source.each.split is not None):
                 return self._inside("element", rest)
             return clean("json_extract_string(element, '$')")
@@ -121,13 +125,16 @@ class _Query:
     def _of_the_record(self, path: str, steps: Sequence[Step]) -> str:
         for prefix, name in self.parsed:
             if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
-                document, rest = self._of_the_record(name, prefix), steps[len(prefix) :]
-                if self.source.parse[name] == "json":
-                    return self._inside(document, rest)
-                if len(rest) != 1 or not isinstance(rest[0], Key):
-                    raise HeaderError(f"{path!r}: expected the name of one parameter")
-                return clean(parameter_text(document, rest[0].name))
+                return self._parsed(path, name, self._of_the_record(name, prefix), steps[len(prefix) :])
         return self._base(path)
+
+    def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
+        """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""
+        if self.source.parse[name] == "json":
+            return self._inside(document, rest)
+        if len(rest) != 1 or not isinstance(rest[0], Key):
+            raise HeaderError(f"{path!r}: expected the name of one parameter")
+        return clean(parameter_text(document, rest[0].name))
 
     def _elements(self, elements: str) -> str:
         """One row an element; a record without any, or one that cannot be read, gives one row too."""

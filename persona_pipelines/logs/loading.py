@@ -172,7 +172,7 @@ def latest_timestamp() -> dt.datetime:
 
 
 def file_days(source: Source, settings: Settings) -> dict[LogFile, tuple[dt.date, dt.date] | None]:
-    """First and last day of each file: from its path where dated, else from its good records; None where it has none."""
+    """First and last day of each file: from its path where dated, else from its records with a plausible time; None where it has none."""
     return {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)}
 
 
@@ -194,8 +194,13 @@ def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, d
     ):
         for batch in read_source(engine, source, settings, [file]):
             mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
-            good = mapped.filter(mapped.problem.isnull() & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time())))
-            first, last = engine.row(good.aggregate(first=good.timestamp.date().min(), last=good.timestamp.date().max()))
+            # Rejects for another reason than their time have a day too: a day of nothing else has to be seen.
+            timed = mapped.filter(
+                ~mapped.problem.fill_null("").startswith("timestamp")
+                & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time()))
+                & (mapped.timestamp < latest_timestamp())
+            )
+            first, last = engine.row(timed.aggregate(first=timed.timestamp.date().min(), last=timed.timestamp.date().max()))
             if first is not None:
                 return first, last
     return None
@@ -207,7 +212,21 @@ def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
         day for source in settings.sources_of("events") for span in file_days(source, settings).values() if span for day in span
         if day >= settings.start_date
     ]  # fmt: skip
-    return (min(days), max(days)) if days else None
+    if days:
+        return min(days), max(days)
+    # No record has a time that can be read: they are rejects of the first day, where a check says so.
+    undated = [source for source in settings.sources_of("events") if not source.dated]
+    some = any(_first_record(source, settings, file) for source in undated for file in log_files(source, settings))
+    return (settings.start_date, settings.start_date) if some else None
+
+
+def _first_record(source: Source, settings: Settings, file: LogFile) -> bool:
+    """Whether a file has any record."""
+    groups = READERS[source.format.type].groups([file], source.format, settings.logs.max_line_bytes)
+    group = next(groups, None)
+    if group is None:
+        return False
+    return group.records > 0 if group.texts is None else next(replace(group.texts[0]).batches(), None) is not None
 
 
 def load_events(warehouse: Warehouse, source: Source, settings: Settings, first: dt.date, last: dt.date) -> Loaded:
@@ -226,7 +245,9 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         missing = [day for offset in range((until - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
         if missing:
             loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {_listed([day.isoformat() for day in missing])}")
-    nowhere = (settings.start_date, settings.start_date)
+    reached = available_days(settings) if not source.dated else None
+    begins = reached[0] if reached else settings.start_date
+    nowhere = (begins, begins)  # of a file without any time that can be read: the first day of all
     spans: Spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) or nowhere for file in files}
     loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
@@ -244,9 +265,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                 rows = mapped.mutate(day=mapped.file_day, problem=too_early)
             else:
                 rows = mapped.mutate(
-                    day=ibis.ifelse(
-                        mapped.problem.notnull() & (mapped.problem.startswith("timestamp") | own.isnull()) | early, mapped.file_day, own
-                    ),
+                    day=ibis.ifelse(own.isnull() | mapped.problem.startswith("timestamp").fill_null(False) | early, mapped.file_day, own),
                     problem=too_early,
                 )
                 rows = rows.filter(rows.day.between(first, last))

@@ -202,7 +202,6 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source) -> tuple[ir
     return number, unreadable
 
 
-WITH_ZONE = re.compile(r"%[zZ]")
 EARLIEST, LATEST = dt.datetime(1, 1, 2), dt.datetime(9000, 1, 1)  # noqa: DTZ001 - UTC; what lies beyond, infinity too, is no time
 LATEST_MICROSECONDS = 2.2e17
 
@@ -256,10 +255,17 @@ def _sane(microseconds: ir.FloatingValue) -> ir.IntegerValue:
 
 
 def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.TimestampValue:
-    if WITH_ZONE.search(wanted):
-        return functions.try_strptime_zoned(text, wanted).cast("timestamp")
-    moment = functions.try_strptime(text, wanted)
-    return moment if zone is None else from_local(moment, zone)
+    if "%Z" in wanted:
+        moment = ibis.coalesce(
+            functions.try_strptime_zoned(functions.offset_within(text), wanted.replace("%Z", "%z")),
+            functions.try_strptime_zoned(functions.without_abbreviation(text), wanted),
+        ).cast("timestamp")
+    elif "%z" in wanted:
+        moment = functions.try_strptime_zoned(text, wanted).cast("timestamp")
+    else:
+        moment = functions.try_strptime(text, wanted)
+        moment = moment if zone is None else from_local(moment, zone)
+    return functions.of_four_digits(moment)
 
 
 def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
@@ -268,6 +274,7 @@ def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
     text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
+    text = functions.offset_at_end(text)
     readable = ibis.coalesce(
         text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
     ).cast("timestamp")
@@ -314,6 +321,8 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         columns[name], unreadable = _typed(contract.column(name).type, mapping, fields, source, records.order, name)
         if unreadable is not None:
             columns[f"unreadable_{name}"] = unreadable
+        if name == "currency":
+            columns[name] = columns[name].upper()
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
     if source.attributes:

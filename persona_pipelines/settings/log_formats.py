@@ -24,9 +24,11 @@ NUMBER = r"-?[0-9]+(?:\.[0-9]+)?|-"
 TIME = r"[^\[\]\"]+"
 QUOTED = r"(?:[^\"\\]|\\.)*"
 # Cut at a blank and a protocol at its end, an address with blanks is an address.
-REQUEST = r"([A-Z][A-Z_-]*) (\S(?:[^\"\\]|\\.)*?)(?: (HTTP/[0-9.]+))?"
+REQUEST = r"([A-Z][A-Z_-]*) ((?:/|[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\"\\]|\\.)*?)(?: ([A-Z]+/[0-9.]+))? ?"
 NO_REQUEST = ("", "-", "- - - ", "- - -", "<BADREQ>")
 """Request lines of connections on which none was made."""
+NO_PAGE = r"(?:[A-Z]+ \*|CONNECT \S+)(?: [A-Z]+/[0-9.]+)?"
+"""Request lines that ask for nothing of the site: of the server itself (OPTIONS *, PRI *), or for a tunnel."""
 
 APACHE = {
     "h": ("address", ADDRESS), "a": ("address", ADDRESS), "l": ("identity", IDENTITY), "u": ("user", WORD), "t": ("time", TIME),
@@ -76,7 +78,7 @@ def line_pattern(log_format: str | None, pattern: str | None, further_columns: b
         plain = re.sub(r"\(\?P?<\w+>", "(", pattern)
         return LinePattern(f"^(?:{plain})$", f"^(?:{plain})$", fields, fields)
     assert log_format is not None
-    text = LOG_FORMATS.get(log_format, log_format)
+    text = LOG_FORMATS.get(log_format) or _as_written(log_format)
     further = further_columns or text.endswith(" ...")
     text = text.removesuffix(" ...")
     directive = NGINX_VARIABLE if "$" in text and "%" not in NGINX_VARIABLE.sub("", text).replace("%%", "") else APACHE_DIRECTIVE
@@ -91,10 +93,24 @@ def line_pattern(log_format: str | None, pattern: str | None, further_columns: b
     return LinePattern(f"^{exact}{end}", f"^{loose}{end}", fields, loose_fields)
 
 
+def _as_written(log_format: str) -> str:
+    """A format string without what is around it in a server's configuration: LogFormat, log_format, pieces in quotes, escapes."""
+    text = log_format.strip()
+    if found := re.fullmatch(r"LogFormat\s+\"((?:[^\"\\]|\\.)*)\"(?:\s+\S+)?", text):
+        text = found[1]
+    elif found := re.fullmatch(r"(?:log_format\s+\S+\s+(?:escape=\S+\s+)?)?('.*')\s*;?", text, re.DOTALL):
+        text = "".join(re.findall(r"'([^']*)'", found[1]))
+    return text.replace('\\"', '"').replace("\\t", "\t")
+
+
 def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str, tuple[str, ...]]:
     """A pattern for a format string; literal text in it stands for itself, a blank for blanks and tabs."""
     made, fields, position = "", [], 0
     for match in directive.finditer(text):
+        if match.start() == position > 0 and "%%" not in (match[0], text[position - 2 : position]) and "$captured_headers" not in text:
+            raise ValueError(
+                f"log_format: nothing stands between {text[:position].split()[-1]!r} and {match[0]!r}: where one ends cannot be told"
+            )
         made += _literal(text[position : match.start()])
         before, after = text[: match.start()][-1:], text[match.end() : match.end() + 1]
         position = match.end()

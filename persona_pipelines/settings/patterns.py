@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 
@@ -21,6 +22,28 @@ def checked_pattern(value: str) -> str:
             reason = str(error).splitlines()[0].partition(": ")[2] or str(error)
             hint = "; look-ahead and look-behind are not known: use the condition's not" if "(?" in reason else ""
             raise ValueError(f"expected a regular expression of RE2 ({reason}){hint}") from None
+    return value
+
+
+@lru_cache(maxsize=1024)
+def checked_time_format(value: str) -> str:
+    """The format of times itself.
+
+    Raises:
+        ValueError: the engine does not know it, or it reads nothing of a time.
+    """
+    import duckdb
+
+    if not re.search(r"%[^%]", value):
+        raise ValueError(f"format: expected codes of strptime such as %Y-%m-%d %H:%M:%S; found {value!r} without any")
+    if "%n" in value:
+        raise ValueError("format: %n (nanoseconds) is not known here; expected %f, which reads up to nine digits, or unit: nanoseconds")
+    with duckdb.connect() as engine:
+        try:
+            engine.execute("SELECT try_strptime('', ?)", [value]).fetchall()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0].partition(": ")[2] or str(error)
+            raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})") from None
     return value
 
 

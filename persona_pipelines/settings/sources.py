@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from persona_pipelines.settings.formats import AccessLogFormat, FormatSettings
 from persona_pipelines.settings.log_formats import line_pattern
-from persona_pipelines.settings.patterns import checked_pattern, groups
+from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, groups
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
@@ -214,6 +214,11 @@ class FieldMapping(Reading):
     @classmethod
     def _in_utc(cls, value: dt.datetime) -> dt.datetime:
         return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    @field_validator("format")
+    @classmethod
+    def _time_formats(cls, value: list[str] | None) -> list[str] | None:
+        return value if value is None else [checked_time_format(entry) for entry in value]
 
     @model_validator(mode="after")
     def _one_origin(self) -> FieldMapping:

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
 from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.zones import MACROS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,8 @@ class Warehouse:
         self.connection.execute("SET enable_progress_bar = false")
         self.connection.execute("CREATE TEMP MACRO from_local_time(zone, moment) AS (timezone('UTC', timezone(zone, moment)))")
         self.connection.execute("CREATE TEMP MACRO to_local_time(zone, moment) AS (timezone(zone, timezone('UTC', moment)))")
+        for signature, definition in MACROS.items():
+            self.connection.execute(f"CREATE TEMP MACRO {signature} AS ({definition})")
         for name, meant in (("decode_url", "text"), ("decode_form", "replace(text, '+', ' ')")):
             self.connection.execute(
                 f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"

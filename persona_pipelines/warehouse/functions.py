@@ -30,6 +30,24 @@ def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]
 
 
 @ibis.udf.scalar.builtin
+def offset_at_end(moment: str) -> str:
+    """A macro of the connection (``zones``), as are the next three."""
+    ...
+
+
+@ibis.udf.scalar.builtin
+def offset_within(moment: str) -> str: ...
+
+
+@ibis.udf.scalar.builtin
+def without_abbreviation(moment: str) -> str: ...
+
+
+@ibis.udf.scalar.builtin
+def of_four_digits(moment: dt.datetime) -> dt.datetime: ...
+
+
+@ibis.udf.scalar.builtin
 def canonical_json(text: str) -> str:
     """A function of the connection: JSON with sorted keys and without blanks (``warehouse.connection``)."""
     ...

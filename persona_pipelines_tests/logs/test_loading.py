@@ -13,7 +13,8 @@ from persona_pipelines.logs.arrivals import changed_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
 from persona_pipelines.logs.profile import profile_source
-from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, rows, write
+from persona_pipelines.warehouse import contracts
+from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, ingested, rows, write
 
 GOOD = "1,2025-09-01T10:00:00Z,item_view,u1,d1,i1,,1000"
 
@@ -289,3 +290,98 @@ def test_new_files_are_noticed_and_read_ones_are_not(configure, tmp_path: Path) 
     with Warehouse(settings.published_file, KEY) as published:
         load(published, settings)
     assert changed_days(settings) is None
+
+
+def accounted(warehouse, settings) -> dict[str, int]:
+    ingested(warehouse, settings)
+    sums = rows(warehouse, "SELECT sum(records_read), sum(events), sum(rejects), sum(duplicates), sum(filtered) FROM events.accounting")
+    found = dict(zip(("read", "events", "rejects", "duplicates", "filtered"), map(int, sums[0]), strict=True))
+    assert found["read"] == sum(
+        rows(warehouse, "SELECT records FROM logs.files")[number][0] for number in range(warehouse.rows(contracts.FILES))
+    )
+    return found
+
+
+UNDATED = {**CLICKS, "path": "clicks/*.csv"}
+
+
+def test_what_is_filtered_without_a_time_is_counted_too(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/a.csv", HEADER, GOOD, "2,,item_view,u2,d1,healthcheck,,", "3,never,item_view,u3,d1,healthcheck,,")
+    settings = configure({**UNDATED, "drop_when": [{"field": "item", "equals": "healthcheck"}]})
+    assert accounted(warehouse, settings) == {"read": 3, "events": 1, "rejects": 0, "duplicates": 0, "filtered": 2}
+
+
+def test_rejects_of_days_and_files_without_a_good_record_are_counted_too(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/a.csv", HEADER, GOOD, "2,2025-11-20T10:00:00Z,purchase,u,d,i,?,")
+    write(tmp_path, "clicks/b.csv", HEADER, "3,2025-10-20T10:00:00Z,purchase,u,d,i,?,", "4,2025-12-20T10:00:00Z,purchase,u,d,i,?,")
+    write(tmp_path, "clicks/c.csv", HEADER, "5,soon,purchase,u,d,i,1,")
+    settings = configure(UNDATED, start_date=dt.date(2025, 1, 1))
+    assert available_days(settings) == (DAY, dt.date(2025, 12, 20))
+    assert accounted(warehouse, settings) == {"read": 5, "events": 1, "rejects": 4, "duplicates": 0, "filtered": 0}
+    assert rows(warehouse, "SELECT day, source_file FROM events.rejects WHERE source_file = 'clicks/c.csv'") == [(DAY, "clicks/c.csv")]
+
+
+def test_where_no_time_can_be_read_all_are_rejects_of_the_first_day(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/a.csv", HEADER, "1,soon,item_view,u,d,i,,", "2,later,item_view,u,d,i,,")
+    settings = configure(UNDATED)
+    assert available_days(settings) == (DAY, DAY)
+    assert accounted(warehouse, settings) == {"read": 2, "events": 0, "rejects": 2, "duplicates": 0, "filtered": 0}
+    write(tmp_path, "clicks/a.csv", HEADER)
+    assert available_days(configure(UNDATED)) is None
+
+
+def test_a_document_in_a_text_of_a_list_is_parsed(warehouse, configure, tmp_path) -> None:
+    inner = [{"ts": "2025-09-01T10:00:00Z", "m": json.dumps({"u": f"u{number}", "i": {"id": f"i{number}"}})} for number in (1, 2)]
+    write(tmp_path, "clicks/a.json", json.dumps({"l": inner}), json.dumps({"l": [{"ts": "2025-09-01T11:00:00Z", "m": "no document"}]}))
+    source = {"name": "clicks", "path": "clicks/a.json", "format": "json_lines", "each": "l", "parse": {"l.m": "json"}, "fields": {
+        "timestamp": "l.ts", "event_type": {"value": "item_view"}, "user_id": "l.m.u", "item_id": "l.m.i.id"}}  # fmt: skip
+    ingested(warehouse, configure(source))
+    assert rows(warehouse, "SELECT count(*) FROM events.rejects") == [(1,)]
+    assert sorted(rows(warehouse, "SELECT item_id FROM events.events")) == [("i1",), ("i2",)]
+
+
+def test_currencies_are_codes_in_capital_letters(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/a.csv", "at,user,value,currency", "2025-09-01T10:00:00Z,u,1,usd", "2025-09-01T11:00:00Z,u,2,USD")
+    source = {"name": "clicks", "path": "clicks/a.csv", "format": "csv", "fields": {
+        "timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user", "value": "value", "currency": "currency"}}  # fmt: skip
+    ingested(warehouse, configure(source))
+    assert rows(warehouse, "SELECT DISTINCT currency FROM events.events") == [("USD",)]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fate"),
+    [
+        ("GET /d HTTP/1.1 ", "/d"),
+        ("GET /red shoes HTTP/1.1", "/red shoes"),
+        ("GET http://shop.example/a HTTP/1.1", "http://shop.example/a"),
+        ("BREW /e HTCPCP/1.0", "/e"),
+        ("OPTIONS * HTTP/1.0", "no page: a request to the server itself"),
+        ("PRI * HTTP/2.0", "no page: a request to the server itself"),
+        ("CONNECT h:443 HTTP/1.1", "no page: a request to the server itself"),
+        ("-", "no request: the connection was closed before one was made"),
+        (r"GET /f HTTP/1.1\r\nHost: x", "malformed line: its request cannot be read"),
+        ("GET", "malformed line: its request cannot be read"),
+        ("hello", "malformed line: its request cannot be read"),
+    ],
+)
+def test_a_request_line_is_a_page_or_says_why_it_is_none(warehouse, configure, tmp_path, request_line, fate) -> None:
+    tail = '200 5 "-" "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"'
+    good = f'1.1.1.1 - "" [01/Sep/2025:10:00:00 +0000] "GET /a HTTP/1.1" {tail}'
+    write(tmp_path, "a.log", good, f'1.1.1.2 - "" [01/Sep/2025:10:00:00 +0000] "{request_line}" {tail}')
+    ingested(warehouse, configure({"name": "web", "path": "a.log", "preset": "combined"}))
+    fates = rows(
+        warehouse,
+        "SELECT url FROM events.events WHERE source_line = 2 UNION ALL SELECT reason FROM events.rejects UNION ALL SELECT reason FROM events.filtered",
+    )
+    assert fates == [(fate,)]
+    assert rows(warehouse, "SELECT count(user_id) FROM events.events") == [(0,)]  # the empty login is nobody
+
+
+def test_nginx_json_reads_the_address_from_the_request_line(warehouse, configure, tmp_path) -> None:
+    lines = [{"time_iso8601": f"2025-09-01T10:0{number}:00+00:00", "remote_addr": "1.1.1.1", **url} for number, url in enumerate([
+        {"request": "GET /a?x=1 HTTP/1.1"}, {"request_uri": "/b c?y"}, {"request": "GET /site.css HTTP/2.0"}, {"request": "-"},
+    ])]  # fmt: skip
+    write(tmp_path, "a.json", *map(json.dumps, lines))
+    ingested(warehouse, configure({"name": "web", "path": "a.json", "preset": "nginx_json"}))
+    assert rows(warehouse, "SELECT url FROM events.events ORDER BY source_line")[:2] == [("/a",), ("/b c",)]
+    assert rows(warehouse, "SELECT reason FROM events.filtered") == [("static asset",)]

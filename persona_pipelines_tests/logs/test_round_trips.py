@@ -680,7 +680,6 @@ def test_a_tab_before_a_quoted_cell_is_no_part_of_it(read: Read) -> None:
     assert file.good == [(2, "x, y"), (3, "x, y")]
 
 
-@pytest.mark.xfail(strict=True, reason="U+001F stands in for the delimiter")
 def test_a_control_character_in_a_cell_is_no_delimiter(read: Read) -> None:
     (file,) = read({"type": "csv", "delimiter": "::"}, [b"a::b\n1::x\x1fy\n"], {"campaign": "b"})
     assert file.good == [(2, "x\x1fy")]
@@ -728,3 +727,26 @@ def test_w3c_logs_come_back_equal_though_their_fields_change(read: Read, parts, 
             "w3c", ["".join(line + line_break for line in made).encode()], {"item_id": "a", "campaign": "b", "channel": "cs(User-Agent)"}
         )
     assert (file.good, file.problems, file.records) == (expected, [], len(expected))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "value"),
+    [
+        ({}, b'1::"Alien :: 3"', "Alien :: 3"),
+        ({"quote": "", "escape": "\\"}, rb"1::Alien \:\: 3", "Alien :: 3"),
+        ({}, b"1:: a \x1f b ", "a \x1f b"),
+    ],
+)
+def test_a_delimiter_of_several_characters_may_stand_inside_of_a_cell(read: Read, settings, line, value) -> None:
+    (file,) = read({"type": "csv", "delimiter": "::", **settings}, [b"a::b\n" + line + b"\n"], {"campaign": "b"})
+    assert file.good == [(2, value)]
+
+
+def test_a_carriage_return_in_the_middle_of_a_line_is_no_value(read: Read) -> None:
+    (file,) = read({"type": "csv", "further_columns": "ignore"}, [b'a,b\n1,x\r2,y\n3,z\r\n4,"p\rq"\n'], {"campaign": "b"})
+    assert file.good == [(3, "z"), (4, "p\rq")]
+
+
+def test_a_file_of_carriage_returns_may_end_in_a_line_feed(read: Read) -> None:
+    (file,) = read("csv", [b"a,b\r1,x\r2,y\r\n"], {"campaign": "b"})
+    assert file.good == [(2, "x"), (3, "y")]

@@ -285,3 +285,26 @@ def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read,
             results.add(times(read, texts, {**mapping, "timezone": zone})[local])
     assert len(results) == 1
     assert results <= possible(moment, ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2024-07-16 10:15:00 UTC", "10:15"), ("2024-07-16T10:15:00GMT", "10:15"), ("2024-07-16 10:15:00 PST", "18:15"),
+        ("2024-07-16 10:15:00 PDT", "17:15"), ("2024-07-16 10:15:00 cest", "08:15"), ("2024-01-16 10:15:00 CET", "09:15"),
+        ("2024-07-16 10:15:00 Europe/Berlin", "08:15"), ("2024-07-16 10:15:00 BST", None), ("2024-07-16 10:15:00 IST", None),
+        ("2024-07-16 10:15:00 AST", None), ("2024-07-16 10:15:00 NST", None), ("2024-07-16 10:15:00 XYZ", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", [{}, {"timezone": "Europe/London"}])
+def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, text: str, meant: str | None, zone: dict) -> None:
+    """RFC 5322: PST is eight hours behind in summer too; BST is not Bangladesh's because the engine says so."""
+    expected = None if meant is None else dt.datetime.fromisoformat(f"{text[:10]}T{meant}")
+    assert times(read, [text], zone)[text] == expected
+    if "T" not in text[:12] and "cest" not in text:
+        assert times(read, [text], {"format": "%Y-%m-%d %H:%M:%S %Z", **zone})[text] == expected
+
+
+def test_a_year_of_two_digits_is_not_the_format_with_four(read: Read) -> None:
+    found = times(read, ["01/16/24 10:00", "01/16/2024 10:00"], {"format": ["%m/%d/%Y %H:%M", "%m/%d/%y %H:%M"]})
+    assert set(found.values()) == {dt.datetime(2024, 1, 16, 10)}

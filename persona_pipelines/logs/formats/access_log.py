@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
 from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
 from persona_pipelines.settings.formats import AccessLogFormat
-from persona_pipelines.settings.log_formats import NO_REQUEST, LinePattern, line_pattern
+from persona_pipelines.settings.log_formats import NO_PAGE, NO_REQUEST, LinePattern, line_pattern
 from persona_pipelines.vocabulary import LOG_FORMATS
 
 
@@ -35,10 +35,16 @@ class AccessLogReader(TextReader):
             request = (
                 f"regexp_extract(record, {literal(pattern.loose)}, [{', '.join(literal(name) for name in pattern.loose_fields)}]).request"
             )
-            none = f"unread AND regexp_matches(record, {literal(pattern.loose)}) AND {request} IN ({', '.join(literal(text) for text in NO_REQUEST)})"
-            skipped = f"CASE WHEN {none} THEN 'no request: the connection was closed before one was made' END"
+            loosely = f"unread AND regexp_matches(record, {literal(pattern.loose)})"
+            none = f"{loosely} AND {request} IN ({', '.join(literal(text) for text in NO_REQUEST)})"
+            server = f"{loosely} AND regexp_full_match({request}, {literal(NO_PAGE)})"
+            skipped = (
+                f"CASE WHEN {none} THEN 'no request: the connection was closed before one was made' "
+                f"WHEN {server} THEN 'no page: a request to the server itself' END"
+            )
+            further = f"contains(parts.url, {literal(' HTTP/')})" if "url" in pattern.fields else "false"
             problem = (
-                f"CASE WHEN NOT unread OR ({none}) THEN NULL WHEN regexp_matches(record, {literal(pattern.loose)}) "
+                f"CASE WHEN {further} THEN 'malformed line: its request cannot be read' WHEN NOT unread OR ({none}) OR ({server}) THEN NULL WHEN regexp_matches(record, {literal(pattern.loose)}) "
                 f"THEN 'malformed line: its request cannot be read' ELSE {wrong} END"
             )
         return selected(inner, problem, [self._value(name) for name in fields], skipped)
@@ -57,4 +63,6 @@ class AccessLogReader(TextReader):
         escaped = f"replace(replace(replace({text}, '%', '%25'), '\\\\', '%5C'), '\\\"', '%22')"
         bytes_ = f"regexp_replace({escaped}, '\\\\x([0-9A-Fa-f]{{2}})', '%\\1', 'g')"
         plain = f"coalesce(TRY(url_decode({bytes_})), url_decode({escaped}))"
-        return f"nullif({clean(f'CASE WHEN contains({text}, chr(92)) THEN {plain} ELSE {text} END')}, '-')"
+        value = clean(f"CASE WHEN contains({text}, chr(92)) THEN {plain} ELSE {text} END")
+        # An empty text that the server puts into quotes itself is as missing as the dash.
+        return f"nullif(nullif({value}, '-'), '\"\"')"

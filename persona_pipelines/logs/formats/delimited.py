@@ -158,37 +158,41 @@ class DelimitedReader(TextReader):
         columns = self.columns(group, settings)
         delimiter, lines = settings.delimiter, LINES
         if len(delimiter) > 1 and delimiter != "whitespace":
-            lines = f"SELECT *, replace(record, {literal(delimiter)}, chr(31)) AS text FROM ({LINES})"
-            delimiter = SEPARATOR
+            # Patterns cannot leave out several characters: for lines with quotes, one character stands in for them.
+            lines = f"SELECT *, record AS text, replace(record, {literal(delimiter)}, chr(31)) AS packed FROM ({LINES})"
         else:
             lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
         if delimiter == "whitespace":
             split, between, blank, padding = "regexp_split_to_array(text, '\\s+')", r"\s+", r"\s", ""
         else:
-            split, between = f"string_split(text, {literal(delimiter)})", re.escape(delimiter)
+            split, between = f"string_split(text, {literal(delimiter)})", re.escape(delimiter if len(delimiter) == 1 else SEPARATOR)
             blank = between
             padding = f"[{' ' if delimiter != ' ' else ''}{chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
         # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
-        trimmed = len(delimiter) == 1 and delimiter != " "
+        trimmed = delimiter not in ("whitespace", " ")
         if trimmed:
             edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
                      f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
             split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
         special = [character for character in (settings.quote, settings.escape) if character]
-        problem = "CAST(NULL AS VARCHAR)"
+        problem = "CASE WHEN contains(text, chr(13)) THEN 'malformed line: a carriage return in the middle' END"
         if special:
             quoted = f"contains(text, {literal(special[0])})" + "".join(f" OR contains(text, {literal(one)})" for one in special[1:])
             by_pattern = self._by_pattern(settings, between, blank, padding)
+            if len(delimiter) > 1 and delimiter != "whitespace":
+                by_pattern = f"list_transform({by_pattern}, lambda cell: replace(cell, chr(31), {literal(delimiter)}))"
             split = f"CASE WHEN {quoted} THEN {_each_trimmed(by_pattern) if trimmed else by_pattern} ELSE {split} END"
-            problem = "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' END"
+            problem = (
+                "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' "
+                f"WHEN contains(text, chr(13)) AND NOT ({quoted}) THEN 'malformed line: a carriage return in the middle' END"
+            )
         count = len(columns)
         few = "len(parts) <> " if settings.further_columns == "reject" else "len(parts) < "
         if settings.missing_columns == "empty":
             few = "len(parts) > " if settings.further_columns == "reject" else "false AND len(parts) > "
         problem = f"coalesce({problem}, CASE WHEN {few}{count} THEN 'malformed line: ' || len(parts) || ' columns instead of {count}' END)"
         inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts FROM ({lines})"
-        restored = f"replace({{}}, chr(31), {literal(settings.delimiter)})" if delimiter == SEPARATOR else "{}"
-        value = "nullif({}, '')" if trimmed else clean(restored)
+        value = "nullif({}, '')" if trimmed else clean("{}")
         values = [value.format(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
             return self._filled(fields, values, selected(inner, problem, values), settings)
@@ -211,6 +215,7 @@ class DelimitedReader(TextReader):
         standing = {"whitespace": " "}.get(settings.delimiter, settings.delimiter)
         before = literal(SEPARATOR if len(standing) > 1 else standing)
         value = "cell"
+        text = "packed" if before == literal(SEPARATOR) else "text"
         if settings.quote:
             double, single = literal(settings.quote * 2), literal(settings.quote)
             trimmed = TRIMMED.format("cell")
@@ -220,8 +225,8 @@ class DelimitedReader(TextReader):
             pattern, null = literal(rf"(?s){escape}(.)"), literal(settings.escape + "N")
             value = f"CASE WHEN cell = {null} THEN NULL ELSE regexp_replace({value}, {pattern}, '\\1', 'g') END"
         return (
-            f"CASE WHEN regexp_full_match(text, {literal('(?s)' + whole)}) THEN list_transform("
-            f"regexp_extract_all({before} || text, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"
+            f"CASE WHEN regexp_full_match({text}, {literal('(?s)' + whole)}) THEN list_transform("
+            f"regexp_extract_all({before} || {text}, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"
         )
 
     @staticmethod

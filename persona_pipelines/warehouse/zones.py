@@ -1,0 +1,37 @@
+"""Abbreviations of time zones, which the engine knows by other names than people, as macros of a connection."""
+
+from __future__ import annotations
+
+ZONES = {
+    "UTC": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00", "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00",
+    "PDT": "-07:00", "WET": "+00:00", "WEST": "+01:00", "CET": "+01:00", "CEST": "+02:00", "EET": "+02:00", "EEST": "+03:00", "MSK": "+03:00",
+    "JST": "+09:00", "AEST": "+10:00", "AEDT": "+11:00", "NZST": "+12:00", "NZDT": "+13:00", "SAST": "+02:00",
+}  # fmt: skip
+"""Those that mean one thing: of RFC 5322, of Europe, Japan, Australia, New Zealand and South Africa."""
+AMBIGUOUS = (
+    "BST", "IST", "AST", "ADT", "NST", "ECT", "SST", "ACT", "AET", "AGT", "ART", "BET", "CAT", "CNT", "CTT", "EAT", "IET", "MIT", "NET", "PLT", "PNT", "PRT",
+    "VST", "HST", "HKT", "SGT", "PKT", "BRT", "CLT", "AKST", "AKDT", "ICT",
+)  # fmt: skip
+"""Others that logs have: they stand for several zones, or the engine takes them for another one."""
+
+_TABLE = "MAP {" + ", ".join(f"'{name}': '{offset}'" for name, offset in ZONES.items()) + "}"
+_ANYWHERE = rf"(?:^|[^A-Za-z/_])({'|'.join((*ZONES, *AMBIGUOUS))})(?:[^A-Za-z/_]|$)"
+
+# A lambda takes its text once: an expression that stands there several times would be computed, and written, as often.
+MACROS = {
+    # A text of ISO 8601 with the offset in place of an abbreviation at its end; null where that is unknown.
+    "offset_at_end(moment)": (
+        "list_transform([moment], lambda text: CASE WHEN upper(right(text, 1)) NOT BETWEEN 'A' AND 'Y' THEN text ELSE "
+        r"list_transform([regexp_extract(text, '[0-9]\s*([A-Za-z]{3,5})$', 1)], lambda word: CASE WHEN word = '' THEN text ELSE "
+        rf"regexp_replace(text, '\s*[A-Za-z]+$', '') || {_TABLE}[upper(word)] END)[1] END)[1]"
+    ),
+    # The same of an abbreviation anywhere, without a colon in the offset; null without one.
+    "offset_within(moment)": (
+        f"list_transform([moment], lambda text: list_transform([regexp_extract(text, '{_ANYWHERE}', 1)], lambda word: "
+        f"CASE WHEN word <> '' THEN replace(text, word, replace({_TABLE}[word], ':', '')) END)[1])[1]"
+    ),
+    # The text where it has none.
+    "without_abbreviation(moment)": f"list_transform([moment], lambda text: CASE WHEN NOT regexp_matches(text, '{_ANYWHERE}') THEN text END)[1]",
+    # A year of two digits where four are meant is another format's.
+    "of_four_digits(moment)": "list_transform([moment], lambda found: CASE WHEN found >= TIMESTAMP '1000-01-01' THEN found END)[1]",
+}
