@@ -216,11 +216,11 @@ def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
         return min(days), max(days)
     # No record has a time that can be read: they are rejects of the first day, where a check says so.
     undated = [source for source in settings.sources_of("events") if not source.dated]
-    some = any(_first_record(source, settings, file) for source in undated for file in log_files(source, settings))
+    some = any(_has_records(source, settings, file) for source in undated for file in log_files(source, settings))
     return (settings.start_date, settings.start_date) if some else None
 
 
-def _first_record(source: Source, settings: Settings, file: LogFile) -> bool:
+def _has_records(source: Source, settings: Settings, file: LogFile) -> bool:
     """Whether a file has any record."""
     groups = READERS[source.format.type].groups([file], source.format, settings.logs.max_line_bytes)
     group = next(groups, None)
@@ -245,10 +245,11 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         missing = [day for offset in range((until - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]
         if missing:
             loaded.warnings.append(f"{source.name}: no file for {len(missing)} days: {_listed([day.isoformat() for day in missing])}")
-    reached = available_days(settings) if not source.dated else None
-    begins = reached[0] if reached else settings.start_date
-    nowhere = (begins, begins)  # of a file without any time that can be read: the first day of all
-    spans: Spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) or nowhere for file in files}
+    spans: Spans = {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in files}
+    if None in spans.values():
+        # A file without any time that can be read belongs to the first day of all sources: only then are the others looked at.
+        begins, _ = available_days(settings) or (settings.start_date, settings.start_date)
+        spans = {file: span or (begins, begins) for file, span in spans.items()}
     loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)

@@ -156,12 +156,8 @@ class DelimitedReader(TextReader):
 
     def query(self, fields: Sequence[str], group: Group, settings: DelimitedFormat) -> str:
         columns = self.columns(group, settings)
-        delimiter, lines = settings.delimiter, LINES
-        if len(delimiter) > 1 and delimiter != "whitespace":
-            # Patterns cannot leave out several characters: for lines with quotes, one character stands in for them.
-            lines = f"SELECT *, record AS text, replace(record, {literal(delimiter)}, chr(31)) AS packed FROM ({LINES})"
-        else:
-            lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
+        delimiter = settings.delimiter
+        lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
         if delimiter == "whitespace":
             split, between, blank, padding = "regexp_split_to_array(text, '\\s+')", r"\s+", r"\s", ""
         else:
@@ -215,7 +211,8 @@ class DelimitedReader(TextReader):
         standing = {"whitespace": " "}.get(settings.delimiter, settings.delimiter)
         before = literal(SEPARATOR if len(standing) > 1 else standing)
         value = "cell"
-        text = "packed" if before == literal(SEPARATOR) else "text"
+        # A pattern cannot leave out several characters: one stands in for them, in the lines that need a pattern.
+        text = f"replace(text, {literal(standing)}, {literal(SEPARATOR)})" if len(standing) > 1 else "text"
         if settings.quote:
             double, single = literal(settings.quote * 2), literal(settings.quote)
             trimmed = TRIMMED.format("cell")

@@ -11,7 +11,8 @@ from persona_pipelines.settings.recommendations import FollowedSettings
 
 
 class FollowedModel(LearnedModel):
-    """State: ``follows`` of shape (users, users) and ``history`` of shape (users, items), both 0 or 1.
+    """State: ``follows`` of shape (users, users) and ``history`` of shape (users, items), both 0 or 1; ``overall`` of shape (items,), the
+    share of all users who turned to each; ``shrinkage``.
 
     The score of an item is the share of those followed who turned to it, the shares of small circles drawn to that of all users:
     (those who did + shrinkage * share of all) / (those followed + shrinkage). It answers whoever follows somebody who has done
