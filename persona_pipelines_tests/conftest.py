@@ -130,12 +130,17 @@ def at(hours: float, day: dt.date = DAY) -> dt.datetime:
     return dt.datetime.combine(day, dt.time()) + dt.timedelta(hours=hours)
 
 
-@pytest.fixture
-def shared_data() -> Path:
+def public_data() -> Path:
+    """The folder of the public data sets; a test that needs it is skipped where it is not."""
     folder = Path(os.environ.get("PERSONA_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.exists():
         pytest.skip(f"the public data sets are not at {folder}; set PERSONA_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    return public_data()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -97,6 +97,8 @@ def test_a_format_of_times_is_tried_when_the_configuration_is_read(configure, wa
         ("log_format x escape=json '$remote_addr - '\n  '$remote_user';", ("address", "user")),
         ("'$remote_addr - ' '$remote_user'", ("address", "user")),
         (r"$remote_addr\t$remote_user", ("address", "user")),
+        ("$remote_addr [$time_local] $msec $body_bytes_sent $bytes_sent", ("address", "time", "time_2", "bytes", "bytes_2")),
+        ("%h [%{%d/%b/%Y:%T}t.%{msec_frac}t %{%z}t]", ("address", "time", "time_2", "time_3")),
     ],
 )
 def test_a_log_format_may_be_pasted_as_the_server_has_it(log_format, found) -> None:

@@ -39,6 +39,8 @@ def rates_of(settings: Settings) -> Rates | None:
     path = settings.resolved(settings.currencies.rates)
     shown = settings.displayed(path)
     rows = _read(path, shown)
+    if any(rate != 1 for rate in rows.get(settings.currencies.base, {}).values()):
+        raise LogFileError(f"{shown}: a rate of {settings.currencies.base} itself; expected 1, because it is the base")
     rows[settings.currencies.base] = {dt.date.min: 1.0}
     periods = []
     for currency, by_day in rows.items():
@@ -65,7 +67,11 @@ def _read(path: Path, shown: str) -> dict[str, dict[dt.date, float]]:
                     ) from None
                 if not (rate > 0 and math.isfinite(rate)):
                     raise LogFileError(f"{place}: rate: found {rate:g}; expected what one unit is worth in the base currency, above 0")
-                rows.setdefault((row["currency"] or "").strip().upper(), {})[day] = rate
+                of_currency = rows.setdefault((row["currency"] or "").strip().upper(), {})
+                if of_currency.setdefault(day, rate) != rate:
+                    raise LogFileError(
+                        f"{place}: {row['currency']} of {day} stands there twice, as {of_currency[day]:g} and {rate:g}; expected once"
+                    )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LogFileError(f"{shown}: cannot be read as a table of rates ({error})") from None
     return rows

@@ -15,7 +15,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )  # fmt: skip
 ESCAPE = "persona-escape"
-LONGEST_MARK = 4
+LONGEST_MARK, HEAD_BYTES, SHORTEST = 4, 4096, 8
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -77,14 +77,36 @@ def _begun(block: bytes, encoding: str) -> tuple[bytes, codecs.IncrementalDecode
 
 
 def _refuse_wide_characters(block: bytes) -> None:
-    head = block[:4096]
-    zeros = head.count(0)
-    if len(head) >= 8 and zeros > len(head) // 3:
-        even = head[::2].count(0)
-        if zeros < 0.8 * len(head) and (even > 0.9 * zeros or even < 0.1 * zeros):
-            order = "utf-16-be" if even > zeros // 2 else "utf-16-le"
-            raise PackingError(f"this is a UTF-16 text without a mark; set encoding: {order}")
+    if order := wide_characters(block):
+        raise PackingError(f"this is a UTF-16 text without a mark; set encoding: {order}")
+    head = block[:HEAD_BYTES]
+    if len(head) >= SHORTEST and head.count(0) > len(head) // 3:
         raise PackingError("this is no text: a third of its first bytes are zero; expected a log file")
+
+
+def wide_characters(block: bytes) -> str | None:
+    """UTF-16 in one order or the other, where the first bytes of a text without a mark look like it."""
+    head = block[:HEAD_BYTES]
+    zeros = head.count(0)
+    if len(head) < SHORTEST or not len(head) // 3 < zeros < 0.8 * len(head):
+        return None
+    even = head[::2].count(0)
+    return None if 0.1 * zeros <= even <= 0.9 * zeros else "utf-16-be" if even > zeros // 2 else "utf-16-le"
+
+
+def guessed(block: bytes) -> str:
+    """The encoding of a text by its first block: UTF-8 where it is none of another."""
+    if any(block.startswith(mark) for mark, _ in MARKS):
+        return "utf-8"
+    if order := wide_characters(block):
+        return order
+    for encoding in ("utf-8", "windows-1252"):
+        try:
+            codecs.getincrementaldecoder(encoding)().decode(block)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"
 
 
 def _encoded(text: str) -> bytes:

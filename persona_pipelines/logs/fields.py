@@ -24,10 +24,11 @@ A line is shorter than twice as many bytes (``logs.max_line_bytes``), so no two 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """A source of kind ``lookup`` as read: its temporary table and columns."""
+    """A source of kind ``lookup`` as read: its temporary table, its columns, and that some key has several records."""
 
     table: str
     columns: tuple[str, ...]
+    ambiguous: str | None = None
 
 
 def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
@@ -142,7 +143,9 @@ class _Query:
         path = self.source.each.path.replace("'", "")
         if self.source.each.split is not None:
             is_list = "true"
-            made = f"list_filter(string_split({elements}, {literal(self.source.each.split)}), lambda x: trim(x) <> '')"
+            blanks = r"'^\s+|\s+$', '', 'g'"
+            parts = f"list_transform(string_split({elements}, {literal(self.source.each.split)}), lambda x: regexp_replace(x, {blanks}))"
+            made = f"list_filter({parts}, lambda x: x <> '')"
         else:
             is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
             made = f"json_extract({elements}, '$[*]')"

@@ -6,19 +6,25 @@ import contextlib
 import datetime as dt
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pandas as pd
 
-from persona_pipelines.logs.files import LogFileError, log_files
+from persona_pipelines.logs.encoding import as_utf8, guessed
+from persona_pipelines.logs.files import LogFile, LogFileError, log_files
+from persona_pipelines.logs.formats.json_values import JsonReader
+from persona_pipelines.logs.formats.reader import steps_of
 from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
 from persona_pipelines.logs.mapping import mapped_events, mapped_listing
 from persona_pipelines.logs.packing import PackingError, Unpacked, members, packing_of
+from persona_pipelines.logs.paths import Key
 from persona_pipelines.settings import Settings, Source
+from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat, JsonFormat, W3CFormat
+from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.presets import presets
 from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines.warehouse.connection import Warehouse
@@ -26,6 +32,7 @@ from persona_pipelines.warehouse.connection import Warehouse
 GOOD_ENOUGH = 0.9
 """Share of the records that a preset has to read without a problem."""
 HEAD_BYTES = 1 << 18
+FIRST_LINES = 50
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat"),
     "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid"),
@@ -65,18 +72,26 @@ def guess(file: Path) -> Guess:
         LogFileError: no preset reads it, and it is neither CSV, JSON nor Parquet.
     """
     with Warehouse(None, b"\0" * 32) as engine, tempfile.TemporaryDirectory() as folder:
-        head = _head(file, Path(folder))
-        if head is not None:
-            text = head.read_text(errors="replace").lstrip("\ufeff \r\n")
-            found = [(name, seen) for name in presets() if _may_be(name, text) and (seen := _read_by(name, head, engine)) is not None]
-            if found:
-                name, seen = max(found, key=lambda entry: _merit(entry[1]))
-                return Guess(name, {"name": _name(file), "path": str(file), "preset": name}, _first_day(seen))
-        return _by_names(file, engine)
+        head, encoding = _head(file, Path(folder))
+        text = head.read_text(errors="replace").lstrip("\ufeff \r\n") if head != file else ""
+        documents = _documents(head) if text.startswith(("{", "[")) else []
+        likely = [name for name in presets() if text and _may_be(name, text, documents, engine)]
+        found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
+        if found:
+            name, seen = max(found, key=lambda entry: _merit(entry[1]))
+            made = Guess(name, {"name": _name(file), "path": str(file), "preset": name}, _first_day(seen))
+        else:
+            made = _by_names(file, head, engine)
+    if encoding == "utf-8":
+        return made
+    written = made.source.get("format") or presets()[str(made.preset)]["format"]
+    settings = {"type": written} if isinstance(written, str) else written
+    remark = f"the text is no UTF-8; taken for {encoding}: say another encoding where letters with accents look wrong"
+    return replace(made, source={**made.source, "format": {**settings, "encoding": encoding}}, remarks=(*made.remarks, remark))
 
 
-def _head(file: Path, folder: Path) -> Path | None:
-    """The first lines of a text, unpacked; None of a file that is Parquet.
+def _head(file: Path, folder: Path) -> tuple[Path, str]:
+    """The first lines of a text, unpacked, in UTF-8, and its encoding; of Parquet the file itself.
 
     Raises:
         LogFileError: it is no text.
@@ -84,43 +99,46 @@ def _head(file: Path, folder: Path) -> Path | None:
     with file.open("rb") as stream:
         begin = stream.read(4096)
     if begin.startswith(b"PAR1"):
-        return None
+        return file, "utf-8"
     try:
-        member = members(file, None)[0] if packing_of(begin) == "zip" else None
-        block = next(iter(Unpacked(file, member).blocks()), b"")[:HEAD_BYTES]
+        inside = members(file, None) if packing_of(begin) == "zip" else [None]
+        if not inside:
+            raise PackingError("this is an empty zip archive")
+        member = inside[0]
+        encoding = guessed(next(iter(Unpacked(file, member).blocks()), b""))
+        block = next(as_utf8(Unpacked(file, member).blocks(), encoding), b"")[:HEAD_BYTES]
     except PackingError as error:
         raise LogFileError(f"{file}: {error}") from None
     whole = block[: block.rfind(b"\n") + 1] or block
     head = folder / "head.txt"
     head.write_bytes(whole)
-    return head
+    return head, encoding
 
 
-def _may_be(name: str, text: str) -> bool:
-    """Whether a look at the beginning rules a preset out."""
-    written = presets()[name]["format"]
-    kind = written if isinstance(written, str) else written["type"]
-    if text.startswith(("{", "[")) or kind in ("json", "json_lines"):
-        return text.startswith(("{", "[")) and kind in ("json", "json_lines")
-    if kind == "w3c":
+def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Warehouse) -> bool:
+    """Whether a look at the beginning rules a preset out; most are, and reading the file by each would take long."""
+    source = Source.model_validate({"name": "log", "path": "x", "preset": name})
+    written = source.format
+    if isinstance(written, JsonFormat) or text.startswith(("{", "[")):
+        return isinstance(written, JsonFormat) and _asks_for(source, {key for document in documents for key in document})
+    lines = text.splitlines()[:FIRST_LINES]
+    if isinstance(written, W3CFormat):
         return "#Fields:" in text
-    if kind == "csv":
-        options = {} if isinstance(written, str) else written
-        return options.get("header", True) is False or "columns" in options or _has_columns(name, text, options.get("delimiter", ","))
+    if isinstance(written, AccessLogFormat):
+        pattern = line_pattern(written.log_format, written.pattern, written.further_columns == "ignore").loose
+        matched = engine.connection.execute("SELECT bool_or(regexp_matches(line, ?)) FROM (SELECT unnest(?) AS line)", [pattern, lines])
+        return bool(matched.fetchall()[0][0])
+    if isinstance(written, DelimitedFormat):
+        cells = [cell.strip(' "') for cell in lines[0].split(written.delimiter)]
+        return len(cells) == len(written.columns) if written.columns else _asks_for(source, set(cells))
     return True
 
 
-def _has_columns(name: str, text: str, delimiter: str) -> bool:
-    """Whether the first line names what the ids and the time are read from."""
-    header = {column.strip(' "') for column in text.split("\n", 1)[0].strip("\r").split(delimiter)}
-    source = Source.model_validate({"name": "log", "path": "x", "preset": name})
-    asked = [
-        path
-        for field in ("user_id", "anonymous_id", "item_id", "timestamp")
-        if field in source.fields
-        for path in source.fields[field].paths()
-    ]
-    return any(path in header for path in asked)
+def _asks_for(source: Source, names: set[str]) -> bool:
+    """Whether any of the names is what an id or the time is read from."""
+    fields = [source.fields[column] for column in ("user_id", "anonymous_id", "item_id", "timestamp") if column in source.fields]
+    paths = {path for mapping in fields for path in mapping.paths()}
+    return any(path in names or steps_of(path)[0] in [Key(name) for name in names] for path in paths if not path.startswith("@"))
 
 
 @dataclass(frozen=True)
@@ -140,7 +158,8 @@ def _read_by(name: str, file: Path, engine: Warehouse) -> _Seen | None:
         seen = _tried({"name": "log", "path": str(file), "preset": name}, file, engine)
     except (LogFileError, ValueError, duckdb.Error):
         return None
-    return seen if seen.events and seen.problems <= (1 - GOOD_ENOUGH) * seen.events and seen.dropped < seen.events else None
+    good = seen.problems <= (1 - GOOD_ENOUGH) * seen.events and seen.problems + seen.dropped < seen.events
+    return seen if good else None
 
 
 def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
@@ -184,8 +203,9 @@ def _name(file: Path) -> str:
     return name if name and name[0].isalpha() else f"log_{name}".rstrip("_")
 
 
-def _by_names(file: Path, engine: Warehouse) -> Guess:
-    written, sample = _sampled(file, engine)
+def _by_names(file: Path, head: Path, engine: Warehouse) -> Guess:
+    """Args: head: its first lines, as ``_head`` gives them."""
+    written, sample = _sampled(file, head, engine)
     plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in sample.columns}
     fields: dict[str, Any] = {}
     for canonical, names in ALSO_CALLED.items():
@@ -211,30 +231,39 @@ def _by_names(file: Path, engine: Warehouse) -> Guess:
         remarks.append("no field looks like a person: the number of the line stands for one")
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
-        start = _first_day(_tried(source, file, engine))
+        start = _first_day(_tried({**source, "path": str(head)}, head, engine))
     except (LogFileError, ValueError) as error:
         remarks.append(f"not readable like this yet: {str(error).splitlines()[0]}")
     return Guess(None, source, start, tuple(remarks))
 
 
-def _sampled(file: Path, engine: Warehouse) -> tuple[Any, pd.DataFrame]:
-    """The format as settings, and the first records, all as text."""
-    tries: Iterable[tuple[Any, str]] = (
-        ("parquet", "SELECT * FROM read_parquet(?) LIMIT 200"),
-        ("json", "SELECT * FROM read_json(?, format = 'auto', maximum_object_size = 33554432) LIMIT 200"),
-    )
-    for written, query in tries:
-        with contextlib.suppress(duckdb.Error):
-            sample = engine.connection.execute(query, [str(file)]).df()
-            if len(sample.columns) > 1:
-                return written, sample.astype(object)
+def _sampled(file: Path, head: Path, engine: Warehouse) -> tuple[Any, pd.DataFrame]:
+    """The format as settings, and the first records."""
+    if head == file:
+        return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT 200", [str(head)]).df().astype(object)
+    documents = _documents(head)
+    if documents:
+        return "json", pd.DataFrame(documents, dtype=object)
     try:
-        found = engine.connection.execute("SELECT delimiter FROM sniff_csv(?)", [str(file)]).fetchall()
-        sample = engine.connection.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true) LIMIT 200", [str(file)]).df()
+        found = engine.connection.execute("SELECT delimiter FROM sniff_csv(?)", [str(head)]).fetchall()
+        sample = engine.connection.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true) LIMIT 200", [str(head)]).df()
     except duckdb.Error as error:
         raise LogFileError(f"{file}: no preset reads it, and it is neither CSV, JSON nor Parquet: {str(error).splitlines()[0]}") from None
     delimiter = str(found[0][0]) if found else ","
     return ("csv" if delimiter == "," else {"type": "csv", "delimiter": delimiter}), sample
+
+
+def _documents(head: Path) -> list[dict[str, Any]]:
+    """The objects that a text of JSON begins with, by the paths of their keys."""
+    text = JsonReader().text_file(LogFile(head, head.name, None, 0, 0), JsonFormat(), HEAD_BYTES)
+    batch = next(text.batches(), None)
+    found = []
+    for record in [] if batch is None else batch.column("record")[:200].to_pylist():
+        with contextlib.suppress(orjson.JSONDecodeError):
+            document = orjson.loads(record)
+            if isinstance(document, dict):
+                found.append({f'"{key}"' if "." in key or "[" in key else key: value for key, value in document.items()})
+    return found
 
 
 def _clock(column: str, values: pd.Series) -> Any:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
-from persona_pipelines.logs.drift import names_in, new_names
+from persona_pipelines.logs.drift import Names, names_in, new_names
 from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats import READERS
@@ -38,12 +38,17 @@ Spans = dict[LogFile, tuple[dt.date, dt.date] | None]
 
 @dataclass
 class Reading:
-    """What was read from one file; ``names`` are its columns, or the keys of its first records."""
+    """What was read from one file; ``columns`` are those of its header, ``text`` what is behind it, of formats of text."""
 
     file: LogFile
     records: int = 0
     break_found: str | None = None
-    names: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    text: TextFile | None = None
+
+    def names(self) -> Names:
+        # A file of its own to look into: the other has counted what it gave out.
+        return names_in(self.columns, replace(self.text) if self.text is not None else None)
 
 
 @dataclass
@@ -60,10 +65,11 @@ class Loaded:
 
 @dataclass
 class Batch:
-    """Files that one query can read, because they share their header: the query's table of text fields, and readings."""
+    """Files that one query can read, because they share their header: the query's table of text fields, readings, and warnings."""
 
     fields: ir.Table
     readings: list[Reading]
+    warnings: list[str] = field(default_factory=list)
 
 
 PLACE = [pa.field("order", pa.int64()), pa.field("source_file", pa.dictionary(pa.int32(), pa.string())), pa.field("file_day", pa.date32())]
@@ -116,14 +122,14 @@ def read_source(
             raise LogFileError(f"{group.files[0].shown}{line}: {error}") from None
         columns = reader.columns(group, source.format)
         for number, reading in enumerate(readings):
-            # A file of its own to look into: the other counts what it gives out.
-            reading.names = names_in(columns, replace(group.texts[number]) if group.texts is not None else None)
+            reading.columns, reading.text = columns, group.texts[number] if group.texts is not None else None
         if group.texts is not None:
             schema = pa.schema([*group.texts[0].schema, *PLACE])
             placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema)
             warehouse.connection.register("lines", pa.RecordBatchReader.from_batches(schema, placed))
         warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
-        yield Batch(warehouse.kept("records"), readings)
+        ambiguous = [lookup.ambiguous for lookup in lookups.values() if lookup.ambiguous] if not offset else []
+        yield Batch(warehouse.kept("records"), readings, ambiguous)
         warehouse.connection.execute('DROP VIEW "records"')
         if group.texts is not None:
             warehouse.connection.unregister("lines")
@@ -145,8 +151,17 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
         f'CREATE OR REPLACE TEMP TABLE "{table}" AS SELECT * EXCLUDE (record_order) FROM "all_{table}" '
         f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY record_order) = 1"
     )
+    ambiguous, example = warehouse.connection.execute(
+        f"SELECT count(*), min(example) FROM (SELECT min(concat_ws(', ', {keys})) AS example FROM (SELECT DISTINCT * EXCLUDE (record_order) FROM \"all_{table}\") "
+        f"WHERE {' AND '.join(f'{quoted_name(column)} IS NOT NULL' for column in lookup.on.values())} GROUP BY {keys} HAVING count(*) > 1)"
+    ).fetchall()[0]
+    told = (
+        f"{source.name}: {ambiguous} keys stand in records that differ, such as {example!r}: the first of each is used"
+        if ambiguous
+        else None
+    )
     warehouse.drop_kept(f"all_{table}")
-    return LookupTable(table, tuple(source.fields))
+    return LookupTable(table, tuple(source.fields), told)
 
 
 @contextmanager
@@ -272,6 +287,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
                 rows = rows.filter(rows.day.between(first, last))
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
+            loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, spans)
     for reading in loaded.readings:
         if reading.break_found:
@@ -298,7 +314,8 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
     loaded.readings += [Reading(file, break_found=break_of(file)) for file in files if file not in read]
     order = {file: number for number, file in enumerate(files)}
     in_order = sorted(loaded.readings, key=lambda reading: order[reading.file])
-    loaded.warnings += new_names(warehouse, source.name, [(reading.file, reading.names) for reading in in_order])
+    names = {reading.file: reading.names() for reading in in_order}
+    loaded.warnings += new_names(warehouse, source.name, list(names.items()))
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
@@ -312,7 +329,7 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
                 reading.records,
                 *(span or (None, None)),
                 reading.break_found,
-                json.dumps(reading.names),
+                json.dumps(names[reading.file].known),
             ],
         )
 
@@ -343,6 +360,7 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
             rows = mapping.mapped_listing(batch.fields, source, rates, dt.datetime.now(dt.UTC).date())
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
+            loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, {})
     loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings
                         if reading.break_found or not reading.records]  # fmt: skip

@@ -255,6 +255,8 @@ def _sane(microseconds: ir.FloatingValue) -> ir.IntegerValue:
 
 
 def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.TimestampValue:
+    if "%z" in wanted.lower():
+        text = functions.with_possible_offset(text)
     if "%Z" in wanted:
         moment = ibis.coalesce(
             functions.try_strptime_zoned(functions.offset_within(text), wanted.replace("%Z", "%z")),
@@ -274,7 +276,7 @@ def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
     text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
-    text = functions.offset_at_end(text)
+    text = functions.with_possible_offset(functions.offset_at_end(text))
     readable = ibis.coalesce(
         text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
     ).cast("timestamp")

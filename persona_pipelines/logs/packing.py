@@ -33,6 +33,9 @@ OTHERS = (
     (b"PAR1", "a Parquet file"), (b"ORC", "an ORC file"), (b"Obj\x01", "an Avro file"), (b"ARROW1", "an Arrow or Feather file"),
     (b"\x89HDF", "an HDF5 file"), (b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"\x7fELF", "a program"),
     (b"PK\x05\x06", "an empty zip archive"), (b"\x1f\x9d", "a file packed by compress (.Z)"), (b"\x80\x04\x95", "a Python pickle"),
+    (b"\x04\x22\x4d\x18", "a file packed by lz4"), (b"\x02\x21\x4c\x18", "a file packed by lz4"), (b"\xff\x06\0\0sNaPpY", "a file packed by snappy"),
+    (b"LZIP", "a file packed by lzip"), (b"\x89LZO", "a file packed by lzop"), (b"]\0\0", "a file packed by lzma"),
+    (b"MSCF", "a Windows cabinet"), (b"!<arch>\n", "a Unix archive"), (b"{\\rtf", "a document of rich text"),
 )  # fmt: skip
 
 

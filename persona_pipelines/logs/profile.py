@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ibis
 import ibis.expr.types as ir
@@ -10,6 +10,7 @@ import pandas as pd
 
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
+from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFileError, log_files
 from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
 from persona_pipelines.settings import Settings, Source
@@ -64,7 +65,8 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                 looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
                 found = _profile(store, looked, source, settings, records, len(files), file.shown)
                 if found.looked_at:
-                    return found
+                    told = [told for reading in batch.readings for told in told_twice(file.shown, reading.names())]
+                    return replace(found, hints=[*batch.warnings, *told, *found.hints])
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
 
 

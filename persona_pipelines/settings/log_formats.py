@@ -30,6 +30,12 @@ NO_REQUEST = ("", "-", "- - - ", "- - -", "<BADREQ>")
 NO_PAGE = r"(?:[A-Z]+ \*|CONNECT \S+)(?: [A-Z]+/[0-9.]+)?"
 """Request lines that ask for nothing of the site: of the server itself (OPTIONS *, PRI *), or for a tunnel."""
 
+SYSLOG = (
+    r"(?:<[0-9]{1,3}>)?(?:(?:[A-Z][a-z]{2} [ 0-9]?[0-9](?: [0-9]{4})? [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+) \S+ [^\s:]+: "
+    r"|1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) "
+    "\ufeff?)?"
+)
+"""What syslog writes before a line: as of RFC 3164, with a time of ISO 8601 in it, or as of RFC 5424; or nothing."""
 APACHE = {
     "h": ("address", ADDRESS), "a": ("address", ADDRESS), "l": ("identity", IDENTITY), "u": ("user", WORD), "t": ("time", TIME),
     "r": ("request", REQUEST), "s": ("status", STATUS), "b": ("bytes", NUMBER), "B": ("bytes", NUMBER), "O": ("bytes", NUMBER),
@@ -44,9 +50,11 @@ NGINX = {
     "bytes_sent": ("bytes", NUMBER), "http_referer": ("referrer", WORD), "http_user_agent": ("user_agent", WORD), "http_x_forwarded_for": ("forwarded_for", WORD),
     "host": ("host", WORD), "http_host": ("host", WORD), "server_name": ("server_name", WORD), "request_method": ("method", r"[A-Z][A-Z_-]*|-"),
     "request_uri": ("url", WORD), "uri": ("url", WORD), "server_protocol": ("protocol", WORD), "request_time": ("duration_seconds", NUMBER),
-    "args": ("query", r"\S*"), "query_string": ("query", r"\S*"), "captured_headers": ("captured_headers", r"(?:\{[^}]*\} ){0,2}"),
+    "args": ("query", r"\S*"), "query_string": ("query", r"\S*"), "captured_headers": ("captured_headers", r"(?:\{[^}]*\} ){0,2}"), "syslog_header": ("syslog_header", SYSLOG),
 }  # fmt: skip
 HEADERS = {"referer": "referrer", "user_agent": "user_agent", "x_forwarded_for": "forwarded_for", "host": "host"}
+PARTS_OF_TIME = ("sec", "msec", "usec", "msec_frac", "usec_frac")
+MAY_BE_EMPTY = ("syslog_header", "captured_headers")
 APACHE_DIRECTIVE = re.compile(r"%(?:[<>]|!?[0-9,]+)?(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])")
 NGINX_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -107,7 +115,8 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
     """A pattern for a format string; literal text in it stands for itself, a blank for blanks and tabs."""
     made, fields, position = "", [], 0
     for match in directive.finditer(text):
-        if match.start() == position > 0 and "%%" not in (match[0], text[position - 2 : position]) and "$captured_headers" not in text:
+        marked = any(text[:position].endswith(f"${name}") or match[0] == f"${name}" for name in MAY_BE_EMPTY)
+        if match.start() == position > 0 and "%%" not in (match[0], text[position - 2 : position]) and not marked:
             raise ValueError(
                 f"log_format: nothing stands between {text[:position].split()[-1]!r} and {match[0]!r}: where one ends cannot be told"
             )
@@ -127,8 +136,7 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
         else:
             made += f"({_shape(shape, before, after)})"
         fields.append(name)
-    _refuse_double(tuple(fields))
-    return made + _literal(text[position:]), tuple(fields)
+    return made + _literal(text[position:]), _numbered(fields)
 
 
 def _shape(shape: str, before: str, after: str) -> str:
@@ -153,7 +161,7 @@ def _apache(match: re.Match[str]) -> tuple[str, str]:
     if letter in ("i", "o", "e", "n", "C") or letter.startswith("^"):
         return HEADERS.get(named, named) if letter == "i" else named, WORD
     if letter == "t":
-        return "time", TIME
+        return "time", NUMBER if argument.removeprefix("begin:").removeprefix("end:") in PARTS_OF_TIME else TIME
     if letter in APACHE:
         return APACHE[letter]
     raise ValueError(f"log_format: {match[0]} is no directive of mod_log_config")
@@ -162,6 +170,12 @@ def _apache(match: re.Match[str]) -> tuple[str, str]:
 def _nginx(match: re.Match[str]) -> tuple[str, str]:
     name = match[1] or match[2]
     return NGINX.get(name, (name, WORD))
+
+
+def _numbered(fields: list[str]) -> tuple[str, ...]:
+    """The names with ``_2``, ``_3`` ... behind those that stand there once more."""
+    counted = [(name, fields[: place + 1].count(name)) for place, name in enumerate(fields)]
+    return tuple(name if number == 1 else f"{name}_{number}" for name, number in counted)
 
 
 def _refuse_double(fields: tuple[str, ...]) -> None:

@@ -148,7 +148,7 @@ class Warehouse:
     def sql(self, expression: ir.Table) -> str:
         """The query of an expression, for this connection; tables in memory that it reads are made known to the engine."""
         self.backend._register_in_memory_tables(expression)
-        return str(ibis.to_sql(expression, dialect="duckdb"))
+        return self.backend.compile(expression)
 
     def append(self, contract: Table, expression: ir.Table) -> None:
         """Add the rows of an expression, cast to the contract's types."""

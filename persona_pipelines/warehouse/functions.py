@@ -31,8 +31,12 @@ def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]
 
 @ibis.udf.scalar.builtin
 def offset_at_end(moment: str) -> str:
-    """A macro of the connection (``zones``), as are the next three."""
+    """A macro of the connection (``zones``), as are the next four."""
     ...
+
+
+@ibis.udf.scalar.builtin
+def with_possible_offset(moment: str) -> str: ...
 
 
 @ibis.udf.scalar.builtin

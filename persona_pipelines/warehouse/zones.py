@@ -17,8 +17,13 @@ AMBIGUOUS = (
 _TABLE = "MAP {" + ", ".join(f"'{name}': '{offset}'" for name, offset in ZONES.items()) + "}"
 _ANYWHERE = rf"(?:^|[^A-Za-z/_])({'|'.join((*ZONES, *AMBIGUOUS))})(?:[^A-Za-z/_]|$)"
 
+_NO_OFFSET = r"(?::[0-9.]+|[AaPp][Mm])\s*[+-](?:1[5-9]|[2-9][0-9]|[0-9]{2}:?[6-9][0-9])"
+"""Further from UTC than any clock on earth (-12:00 to +14:00), or with more than 59 minutes: the engine would count on."""
+
 # A lambda takes its text once: an expression that stands there several times would be computed, and written, as often.
 MACROS = {
+    # The text where its offset from UTC is one, or where it has none.
+    "with_possible_offset(moment)": f"list_transform([moment], lambda text: CASE WHEN NOT regexp_matches(text, '{_NO_OFFSET}') THEN text END)[1]",
     # A text of ISO 8601 with the offset in place of an abbreviation at its end; null where that is unknown.
     "offset_at_end(moment)": (
         "list_transform([moment], lambda text: CASE WHEN upper(right(text, 1)) NOT BETWEEN 'A' AND 'Y' THEN text ELSE "

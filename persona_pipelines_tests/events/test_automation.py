@@ -8,7 +8,6 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import yaml
 
 from persona_pipelines.settings import load_settings
@@ -57,41 +56,36 @@ def reasons(configure, tmp_path, *lines: str, **events) -> dict[str, Counter[str
     return found
 
 
-@pytest.mark.parametrize(
-    ("lines", "reason"),
-    [
-        (visits("x", moments(700, 5)), "automated: pages per hour"),
-        (visits("x", moments(700, 5), kind="search"), "automated: pages per hour"),
-        (visits("x", moments(22, 3600)), "automated: hours of the day"),
-        (visits("x", moments(40, 20), "/wp-login.php"), "automated: log-ins per hour"),
-        (visits("x", moments(40, 20), "/", "login"), "automated: log-ins per hour"),
-        ([*visits("x", moments(1, 1), "/robots.txt"), *visits("x", moments(3, 60, 5))], "automated: robots.txt"),
-        (visits("x", moments(31, 60)), "automated: no assets"),
-        (visits("", moments(700, 5), user="x"), "automated: pages per hour"),
-    ],
-)
-def test_what_no_person_does_is_filtered_with_its_reason_and_the_people_stay(configure, tmp_path, lines, reason) -> None:
-    found = reasons(configure, tmp_path, *readers(), *lines)
-    assert found.pop("x") == {reason: len(lines)}
+def test_what_no_person_does_is_filtered_with_its_reason_and_the_people_stay(configure, tmp_path) -> None:
+    robots = {
+        "quick": (visits("quick", moments(700, 5)), "automated: pages per hour"),
+        "searching": (visits("searching", moments(700, 5), kind="search"), "automated: pages per hour"),
+        "sleepless": (visits("sleepless", moments(22, 3600)), "automated: hours of the day"),
+        "guessing": (visits("guessing", moments(40, 20), "/wp-login.php"), "automated: log-ins per hour"),
+        "knocking": (visits("knocking", moments(40, 20), "/", "login"), "automated: log-ins per hour"),
+        "polite": ([*visits("polite", moments(1, 1), "/robots.txt"), *visits("polite", moments(3, 60, 5))], "automated: robots.txt"),
+        "bare": (visits("bare", moments(31, 60)), "automated: no assets"),
+        "known": (visits("", moments(700, 5), user="known"), "automated: pages per hour"),
+    }
+    found = reasons(configure, tmp_path, *readers(), *(line for lines, _ in robots.values() for line in lines))
+    assert {name: found.pop(name) for name in robots} == {name: Counter({reason: len(lines)}) for name, (lines, reason) in robots.items()}
     assert all(device == Counter({"kept": 4, "static asset": 4}) for device in found.values())
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        visits("x", moments(700, 10)),  # a long evening, quick
-        [line for line in visits("x", moments(1, 1)) for _ in range(900)],  # one record many times over
-        visits("x", moments(2000, 1), kind="impression"),  # what a page sends by itself
-        visits("x", moments(2000, 1), kind="like"),
-        visits("x", moments(19, 3600)),
-        visits("x", moments(30, 60)),
-        visits("x", moments(25, 60), "/wp-login.php"),
-        visits("x", moments(60, 60), "/blog/login-pages-explained"),
-    ],
-)
-def test_what_a_person_may_do_is_left_alone(configure, tmp_path, lines) -> None:
-    found = reasons(configure, tmp_path, *lines)
-    assert not [reason for reason in found["x"] if reason.startswith("automated")]
+def test_what_a_person_may_do_is_left_alone(configure, tmp_path) -> None:
+    people = {
+        "quick": visits("quick", moments(700, 10)),  # a long evening
+        "repeated": [line for line in visits("repeated", moments(1, 1)) for _ in range(900)],  # one record many times over
+        "shown": visits("shown", moments(2000, 1), kind="impression"),  # what a page sends by itself
+        "fond": visits("fond", moments(2000, 1), kind="like"),
+        "awake": visits("awake", moments(19, 3600)),
+        "bare": visits("bare", moments(30, 60)),
+        "forgetful": visits("forgetful", moments(25, 60), "/wp-login.php"),
+        "reading": visits("reading", moments(60, 60), "/blog/login-pages-explained"),
+    }
+    found = reasons(configure, tmp_path, *(line for lines in people.values() for line in lines))
+    assert found.keys() == people.keys()
+    assert not [(name, reason) for name in people for reason in found[name] if reason.startswith("automated")]
 
 
 def test_an_office_behind_one_address_loads_assets_and_is_no_robot(configure, tmp_path) -> None:

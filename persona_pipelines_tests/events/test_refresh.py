@@ -68,7 +68,7 @@ def refresh(warehouse: Warehouse, chosen: Settings, first: int, last: int) -> No
     refresh_events(warehouse, chosen, DAY + dt.timedelta(days=first), DAY + dt.timedelta(days=last))
 
 
-@law(60)
+@law(30)
 @given(loaded=records, order=st.permutations([0, 1, 2, 3]))
 def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure, loaded, order) -> None:
     chosen = configure(CLICKS, events=STRICT)
@@ -83,7 +83,7 @@ def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure,
         assert contents(by_day) == contents(at_once)
 
 
-@law(40)
+@law(20)
 @given(before=records, after=records, day=st.integers(0, 3))
 def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, before, after, day) -> None:
     chosen = configure(CLICKS, events=STRICT)
@@ -101,7 +101,7 @@ def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, bef
         assert contents(redone) == contents(fresh)
 
 
-@law(60)
+@law(30)
 @given(loaded=records)
 def test_every_record_is_an_event_a_reject_a_duplicate_or_filtered(configure, loaded) -> None:
     with Warehouse(None, KEY) as warehouse:

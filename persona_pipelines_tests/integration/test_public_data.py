@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from persona_pipelines.logs.loading import load_events
 from persona_pipelines.recommendations import training
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import ingested, rows
+from persona_pipelines_tests.conftest import KEY, ingested, public_data, rows
 
 pytestmark = pytest.mark.shared_data
 CONFIGS = Path(__file__).parents[2] / "data" / "configs"
@@ -29,16 +32,29 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def loaded(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch, store: Warehouse) -> Settings:
-    monkeypatch.setenv("PERSONA_SHARED_DATA", str(shared_data.absolute()))
-    settings = load_settings(CONFIGS / f"{name}.yaml")
-    ingested(store, settings)
-    return settings
+Loaded = Callable[[str], tuple[Warehouse, Settings]]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Loaded]:
+    """A shipped configuration with its data loaded and cleaned, once for all tests that read it."""
+    folder = public_data()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stores:
+        patch.setenv("PERSONA_SHARED_DATA", str(folder.absolute()))
+
+        @cache
+        def load(name: str) -> tuple[Warehouse, Settings]:
+            settings = load_settings(CONFIGS / f"{name}.yaml")
+            store = stores.enter_context(Warehouse(None, KEY))
+            ingested(store, settings)
+            return store, settings
+
+        yield load
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_every_record_is_accounted_for(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
-    loaded(name, shared_data, monkeypatch, warehouse)
+def test_every_record_is_accounted_for(name: str, loaded: Loaded) -> None:
+    warehouse, _ = loaded(name)
     found = rows(
         warehouse,
         "SELECT source, sum(records_read)::INT, sum(events)::INT, sum(rejects)::INT, sum(duplicates)::INT, sum(filtered)::INT "
@@ -48,25 +64,23 @@ def test_every_record_is_accounted_for(name: str, shared_data: Path, monkeypatch
     assert all(read == events + rejects + duplicates + filtered for _, read, events, rejects, duplicates, filtered in found)
 
 
-def test_cancellations_are_refunds(shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
-    loaded("online-retail-raw", shared_data, monkeypatch, warehouse)
+def test_cancellations_are_refunds(loaded: Loaded) -> None:
+    warehouse, _ = loaded("online-retail-raw")
     # 5,087 lines have a quantity below zero, customers known or not, duplicates included.
     assert rows(warehouse, "SELECT count(*) FROM logs.invoices WHERE event_type = 'refund'") == [(5087,)]
     assert rows(warehouse, "SELECT min(value), min(quantity) FROM events.events WHERE event_type = 'refund'")[0] >= (0, 0)
 
 
-def test_clicks_of_the_open_bandit_log_are_counted(shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
-    loaded("open-bandit", shared_data, monkeypatch, warehouse)
+def test_clicks_of_the_open_bandit_log_are_counted(loaded: Loaded) -> None:
+    warehouse, _ = loaded("open-bandit")
     assert sorted(rows(warehouse, "SELECT campaign, count(*) FROM events.events WHERE event_type = 'click' GROUP BY 1")) == [
         ("bts", 42),
         ("random", 38),
     ]
 
 
-def test_the_champion_beats_popularity_and_every_member_on_movielens_split_by_time(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse
-) -> None:
-    settings = loaded("movielens-100k", shared_data, monkeypatch, warehouse)
+def test_the_champion_beats_popularity_and_every_member_on_movielens_split_by_time(loaded: Loaded) -> None:
+    warehouse, settings = loaded("movielens-100k")
     comparison = training.compare_models(warehouse, settings, dt.datetime(1998, 4, 23), settings.recommendations.methods, None)
     found = comparison.table(10, 20)
     warm = found[(found["case"] == "warm") & (found["segment"] == "all")].set_index("model")

@@ -56,6 +56,8 @@ def test_an_amount_without_a_rate_is_a_reject(warehouse, configure, tmp_path) ->
         ("day,currency,rate\n", "line 1: column 'date' not found"),
         ("date,currency,rate\n2025-09-01,SEK,much\n", "line 2: found '2025-09-01' and 'much'"),
         ("date,currency,rate\n2025-09-01,SEK,-1\n", "line 2: rate: found -1"),
+        ("date,currency,rate\n2025-09-01,SEK,0.1\n2025-09-01,sek,0.2\n", "line 3: sek of 2025-09-01 stands there twice, as 0.1 and 0.2"),
+        ("date,currency,rate\n2025-09-01,EUR,2\n", "a rate of EUR itself; expected 1"),
     ],
 )
 def test_a_wrong_rate_is_named_by_its_line(warehouse, configure, tmp_path, content: str, message: str) -> None:

@@ -45,3 +45,19 @@ def test_a_key_of_many_records_is_said_one_that_comes_and_goes_is_not(warehouse,
     assert loaded(warehouse, configure(source), DAY, LATER) == [
         f"clicks/{LATER}.json: new column 'user.consent': no file of clicks had it before; map it or leave it"
     ]
+
+
+def test_a_name_that_stands_twice_is_said_and_the_first_is_read(warehouse, configure, tmp_path) -> None:
+    source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
+        "event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"}}  # fmt: skip
+    line = '{"id": 1, "at": "2025-09-01T10:00:00Z", "user": {"id": "ann", "id": "bob"}, "item": "i1", "item": "i2"}'
+    write(tmp_path, f"clicks/{DAY}.json", line)
+    assert loaded(warehouse, configure(source), DAY, DAY) == [
+        f"clicks/{DAY}.json: {name!r} stands twice in one object: the first is read" for name in ("id", "item")
+    ]
+    assert warehouse.connection.execute("SELECT item_id FROM logs.clicks").fetchall() == [("i1",)]
+
+
+def test_a_column_that_stands_twice_is_said(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, f"clicks/{DAY}.csv", f"{HEADER},note,note", "1,2025-09-01T10:00:00Z,item_view,ann,,i1,,,x,y")
+    assert loaded(warehouse, configure(CLICKS), DAY, DAY) == [f"clicks/{DAY}.csv: 'note' stands twice in the header: the first is read"]

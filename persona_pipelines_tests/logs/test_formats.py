@@ -27,6 +27,12 @@ def source(fmt, path: str = "log.txt", **more) -> dict:
     return {"name": "log", "path": path, "format": fmt, "same": "never", "identifiers": {"form": "none"}, "fields": fields, **more}
 
 
+def configured(folder: Path, *sources: dict) -> Settings:
+    return Settings(
+        name="test", start_date=DAY, sources=list(sources), logs={"settle_seconds": 0}, file=folder / "persona.yaml", home=folder / "home"
+    )
+
+
 def read(warehouse, folder: Path, described: dict, *lookups: dict) -> tuple[list[tuple], list[tuple]]:
     """Item and campaign of the good records, line and problem of the others, both in the order of the file."""
     found = records(warehouse, folder, described, *lookups)
@@ -39,14 +45,7 @@ def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[di
 
     As many of them are the first of their record as the reader has counted.
     """
-    chosen = Settings(
-        name="test",
-        start_date=DAY,
-        sources=[described, *lookups],
-        logs={"settle_seconds": 0},
-        file=folder / "persona.yaml",
-        home=folder / "home",
-    )
+    chosen = configured(folder, described, *lookups)
     (read_from, *_) = chosen.sources
     found: list[dict] = []
     for batch in read_source(warehouse, read_from, chosen, log_files(read_from, chosen)):
@@ -158,8 +157,22 @@ def test_a_key_that_stands_twice_gives_its_first_record_and_no_record_twice(ware
     orders = {"name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv", "fields": {"id": "id", "who": "who"}}
     described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who"})
     assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "x"), ("cid", "x")]
+    settings = configured(tmp_path, described, orders)
+    (batch,) = read_source(warehouse, settings.sources[0], settings, log_files(settings.sources[0], settings))
+    assert batch.warnings == ["orders: 1 keys stand in records that differ, such as '1': the first of each is used"]
     write(tmp_path, "orders.csv")
     assert read(warehouse, tmp_path, described, orders)[0] == [(None, "x"), (None, "x")]
+
+
+def test_a_character_that_no_text_may_hold_is_a_reject_however_it_is_written(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", r'{"a": "1", "b": "x\u0000y"}', r'{"a": "2", "b": "x\\u0000y"}', r'{"a": "3", "b": "x\\\u0000y"}')
+    assert read(warehouse, tmp_path, source("json")) == ([("2", r"x\u0000y")], [(1, "NUL character"), (3, "NUL character")])
+
+
+def test_elements_of_a_split_text_are_without_the_blanks_around_them(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a;b", "x | y\t|  |z;1")
+    fmt = {"type": "csv", "delimiter": ";"}
+    assert [row["item_id"] for row in records(warehouse, tmp_path, source(fmt, each={"path": "a", "split": "|"}))] == ["x", "y", "z"]
 
 
 PACKINGS = {

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,32 @@ def test_the_preset_that_reads_a_file_is_found(preset: str, packed: bool, tmp_pa
     found = guess(tmp_path / "some.file")
     assert found.preset == preset
     assert dt.date(2000, 1, 1) <= found.start <= dt.date(2024, 3, 3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "windows-1252"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_text_in_another_encoding_or_in_an_archive_is_guessed_alike(encoding: str, zipped: bool, tmp_path: Path) -> None:
+    rows = [f"2024-03-03T10:00:0{n}Z;c{n};s{n};purchase;K\u00f6ln" for n in range(9)]
+    content = "".join(f"{row}\n" for row in ["Event_Time;Customer ID;SKU;Action;Town", *rows]).encode(encoding)
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+            archive.writestr("own.csv", content)
+    else:
+        (tmp_path / "own.zip").write_bytes(content)
+    found = guess(tmp_path / "own.zip")
+    assert (found.preset, found.start) == (None, dt.date(2024, 3, 3))
+    assert found.source["fields"] == {"timestamp": "Event_Time", "user_id": "Customer ID", "event_type": "Action", "item_id": "SKU"}
+    assert found.source["format"].get("encoding", "utf-8") == ("utf-8" if encoding in ("utf-8-sig", "utf-16") else encoding)
+    assert len(found.remarks) == ("encoding" in found.source["format"])
+
+
+def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) -> None:
+    documents = [{"event.time": "2024-03-03T10:00:00Z", "customer": f"c{n}", "action": "purchase", "sku": f"s{n}"} for n in range(9000)]
+    for number, text in enumerate([json.dumps(documents, indent=1), "".join(json.dumps(one) for one in documents)]):
+        (tmp_path / f"{number}.json").write_text(text)
+        found = guess(tmp_path / f"{number}.json")
+        assert (found.preset, found.source["format"], found.start) == (None, "json", dt.date(2024, 3, 3))
+        assert found.source["fields"]["timestamp"] == '"event.time"'
 
 
 @pytest.mark.parametrize(

@@ -446,7 +446,6 @@ KEYS = st.one_of(
 )
 
 
-@pytest.mark.xfail(strict=True, reason="a key with a quote is not found where a position is counted from the end")
 @law(40)
 @example(keys=["a", 'b"'], inside="[-1]")
 @given(keys=st.lists(KEYS, min_size=2, max_size=3), inside=st.sampled_from(["", "[0]", "[-1]", "[*]", "[k=v].w"]))
@@ -695,10 +694,28 @@ def test_a_value_that_is_cut_off_in_an_array_costs_itself_only(read: Read) -> No
     assert file.good == [(2, "1"), (7, "3"), (10, "4")]
 
 
-@pytest.mark.xfail(strict=True, reason="the first line decides how the file is read")
 def test_objects_over_several_lines_may_follow_one_in_a_line(read: Read) -> None:
-    (file,) = read("json", [b'{"a": 1}\n{\n "a": 2\n}\n'], {"item_id": "a"})
-    assert file.good == [(1, "1"), (2, "2")]
+    (file,) = read("json", [b'{"a": 1}\n{\n "a": 2\n}\n{"a": 3}\n'], {"item_id": "a"})
+    assert file.good == [(1, "1"), (2, "2"), (5, "3")]
+
+
+@law(15)
+@given(
+    values=st.lists(st.tuples(st.booleans(), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=6), block=st.integers(1, 40),
+    junk=st.lists(st.sampled_from(["no JSON", "5", '"text"']), max_size=3),
+)  # fmt: skip
+def test_values_of_one_line_and_of_several_follow_each_other_in_any_order(read: Read, values, block: int, junk) -> None:
+    """Whatever stands before them: each line of it is a reject of its own."""
+    content, good, line = "".join(f"{text}\n" for text in junk), [], len(junk) + 1
+    for number, (pretty, end) in enumerate(values):
+        text = json.dumps({"a": number, "b": [1, {"c": 2}]}, indent=1 if pretty else None)
+        good.append((line, str(number)))
+        content += text.replace("\n", end) + end
+        line += text.count("\n") + 1
+    with blocks_of(block):
+        (file,) = read("json", [content.encode()], {"item_id": "a"})
+    assert file.good == good
+    assert [line for line, _ in file.problems] == list(range(1, len(junk) + 1))
 
 
 W3C_VALUES = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"], exclude_characters='"#-'), min_size=1, max_size=6)

@@ -566,3 +566,18 @@ def test_each_reaches_into_parsed_texts(configure: Configure, tmp_path: Path) ->
 def test_a_field_that_is_set_to_null_stays_unmapped() -> None:
     source = Source.model_validate({"name": "web", "path": "access.log", "preset": "combined", "fields": {"user_id": None}})
     assert "user_id" not in source.fields
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "", "Mar  3 10:00:00 host haproxy[1]: ", "<134>Mar 13 10:00:00 host haproxy[1]: ", "2024-03-03T10:00:00.123456+01:00 web-1 haproxy[1]: ",
+        "<134>1 2024-03-03T10:00:00Z web-1 haproxy 1 - - ", '<134>1 2024-03-03T10:00:00Z web-1 haproxy 1 ID47 [a@1 b="c\\]"][d e="f"] ',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+def test_haproxy_may_stand_behind_any_header_of_syslog(configure: Configure, tmp_path: Path, header: str, address: str) -> None:
+    line = f'{header}{address}:55 [03/Mar/2024:10:00:00.100] f b/a 0/0/0/7/7 200 74 - - ---- 5/4/0/1/0 0/0 "GET /a HTTP/1.1"'
+    rows = mapped(configure, lines(tmp_path, line, f"something {line}"), "haproxy")
+    assert [shown(row, "timestamp", "url") for row in kept(rows)] == [("2024-03-03T10:00:00.100000", "/a")]
+    assert rows[1]["problem"] == "malformed line: not in haproxy format"

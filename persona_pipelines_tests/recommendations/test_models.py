@@ -257,16 +257,18 @@ def test_neighbours_do_not_depend_on_the_size_of_the_blocks(planted: Interaction
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_rules_are_those_that_apriori_finds(seed: int) -> None:
+@given(seed=st.integers(0, 10_000), longest=st.sampled_from([2, 3]))
+def test_rules_are_those_that_apriori_finds(seed: int, longest: int) -> None:
     from mlxtend.frequent_patterns import apriori, association_rules
 
     generator = np.random.default_rng(seed)
     held = generator.random((25, 6)) < 0.5
     held[0] = True
-    chosen = AssociationRulesSettings(minimum_support=0.2, minimum_confidence=0.4, minimum_lift=0, maximum_length=3, maximum_pairs=100)
+    chosen = AssociationRulesSettings(
+        minimum_support=0.2, minimum_confidence=0.4, minimum_lift=0, maximum_length=longest, maximum_pairs=100
+    )
     found = rules(sp.csr_matrix(held.astype(float)), chosen)
-    expected = association_rules(apriori(pd.DataFrame(held), min_support=0.2, max_len=3), metric="confidence", min_threshold=0.4)
+    expected = association_rules(apriori(pd.DataFrame(held), min_support=0.2, max_len=longest), metric="confidence", min_threshold=0.4)
     expected = expected[expected["consequents"].map(len) == 1]
     mine = {(row.antecedent, row.consequent): (row.support, row.confidence, row.lift) for row in found.itertuples()}
     theirs = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -13,13 +14,14 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile, first_line
 from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected, steps_of
-from persona_pipelines.logs.formats.sql import clean, literal, pointer
-from persona_pipelines.logs.paths import Index, Key
+from persona_pipelines.logs.formats.sql import clean, literal, plain_steps, pointer
 from persona_pipelines.settings.formats import JsonFormat
 
 BATCH_RECORDS = 20_000
-SIDE_BY_SIDE = re.compile(rb"\}[ \t,]*\{")
+SIDE_BY_SIDE = re.compile(rb"\}[ \t\r,]*\{")
 TOKENS = re.compile(rb'"(?:[^"\\\n]|\\.)*"|["{}\[\]\n]')
+OPENED = (b"{\n", b"{\r\n", b"[\n", b"[\r\n")
+"""Lines with which a value over several lines begins."""
 PAIRS = {b"}": b"{", b"]": b"["}
 BETWEEN = b" \t\r\n,\x1e"
 """What may stand between values; the last is the record separator of RFC 7464."""
@@ -37,14 +39,39 @@ def _is_one_object(text: str) -> bool:
 class JsonFile(TextFile):
     """Values as records. Where the first line is one object, each line is a record, and values side by side in it are parts.
 
-    Otherwise objects are found by their brackets, and those of arrays are records too. A value that is not closed costs
-    itself: the search goes on at the next line that begins as the first value did.
+    Otherwise, and from a line on that is but an opening bracket, objects are found by their brackets, and those of arrays are
+    records too. A value that is not closed costs itself: the search goes on at the next line that begins as the first value did.
     """
 
     lines: bool = True
+    behind: tuple[int, Iterable[bytes]] | None = field(default=None, init=False)
+    """The line from which on values may have several lines, and the text from there."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        yield from super().batches() if self.lines else self._values()
+        if self.lines:
+            yield from super().batches()
+        else:
+            self.behind = 1, super().blocks()
+        if self.behind:
+            yield from self._values(*self.behind)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The text whose lines are records, in whole lines."""
+        incoming, held, line = super().blocks(), b"", 1
+        for block in incoming:
+            text = held + block
+            end = text.rfind(b"\n") + 1
+            if not end and len(text) <= self.max_line_bytes:
+                held = text
+                continue
+            whole, held = (text[:end], text[end:]) if end else (text, b"")
+            if (begin := _opened_alone(whole)) is not None:
+                self.behind = line + whole.count(b"\n", 0, begin), chain([whole[begin:] + held], incoming)
+                yield whole[:begin]
+                return
+            line += whole.count(b"\n")
+            yield whole
+        yield held
 
     def batch_of(self, block: bytes, ends: np.ndarray, numbers: np.ndarray) -> pa.RecordBatch:
         batch = super().batch_of(block, ends, numbers)
@@ -62,10 +89,10 @@ class JsonFile(TextFile):
             [pa.array(list(column), kind.type) for column, kind in zip(columns, self.schema, strict=True)], schema=self.schema
         )
 
-    def _values(self) -> Iterator[pa.RecordBatch]:
+    def _values(self, begin: int, blocks: Iterable[bytes]) -> Iterator[pa.RecordBatch]:
         found: list[tuple[int, int, bytes]] = []
         previous, part = 0, 0
-        for line, raw in self._split():
+        for line, raw in self._split(begin, blocks):
             if line <= self.skip_lines:
                 continue
             part = part + 1 if line == previous else 1
@@ -77,10 +104,10 @@ class JsonFile(TextFile):
         if found:
             yield self.gathered(found)
 
-    def _split(self) -> Iterator[tuple[int, bytes]]:
+    def _split(self, begin: int, blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         """Each value, and each text between values that is none, with its line."""
-        scan = _Scan(self.max_line_bytes)
-        for block in self.blocks():
+        scan = _Scan(self.max_line_bytes, begin)
+        for block in blocks:
             yield from scan.fed(block)
         yield from scan.ended()
 
@@ -88,16 +115,18 @@ class JsonFile(TextFile):
 class _Scan:
     """Finds values in a text that comes in blocks."""
 
-    def __init__(self, longest: int) -> None:
-        self.text, self.position, self.line = b"", 0, 1
+    def __init__(self, longest: int, line: int = 1) -> None:
+        self.text, self.position, self.line = b"", 0, line
         self.open, self.base = b"", 0  # open brackets; one is the base inside of an array at the top
-        self.start, self.start_line = 0, 1  # of the value that is open, or of what stands between values
+        self.start, self.start_line = 0, line  # of the value that is open, or of what stands between values
         self.longest, self.indent = longest, b""
         self.known_indent = False
 
     def fed(self, block: bytes) -> Iterator[tuple[int, bytes]]:
         self.text += block
         yield from self._scanned(final=False)
+        if len(self.open) == self.base:
+            yield from self._between(max(self.start, self.text.rfind(b"\n", 0, self.position) + 1))
         self.text, self.position, self.start = self.text[self.start :], self.position - self.start, 0
 
     def ended(self) -> Iterator[tuple[int, bytes]]:
@@ -157,10 +186,10 @@ class _Scan:
             self.known_indent, self.indent = True, before if not before.strip() else b""
 
     def _between(self, end: int) -> Iterator[tuple[int, bytes]]:
-        """What stands between values and is no separator, as a record that will be rejected."""
-        raw = self.text[self.start : end]
-        if text := raw.strip(BETWEEN):
-            yield self.start_line + raw[: raw.index(text[:1])].count(b"\n"), text
+        """What stands between values and is no separator: each line of it a record that will be rejected."""
+        for number, raw in enumerate(self.text[self.start : end].split(b"\n")):
+            if text := raw.strip(BETWEEN):
+                yield self.start_line + number, text
         self.start, self.start_line = end, self.line
 
     def _given_up(self) -> tuple[int, bytes]:
@@ -172,6 +201,14 @@ class _Scan:
         self.position = self.start = end
         self.start_line, self.open = self.line, self.open[: self.base]
         return found
+
+
+def _opened_alone(lines: bytes) -> int | None:
+    """Where the first line begins that is nothing but an opening bracket."""
+    if lines.startswith(OPENED):
+        return 0
+    found = [place + 1 for line in OPENED if (place := lines.find(b"\n" + line)) >= 0]
+    return min(found, default=None)
 
 
 def _side_by_side(record: str) -> list[str]:
@@ -196,7 +233,7 @@ class JsonReader(TextReader):
     def resolve(self, path: str, group: Group, settings: JsonFormat) -> Resolved:
         """The part of a path that leads through keys and positions."""
         steps = steps_of(path)
-        cut = next((number for number, step in enumerate(steps) if not isinstance(step, (Key, Index))), len(steps))
+        cut = plain_steps(steps)
         return pointer(steps[:cut]), steps[cut:]
 
     def query(self, fields: Sequence[str], group: Group, settings: JsonFormat) -> str:
@@ -206,5 +243,7 @@ class JsonReader(TextReader):
             "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
         )
         inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({LINES}))"
-        problem = "CASE WHEN NOT valid THEN 'malformed line: not a JSON object' END"
+        # An escape that stands behind another backslash is a text that only looks like one.
+        zero = r"contains(record, '\u0000') AND regexp_matches(record, '(?:^|[^\\])(?:\\\\)*\\u0000')"
+        problem = f"CASE WHEN NOT valid THEN 'malformed line: not a JSON object' WHEN {zero} THEN 'NUL character' END"
         return selected(inner, problem, [clean(f"parts[{number + 1}]") for number in range(len(fields))])

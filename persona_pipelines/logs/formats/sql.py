@@ -26,17 +26,17 @@ def clean(expression: str) -> str:
     return f"nullif(trim({expression}), '')"
 
 
+def plain_steps(steps: Sequence[Step]) -> int:
+    """How many steps from the first one are keys and positions counted from the begin, which a JSON Pointer can say."""
+    return next((number for number, step in enumerate(steps) if not isinstance(step, Key) and not _from_begin(step)), len(steps))
+
+
+def _from_begin(step: Step) -> bool:
+    return isinstance(step, Index) and step.number >= 0
+
+
 def pointer(steps: Sequence[Step]) -> str:
-    """A path of keys and positions as JSON Pointer (RFC 6901), or as JSONPath where a position is counted from the end."""
-    if any(isinstance(step, Index) and step.number < 0 for step in steps):
-        parts = (
-            (f"[#{step.number}]" if step.number < 0 else f"[{step.number}]")
-            if isinstance(step, Index)
-            else '."' + step.name.replace('"', "") + '"'
-            for step in steps
-            if isinstance(step, (Index, Key))
-        )
-        return "$" + "".join(parts)
+    """A path of ``plain_steps`` as JSON Pointer (RFC 6901)."""
     texts = (str(step.number) if isinstance(step, Index) else step.name for step in steps if isinstance(step, (Index, Key)))
     return "".join("/" + text.replace("~", "~0").replace("/", "~1") for text in texts) or "$"
 
@@ -49,11 +49,14 @@ def json_text(document: str, steps: Sequence[Step]) -> str:
 
 
 def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
-    special = next((number for number, step in enumerate(steps) if not isinstance(step, (Key, Index))), None)
-    if special is None:
+    special = plain_steps(steps)
+    if special == len(steps):
         return f"json_extract_string({document}, {literal(pointer(steps))})"
     inside = f"json_extract({document}, {literal(pointer(steps[:special]))})" if special else document
     step, rest, element = steps[special], steps[special + 1 :], f"element_{depth}"
+    if isinstance(step, Index):
+        counted = f"json_extract({inside}, '$[#{step.number}]')"
+        return _json_text(counted, rest, depth + 1) if rest else f"json_extract_string({counted}, '$')"
     elements = f"json_extract({inside}, '$[*]')"
     if isinstance(step, Match):
         wanted = f"lambda {element}: json_extract_string({element}, {literal(pointer([Key(step.key)]))}) = {literal(step.value)}"
