@@ -17,6 +17,7 @@ PROFILES = ibis.memtable(
 TABLE = PROFILES.mutate(signup_date=PROFILES.signup_date.cast("date"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("condition", "users"),
     [

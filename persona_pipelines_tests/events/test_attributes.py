@@ -21,6 +21,7 @@ CUSTOMERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_attributes_are_typed_and_stored_as_one_object(configure, warehouse, tmp_path) -> None:
     write(
         tmp_path, "customers.csv", "id;balance;contact;loan;since;score", 'a;1234,5;cellular;yes;31.12.2019;1', "b;;;;;", 'c;12;"null ""x""";no;;2',

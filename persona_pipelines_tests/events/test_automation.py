@@ -8,6 +8,7 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 
 from persona_pipelines.settings import load_settings
@@ -56,6 +57,7 @@ def reasons(configure, tmp_path, *lines: str, **events) -> dict[str, Counter[str
     return found
 
 
+@pytest.mark.slow
 def test_what_no_person_does_is_filtered_with_its_reason_and_the_people_stay(configure, tmp_path) -> None:
     robots = {
         "quick": (visits("quick", moments(700, 5)), "automated: pages per hour"),
@@ -72,6 +74,7 @@ def test_what_no_person_does_is_filtered_with_its_reason_and_the_people_stay(con
     assert all(device == Counter({"kept": 4, "static asset": 4}) for device in found.values())
 
 
+@pytest.mark.slow
 def test_what_a_person_may_do_is_left_alone(configure, tmp_path) -> None:
     people = {
         "quick": visits("quick", moments(700, 10)),  # a long evening
@@ -88,6 +91,7 @@ def test_what_a_person_may_do_is_left_alone(configure, tmp_path) -> None:
     assert not [(name, reason) for name in people for reason in found[name] if reason.startswith("automated")]
 
 
+@pytest.mark.slow
 def test_an_office_behind_one_address_loads_assets_and_is_no_robot(configure, tmp_path) -> None:
     pages = moments(1500, 55)
     office = [line for time in pages for line in (*visits("x", [time]), *visits("x", [time], "/logo.png"))]
@@ -96,11 +100,13 @@ def test_an_office_behind_one_address_loads_assets_and_is_no_robot(configure, tm
     assert reasons(configure, tmp_path, *readers(), *bare)["x"] == {"automated: hours of the day": 1500}
 
 
+@pytest.mark.slow
 def test_where_a_log_holds_no_assets_their_absence_says_nothing(configure, tmp_path) -> None:
     bare = [line for number in range(25) for line in visits(f"p{number}", moments(40, 60, number))]
     assert {reason for found in reasons(configure, tmp_path, *bare).values() for reason in found} == {"kept"}
 
 
+@pytest.mark.slow
 def test_a_rule_set_to_nothing_is_off_and_another_limit_is_another_limit(configure, tmp_path) -> None:
     lines = visits("x", moments(700, 5))
     assert reasons(configure, tmp_path, *lines, automation={"pages_per_hour": 0})["x"] == {"kept": 700}
@@ -109,6 +115,7 @@ def test_a_rule_set_to_nothing_is_off_and_another_limit_is_another_limit(configu
     assert reasons(configure, tmp_path, *asked, automation={"robots_txt": False})["y"] == {"kept": 4}
 
 
+@pytest.mark.slow
 def test_planted_robots_are_found_and_hardly_a_person_with_them(tmp_path) -> None:
     """Precision at least 0.98 of what the rules filter; of each kind but the one that does no more than a person would, all are found."""
     plan = ShopPlan(users=250, days=8, seed=3, dirt=0.0, items=60, stealth_bots=10)

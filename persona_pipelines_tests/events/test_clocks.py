@@ -11,6 +11,7 @@ from persona_pipelines_tests.conftest import DAY, ingested, rows, write
 FIELDS = {"timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "timestamp", "clock", "with_time_of_day"),
     [
@@ -38,6 +39,7 @@ def test_a_clock_is_told_by_what_it_shows(warehouse, configure, tmp_path, times,
     ]
 
 
+@pytest.mark.slow
 def test_each_source_has_its_own_clock(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "shop.csv", "at,user", "2025-09-01,a", "2025-09-02,b")
     write(tmp_path, "web.csv", "at,user", "2025-09-01T10:00:00Z,a", "2025-09-02T11:00:00Z,b")

@@ -68,6 +68,7 @@ def refresh(warehouse: Warehouse, chosen: Settings, first: int, last: int) -> No
     refresh_events(warehouse, chosen, DAY + dt.timedelta(days=first), DAY + dt.timedelta(days=last))
 
 
+@pytest.mark.slow
 @law(30)
 @given(loaded=records, order=st.permutations([0, 1, 2, 3]))
 def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure, loaded, order) -> None:
@@ -83,6 +84,7 @@ def test_days_loaded_in_any_order_give_what_loading_all_at_once_gives(configure,
         assert contents(by_day) == contents(at_once)
 
 
+@pytest.mark.slow
 @law(20)
 @given(before=records, after=records, day=st.integers(0, 3))
 def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, before, after, day) -> None:
@@ -101,6 +103,7 @@ def test_a_redelivered_day_leaves_no_trace_of_what_it_held_before(configure, bef
         assert contents(redone) == contents(fresh)
 
 
+@pytest.mark.slow
 @law(30)
 @given(loaded=records)
 def test_every_record_is_an_event_a_reject_a_duplicate_or_filtered(configure, loaded) -> None:
@@ -121,6 +124,7 @@ def record(**changes: Any) -> dict[str, Any]:
     return {"day": 0, "event_id": 1, "user": "a", "device": None, "minute": 0, "problem": None, "agent": None, "url": None} | changes
 
 
+@pytest.mark.slow
 def test_the_first_delivery_of_an_event_is_kept_across_days(warehouse, configure) -> None:
     load(warehouse, [record(day=1), record(day=0), record(day=2)], {0, 1, 2})
     refresh(warehouse, configure(CLICKS), 0, 2)
@@ -128,6 +132,7 @@ def test_the_first_delivery_of_an_event_is_kept_across_days(warehouse, configure
     assert warehouse.rows(contracts.DUPLICATES) == 2
 
 
+@pytest.mark.slow
 def test_rejects_keep_the_record_and_its_place(warehouse, configure) -> None:
     load(warehouse, [record(problem="timestamp: missing")], {0})
     refresh(warehouse, configure(CLICKS), 0, 0)
@@ -136,6 +141,7 @@ def test_rejects_keep_the_record_and_its_place(warehouse, configure) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_failed_refresh_leaves_all_tables_as_they_were(warehouse, configure, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = configure(CLICKS)
     load(warehouse, [record(), record(event_id=2)], {0})

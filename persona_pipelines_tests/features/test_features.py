@@ -31,6 +31,7 @@ def event(kind: str, hour: float, day: dt.date = DAY, user: str = "u", **more) -
     return {"event_type": kind, "timestamp": at(hour, day), "user_id": user, **more}
 
 
+@pytest.mark.slow
 def test_recency_frequency_and_monetary_value(warehouse) -> None:
     week_ago = DAY - dt.timedelta(days=7)
     row = features(
@@ -58,6 +59,7 @@ def test_attention_shares_and_their_entropy(warehouse) -> None:
     assert row["price_level"] == pytest.approx((0 + 1 + 0) / 3, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rhythm_follows_the_time_zone(warehouse) -> None:
     night = features(warehouse, event("page_view", 23)).loc["u"]
     morning = features(warehouse, event("page_view", 23), timezone="Asia/Shanghai").loc["u"]
@@ -78,6 +80,7 @@ def test_devices_channels_and_responses(warehouse) -> None:
     assert (row["searches"], row["social_actions"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
     recent = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7)]
     before = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7, 40)]
@@ -97,12 +100,14 @@ def test_followers_are_counted_by_the_last_follow_or_unfollow(warehouse) -> None
     assert table["following"].to_dict() == {"a": 1, "b": 1, "c": 0, "d": 1}
 
 
+@pytest.mark.slow
 def test_unknown_is_null_and_not_zero(warehouse) -> None:
     row = features(warehouse, event("page_view", 1)).loc["u"]
     assert row[["average_order_value", "repeat_order_value", "click_rate", "average_rating", "price_level", "mobile_share"]].isna().all()
     assert row["monetary_value"] == 0
 
 
+@pytest.mark.slow
 @law(60)
 @given(
     later=st.lists(
@@ -156,6 +161,7 @@ def test_the_half_life_of_an_interest_is_that_of_its_decay(warehouse) -> None:
     assert math.isnan(shares.loc["Books", "interest_half_life_days"])
 
 
+@pytest.mark.slow
 def test_messages_tire_where_the_first_half_is_clicked_more(warehouse) -> None:
     shown = [event("impression", hour) for hour in range(8)]
     row = features(warehouse, *shown, event("click", 0.5), event("click", 1.5), event("click", 6.5)).loc["u"]
@@ -164,6 +170,7 @@ def test_messages_tire_where_the_first_half_is_clicked_more(warehouse) -> None:
     assert math.isnan(few["message_fatigue"])
 
 
+@pytest.mark.slow
 def test_discounts_focus_and_depth(warehouse) -> None:
     row = features(
         warehouse, event("purchase", 1, item_id="a", value=16.0, quantity=2), event("purchase", 2, item_id="b", value=20.0, quantity=1),
@@ -175,6 +182,7 @@ def test_discounts_focus_and_depth(warehouse) -> None:
     assert row["scroll_depth"] == 50.0
 
 
+@pytest.mark.slow
 def test_rhythms_are_circular(warehouse) -> None:
     row = features(warehouse, event("page_view", 23), event("page_view", 25), as_of=DAY + dt.timedelta(days=2)).loc["u"]
     # Eleven at night and one in the morning meet around midnight, not at noon.
@@ -187,6 +195,7 @@ def test_rhythms_are_circular(warehouse) -> None:
     assert (week["visit_gap_days"], week["bounce_share"]) == (7, 0)
 
 
+@pytest.mark.slow
 def test_gaps_between_purchases_and_recent_ones(warehouse) -> None:
     days = [DAY - dt.timedelta(days=number) for number in (100, 60, 20)]
     row = features(warehouse, *(event("purchase", 1, day, value=10.0) for day in days)).loc["u"]
@@ -198,6 +207,7 @@ def test_gaps_between_purchases_and_recent_ones(warehouse) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_person_who_is_followed_has_the_pseudonym_that_they_have_elsewhere(warehouse, configure, tmp_path) -> None:
     from persona_pipelines_tests.conftest import ingested, rows, write
 

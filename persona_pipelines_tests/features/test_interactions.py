@@ -51,6 +51,7 @@ def test_interactions_halve_every_half_life_and_refunds_count_against(warehouse)
     assert pairs["events"].tolist() == [2, 2, 1]
 
 
+@pytest.mark.slow
 @law(150)
 @given(
     pairs=st.lists(
@@ -68,6 +69,7 @@ def test_every_pair_of_a_positive_event_weighs_something_whatever_its_age_and_th
     assert set(frame[frame["weight"] > 0].index) == {(user, item) for user, item, kind, _ in pairs if kind != "refund"}
 
 
+@pytest.mark.slow
 @law(150)
 @given(
     values=st.dictionaries(
@@ -86,6 +88,7 @@ def test_what_a_person_rated_below_the_own_middle_says_nothing_good(warehouse, v
                 assert (frame.loc[(user, item), "weight"] > 0) == frame.loc[(user, item), "liked"] == (value > middle)
 
 
+@pytest.mark.slow
 def test_a_rating_is_about_the_item_whatever_else_was_done_with_it(warehouse) -> None:
     rules = InteractionRules({"rating": 4.0, "purchase": 5.0}, 90, RATED)
     events = [rating("v", item, value) for item, value in zip("abcdef", (5, 5, 5, 4, 1, 1), strict=True)]
@@ -105,6 +108,7 @@ def test_every_rating_may_count_the_same_and_what_was_liked_is_still_known(wareh
     assert pairs["liked"].tolist() == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "factor"),
     [
@@ -130,6 +134,7 @@ def test_levels_are_of_event_types_and_the_own_middle_is_for_ratings(configure) 
     assert {name: level.scale for name, level in chosen.interaction_levels().items()} == {"rating": "own_middle", "purchase": "log"}
 
 
+@pytest.mark.slow
 def test_what_is_seldom_shown_is_not_taken_for_disliked(warehouse) -> None:
     """A policy shows ten items unequally, and clicks follow true rates: popularity follows the policy without propensities, the rates with."""
     generator = np.random.default_rng(3)

@@ -17,7 +17,7 @@ from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import KEY, ingested, public_data, rows
 
-pytestmark = pytest.mark.shared_data
+pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
 CONFIGS = Path(__file__).parents[2] / "data" / "configs"
 
 # read, rejects, duplicates per source: lines, and for Online Retail duplicate lines, as the publishers' files have them

@@ -18,6 +18,8 @@ from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import KEY, ingested
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 Sample = tuple[pd.DataFrame, pd.DataFrame, pd.Series, Fit]
 

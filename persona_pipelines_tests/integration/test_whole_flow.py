@@ -20,6 +20,8 @@ from click.testing import CliRunner, Result
 from persona_pipelines.cli import main
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 
+pytestmark = pytest.mark.slow
+
 PERSONA = str(Path(sys.executable).parent / "persona")
 ROOT = Path(__file__).parents[2]
 PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)

@@ -18,18 +18,21 @@ LINES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_amounts_in_several_currencies_are_named_and_not_added_up(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "orders.csv", HEADER, *LINES)
     ingested(warehouse, configure(ORDERS))
     assert "2 currencies: SEK (2 records), EUR (1 records)" in (several_currencies(warehouse) or "")
 
 
+@pytest.mark.slow
 def test_one_currency_and_amounts_without_any_are_well(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "orders.csv", HEADER, LINES[0], LINES[3])
     ingested(warehouse, configure(ORDERS))
     assert several_currencies(warehouse) is None
 
 
+@pytest.mark.slow
 def test_amounts_are_converted_by_the_rate_of_their_day(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "orders.csv", HEADER, *LINES)
     write(tmp_path, "rates.csv", "date,currency,rate", "2025-08-01,SEK,0.5", "2025-09-03,SEK,0.1")
@@ -41,6 +44,7 @@ def test_amounts_are_converted_by_the_rate_of_their_day(warehouse, configure, tm
     assert several_currencies(warehouse) is None
 
 
+@pytest.mark.slow
 def test_an_amount_without_a_rate_is_a_reject(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "orders.csv", HEADER, *LINES[:2], "6,2025-09-03T10:00:00Z,,bob,lamp,5,JPY")
     write(tmp_path, "rates.csv", "date,currency,rate", "2025-09-03,SEK,0.1")
@@ -50,6 +54,7 @@ def test_an_amount_without_a_rate_is_a_reject(warehouse, configure, tmp_path) ->
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -17,6 +17,7 @@ def loaded(warehouse, settings, first, last) -> list[str]:
     return load_events(warehouse, settings.sources[0], settings, first, last).warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [True, False])
 def test_a_column_that_no_earlier_file_had_is_said(warehouse, configure, tmp_path, together) -> None:
     write(tmp_path, f"clicks/{DAY}.csv", HEADER, "1,2025-09-01T10:00:00Z,item_view,ann,,i1,,")

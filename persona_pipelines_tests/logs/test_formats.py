@@ -180,6 +180,7 @@ PACKINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing_", PACKINGS)
 @pytest.mark.parametrize("name", ["log.csv", "log.gz", "log.zip", "log"])
 def test_a_packing_is_known_by_its_first_bytes_whatever_the_name(warehouse, tmp_path, packing_: str, name: str) -> None:

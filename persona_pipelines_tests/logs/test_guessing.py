@@ -33,6 +33,7 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("preset", FILES)
 def test_the_preset_that_reads_a_file_is_found(preset: str, packed: bool, tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_the_preset_that_reads_a_file_is_found(preset: str, packed: bool, tmp_pa
     assert dt.date(2000, 1, 1) <= found.start <= dt.date(2024, 3, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "windows-1252"])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_text_in_another_encoding_or_in_an_archive_is_guessed_alike(encoding: str, zipped: bool, tmp_path: Path) -> None:
@@ -60,6 +62,7 @@ def test_a_text_in_another_encoding_or_in_an_archive_is_guessed_alike(encoding: 
     assert len(found.remarks) == ("encoding" in found.source["format"])
 
 
+@pytest.mark.slow
 def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) -> None:
     documents = [{"event.time": "2024-03-03T10:00:00Z", "customer": f"c{n}", "action": "purchase", "sku": f"s{n}"} for n in range(9000)]
     for number, text in enumerate([json.dumps(documents, indent=1), "".join(json.dumps(one) for one in documents)]):
@@ -69,6 +72,7 @@ def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) ->
         assert found.source["fields"]["timestamp"] == '"event.time"'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "setting"),
     [

@@ -37,6 +37,7 @@ def test_a_good_record_keeps_its_place_and_its_ids_become_pseudonyms(warehouse, 
     assert found == [(DAY, "clicks/2025-09-01.csv", 2, "clicks:1", expected, dt.datetime(2025, 9, 1, 10), "item_view", 1000, None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
@@ -270,6 +271,7 @@ def test_a_listing_keeps_its_bad_records_and_reads_consents(warehouse, configure
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_preview_shows_mapped_records_and_counts_problems(configure, tmp_path) -> None:
     write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD, "2,never,item_view,u,d,i,,")
     settings = configure(CLICKS)
@@ -305,12 +307,14 @@ def accounted(warehouse, settings) -> dict[str, int]:
 UNDATED = {**CLICKS, "path": "clicks/*.csv"}
 
 
+@pytest.mark.slow
 def test_what_is_filtered_without_a_time_is_counted_too(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/a.csv", HEADER, GOOD, "2,,item_view,u2,d1,healthcheck,,", "3,never,item_view,u3,d1,healthcheck,,")
     settings = configure({**UNDATED, "drop_when": [{"field": "item", "equals": "healthcheck"}]})
     assert accounted(warehouse, settings) == {"read": 3, "events": 1, "rejects": 0, "duplicates": 0, "filtered": 2}
 
 
+@pytest.mark.slow
 def test_rejects_of_days_and_files_without_a_good_record_are_counted_too(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/a.csv", HEADER, GOOD, "2,2025-11-20T10:00:00Z,purchase,u,d,i,?,")
     write(tmp_path, "clicks/b.csv", HEADER, "3,2025-10-20T10:00:00Z,purchase,u,d,i,?,", "4,2025-12-20T10:00:00Z,purchase,u,d,i,?,")
@@ -321,6 +325,7 @@ def test_rejects_of_days_and_files_without_a_good_record_are_counted_too(warehou
     assert rows(warehouse, "SELECT day, source_file FROM events.rejects WHERE source_file = 'clicks/c.csv'") == [(DAY, "clicks/c.csv")]
 
 
+@pytest.mark.slow
 def test_where_no_time_can_be_read_all_are_rejects_of_the_first_day(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/a.csv", HEADER, "1,soon,item_view,u,d,i,,", "2,later,item_view,u,d,i,,")
     settings = configure(UNDATED)
@@ -330,6 +335,7 @@ def test_where_no_time_can_be_read_all_are_rejects_of_the_first_day(warehouse, c
     assert available_days(configure(UNDATED)) is None
 
 
+@pytest.mark.slow
 def test_a_document_in_a_text_of_a_list_is_parsed(warehouse, configure, tmp_path) -> None:
     inner = [{"ts": "2025-09-01T10:00:00Z", "m": json.dumps({"u": f"u{number}", "i": {"id": f"i{number}"}})} for number in (1, 2)]
     write(tmp_path, "clicks/a.json", json.dumps({"l": inner}), json.dumps({"l": [{"ts": "2025-09-01T11:00:00Z", "m": "no document"}]}))
@@ -340,6 +346,7 @@ def test_a_document_in_a_text_of_a_list_is_parsed(warehouse, configure, tmp_path
     assert sorted(rows(warehouse, "SELECT item_id FROM events.events")) == [("i1",), ("i2",)]
 
 
+@pytest.mark.slow
 def test_currencies_are_codes_in_capital_letters(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/a.csv", "at,user,value,currency", "2025-09-01T10:00:00Z,u,1,usd", "2025-09-01T11:00:00Z,u,2,USD")
     source = {"name": "clicks", "path": "clicks/a.csv", "format": "csv", "fields": {
@@ -348,6 +355,7 @@ def test_currencies_are_codes_in_capital_letters(warehouse, configure, tmp_path)
     assert rows(warehouse, "SELECT DISTINCT currency FROM events.events") == [("USD",)]
 
 
+@pytest.mark.slow
 def test_a_request_line_is_a_page_or_says_why_it_is_none(warehouse, configure, tmp_path) -> None:
     fates = {
         "GET /a HTTP/1.1": "/a",
@@ -375,6 +383,7 @@ def test_a_request_line_is_a_page_or_says_why_it_is_none(warehouse, configure, t
     assert rows(warehouse, "SELECT count(user_id) FROM events.events") == [(0,)]  # the empty login is nobody
 
 
+@pytest.mark.slow
 def test_nginx_json_reads_the_address_from_the_request_line(warehouse, configure, tmp_path) -> None:
     lines = [{"time_iso8601": f"2025-09-01T10:0{number}:00+00:00", "remote_addr": "1.1.1.1", **url} for number, url in enumerate([
         {"request": "GET /a?x=1 HTTP/1.1"}, {"request_uri": "/b c?y"}, {"request": "GET /site.css HTTP/2.0"}, {"request": "-"},

@@ -71,6 +71,7 @@ def amounts(read: Read, texts: list[str], number: dict | None, own: dict | None 
     return [found.get(line) for line in range(2, len(texts) + 2)]
 
 
+@pytest.mark.slow
 @law(40)
 @given(marks=st.sampled_from(FORMATS), data=st.data(), own=st.booleans())
 def test_amounts_come_back_exactly(read: Read, marks, data, own: bool) -> None:
@@ -91,6 +92,7 @@ MALFORMED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marks", list(MALFORMED))
 def test_malformed_amounts_are_rejects_and_no_other_numbers(read: Read, marks) -> None:
     texts = [text for text in MALFORMED[marks] if text]
@@ -103,6 +105,7 @@ def test_amounts_with_two_signs_or_mixed_groups_are_rejects(read: Read) -> None:
     assert amounts(read, texts, {"decimal": ",", "thousands": "."}) == [None] * len(texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["\u00a0", "\u202f"])
 def test_thousands_may_be_parted_by_a_blank_that_does_not_break(read: Read, mark: str) -> None:
     assert amounts(read, [f"1{mark}234,5"], {"decimal": ",", "thousands": mark}) == [1234.5]
@@ -151,6 +154,7 @@ def test_plain_numbers_are_what_python_says(read: Read, values) -> None:
     assert amounts(read, texts, None) == values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["1,5", "0x10", "5 5", "1e", "--5", "five", "1.2.3", "1e999", "nan", "inf", "-inf", "infinity", "true", "٣", "5%"]
 )
@@ -158,11 +162,13 @@ def test_what_is_no_plain_number_is_a_reject(read: Read, text: str) -> None:
     assert amounts(read, [text, "7"], None) == [None, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [{"decimal": "."}, {"decimal": ".", "thousands": ""}, {"decimal": ".", "thousands": ","}])
 def test_signs_of_currencies_are_understood_with_any_number_setting(read: Read, number) -> None:
     assert amounts(read, ["$5.00", "(5.00)", "5.00-", "EUR 5"], number) == [5, -5, -5, 5]
 
 
+@pytest.mark.slow
 @law(15)
 @given(marks=st.sampled_from(FORMATS[:5]), data=st.data(), bound=st.decimals(-1000, 1000, places=2))
 def test_products_cases_and_conditions_read_numbers_the_same_way(read: Read, marks, data, bound: Decimal) -> None:

@@ -130,6 +130,7 @@ def test_a_truncated_file_gives_whole_lines_and_says_so(read: Read, packed: str,
         assert len(file.good) >= (share - 0.1) * len(table) - 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", ["gzip", "bzip2", "xz", "zstandard"])
 def test_a_damaged_file_gives_the_lines_before_the_damage(read: Read, packed: str) -> None:
     table = long_table(30_000)
@@ -147,6 +148,7 @@ def test_a_damaged_file_gives_the_lines_before_the_damage(read: Read, packed: st
     assert file.good[:8000] == expected_rows(table)[:8000]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2])
 def test_damage_in_a_zip_archive_costs_what_follows_only(read: Read, method: int) -> None:
     table = long_table(60_000)
@@ -165,6 +167,7 @@ def test_a_truncated_zip_archive_is_refused_because_its_list_of_files_stands_at_
         read_members(read, content[: int(len(content) * share)], ["log.csv"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outer", [*STREAMS, "zip"])
 @pytest.mark.parametrize("inner", ["gzip", "bzip2", "xz", "zstandard", "zip"])
 def test_packing_twice_is_refused(read: Read, outer: str, inner: str) -> None:
@@ -216,6 +219,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*OTHERS, "sqlite"])
 def test_another_kind_of_file_is_refused_by_its_name(read: Read, tmp_path: Path, kind: str) -> None:
     content, name = OTHERS[kind] if kind in OTHERS else (sqlite_file(tmp_path), "SQLite database")

@@ -128,6 +128,7 @@ TABLES = st.lists(TABLE, min_size=1, max_size=4)
 THREE = {"item_id": "a", "campaign": "b", "channel": "c"}
 
 
+@pytest.mark.slow
 @law(40)
 @given(tables=TABLES, dialect=st.sampled_from(sorted(DIALECTS)), line_break=st.sampled_from(["\n", "\r\n", "\r"]), last=st.booleans())
 def test_cells_come_back_equal_in_every_dialect(read: Read, tables, dialect: str, line_break: str, last: bool) -> None:
@@ -143,6 +144,7 @@ def test_cells_come_back_equal_in_every_dialect(read: Read, tables, dialect: str
         assert file.records == len(table)
 
 
+@pytest.mark.slow
 @law(25)
 @given(tables=TABLES, delimiter=st.sampled_from(["::", "~|~", "||", "<>", ", "]), block=st.sampled_from([None, 7]))
 def test_cells_come_back_equal_between_delimiters_of_several_characters(read: Read, tables, delimiter: str, block: int | None) -> None:
@@ -160,6 +162,7 @@ def test_cells_come_back_equal_between_delimiters_of_several_characters(read: Re
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @law(20)
 @given(
     table=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=6), between=st.sampled_from([" ", "\t", "   ", " \t ", "\t\t"]),
@@ -176,6 +179,7 @@ def test_words_come_back_equal_between_runs_of_white_space(read: Read, table, be
 EXTRAS = st.sampled_from(["", "blank", "comment", "header"])
 
 
+@pytest.mark.slow
 @law(40)
 @given(
     table=st.lists(st.tuples(EXTRAS, st.tuples(CELLS, CELLS, CELLS)), min_size=0, max_size=8),
@@ -216,6 +220,7 @@ def test_lines_that_are_no_records_are_passed_over_and_the_others_keep_their_num
 LONG_CELLS = st.text(st.sampled_from('ab ,"\n#é'), max_size=9).map(str.strip)
 
 
+@pytest.mark.slow
 @law(40)
 @given(
     tables=st.lists(st.lists(st.tuples(LONG_CELLS, LONG_CELLS, CELLS), max_size=6), min_size=1, max_size=3),
@@ -241,6 +246,7 @@ def test_cells_with_line_breaks_come_back_equal_and_keep_the_line_that_they_begi
         assert (file.good, file.problems, file.records) == (expected, [], len(expected))
 
 
+@pytest.mark.slow
 @law(15)
 @given(
     noise=st.text(st.sampled_from("ab \"'"), max_size=8), where=st.sampled_from(["skipped", "before the header", "comment"]),
@@ -260,6 +266,7 @@ def test_quotes_in_lines_that_are_no_records_open_nothing(read: Read, noise: str
     assert (file.problems, [row[1:] for row in file.good]) == ([], [as_read(row) for row in table])
 
 
+@pytest.mark.slow
 @law(25)
 @given(
     table=st.lists(st.lists(CELLS.filter(lambda cell: not set(cell) & set("\",")), min_size=2, max_size=6), min_size=1, max_size=8),
@@ -283,6 +290,7 @@ def test_lines_with_other_numbers_of_cells_are_taken_or_rejected_as_asked(read: 
 COLUMN_NAMES = CELLS.filter(lambda name: name and not name.startswith("@"))
 
 
+@pytest.mark.slow
 @law(25)
 @given(names=st.lists(COLUMN_NAMES, min_size=3, max_size=3, unique=True), quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
 def test_columns_are_reached_by_their_names_whatever_these_are(read: Read, names, quoting: int) -> None:
@@ -388,6 +396,7 @@ def json_document(records: list[dict[str, Any]], layout: str, indent: int | str,
     return made
 
 
+@pytest.mark.slow
 @law(50)
 @given(
     tables=st.lists(RECORDS, min_size=1, max_size=3), layout=st.sampled_from(LAYOUTS), indent=st.sampled_from([0, 1, 2, 4, "\t"]), plain=st.booleans(),
@@ -471,6 +480,7 @@ def test_an_element_is_found_by_any_value(read: Read, wanted: str, key: str) -> 
     assert file.good == [(1, "found")]
 
 
+@pytest.mark.slow
 @law(20)
 @given(
     entries=st.lists(st.one_of(st.lists(st.fixed_dictionaries({"id": JSON_TEXT}), max_size=4), st.none()), min_size=1, max_size=5),
@@ -507,6 +517,7 @@ def test_every_piece_of_a_text_is_an_event(read: Read, entries, split: str) -> N
     assert [line for line, _ in file.dropped] == [line for line, entry in enumerate(entries, start=2) if not entry]
 
 
+@pytest.mark.slow
 @law(20)
 @given(document=st.fixed_dictionaries({"k": SCALARS, "m": st.fixed_dictionaries({"x.y": SCALARS})}), twice=st.booleans())
 def test_documents_in_texts_are_reached(read: Read, document, twice: bool) -> None:
@@ -520,6 +531,7 @@ def test_documents_in_texts_are_reached(read: Read, document, twice: bool) -> No
 PARAMETER_NAMES = ["q", "utm_source", "filter[color]", "größe", "a b"]
 
 
+@pytest.mark.slow
 @law(30)
 @example(parameters=[("filter[color]", "9")], begin="?", name="filter[color]", end="")
 @given(
@@ -630,6 +642,7 @@ def log_lines(entries: list[dict[str, Any]], layout: str, escaped: Callable[[str
     return "".join(f"{line}\n" for line in made).encode()
 
 
+@pytest.mark.slow
 @law(50)
 @given(files=st.lists(ENTRIES, min_size=1, max_size=3), written=st.sampled_from([*sorted(WRITERS), *sorted(OWN_FORMATS)]))
 def test_access_logs_come_back_equal(read: Read, files, written: str) -> None:
@@ -660,6 +673,7 @@ def test_lines_of_another_layout_are_rejected_and_never_misread(read: Read, entr
     assert [line for line, _ in file.problems] == list(range(1, len(entries) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
@@ -699,6 +713,7 @@ def test_objects_over_several_lines_may_follow_one_in_a_line(read: Read) -> None
     assert file.good == [(1, "1"), (2, "2"), (5, "3")]
 
 
+@pytest.mark.slow
 @law(15)
 @given(
     values=st.lists(st.tuples(st.booleans(), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=6), block=st.integers(1, 40),
@@ -746,6 +761,7 @@ def test_w3c_logs_come_back_equal_though_their_fields_change(read: Read, parts, 
     assert (file.good, file.problems, file.records) == (expected, [], len(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "line", "value"),
     [

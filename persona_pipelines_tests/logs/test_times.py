@@ -73,6 +73,7 @@ def iso_texts(draw: st.DrawFn) -> tuple[str, dt.datetime, dt.tzinfo | None]:
     return text + " " * kind.startswith(" ") + offset_text(minutes, kind), moment, dt.timezone(dt.timedelta(minutes=minutes))
 
 
+@pytest.mark.slow
 @law(30)
 @given(
     entries=st.lists(iso_texts(), min_size=1, max_size=12, unique_by=lambda entry: entry[0]),
@@ -94,6 +95,7 @@ FORMATS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @law(30)
 @given(
     chosen=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=4, unique=True), zone=st.sampled_from([None, *ZONES]),
@@ -139,6 +141,7 @@ SINCE = [None, "2024-01-01", "1980-01-06T00:00:00", "2001-01-01T00:00:00+02:00",
 BEGIN = dt.datetime(1970, 1, 1)
 
 
+@pytest.mark.slow
 @law(30)
 @given(
     unit=st.sampled_from(["nanoseconds", *MICROSECONDS]), since=st.sampled_from(SINCE), moments=st.lists(MOMENTS, min_size=1, max_size=10),
@@ -169,6 +172,7 @@ def test_nanoseconds_before_the_given_moment_are_of_their_microsecond(read: Read
     assert times(read, [text], {"unit": "nanoseconds", "since": "2024-01-01"}) == {text: dt.datetime(2007, 6, 9, 6, 55, 19, 29084)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", ["+15:00", "-24:00", "+99:99", "+05:60", "-1900", "+20"])
 @pytest.mark.parametrize("mapping", [{}, {"timezone": "Europe/London"}, {"format": "%Y-%m-%dT%H:%M:%S%z"}])
 def test_an_offset_that_no_clock_has_is_a_reject(read: Read, offset: str, mapping) -> None:
@@ -187,6 +191,7 @@ def test_fractions_of_seconds_are_exact_to_the_microsecond(read: Read, moments, 
     assert times(read, list(expected), {"unit": unit}) == expected
 
 
+@pytest.mark.slow
 @law(20)
 @given(
     entries=st.lists(st.tuples(st.dates(dt.date(1990, 1, 3), dt.date(2025, 12, 28)), st.one_of(st.integers(0, 86_399_999), st.just(None))), min_size=1, max_size=8),
@@ -220,6 +225,7 @@ ODD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/London"])
 def test_what_is_no_time_is_a_reject_and_no_error(read: Read, zone: str | None) -> None:
     hours = 1 if zone == "Europe/London" else 0
@@ -232,6 +238,7 @@ def test_what_is_no_time_is_a_reject_and_no_error(read: Read, zone: str | None) 
     assert wrong == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", [{"unit": "seconds"}, {"unit": "nanoseconds"}, {"unit": "days", "since": "1899-12-30"}, {"format": "%Y-%m-%d"},
                                      {"format": ["%d/%b/%Y:%H:%M:%S %z", "%d.%m.%Y"]}])  # fmt: skip
 def test_what_is_no_time_of_another_kind_is_a_reject_and_no_error(read: Read, mapping: dict) -> None:
@@ -254,6 +261,7 @@ def test_what_is_no_time_of_another_kind_is_a_reject_and_no_error(read: Read, ma
     assert {text: moment for text, moment in found.items() if moment} == {}
 
 
+@pytest.mark.slow
 def test_odd_times_are_no_error_where_a_source_is_checked(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "at,n", *(csv_line((text, "1")) for text in [*ODD, "", "2025-09-01"]))
     for mapping in (
@@ -269,6 +277,7 @@ def test_odd_times_are_no_error_where_a_source_is_checked(configure, tmp_path) -
         assert profile.looked_at == len(ODD) + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zone", "local"),
     [
@@ -287,6 +296,7 @@ def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read,
     assert results <= possible(moment, ZoneInfo(zone))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

@@ -49,6 +49,7 @@ def test_days_that_do_not_exist_are_no_times_in_any_format(warehouse, text: str)
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["infinity", "-infinity", "9999-12-31", "10000-01-01", "2019-09-31", "0000-00-00 00:00:00", "epoch ", "now"]
 )
@@ -69,6 +70,7 @@ def numbers(warehouse, texts: list[str | None], how: dict, **mapped) -> list[tup
     return evaluated(warehouse, texts, lambda fields, _: mapping.number_of(wanted, fields, described(number=how)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["1.23", "12.34,5", "1.2345,00", "1,2,3", "(1,00", "1,00)", "1 000,00", "12 Stück", "", "1,0e", "12 kg"])
 def test_a_number_that_is_grouped_otherwise_is_none(warehouse, text: str) -> None:
     ((number, unreadable),) = numbers(warehouse, [text], {"decimal": ",", "thousands": "."})

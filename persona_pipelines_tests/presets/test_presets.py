@@ -17,6 +17,8 @@ from persona_pipelines_tests.conftest import ingested, write
 from persona_pipelines_tests.conftest import rows as found
 from persona_pipelines_tests.presets.reading import device, kept, mapped, person, problems, shown
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Settings]
 WEB_SERVERS = {
     "combined", "common", "vhost_combined", "host_combined", "host_common", "nginx_main", "icecast", "gandi", "ovh", "alb", "elb", "s3",

@@ -13,6 +13,8 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import LOG_FORMATS
 from persona_pipelines_tests.presets.reading import device, kept, mapped, person, problems, shown
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Settings]
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/535.11 (KHTML, like Gecko) Chrome/17.0.963.56 Safari/535.11"
 CHROME_24 = "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/537.17 (KHTML, like Gecko) Chrome/24.0.1312.57 Safari/537.17"

@@ -6,6 +6,7 @@ import json
 import ibis
 import numpy as np
 import pandas as pd
+import pytest
 
 from persona_pipelines.profiles.documents import documents
 from persona_pipelines.profiles.history import profile_history, segment_movement
@@ -37,11 +38,13 @@ def told(warehouse, *days: tuple[int, dict[str, int]]) -> list[tuple]:
     return [(user, (begin - FIRST).days, None if end is None else (end - FIRST).days, segment) for user, begin, end, segment in rows]
 
 
+@pytest.mark.slow
 def test_a_row_ends_when_something_changes_and_stays_open_while_nothing_does(warehouse) -> None:
     found = told(warehouse, (0, {"a": 1, "b": 1}), (1, {"a": 1, "b": 2, "c": 1}), (5, {"a": 1, "c": 1}))
     assert found == [("a", 0, None, 1), ("b", 0, 0, 1), ("b", 1, 4, 2), ("c", 1, None, 1)]
 
 
+@pytest.mark.slow
 def test_scoring_the_same_day_again_changes_nothing_and_a_correction_replaces_it(warehouse) -> None:
     first = told(warehouse, (0, {"a": 1}), (1, {"a": 2}))
     assert told(warehouse, (1, {"a": 2})) == first

@@ -46,6 +46,7 @@ def window(seed: int, users: int = 400, signal: float = 1.5, rate: float = 0.0) 
     return Window(features, bought, ~bought, spent)
 
 
+@pytest.mark.slow
 def test_a_signal_is_found_and_takes_the_place_of_the_base_rate() -> None:
     windows = [window(seed) for seed in range(4)]
     found = judge_probability(windows, "bought", window(9).features, None, 1)
@@ -59,12 +60,14 @@ def test_a_signal_is_found_and_takes_the_place_of_the_base_rate() -> None:
     assert ((found.prediction >= 0) & (found.prediction <= 1)).all()
 
 
+@pytest.mark.slow
 def test_without_a_signal_the_base_rate_stays() -> None:
     found = judge_probability([window(seed, signal=0.0) for seed in range(4)], "bought", window(9).features, None, 1)
     assert found.chosen == BASE_RATE
     assert np.ptp(found.prediction) == 0
 
 
+@pytest.mark.slow
 def test_a_model_in_use_gives_way_only_beyond_doubt() -> None:
     windows = [window(seed) for seed in range(4)]
     best = judge_probability(windows, "bought", window(9).features, None, 1).chosen
@@ -84,6 +87,7 @@ def test_where_all_or_none_did_it_there_is_a_defined_answer(value: bool) -> None
     assert found.table["auc"].isna().all()
 
 
+@pytest.mark.slow
 def test_features_that_are_unknown_constant_or_infinite_are_no_obstacle() -> None:
     windows = [window(seed) for seed in range(4)]
     for entry in windows:
@@ -114,6 +118,7 @@ def test_moving_the_base_rate_keeps_the_order_and_meets_the_mean() -> None:
     assert coming_rate([0.3]) == 0.3
 
 
+@pytest.mark.slow
 def test_forecasts_of_spend_meet_the_total_and_the_best_on_the_window_before_is_taken() -> None:
     windows = [window(seed) for seed in range(4)]
     baselines = {"nothing": Baseline(lambda features, days: np.zeros(len(features)))}
@@ -123,6 +128,7 @@ def test_forecasts_of_spend_meet_the_total_and_the_best_on_the_window_before_is_
     assert found.prediction.sum() == pytest.approx(2.0 * windows[-1].spent.sum() * len(found.prediction) / 400)
 
 
+@pytest.mark.slow
 def test_a_forecast_with_a_level_of_its_own_keeps_it_and_says_how_time_goes_on() -> None:
     """One that knows the spend exactly, in half the unit: its total is told, and never brought to that of another window."""
     windows = [window(seed) for seed in range(4)]
@@ -195,6 +201,7 @@ def test_the_likelihood_is_the_integral_over_rates_and_dropouts(x: int, recency:
     assert log_likelihood(np.array([r, alpha, a, b]), customer) == pytest.approx(np.log(expected), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0.5, 2.4), (1.0, 2.2), (1 - 1e-9, 2.2), (1.3, 2.2), (3.0, 0.7)])
 @pytest.mark.parametrize(("x", "recency", "age"), [(0, 0.0, 30.0), (3, 20.0, 30.0), (400, 350.0, 365.0)])
 def test_expected_purchases_are_the_integral_over_rates_and_dropouts(a: float, b: float, x: int, recency: float, age: float) -> None:
@@ -259,6 +266,7 @@ def test_lifetime_value_has_a_defined_answer_for_next_to_nothing() -> None:
     assert certain == pytest.approx([(1 + 2) / (10 + 10) * 20])
 
 
+@pytest.mark.slow
 def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
     import datetime as dt
 

@@ -45,6 +45,7 @@ def judged(
     return chances, found, missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [3.0, 0.0])
 def test_an_attribute_is_predicted_from_others_where_there_is_a_signal_and_else_its_share_is_told(
     warehouse, configure, signal: float
@@ -73,6 +74,7 @@ def test_an_attribute_is_predicted_from_others_where_there_is_a_signal_and_else_
         assert said[0] == pytest.approx(joined[known].mean(), abs=0.02)
 
 
+@pytest.mark.slow
 def test_what_tells_the_future_is_learned_from_only_where_a_target_asks_for_it(warehouse, configure) -> None:
     today = test_predictions.window(1, users=600, signal=0.0).features
     generator = np.random.default_rng(4)
@@ -104,6 +106,7 @@ def test_too_little_to_learn_from_is_said(warehouse, configure) -> None:
     assert (chances, found) == ([None] * 200, {})
 
 
+@pytest.mark.slow
 def test_an_event_makes_a_target_true_in_the_window_alone_and_of_the_items_asked_for(warehouse) -> None:
     events = [
         {"user_id": "a", "item_id": "loan", "timestamp": at(1, DAY), "event_type": "application"},
@@ -168,6 +171,7 @@ def test_a_target_that_cannot_be_is_refused_where_it_stands(configure, target: d
         configure(CLICKS, CUSTOMERS, predictions={"targets": [target]})
 
 
+@pytest.mark.slow
 def test_a_list_of_customers_alone_is_enough(configure, warehouse, tmp_path) -> None:
     """Each of its records is a sign-up; segments and targets come from attributes, and a line number may be an id."""
     from persona_pipelines.features.asof import features_as_of

@@ -7,6 +7,7 @@ import json
 import ibis
 import numpy as np
 import pandas as pd
+import pytest
 
 from persona_pipelines.profiles.documents import _object
 from persona_pipelines.recommendations.attributes import described
@@ -20,6 +21,7 @@ CUSTOMERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_numbers_and_dates_are_bands_of_the_whole_list_and_what_is_known_later_is_no_feature(configure, warehouse) -> None:
     objects = [
         {

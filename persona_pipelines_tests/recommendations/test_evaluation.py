@@ -215,6 +215,7 @@ def sources(warehouse: Warehouse, *events: tuple[str, str, float]) -> Sources:
 EVENTS = [("a", "x", 0), ("a", "y", 2), ("b", "x", 3), ("b", "z", 5), ("a", "z", 6), ("c", "x", 7), ("a", "x", 8)]
 
 
+@pytest.mark.slow
 def test_a_cut_in_time_puts_what_is_new_to_the_user_into_the_test(warehouse: Warehouse) -> None:
     known = sources(warehouse, *EVENTS)
     split = by_time(known, at(5), at(24))
@@ -226,6 +227,7 @@ def test_a_cut_in_time_puts_what_is_new_to_the_user_into_the_test(warehouse: War
         require_clean(audit(found, {}))
 
 
+@pytest.mark.slow
 def test_the_last_item_of_each_user_is_left_out(warehouse: Warehouse) -> None:
     split = last_items_out(sources(warehouse, *EVENTS), at(24))
     assert set(map(tuple, split.test[["user_id", "item_id"]].to_numpy())) == {("a", "z"), ("b", "z")}
@@ -251,6 +253,7 @@ def test_a_random_share_is_a_share_of_every_user(sizes: list[int], share: float)
     assert kept.tolist() == [round(size * share) for size in sizes]
 
 
+@pytest.mark.slow
 def test_an_empty_window_is_an_error_with_the_numbers(warehouse: Warehouse) -> None:
     known = sources(warehouse, *EVENTS)
     with pytest.raises(TooFewInteractionsError, match="0 pairs of users and items to learn from and 6 to judge by"):
@@ -261,6 +264,7 @@ def test_an_empty_window_is_an_error_with_the_numbers(warehouse: Warehouse) -> N
         cut_of(known, at(24), 0.2, 100)
 
 
+@pytest.mark.slow
 def test_baskets_are_what_one_session_bought(warehouse: Warehouse) -> None:
     base = {"user_id": "a", "value": 1.0}
     table = events_table(

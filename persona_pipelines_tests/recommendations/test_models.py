@@ -81,6 +81,7 @@ def test_every_method_of_the_registry_is_tested() -> None:
     assert {method.method for method in EVERY} == set(METHODS)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PERSONAL, ids=named)
 def test_a_personal_method_finds_the_planted_tastes(method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions) -> None:
     best, _ = fitted[method.name].top(everyone(planted), 3, planted.weights)
@@ -130,6 +131,7 @@ def test_a_model_of_another_format_is_refused(tmp_path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", EVERY, ids=named)
 @pytest.mark.parametrize(
     "ids",
@@ -147,6 +149,7 @@ def test_next_to_nothing_to_learn_from_is_answered_or_refused_in_words(method: M
     assert np.isfinite(model.scores(stranger)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", EVERY, ids=named)
 def test_ids_may_be_any_text_and_ratings_all_equal(method: MethodSettings) -> None:
     names = ["😀", "9" * 40, "o'Brien; DROP", "naïve", " ", "-1"]
@@ -231,6 +234,7 @@ def test_ease_solves_the_constrained_least_squares_problem() -> None:
         assert weights[item, item] == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_similarities_are_those_of_scikit_learn_scipy_and_pandas(seed: int) -> None:

@@ -20,6 +20,8 @@ from persona_pipelines.settings.recommendations import EASESettings, HybridSetti
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, write
 
+pytestmark = pytest.mark.slow
+
 DAYS = 20
 END = dt.datetime(2025, 9, 1) + dt.timedelta(days=DAYS)
 METHODS = [

@@ -43,6 +43,7 @@ def test_planted_groups_are_found_and_named_by_what_sets_them_apart() -> None:
     assert fit.quality[fit.quality["chosen"]]["k"].tolist() == [3]
 
 
+@pytest.mark.slow
 def test_the_order_of_users_does_not_matter() -> None:
     features = people(RICH, NIGHT)
     shuffled = features.sample(frac=1, random_state=4)
@@ -112,6 +113,7 @@ def test_every_algorithm_finds_three_far_groups(name: str) -> None:
         assert placed[1] == NOISE
 
 
+@pytest.mark.slow
 def test_interests_tell_users_apart_who_are_alike_in_all_else() -> None:
     features = people({}, {})
     shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 60 + ["Wine"] * 60, "attention_share": 1.0})
@@ -134,6 +136,7 @@ def test_small_groups_are_merged_into_the_nearest() -> None:
     assert without_small(np.full(4, NOISE), points[:4], 2).tolist() == [NOISE] * 4
 
 
+@pytest.mark.slow
 def test_segments_keep_ids_and_names_when_they_are_trained_again_on_other_days() -> None:
     before = fit_segments(people(RICH, NIGHT, IDLE, seed=1), NO_SHARES, SETTINGS)
     later = people(RICH, NIGHT, IDLE, seed=9)

@@ -29,6 +29,7 @@ def settings(configure, tmp_path: Path) -> Settings:
     return made
 
 
+@pytest.mark.slow
 def test_a_promotion_moves_the_champion_and_is_written_down(settings: Settings) -> None:
     assert champion_version(settings, STAGE) is None
     with pytest.raises(ModelNotFoundError, match="no champion of test-recommendations"):
@@ -46,6 +47,7 @@ def test_a_promotion_moves_the_champion_and_is_written_down(settings: Settings) 
     assert champion_version(settings, STAGE) == "2"
 
 
+@pytest.mark.slow
 def test_rollbacks_go_back_one_champion_after_the_other_and_not_forth_again(settings: Settings) -> None:
     for version in ("1", "2", "3"):
         promote(settings, STAGE, version, "gate", "ahead")

@@ -111,6 +111,7 @@ def _hold(home: Path) -> None:
     time.sleep(60)
 
 
+@pytest.mark.slow
 def test_a_killed_holder_releases_the_lock_and_leaves_its_name(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path,))
     process.start()
