@@ -18,15 +18,25 @@ def _axes(title: str, width: float = 8, height: float = 3) -> tuple[Figure, Axes
     return figure, axes
 
 
-def records_per_day(accounting: pd.DataFrame) -> Figure:
-    """Stacked bars from ``contracts.ACCOUNTING`` summed over sources: where each day's records went."""
-    figure, axes = _axes("Records per day")
-    days = accounting.groupby("day")[["events", "filtered", "duplicates", "rejects"]].sum().sort_index()
-    bottom = np.zeros(len(days))
-    for name, colour in zip(days.columns, COLOURS, strict=False):
-        axes.bar(pd.to_datetime(days.index), days[name], bottom=bottom, label=name, color=colour, width=1.0)
-        bottom = bottom + days[name].to_numpy()
-    axes.legend(fontsize=8, frameon=False, ncols=4)
+PERIODS = ((120, "day", "D"), (840, "week", "W-SUN"), (3700, "month", "M"), (11_000, "quarter", "Q"))
+"""The longest span in days that is drawn by each period; what is longer, by year."""
+
+
+def records_per_period(accounting: pd.DataFrame) -> Figure:
+    """Stacked bars from ``contracts.ACCOUNTING`` summed over sources: where the records of each day went, or of longer periods in a long history."""
+    days = pd.DatetimeIndex(pd.to_datetime(accounting["day"]))
+    span = (days.max() - days.min()).days if len(days) else 0
+    name, frequency = next(((name, frequency) for longest, name, frequency in PERIODS if span <= longest), ("year", "Y"))
+    figure, axes = _axes(f"Records per {name}")
+    periods = accounting.groupby(days.to_period(frequency))[["events", "filtered", "duplicates", "rejects"]].sum().sort_index()
+    bottom = np.zeros(len(periods))
+    index = pd.PeriodIndex(periods.index)
+    width = (index.end_time - index.start_time) / pd.Timedelta(days=1)
+    for column, colour in zip(periods.columns, COLOURS, strict=False):
+        axes.bar(index.start_time, periods[column], bottom=bottom, label=column, color=colour, width=width, align="edge")
+        bottom = bottom + periods[column].to_numpy()
+    # A place of its own: looking for the best one among many bars takes seconds.
+    axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     axes.tick_params(labelsize=8)
     figure.autofmt_xdate(rotation=30)
     return figure

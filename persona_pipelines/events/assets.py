@@ -63,7 +63,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
             if contract is contracts.EVENTS:
                 extra |= totals
                 if len(accounting):
-                    extra["records_per_day"] = plot(charts.records_per_day(accounting))
+                    extra["records_per_period"] = plot(charts.records_per_period(accounting))
                 event_types = store.table(contracts.EVENTS).event_type.value_counts(name="n")
                 counts = store.frame(event_types).set_index("event_type")["n"]
                 extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))

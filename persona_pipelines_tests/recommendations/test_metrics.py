@@ -50,6 +50,24 @@ def test_ndcg_and_average_precision_agree_with_scikit_learn(seed: int) -> None:
     assert whole.by_user["map_at_k"].mean() == pytest.approx(expected)
 
 
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 8), places=st.integers(0, 12))
+def test_no_list_is_better_than_the_ideal_one_whatever_stands_in_it_twice_or_beyond_its_length(seed: int, k: int, places: int) -> None:
+    generator = np.random.default_rng(seed)
+    relevant = (generator.random((6, 5)) < 0.5).astype(int)
+    relevant[:, 0] |= relevant.sum(axis=1) == 0
+    lists = generator.integers(-1, 5, (6, places))
+    found = score(lists, sp.csr_matrix(relevant), k, catalogue(5)).by_user
+    for name in ("ndcg_at_k", "recall_at_k", "precision_at_k", "map_at_k", "mrr_at_k", "hit_rate_at_k"):
+        assert ((found[name] >= 0) & (found[name] <= 1 + 1e-12)).all(), name
+    # The same lists with the repeats taken out by hand.
+    once = np.array([[item if item not in row[:place] else -1 for place, item in enumerate(row[:k])] for row in lists.tolist()]).reshape(
+        6, -1
+    )
+    again = score(once.astype(int), sp.csr_matrix(relevant), k, catalogue(5)).by_user
+    assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
+
+
 def test_diversity_is_one_minus_the_mean_similarity_of_pairs() -> None:
     from sklearn.metrics.pairwise import cosine_similarity
 

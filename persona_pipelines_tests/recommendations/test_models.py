@@ -220,9 +220,11 @@ def test_als_solves_a_new_user_from_their_history_as_if_they_had_been_there(plan
     assert np.allclose(model.scores(as_new), model.scores(known), atol=0.02)
 
 
-def test_ease_solves_the_constrained_least_squares_problem() -> None:
+@pytest.mark.parametrize("people", [30, 5])
+def test_ease_solves_the_constrained_least_squares_problem(people: int) -> None:
+    """Of more people than items, and of fewer, where the smaller matrix is inverted."""
     generator = np.random.default_rng(5)
-    history = sp.csr_matrix((generator.random((30, 8)) < 0.4).astype(np.float32))
+    history = sp.csr_matrix((generator.random((people, 8)) < 0.4).astype(np.float32))
     weights, dense, regularisation = item_weights(history, 2.0), history.toarray().astype(float), 2.0
     # Item by item: ridge regression on all the others, by scikit-learn.
     from sklearn.linear_model import Ridge

@@ -88,7 +88,8 @@ def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catal
     """Judge lists.
 
     Args:
-        recommended: item positions of shape (users, up to k), best first, -1 for an empty place.
+        recommended: item positions of shape (users, places), best first, -1 for an empty place. Places beyond k do not count, and an
+            item that a list has twice is an empty place the second time.
         test: shape (users, items), an entry for each item of the test; every row has at least one. It may have more columns
             than the catalogue, for items that could not be recommended.
         k: the list's nominal length: an empty place counts as a miss.
@@ -101,6 +102,7 @@ def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catal
         diversity: mean of 1 - cosine over pairs of the list, by ``Catalogue.vectors`` (Ziegler et al. 2005); nan for lists
             of fewer than two.
     """
+    recommended = _without_repeats(recommended[:, :k])
     users, length = recommended.shape
     test = sp.csr_matrix(test)
     test.sum_duplicates()
@@ -112,8 +114,8 @@ def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catal
     place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
     hits = (filled & (keys[place] == wanted)).astype(float) if len(keys) else np.zeros((users, length))
     relevant = np.diff(test.indptr).astype(float)
-    gains = 1.0 / np.log2(np.arange(2, max(k, length) + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(gains[:k])])[np.minimum(relevant, k).astype(int)]
+    gains = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(relevant, k).astype(int)]
     ranks = np.arange(1, length + 1)
     precision_at_rank = np.cumsum(hits, axis=1) / ranks
     first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1.0, np.inf) if length else np.full(users, np.inf)
@@ -130,6 +132,15 @@ def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catal
             "diversity": _diversity(recommended, filled, catalogue.vectors),
         }
     return Scores(by_user, recommended, len(catalogue.information))
+
+
+def _without_repeats(recommended: np.ndarray) -> np.ndarray:
+    """The lists with -1 where an item stands once more."""
+    order = np.argsort(recommended, axis=1, kind="stable")
+    ordered = np.take_along_axis(recommended, order, axis=1)
+    again = np.zeros(recommended.shape, dtype=bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    return np.where(again, -1, recommended)
 
 
 def _diversity(recommended: np.ndarray, filled: np.ndarray, vectors: Any) -> np.ndarray:

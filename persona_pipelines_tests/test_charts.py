@@ -1,0 +1,34 @@
+"""Charts show all that there is, in few enough marks to be drawn at once and to be seen."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from persona_pipelines.charts import records_per_period
+
+KINDS = ("events", "filtered", "duplicates", "rejects")
+
+
+@pytest.mark.parametrize(
+    ("days", "period"), [(1, "day"), (28, "day"), (121, "day"), (400, "week"), (3000, "month"), (8000, "quarter"), (20_000, "year")]
+)
+def test_the_records_of_any_span_are_drawn_in_few_bars_and_none_is_lost(days: int, period: str) -> None:
+    begin = dt.date(1996, 1, 1)
+    accounting = pd.DataFrame(
+        [
+            {"day": begin + dt.timedelta(days=day), "source": source, **dict.fromkeys(KINDS, 1)}
+            for day in range(days)
+            for source in ("a", "b")
+        ]
+    )
+    (axes,) = records_per_period(accounting).axes
+    assert axes.get_title(loc="left") == f"Records per {period}"
+    assert len(axes.patches) <= 4 * 125
+    assert sum(bar.get_height() for bar in axes.patches) == 2 * len(KINDS) * days
+
+
+def test_no_record_is_a_chart_without_bars() -> None:
+    assert not records_per_period(pd.DataFrame(columns=["day", *KINDS])).axes[0].patches
