@@ -276,7 +276,7 @@ def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
     text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
-    text = functions.with_possible_offset(functions.offset_at_end(text))
+    text = functions.with_offset(text)
     readable = ibis.coalesce(
         text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
     ).cast("timestamp")

@@ -30,7 +30,7 @@ def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]
 
 
 @ibis.udf.scalar.builtin
-def offset_at_end(moment: str) -> str:
+def with_offset(moment: str) -> str:
     """A macro of the connection (``zones``), as are the next four."""
     ...
 

@@ -24,11 +24,13 @@ _NO_OFFSET = r"(?::[0-9.]+|[AaPp][Mm])\s*[+-](?:1[5-9]|[2-9][0-9]|[0-9]{2}:?[6-9
 MACROS = {
     # The text where its offset from UTC is one, or where it has none.
     "with_possible_offset(moment)": f"list_transform([moment], lambda text: CASE WHEN NOT regexp_matches(text, '{_NO_OFFSET}') THEN text END)[1]",
-    # A text of ISO 8601 with the offset in place of an abbreviation at its end; null where that is unknown.
-    "offset_at_end(moment)": (
-        "list_transform([moment], lambda text: CASE WHEN upper(right(text, 1)) NOT BETWEEN 'A' AND 'Y' THEN text ELSE "
+    # A text of ISO 8601 with the offset in place of an abbreviation at its end; null where that is unknown, or where its offset is none.
+    # Most texts end in one of two ways, and need no look.
+    "with_offset(moment)": (
+        "CASE WHEN ends_with(moment, 'Z') OR ends_with(moment, '+00:00') THEN moment ELSE list_transform([moment], lambda text: "
+        f"CASE WHEN regexp_matches(text, '{_NO_OFFSET}') THEN NULL WHEN upper(right(text, 1)) NOT BETWEEN 'A' AND 'Z' THEN text ELSE "
         r"list_transform([regexp_extract(text, '[0-9]\s*([A-Za-z]{3,5})$', 1)], lambda word: CASE WHEN word = '' THEN text ELSE "
-        rf"regexp_replace(text, '\s*[A-Za-z]+$', '') || {_TABLE}[upper(word)] END)[1] END)[1]"
+        rf"regexp_replace(text, '\s*[A-Za-z]+$', '') || {_TABLE}[upper(word)] END)[1] END)[1] END"
     ),
     # The same of an abbreviation anywhere, without a colon in the offset; null without one.
     "offset_within(moment)": (
