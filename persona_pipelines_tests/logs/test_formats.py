@@ -169,6 +169,11 @@ def test_a_character_that_no_text_may_hold_is_a_reject_however_it_is_written(war
     assert read(warehouse, tmp_path, source("json")) == ([("2", r"x\u0000y")], [(1, "NUL character"), (3, "NUL character")])
 
 
+def test_values_may_have_a_carriage_return_between_them(warehouse, tmp_path) -> None:
+    (tmp_path / "log.txt").write_bytes(b'{"a": "1"}\r{"a": "2"}\n{"a": "3"}\r{"a": "4"}\r\n{"a": "x}\\r{"}\n')
+    assert [row["item_id"] for row in records(warehouse, tmp_path, source("json"))] == ["1", "2", "3", "4", "x}\r{"]
+
+
 def test_elements_of_a_split_text_are_without_the_blanks_around_them(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a;b", "x | y\t|  |z;1")
     fmt = {"type": "csv", "delimiter": ";"}

@@ -715,6 +715,7 @@ def test_objects_over_several_lines_may_follow_one_in_a_line(read: Read) -> None
 
 @pytest.mark.slow
 @law(15)
+@example(values=[(False, "\n"), (True, "\r\n"), (False, "\n")], block=7, junk=[])
 @given(
     values=st.lists(st.tuples(st.booleans(), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=6), block=st.integers(1, 40),
     junk=st.lists(st.sampled_from(["no JSON", "5", '"text"']), max_size=3),
