@@ -87,6 +87,23 @@ def test_a_format_of_times_is_tried_when_the_configuration_is_read(configure, wa
         configure({**CLICKS, "fields": {**CLICKS["fields"], "timestamp": {"from": "at", "format": wanted}}})
 
 
+@pytest.mark.parametrize("written", ["%Y%m%dT%H%M%SZ", "%Y-%m-%d %H:%M:%S UTC"])
+def test_a_zone_as_plain_text_is_refused_where_another_one_would_be_taken(configure, written: str) -> None:
+    def source(**clock) -> dict:
+        fields = {**CLICKS["fields"], "timestamp": {"from": "at", "format": written, **clock}}
+        return {**CLICKS, "fields": fields}
+
+    with pytest.raises(ConfigurationError, match=r"ends in a zone as plain text.*expected %z or %Z"):
+        configure(source(timezone="America/New_York"))
+    assert configure(source()).sources[0].fields["timestamp"].timezone is None
+
+
+def test_one_bound_of_amounts_leaves_the_other(configure) -> None:
+    logs = configure(CLICKS, logs={"money": {"minimum": -5}, "ratings": {"maximum": 10}}).logs
+    assert (logs.money.minimum, logs.money.maximum) == (-5, 1e9)
+    assert (logs.ratings.minimum, logs.ratings.maximum) == (-1000, 10)
+
+
 @pytest.mark.parametrize(
     ("log_format", "found"),
     [

@@ -63,7 +63,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
 
 def items(listed: ir.Table, events: ir.Table) -> ir.Table:
     """``contracts.ITEMS`` from the catalogue and the events."""
-    bought = events.filter(events.event_type.isin(SPENDING_TYPES) & (events.quantity.fill_null(1) > 0))
+    bought = events.filter(events.event_type.isin(SPENDING_TYPES) & (events.quantity.fill_null(1) > 0) & (events.value >= 0))
     paid = bought.group_by("item_id").aggregate(paid_price=(bought.value / bought.quantity.fill_null(1)).quantile(0.5))
     seen = events.filter(events.item_id.notnull()).select("item_id").distinct()
     known = ibis.union(seen, listed.select("item_id"), distinct=True)

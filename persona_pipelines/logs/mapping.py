@@ -256,9 +256,11 @@ def _sane(microseconds: ir.FloatingValue) -> ir.IntegerValue:
 
 def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.TimestampValue:
     if "%z" in wanted.lower():
-        text = functions.with_possible_offset(text)
+        # The engine reads offsets and names by these codes, but not the Z of ISO 8601.
+        text = functions.with_possible_offset(text.re_replace(r"([0-9]\s*)[Zz]$", r"\1+0000") if wanted.lower().endswith("%z") else text)
     if "%Z" in wanted:
         moment = ibis.coalesce(
+            functions.try_strptime_zoned(text, wanted.replace("%Z", "%z")),
             functions.try_strptime_zoned(functions.offset_within(text), wanted.replace("%Z", "%z")),
             functions.try_strptime_zoned(functions.without_abbreviation(text), wanted),
         ).cast("timestamp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import ibis
@@ -18,7 +19,7 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 LOOKED_AT = 100_000
 MANY_WORDS, MANY_FLOATS, MANY_DUPLICATES, MANY_DISORDERED, FEW_MET = 0.01, 0.5, 0.2, 0.01, 0.5
-PEOPLE = ("user_id", "anonymous_id")
+PEOPLE = ("user_id", "anonymous_id", "target_user_id")
 MANY_DAYS = 400
 
 
@@ -72,17 +73,19 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
 
 def _profile(store: Warehouse, looked: ir.Table, source: Source, settings: Settings, records: int, files: int, shown: str) -> Profile:
     count = int(store.value(looked.count()))
-    fields = _fields(store, looked, source)
+    people = _of_people(source, settings)
+    fields = _fields(store, looked, source, {path for name in people for path in source.fields[name].paths()})
     if source.kind == "lookup":
-        rows = store.frame(mapping.mapped_lookup(looked, source).order_by("record_order").limit(records)).drop(columns="record_order")
-        return Profile(files, shown, rows, count, fields)
+        found = mapping.mapped_lookup(looked, source).order_by("record_order").limit(records).drop("record_order")
+        return Profile(files, shown, store.frame(_without_names(found, people)), count, fields)
     latest, rates = latest_timestamp(), rates_of(settings)
     if source.kind == "events":
         made = mapping.mapped_events(looked, source, settings, False, latest, rates)
     else:
         made = mapping.mapped_listing(looked, source, rates, latest.date())
     mapped = store.keep(f"mapped_{source.name}", made)
-    rows = store.frame(mapped.order_by("source_line", "source_part").limit(records)).drop(columns=["source_file", "file_day", "record"])
+    first = mapped.order_by("source_line", "source_part").limit(records).drop("source_file", "file_day", "record")
+    rows = store.frame(_without_names(first, ()))
     facts, hints = _about_ids(store, looked, source)
     if source.kind == "events":
         more_facts, more_hints = _about_events(store, mapped, source, settings, count)
@@ -96,13 +99,36 @@ def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:
     return {str(row.reason): int(row.records) for row in found.itertuples()}
 
 
-def _fields(store: Warehouse, looked: ir.Table, source: Source) -> pd.DataFrame:
-    """Each field in numbers, as ``Profile.fields``."""
-    people = {path for name in PEOPLE if name in source.fields for path in source.fields[name].paths()}
+def _of_people(source: Source, settings: Settings) -> set[str]:
+    """The fields of a source that hold ids of people; of a look-up those that other sources read as such, or find its records by."""
+    if source.kind != "lookup":
+        return {name for name in PEOPLE if name in source.fields}
+    found = set()
+    for other in settings.sources:
+        ids = {path for name in PEOPLE if name in other.fields for path in other.fields[name].paths()}
+        for lookup in other.join:
+            if lookup.source == source.name:
+                found |= {path.removeprefix(f"{source.name}.") for path in ids if path.startswith(f"{source.name}.")}
+                found |= {own for asked, own in lookup.on.items() if asked in ids}
+    return found & set(source.fields)
+
+
+def _shape(text: ir.StringValue) -> ir.StringValue:
+    return text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9")
+
+
+def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
+    """Records to be shown: addresses masked, and of raw ids of people the shape only."""
+    texts = [name for name in rows.columns if rows[name].type().is_string()]
+    return rows.mutate(**{name: mapping.masked(_shape(rows[name]) if name in people else rows[name]) for name in texts})
+
+
+def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collection[str]) -> pd.DataFrame:
+    """Each field in numbers, as ``Profile.fields``; of ``people`` the shape only."""
     rows = []
     for path, text in mapping.fields_of(looked, source).items():
         shape = path in people and not path.startswith("@")
-        value = mapping.masked(text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9") if shape else text)
+        value = mapping.masked(_shape(text) if shape else text)
         table = looked.select(text=text, shown=value.substr(0, 40))
         total, missing, distinct = store.row(
             table.aggregate(total=table.count(), missing=table.text.isnull().sum(), distinct=table.text.nunique())
@@ -147,7 +173,7 @@ def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list
                 example = store.row(most)[0]
                 use = "no id" if column != "item_id" else "an item's id all the same; missing_words of the field say otherwise"
                 hints.append(f"{word / named:.0%} of {path} are words such as {example!r}: {use}")
-            if (floats or 0) > MANY_FLOATS * named:
+            if column != "event_id" and (floats or 0) > MANY_FLOATS * named:
                 hints.append(
                     f'{floats / named:.0%} of {path} look like 17850.0: ids that a program took for numbers; pattern: "^([0-9]+)" mends them'
                 )

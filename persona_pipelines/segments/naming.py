@@ -81,7 +81,7 @@ def phrase(column: str, deviation: float) -> str:
 
 def described(columns: Sequence[str], centre: np.ndarray) -> str:
     """The distinguishing features as text: ``monetary_value +1.8, recency_days -0.9``."""
-    return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre))
+    return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre) if deviation)
 
 
 # What stands in a sentence about a segment for a feature that is above or below the average.

@@ -26,7 +26,8 @@ def segment_profiles(model: SegmentModel, assigned: pd.DataFrame, features: pd.D
         mine = features[members]
         shares = category_shares[category_shares["user_id"].isin(mine["user_id"])].groupby("category")["attention_share"].sum()
         shares = (shares / max(len(mine), 1)).sort_values(ascending=False, kind="stable").head(3)
-        centre = standardised[members].mean().fillna(0.0).to_numpy()
+        # Everyone differs from nobody, whatever the scale's middle is.
+        centre = standardised[members].mean().fillna(0.0).to_numpy() * (not members.all())
         share = float(members.mean()) if len(members) else 0.0
         rows.append(
             {

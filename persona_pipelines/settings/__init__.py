@@ -56,12 +56,22 @@ class Bounds(Strict):
         return self
 
 
+class MoneyBounds(Bounds):
+    minimum: float = Field(0, ge=-1e12, le=1e12)
+    maximum: float = Field(1e9, ge=-1e12, le=1e12)
+
+
+class RatingBounds(Bounds):
+    minimum: float = Field(-1000, ge=-1e12, le=1e12)
+    maximum: float = Field(1000, ge=-1e12, le=1e12)
+
+
 class LogsSettings(Strict):
     max_reject_share: float = Field(0.05, ge=0, le=1)
     partitions: Literal["auto", "day", "week", "month", "none"] = "auto"
     max_duplicate_share: float = Field(0.5, ge=0, le=1)
-    money: Bounds = Bounds(minimum=0, maximum=1e9)
-    ratings: Bounds = Bounds(minimum=-1000, maximum=1000)
+    money: MoneyBounds = MoneyBounds()
+    ratings: RatingBounds = RatingBounds()
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables

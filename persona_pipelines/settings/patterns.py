@@ -13,16 +13,22 @@ def checked_pattern(value: str) -> str:
     Raises:
         ValueError: the engine does not know it, in words that say what to write instead.
     """
+    if reason := _refusal("SELECT regexp_matches('', ?)", value):
+        hint = "; look-ahead and look-behind are not known: use the condition's not" if "(?" in reason else ""
+        raise ValueError(f"expected a regular expression of RE2 ({reason}){hint}")
+    return value
+
+
+def _refusal(query: str, value: str) -> str | None:
+    """Why the engine refuses a value; a text alone, because an error would keep the engine open until the process ends."""
     import duckdb
 
     with duckdb.connect() as engine:
         try:
-            engine.execute("SELECT regexp_matches('', ?)", [value]).fetchall()
+            engine.execute(query, [value]).fetchall()
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0].partition(": ")[2] or str(error)
-            hint = "; look-ahead and look-behind are not known: use the condition's not" if "(?" in reason else ""
-            raise ValueError(f"expected a regular expression of RE2 ({reason}){hint}") from None
-    return value
+            return str(error).splitlines()[0].partition(": ")[2] or str(error)
+    return None
 
 
 @lru_cache(maxsize=1024)
@@ -32,18 +38,12 @@ def checked_time_format(value: str) -> str:
     Raises:
         ValueError: the engine does not know it, or it reads nothing of a time.
     """
-    import duckdb
-
     if not re.search(r"%[^%]", value):
         raise ValueError(f"format: expected codes of strptime such as %Y-%m-%d %H:%M:%S; found {value!r} without any")
     if "%n" in value:
         raise ValueError("format: %n (nanoseconds) is not known here; expected %f, which reads up to nine digits, or unit: nanoseconds")
-    with duckdb.connect() as engine:
-        try:
-            engine.execute("SELECT try_strptime('', ?)", [value]).fetchall()
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0].partition(": ")[2] or str(error)
-            raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})") from None
+    if reason := _refusal("SELECT try_strptime('', ?)", value):
+        raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})")
     return value
 
 

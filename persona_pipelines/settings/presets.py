@@ -24,6 +24,8 @@ def presets() -> dict[str, dict[str, Any]]:
 def with_preset(source: Any) -> Any:
     """The settings of a source with those of its preset below them; a field that is set to null is not mapped.
 
+    ``format`` with settings of the same type, or without a type, changes these alone.
+
     Raises:
         ValueError: there is no such preset.
     """
@@ -37,4 +39,8 @@ def with_preset(source: Any) -> Any:
     if isinstance(given.get("fields"), dict) and isinstance(source.get("fields"), dict):
         both = {**given["fields"], **source["fields"]}
         merged["fields"] = {key: value for key, value in both.items() if value is not None}
+    written, own = given.get("format"), source.get("format")
+    settings = {"type": written} if isinstance(written, str) else written
+    if settings and isinstance(own, dict) and own.get("type", settings["type"]) == settings["type"]:
+        merged["format"] = {**settings, **own}
     return merged

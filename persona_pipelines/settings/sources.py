@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from persona_pipelines.settings.formats import AccessLogFormat, FormatSettings
+from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat, FormatSettings
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, groups
 from persona_pipelines.settings.presets import with_preset
@@ -168,6 +169,9 @@ class RunningSum(Strict):
     along: str
 
 
+ZONE_AT_END = re.compile(r"(?<!%)(?:Z|UTC|GMT)$")
+
+
 class FieldMapping(Reading):
     """How one canonical column is made from a record."""
 
@@ -229,6 +233,11 @@ class FieldMapping(Reading):
         origins = [name for name, found in given.items() if found is not None]
         if len(origins) != 1:
             raise ValueError(f"expected exactly one of {', '.join(given)}; found {', '.join(origins) or 'none'}")
+        literal = next((entry for entry in self.format or [] if ZONE_AT_END.search(entry)), None)
+        if literal is not None and self.timezone not in (None, "UTC"):
+            raise ValueError(
+                f"format {literal!r} ends in a zone as plain text, which timezone {self.timezone} would overrule; expected %z or %Z for it"
+            )
         if self.unit is not None and self.format is not None:
             raise ValueError("unit is for times as numbers, format for times as text; expected one of them")
         return self
@@ -414,6 +423,8 @@ class Source(Strict):
         """All fields that the mapping reads, each once, in a stable order."""
         named = [path for mapping in (*self.fields.values(), *self.attributes.values()) for path in mapping.paths()]
         named += [path for condition in self.drop_when for path in condition.paths()]
+        if isinstance(self.format, DelimitedFormat) and self.format.fill_down:
+            named += [*self.format.fill_down.fields, *self.format.fill_down.within]
         return list(dict.fromkeys(named))
 
     @property

@@ -187,7 +187,7 @@ REJECTS = Table(
 )  # fmt: skip
 
 DUPLICATES = Table(
-    "events", "duplicates", "Records that repeat an earlier one: the same id, or without ids the same record to the byte.",
+    "events", "duplicates", "Records that repeat an earlier one: the same id, or without ids the same content.",
     (
         _LISTED_DAY, _SOURCE, _FILE, _LINE, _PART,
         Column("event_id", "string", "The event, or the item or user, that is kept once.", required=True, personal=True),
@@ -286,8 +286,8 @@ USER_FEATURES = Table(
         _count("frequency", "Days with a purchase or booking.", "days"),
         Column("purchase_recency_days", "int64", "Days from the last purchase or booking; null without one.", "days", minimum=0),
         _number("monetary_value", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
-        _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency"),
-        _number("repeat_order_value", "The same without the first such day; null with fewer than two.", "currency"),
+        _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency", None),
+        _number("repeat_order_value", "The same without the first such day; null with fewer than two.", "currency", None),
         _count("sessions", "Sessions.", "sessions"),
         _count("purchase_days_last_30", "Days with a purchase or booking among the last 30.", "days"),
         _count("purchase_days_last_90", "Days with a purchase or booking among the last 90.", "days"),
@@ -331,7 +331,7 @@ USER_FEATURES = Table(
         _count("followers", "People who follow the user, by their last follow or unfollow.", "users"),
         _count("following", "People whom the user follows.", "users"),
         _count("ratings", "Ratings."),
-        _number("average_rating", "Mean rating given; null without one."),
+        _number("average_rating", "Mean rating given; null without one.", "", None),
         _count("events_last_7_days", "Events in the 7 days up to the as-of date."),
         _count("events_prior_28_days", "Events in the 28 days before those."),
         _number("trend", "log2 of (events in the last 7 days + 1) to (a quarter of those in the 28 days before + 1).", "log2 ratio", None),
@@ -364,7 +364,7 @@ ITEM_FEATURES = Table(
         _number("revenue", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
         _share("purchase_share", "Users who bought or booked it among its users."),
         _count("ratings", "Ratings."),
-        _number("average_rating", "Mean rating; null without one."),
+        _number("average_rating", "Mean rating; null without one.", "", None),
         _number("attention_ms_per_event", "Attention per event.", "ms"),
         Column("recency_days", "int64", "Days from the last event to the as-of date; null without events.", "days", minimum=0),
         Column("age_days", "int64", "Days from the first event to the as-of date; null without events.", "days", minimum=0),

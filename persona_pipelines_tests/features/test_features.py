@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persona_pipelines.events import listings
 from persona_pipelines.features import attention, items, users
 from persona_pipelines.features.interactions import InteractionRules, interactions
+from persona_pipelines.orchestration.metadata import contract_check
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import DAY, at, events_table, law
 
@@ -45,6 +47,27 @@ def test_recency_frequency_and_monetary_value(warehouse) -> None:
     assert row["monetary_value"] == 37.5
     assert row["average_order_value"] == 25.0
     assert row["repeat_order_value"] == 7.5  # the two of the first day are left out
+
+
+@pytest.mark.slow
+def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
+    """Jester's ratings go from -10 to 10, and the configuration may let amounts be negative."""
+    happened = [
+        event("rating", 1, item_id="a", value=-9.5), event("rating", 2, item_id="b", value=-0.5),
+        event("purchase", 3, item_id="c", value=-4.0), event("purchase", 4, DAY - dt.timedelta(days=3), item_id="d", value=-6.0),
+    ]  # fmt: skip
+    table, goods = events_table(warehouse, *happened), catalogue(warehouse)
+    shares = attention.category_shares(users.known_until(table, DAY), goods)
+    made = {
+        contracts.USER_FEATURES: users.user_features(table, goods, shares, DAY, "UTC"),
+        contracts.ITEMS: listings.items(goods.mutate(**{name: ibis.null("string") for name in ("categories",)}), table),
+    }
+    for contract, expression in made.items():
+        warehouse.ensure(contract)
+        missing = {column.name: ibis.null(column.type) for column in contract.columns if column.name not in expression.columns}
+        warehouse.append(contract, expression.mutate(**missing))
+        assert contract_check(warehouse, contract).passed, contract_check(warehouse, contract).description
+    assert warehouse.frame(warehouse.table(contracts.USER_FEATURES)).loc[0, "average_rating"] == -5
 
 
 def test_attention_shares_and_their_entropy(warehouse) -> None:

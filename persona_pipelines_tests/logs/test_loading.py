@@ -280,6 +280,52 @@ def test_a_preview_shows_mapped_records_and_counts_problems(configure, tmp_path)
     assert seen.problems == {"timestamp: not readable as a time": 1}
 
 
+@pytest.mark.slow
+def test_a_preview_names_nobody_whatever_the_kind_of_the_source(configure, tmp_path) -> None:
+    """A look-up's fields are people's ids where another source reads them as such, or finds records by them."""
+    write(tmp_path, "orders.csv", "id,customer,note", "o1,anna.meier,call anna@example.com", "o2,bob77,-")
+    write(tmp_path, "people.csv", "login,country", "anna.meier,FR", "bob77,UK")
+    write(
+        tmp_path,
+        "lines.csv",
+        "order,item,seller,at",
+        "o1,lamp,anna.meier,2025-09-01T10:00:00Z",
+        "o2,mail me@example.com,bob77,2025-09-01T10:00:00Z",
+    )
+    orders = {
+        "name": "orders",
+        "kind": "lookup",
+        "path": "orders.csv",
+        "format": "csv",
+        "fields": {"id": "id", "who": "customer", "note": "note"},
+    }
+    people = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"login": "login", "land": "country"}}
+    lines = {
+        "name": "lines", "path": "lines.csv", "format": "csv",
+        "join": [{"source": "orders", "on": {"order": "id"}}, {"source": "people", "on": {"seller": "login"}}],
+        "fields": {"timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "orders.who", "target_user_id": "seller", "item_id": "item",
+                   "country": "people.land"},
+    }  # fmt: skip
+    settings = configure(orders, people, lines)
+    shown = ""
+    for source in settings.sources:
+        seen = profile_source(source, settings, 5)
+        shown += seen.rows.to_csv() + seen.fields.to_csv()
+    assert not [name for name in ("anna", "meier", "bob77", "example.com") if name in shown]
+    assert all(text in shown for text in ("aaaa.aaaaa", "aaa99", "<e-mail>", "lamp", "FR"))
+
+
+@pytest.mark.slow
+def test_numbers_in_an_id_of_parts_are_no_ids_that_are_floats_by_accident(configure, tmp_path) -> None:
+    lines = [f"{number},{number}.0,2025-09-01T10:00:00Z,{number}.0" for number in range(5)]
+    write(tmp_path, "clicks.csv", "order,price,at,user", *lines)
+    source = {"name": "clicks", "path": "clicks.csv", "format": "csv", "fields": {
+        "event_id": ["order", "price"], "timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user"}}  # fmt: skip
+    settings = configure(source)
+    hints = [hint for hint in profile_source(settings.sources[0], settings, 1).hints if "look like 17850.0" in hint]
+    assert [hint.split(" look")[0] for hint in hints] == ["100% of user"]
+
+
 def test_new_files_are_noticed_and_read_ones_are_not(configure, tmp_path: Path) -> None:
     from persona_pipelines.warehouse.connection import Warehouse
 

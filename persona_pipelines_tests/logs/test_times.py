@@ -173,6 +173,16 @@ def test_nanoseconds_before_the_given_moment_are_of_their_microsecond(read: Read
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("code", ["%z", "%Z"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_the_codes_for_zones_read_the_z_of_iso_8601(read: Read, code: str, blank: str) -> None:
+    texts = [f"20191001T100000{blank}{zone}" for zone in ("Z", "z", "+0000", "+0200")]
+    found = times(read, texts, {"format": f"%Y%m%dT%H%M%S{blank}{code}", "timezone": "America/New_York"})
+    ten = dt.datetime(2019, 10, 1, 10)
+    assert found == dict(zip(texts, [ten, ten, ten, ten - dt.timedelta(hours=2)], strict=True))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", ["+15:00", "-24:00", "+99:99", "+05:60", "-1900", "+20"])
 @pytest.mark.parametrize("mapping", [{}, {"timezone": "Europe/London"}, {"format": "%Y-%m-%dT%H:%M:%S%z"}])
 def test_an_offset_that_no_clock_has_is_a_reject(read: Read, offset: str, mapping) -> None:

@@ -372,6 +372,20 @@ def test_shopify_carries_an_order_down_to_its_lines(configure: Configure, tmp_pa
     assert {row["event_type"] for row in kept(rows)} == {"purchase"}
 
 
+@pytest.mark.parametrize(
+    "beside", [{"format": {"encoding": "windows-1252"}}, {"format": {"type": "csv", "missing_columns": "empty"}}, {"drop_when": []}]
+)
+def test_what_stands_beside_a_preset_changes_that_and_nothing_else(configure: Configure, tmp_path: Path, beside: dict[str, Any]) -> None:
+    path = lines(
+        tmp_path, "Name,Email,Financial Status,Currency,Total,Created at,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku,Billing Country,Cancelled at",
+        "#1001,ann@example.com,paid,EUR,42.00,2024-03-03 11:00:00 +0100,2,Red shoe,19.50,SHOE-R,FR,", "#1001,,,,,,1,Gift card,3.00,,,",
+    )  # fmt: skip
+    rows = mapped(configure, path, "shopify", **beside)
+    assert [shown(row, "user_id", "item_id", "country") for row in kept(rows)] == [
+        (person("ann@example.com"), "SHOE-R", "FR"), (person("ann@example.com"), "Gift card", "FR"),
+    ]  # fmt: skip
+
+
 def test_woocommerce_gives_an_event_for_each_line_of_a_paid_order(configure: Configure, tmp_path: Path) -> None:
     order = {
         "id": 727, "status": "processing", "currency": "USD", "date_created": "2024-03-03T05:00:00",

@@ -61,6 +61,15 @@ def test_few_or_identical_users_have_a_defined_answer(count: int) -> None:
     assert np.isfinite(assigned["distance"]).all()
 
 
+def test_everyone_differs_from_nobody() -> None:
+    features = people(RICH, each=3)
+    model = fit_segments(features, NO_SHARES, SETTINGS).model
+    shown = segment_profiles(model, model.assign(features, NO_SHARES), features, NO_SHARES)
+    assert shown["segment_name"].tolist() == ["Everyone"]
+    assert shown["distinguishing_features"].tolist() == [""]
+    assert "like the average user in everything" in shown["description"][0]
+
+
 def test_two_different_users_and_missing_features_are_no_obstacle() -> None:
     features = people(RICH, IDLE, each=1).assign(price_level=np.nan)
     assigned = fit_segments(features, NO_SHARES, SETTINGS).model.assign(features, NO_SHARES)
