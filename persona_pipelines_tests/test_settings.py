@@ -98,6 +98,24 @@ def test_a_zone_as_plain_text_is_refused_where_another_one_would_be_taken(config
     assert configure(source()).sources[0].fields["timestamp"].timezone is None
 
 
+def test_cases_without_a_condition_are_refused(configure) -> None:
+    with pytest.raises(ConfigurationError, match=r"cases.*at least 1"):
+        configure({**CLICKS, "fields": {**CLICKS["fields"], "value": {"cases": []}}})
+
+
+@pytest.mark.parametrize(
+    ("log_format", "message"),
+    [
+        ("%h $status", "variables of nginx .* beside directives of Apache"),
+        ("$syslog_header $remote_addr", "it ends in its own blank"),
+        ("$status $syslog_header$remote_addr", "expected .syslog_header at the begin"),
+    ],
+)
+def test_a_log_format_that_no_line_could_have_is_refused(log_format: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        line_pattern(log_format, None, False)
+
+
 def test_one_bound_of_amounts_leaves_the_other(configure) -> None:
     logs = configure(CLICKS, logs={"money": {"minimum": -5}, "ratings": {"maximum": 10}}).logs
     assert (logs.money.minimum, logs.money.maximum) == (-5, 1e9)

@@ -240,7 +240,10 @@ def _by_names(file: Path, head: Path, engine: Warehouse) -> Guess:
 def _sampled(file: Path, head: Path, engine: Warehouse) -> tuple[Any, pd.DataFrame]:
     """The format as settings, and the first records."""
     if head == file:
-        return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT 200", [str(head)]).df().astype(object)
+        try:
+            return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT 200", [str(head)]).df().astype(object)
+        except duckdb.Error:
+            raise LogFileError(f"{file}: this Parquet file is damaged or cut off; expected a whole one") from None
     documents = _documents(head)
     if documents:
         return "json", pd.DataFrame(documents, dtype=object)

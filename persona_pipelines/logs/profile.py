@@ -64,6 +64,8 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
         with reading_errors([file]):
             for batch in read_source(store, source, settings, [file]):
                 looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
+                if not store.value(looked.count()):
+                    continue
                 found = _profile(store, looked, source, settings, records, len(files), file.shown)
                 if found.looked_at:
                     told = [told for reading in batch.readings for told in told_twice(file.shown, reading.names())]
@@ -119,7 +121,8 @@ def _shape(text: ir.StringValue) -> ir.StringValue:
 
 def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
     """Records to be shown: addresses masked, and of raw ids of people the shape only."""
-    texts = [name for name in rows.columns if rows[name].type().is_string()]
+    # Versions of browsers look like addresses.
+    texts = [name for name in rows.columns if rows[name].type().is_string() and name != "user_agent"]
     return rows.mutate(**{name: mapping.masked(_shape(rows[name]) if name in people else rows[name]) for name in texts})
 
 

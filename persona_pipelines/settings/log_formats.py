@@ -19,8 +19,8 @@ WORD = r"\S+"
 ADDRESS = r"[^\s\"\[\]]+"
 HOST = r"[^\s:\"]+"
 IDENTITY = r"-|[^\s\"\[\].:]+"  # never an address of the network: a line with a host name before it is another layout
-STATUS = r"[0-9]{3}|-"
-NUMBER = r"-?[0-9]+(?:\.[0-9]+)?|-"
+STATUS = r"[0-9]{3}|-1?"
+NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?|-"
 TIME = r"[^\[\]\"]+"
 QUOTED = r"(?:[^\"\\]|\\.)*"
 # Cut at a blank and a protocol at its end, an address with blanks is an address.
@@ -31,7 +31,7 @@ NO_PAGE = r"(?:[A-Z]+ \*|CONNECT \S+)(?: [A-Z]+/[0-9.]+)?"
 """Request lines that ask for nothing of the site: of the server itself (OPTIONS *, PRI *), or for a tunnel."""
 
 SYSLOG = (
-    r"(?:<[0-9]{1,3}>)?(?:(?:[A-Z][a-z]{2} [ 0-9]?[0-9](?: [0-9]{4})? [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+) \S+ [^\s:]+: "
+    r"(?:<[0-9]{1,3}>)?(?:(?:[A-Z][a-z]{2} [ 0-9]?[0-9](?: [0-9]{4})? [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+) (?:\S+ )?[^\s:]+: "
     r"|1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) "
     "\ufeff?)?"
 )
@@ -90,6 +90,8 @@ def line_pattern(log_format: str | None, pattern: str | None, further_columns: b
     further = further_columns or text.endswith(" ...")
     text = text.removesuffix(" ...")
     directive = NGINX_VARIABLE if "$" in text and "%" not in NGINX_VARIABLE.sub("", text).replace("%%", "") else APACHE_DIRECTIVE
+    if directive is APACHE_DIRECTIVE and "$" in text and NGINX_VARIABLE.search(APACHE_DIRECTIVE.sub("", text)):
+        raise ValueError("log_format: found variables of nginx ($status) beside directives of Apache (%h); expected one of them")
     if not directive.search(text):
         raise ValueError(
             f"log_format: found {log_format!r}; expected a format string of Apache (%h %l %u ...) or nginx ($remote_addr ...), or one of {', '.join(LOG_FORMATS)}"
@@ -114,6 +116,10 @@ def _as_written(log_format: str) -> str:
 def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str, tuple[str, ...]]:
     """A pattern for a format string; literal text in it stands for itself, a blank for blanks and tabs."""
     made, fields, position = "", [], 0
+    if "$syslog_header" in text and not re.match(r"\$syslog_header(?! )", text):
+        raise ValueError(
+            "log_format: expected $syslog_header at the begin, and nothing between it and what follows: it ends in its own blank"
+        )
     for match in directive.finditer(text):
         marked = any(text[:position].endswith(f"${name}") or match[0] == f"${name}" for name in MAY_BE_EMPTY)
         if match.start() == position > 0 and "%%" not in (match[0], text[position - 2 : position]) and not marked:

@@ -181,7 +181,7 @@ class FieldMapping(Reading):
     first_of: list[str | list[str]] | None = None
     map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
     default: Annotated[str, BeforeValidator(yaml_text)] | None = None
-    cases: list[Case] | None = None
+    cases: Annotated[list[Case], Field(min_length=1)] | None = None
     format: Annotated[list[str], BeforeValidator(as_list)] | None = None
     unit: Unit | None = None
     since: dt.datetime = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ZONES = {
-    "UTC": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00", "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00",
+    "UTC": "+00:00", "UT": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00", "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00",
     "PDT": "-07:00", "WET": "+00:00", "WEST": "+01:00", "CET": "+01:00", "CEST": "+02:00", "EET": "+02:00", "EEST": "+03:00", "MSK": "+03:00",
     "JST": "+09:00", "AEST": "+10:00", "AEDT": "+11:00", "NZST": "+12:00", "NZDT": "+13:00", "SAST": "+02:00",
 }  # fmt: skip
@@ -29,7 +29,7 @@ MACROS = {
     "with_offset(moment)": (
         "CASE WHEN ends_with(moment, 'Z') OR ends_with(moment, '+00:00') THEN moment ELSE list_transform([moment], lambda text: "
         f"CASE WHEN regexp_matches(text, '{_NO_OFFSET}') THEN NULL WHEN upper(right(text, 1)) NOT BETWEEN 'A' AND 'Z' THEN text ELSE "
-        r"list_transform([regexp_extract(text, '[0-9]\s*([A-Za-z]{3,5})$', 1)], lambda word: CASE WHEN word = '' THEN text ELSE "
+        r"list_transform([regexp_extract(text, '[0-9]\s*([A-Za-z]{2,5})$', 1)], lambda word: CASE WHEN word = '' THEN text ELSE "
         rf"regexp_replace(text, '\s*[A-Za-z]+$', '') || {_TABLE}[upper(word)] END)[1] END)[1] END"
     ),
     # The same of an abbreviation anywhere, without a colon in the offset; null without one.

@@ -110,6 +110,24 @@ def test_a_value_that_is_not_closed_costs_itself(warehouse, tmp_path) -> None:
     assert problems == [(9, "malformed line: not a JSON object")]
 
 
+@pytest.mark.parametrize("begin", ["server starts {", "{", '{"a": "cut",', '{"a": "cut', '{\n "a": "cut",\n "b": 2,'])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_value_that_is_not_closed_costs_no_other_one_whatever_closes_it_later(
+    warehouse, tmp_path, begin: str, indent: int | None
+) -> None:
+    values = [json.dumps({"a": str(number), "b": "x"}, indent=indent) for number in range(50)]
+    write(tmp_path, "log.txt", begin, *values, "}", '{"a": "last", "b": "x"}')
+    found, problems = read(warehouse, tmp_path, source("json"))
+    assert [row[0] for row in found] == [*(str(number) for number in range(50)), "last"]
+    assert problems
+    assert {reason for _, reason in problems} == {"malformed line: not a JSON object"}
+
+
+def test_objects_in_a_list_that_begin_their_lines_are_parts_of_their_value(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "{", '"a": "1", "list": [', "{", '"x": NaN', "}", "]", "}", '{"a": "2"}')
+    assert [row["item_id"] for row in records(warehouse, tmp_path, source("json"))] == ["1", "2"]
+
+
 def test_elements_are_found_by_key_from_the_end_and_all_together(warehouse, tmp_path) -> None:
     record = {"p": [{"key": "x", "v": {"s": "1"}}, {"key": "page.of=me", "v": {"s": "2"}}], "t": [{"n": "red"}, {"n": None}, {"n": "blue"}]}
     write(tmp_path, "log.txt", json.dumps(record), json.dumps({**record, "p": list(reversed(record["p"]))}))

@@ -72,6 +72,12 @@ def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) ->
         assert found.source["fields"]["timestamp"] == '"event.time"'
 
 
+def test_a_cut_off_parquet_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1" + b"\x15\x04" * 200)
+    with pytest.raises(LogFileError, match=r"x.parquet: this Parquet file is damaged or cut off"):
+        guess(tmp_path / "x.parquet")
+
+
 def test_a_preset_that_makes_no_event_of_a_file_is_not_its_own(tmp_path: Path) -> None:
     """Visits as Matomo names their visitors, but with nothing that they did, and the last one cut off at the end of what is looked at."""
     visits = [{"visitorId": f"v{n}", "time": "2024-03-03T10:00:00Z", "item": f"s{n}"} for n in range(9000)]

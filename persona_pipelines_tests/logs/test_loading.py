@@ -280,6 +280,15 @@ def test_a_preview_shows_mapped_records_and_counts_problems(configure, tmp_path)
     assert seen.problems == {"timestamp: not readable as a time": 1}
 
 
+@pytest.mark.parametrize("content", [HEADER, f"{HEADER}\n"])
+def test_a_preview_of_a_header_alone_says_that_there_are_no_records(configure, tmp_path, content: str) -> None:
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks" / "2025-09-01.csv").write_text(content)
+    settings = configure(CLICKS)
+    with pytest.raises(LogFileError, match=r"clicks/2025-09-01.csv: no records"):
+        profile_source(settings.sources[0], settings, 1)
+
+
 @pytest.mark.slow
 def test_a_preview_names_nobody_whatever_the_kind_of_the_source(configure, tmp_path) -> None:
     """A look-up's fields are people's ids where another source reads them as such, or finds records by them."""

@@ -587,7 +587,7 @@ def test_a_field_that_is_set_to_null_stays_unmapped() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "", "Mar  3 10:00:00 host haproxy[1]: ", "<134>Mar 13 10:00:00 host haproxy[1]: ", "2024-03-03T10:00:00.123456+01:00 web-1 haproxy[1]: ",
+        "", "Mar  3 10:00:00 host haproxy[1]: ", "<134>Mar  3 10:00:00 haproxy[1]: ", "<134>Mar 13 10:00:00 host haproxy[1]: ", "2024-03-03T10:00:00.123456+01:00 web-1 haproxy[1]: ",
         "<134>1 2024-03-03T10:00:00Z web-1 haproxy 1 - - ", '<134>1 2024-03-03T10:00:00Z web-1 haproxy 1 ID47 [a@1 b="c\\]"][d e="f"] ',
     ],
 )  # fmt: skip
@@ -597,3 +597,10 @@ def test_haproxy_may_stand_behind_any_header_of_syslog(configure: Configure, tmp
     rows = mapped(configure, lines(tmp_path, line, f"something {line}"), "haproxy")
     assert [shown(row, "timestamp", "url") for row in kept(rows)] == [("2024-03-03T10:00:00.100000", "/a")]
     assert rows[1]["problem"] == "malformed line: not in haproxy format"
+
+
+def test_haproxy_writes_counts_that_went_on_and_clients_that_were_gone(configure: Configure, tmp_path: Path) -> None:
+    line = '192.0.2.7:55 [03/Mar/2024:10:00:00.100] f b/a 10/0/30/69/+109 {} - - CR-- 5/4/0/1/0 0/0 "GET /a HTTP/1.1"'
+    rows = mapped(configure, lines(tmp_path, line.format("200 +2750"), line.format("-1 0")), "haproxy")
+    assert problems(rows) == []
+    assert [row["url"] for row in kept(rows)][:1] == ["/a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,7 +167,11 @@ class _Scan:
                 if inside:
                     self.open = self.open[:-1]
                     if len(self.open) == self.base:
-                        yield self.start_line, self.text[self.start : match.end()]
+                        value = self.text[self.start : match.end()]
+                        if b"\n" + self.indent + b"{" in value and not _is_json(value):
+                            yield self._given_up()  # a bracket that was not closed, and other values up to a stray one that closes it
+                            continue
+                        yield self.start_line, value
                         self.start, self.start_line = match.end(), self.line
                 elif token == b"]" and self.base:
                     yield from self._between(match.start())
@@ -201,6 +206,14 @@ class _Scan:
         self.position = self.start = end
         self.start_line, self.open = self.line, self.open[: self.base]
         return found
+
+
+def _is_json(value: bytes) -> bool:
+    try:
+        json.loads(value)  # NaN and Infinity, too, which orjson refuses
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _opened_alone(lines: bytes) -> int | None:
