@@ -359,7 +359,11 @@ def _print_profile(seen: Profile) -> None:
     click.echo(f"  {seen.files} files; first records of {seen.file}:")
     for number, row in enumerate(seen.rows.to_dict("records"), start=1):
         problem = row.pop("problem", None)
-        shown = "  ".join(f"{name}={_shown(value)}" for name, value in row.items() if value is not None and value == value)
+        known = {name: value for name, value in row.items() if value is not None and value == value}
+        # Amounts to the last cent; tables round.
+        shown = "  ".join(
+            f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={_shown(value)}" for name, value in known.items()
+        )
         click.echo(f"  {number}. {shown}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
     _print_table(seen.fields)
     for fact in seen.facts:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from persona_pipelines.settings import ConfigurationError, load_settings
 from persona_pipelines.settings.log_formats import line_pattern
@@ -96,6 +97,16 @@ def test_a_zone_as_plain_text_is_refused_where_another_one_would_be_taken(config
     with pytest.raises(ConfigurationError, match=r"ends in a zone as plain text.*expected %z or %Z"):
         configure(source(timezone="America/New_York"))
     assert configure(source()).sources[0].fields["timestamp"].timezone is None
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("My Shop.yaml", "my-shop"), ("shop_2.yaml", "shop_2"), ("Bücher & Co..yaml", "b-cher-co"), ("---.yaml", "persona")]
+)
+def test_a_configuration_is_called_like_its_file(configure, tmp_path: Path, file: str, name: str) -> None:
+    configure(CLICKS)
+    content = yaml.safe_load((tmp_path / "persona.yaml").read_text())
+    (tmp_path / file).write_text(yaml.safe_dump({key: value for key, value in content.items() if key != "name"}))
+    assert load_settings(tmp_path / file).name == name
 
 
 def test_cases_without_a_condition_are_refused(configure) -> None:

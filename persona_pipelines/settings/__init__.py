@@ -513,7 +513,8 @@ def load_settings(file: str | Path | None = None) -> Settings:
     if not isinstance(content, dict):
         raise ConfigurationError(f"{shown}: found {_found(content)}; expected settings, at least start_date and sources")
     content = _expanded(content, "", Path(shown))
-    content.setdefault("name", path.stem.lower())
+    # A file may be called anything: what a name cannot have becomes a hyphen.
+    content.setdefault("name", re.sub(r"[^a-z0-9._]+", "-", path.stem.lower()).strip("-._")[:48] or "persona")
     for reserved in ("file", "home"):
         if reserved in content:
             raise ConfigurationError(f"{shown}: {reserved}: not a setting")

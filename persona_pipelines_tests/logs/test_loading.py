@@ -290,6 +290,24 @@ def test_a_preview_of_a_header_alone_says_that_there_are_no_records(configure, t
 
 
 @pytest.mark.slow
+def test_a_preview_shows_amounts_to_the_last_cent(configure, tmp_path) -> None:
+    from click.testing import CliRunner
+
+    from persona_pipelines.cli import main
+
+    write(
+        tmp_path,
+        "clicks/2025-09-01.csv",
+        HEADER,
+        *(f"{n},2025-09-01T10:00:00Z,purchase,u,d,i,{amount},5" for n, amount in enumerate((1234.5, 99999.99))),
+    )
+    configure(CLICKS)
+    shown = CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")]).output
+    assert "value=1234.5 " in shown
+    assert "value=99999.99 " in shown
+
+
+@pytest.mark.slow
 def test_a_preview_names_nobody_whatever_the_kind_of_the_source(configure, tmp_path) -> None:
     """A look-up's fields are people's ids where another source reads them as such, or finds records by them."""
     write(tmp_path, "orders.csv", "id,customer,note", "o1,anna.meier,call anna@example.com", "o2,bob77,-")
