@@ -71,6 +71,19 @@ def test_a_quote_that_is_not_closed_costs_its_own_line(warehouse, tmp_path) -> N
     assert all("quote" in reason or "columns" in reason for _, reason in problems)
 
 
+@pytest.mark.parametrize("broken", ['2,"open', '2,5" disk', '2,"a" b'])
+@pytest.mark.parametrize("last", ['9,"q\nr"', '9,"q r"', '9,5" x', '9,"",'])
+@pytest.mark.parametrize("count", [3, 400])
+def test_a_quote_that_another_one_closes_by_chance_costs_its_own_line(warehouse, tmp_path, broken: str, last: str, count: int) -> None:
+    good = [f"g{number},x" for number in range(count)]
+    write(tmp_path, "log.txt", "a,b", broken, *good, last, "10,z")
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))
+    expected = [*(tuple(line.split(",")) for line in good), *([("9", last[3:-1])] if last.endswith('r"') else []), ("10", "z")]
+    assert found == expected
+    assert problems[0][0] == 2
+    assert len(found) + len(problems) == count + 3
+
+
 def test_what_stands_before_a_header_and_between_files_that_were_joined_is_no_record(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "Report of the shop", "", "# made today", "a;b", "1;x", "# a comment", "a;b", "2;y")
     found, problems = read(warehouse, tmp_path, source({"type": "csv", "delimiter": ";", "header": "a;", "comment": "#"}))

@@ -20,6 +20,8 @@ from persona_pipelines.settings.formats import DelimitedFormat
 SEPARATOR = "\x1f"
 """Stands in for delimiters of several characters, which no character class can leave out."""
 
+WINDOW_BYTES = 1 << 12
+
 TRIMMED = "trim({}, ' ' || chr(9))"
 
 
@@ -27,11 +29,13 @@ TRIMMED = "trim({}, ' ' || chr(9))"
 class QuotedFile(TextFile):
     """Records that may go on over line breaks inside of quotes. A record's line is the one that it begins on.
 
-    A quote that is not closed within ``max_line_bytes`` costs its own line only.
+    A quote that is not closed within ``max_line_bytes``, or that another one closes by chance, costs its own line only: what goes on over
+    lines and does not fit ``layout``, the pattern of a whole record, is taken apart at the end of its first line.
     """
 
     quote: str = '"'
     escape: str = ""
+    layout: re.Pattern[str] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         line, rest = 1, b""
@@ -59,19 +63,37 @@ class QuotedFile(TextFile):
     def _closed(self, text: bytes, line: int) -> tuple[int, bytes, list[pa.RecordBatch]]:
         """The whole records at the begin of a text: the line after them, what is left, and the records."""
         batches = []
+        begin, window = 0, len(text)
         while True:
-            ends = self._ends(text)
-            if len(ends):
-                whole = text[: ends[-1]]
-                batch, line = self._records(whole, ends.astype(np.int32), line)
+            ends = self._ends(text[begin : begin + window])
+            broken = self._broken(text[begin : begin + int(ends[-1])], ends) if len(ends) else None
+            whole = ends[:broken]
+            if len(whole):
+                batch, line = self._records(text[begin : begin + int(whole[-1])], whole.astype(np.int32), line)
                 if batch.num_rows:
                     batches.append(batch)
-                text = text[ends[-1] :]
-            if len(text) <= self.max_line_bytes or b"\n" not in text:
-                return line, text, batches
-            first, _, text = text.partition(b"\n")
-            batches.append(self.single(first, line, "malformed line: a quote is not closed"))
-            line += 1
+                begin += int(whole[-1])
+            left = len(text) - begin
+            if broken is None and window < left and (len(whole) or window <= self.max_line_bytes):
+                window *= 2
+                continue
+            end = text.find(b"\n", begin) + 1
+            if broken is None and (left <= self.max_line_bytes or not end):
+                return line, text[begin:], batches
+            batches.append(self.single(text[begin : end - 1], line, "malformed line: a quote is not closed"))
+            # From here on little is looked at at once: the next quote may stand alone, too.
+            begin, line, window = end, line + 1, WINDOW_BYTES
+
+    def _broken(self, text: bytes, ends: np.ndarray) -> int | None:
+        """The number of the first record that goes on over lines and is none."""
+        feeds = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == NEWLINE) + 1
+        last = np.searchsorted(feeds, ends)
+        for number in np.flatnonzero(np.diff(last, prepend=-1) > 1):
+            start = int(ends[number - 1]) if number else 0
+            record = text[start : int(ends[number])].decode(errors="replace").rstrip("\r\n")
+            if self.layout is not None and not self.layout.fullmatch(record):
+                return int(number)
+        return None
 
     def _ends(self, text: bytes) -> np.ndarray:
         """Where records end: after line feeds with an even number of quotes before them."""
@@ -100,7 +122,12 @@ class DelimitedReader(TextReader):
 
     def text_file(self, file: LogFile, settings: DelimitedFormat, max_line_bytes: int) -> TextFile:
         options = (file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
-        return QuotedFile(*options, settings.quote, settings.escape) if settings.line_breaks_in_quotes else TextFile(*options)
+        if not settings.line_breaks_in_quotes:
+            return TextFile(*options)
+        between, blank, padding = _separation(settings.delimiter)
+        # Several characters are a delimiter that no class can leave out: such records are judged line by line by the engine alone.
+        layout = re.compile(f"(?s){_record_pattern(settings, between, blank, padding)[1]}") if len(settings.delimiter) == 1 else None
+        return QuotedFile(*options, settings.quote, settings.escape, layout)
 
     def header(self, file: LogFile, settings: DelimitedFormat, max_line_bytes: int) -> tuple[str, int] | None:
         text = self.text_file(file, settings, max_line_bytes)
@@ -158,12 +185,8 @@ class DelimitedReader(TextReader):
         columns = self.columns(group, settings)
         delimiter = settings.delimiter
         lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
-        if delimiter == "whitespace":
-            split, between, blank, padding = "regexp_split_to_array(text, '\\s+')", r"\s+", r"\s", ""
-        else:
-            split, between = f"string_split(text, {literal(delimiter)})", re.escape(delimiter if len(delimiter) == 1 else SEPARATOR)
-            blank = between
-            padding = f"[{' ' if delimiter != ' ' else ''}{chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
+        split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
+        between, blank, padding = _separation(delimiter)
         # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
         trimmed = delimiter not in ("whitespace", " ")
         if trimmed:
@@ -197,15 +220,9 @@ class DelimitedReader(TextReader):
     @staticmethod
     def _by_pattern(settings: DelimitedFormat, between: str, blank: str, padding: str) -> str:
         """Cells of a line with quotes or escapes; null where these do not fit."""
-        quote, escape = re.escape(settings.quote), re.escape(settings.escape)
-        escaped = rf"|{escape}." if settings.escape and settings.escape != settings.quote else ""
-        plain = rf"(?:[^{quote}{escape}{blank}]{escaped})*" if escaped else rf"[^{quote}{blank}]*"
-        if settings.delimiter == "whitespace":
-            plain = plain[:-1] + "+"
-        cell = plain
-        if settings.quote:
-            cell = rf"{padding}{quote}(?:[^{quote}{escape if escaped else ''}]|{quote}{quote}{escaped})*{quote}{padding}|{plain}"
-        whole = rf"^(?:{cell})(?:{between}(?:{cell}))*$"
+        cell, whole = _record_pattern(settings, between, blank, padding)
+        escape = re.escape(settings.escape)
+        escaped = bool(settings.escape and settings.escape != settings.quote)
         # Each cell with the delimiter before it, the first one too: an empty match at the begin would swallow what follows.
         cells = rf"{between}({cell})"
         standing = {"whitespace": " "}.get(settings.delimiter, settings.delimiter)
@@ -240,6 +257,28 @@ class DelimitedReader(TextReader):
             f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields
         )
         return f"SELECT * REPLACE ({replaced}) FROM ({query})"
+
+
+def _separation(delimiter: str) -> tuple[str, str, str]:
+    """Patterns of what stands between two cells, of a character that ends one, and of the blanks around quotes."""
+    if delimiter == "whitespace":
+        return r"\s+", r"\s", ""
+    between = re.escape(delimiter if len(delimiter) == 1 else SEPARATOR)
+    return between, between, f"[ {chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
+
+
+def _record_pattern(settings: DelimitedFormat, between: str, blank: str, padding: str) -> tuple[str, str]:
+    """Patterns of a cell and of a whole record."""
+    quote, escape = re.escape(settings.quote), re.escape(settings.escape)
+    escaped = rf"|{escape}." if settings.escape and settings.escape != settings.quote else ""
+    plain = rf"(?:[^{quote}{escape}{blank}]{escaped})*" if escaped else rf"[^{quote}{blank}]*"
+    if settings.delimiter == "whitespace":
+        plain = plain[:-1] + "+"
+    cell = plain
+    if settings.quote:
+        cell = rf"{padding}{quote}(?:[^{quote}{escape if escaped else ''}]|{quote}{quote}{escaped})*{quote}{padding}|{plain}"
+    whole = rf"^(?:{cell})(?:{between}(?:{cell}))*$"
+    return cell, whole
 
 
 def _each_trimmed(cells: str) -> str:
