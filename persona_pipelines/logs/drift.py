@@ -64,7 +64,7 @@ def _keys(record: str) -> tuple[set[str], set[str]]:
 def told_twice(shown: str, names: Names) -> list[str]:
     """That a file has names twice, as a sentence."""
     return [
-        f"{shown}: {name!r} stands twice in {'the header' if name in names.known and names.known.count(name) > 1 else 'one object'}: the first is read"
+        f"{shown}: {name!r} stands twice in {'the header' if names.known.count(name) > 1 else 'one object'}: the first is read"
         for name in names.twice
     ]
 

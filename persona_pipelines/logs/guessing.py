@@ -74,14 +74,14 @@ def guess(file: Path) -> Guess:
     with Warehouse(None, b"\0" * 32) as engine, tempfile.TemporaryDirectory() as folder:
         head, encoding = _head(file, Path(folder))
         text = head.read_text(errors="replace").lstrip("\ufeff \r\n") if head != file else ""
-        documents = _documents(head) if text.startswith(("{", "[")) else []
+        documents = _documents(head) if text else []
         likely = [name for name in presets() if text and _may_be(name, text, documents, engine)]
         found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
         if found:
             name, seen = max(found, key=lambda entry: _merit(entry[1]))
             made = Guess(name, {"name": _name(file), "path": str(file), "preset": name}, _first_day(seen))
         else:
-            made = _by_names(file, head, engine)
+            made = _by_names(file, head, documents, engine)
     if encoding == "utf-8":
         return made
     written = made.source.get("format") or presets()[str(made.preset)]["format"]
@@ -120,7 +120,11 @@ def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Wareh
     source = Source.model_validate({"name": "log", "path": "x", "preset": name})
     written = source.format
     if isinstance(written, JsonFormat) or text.startswith(("{", "[")):
-        return isinstance(written, JsonFormat) and _asks_for(source, {key for document in documents for key in document})
+        return (
+            isinstance(written, JsonFormat)
+            and text.startswith(("{", "["))
+            and _asks_for(source, {key for document in documents for key in document})
+        )
     lines = text.splitlines()[:FIRST_LINES]
     if isinstance(written, W3CFormat):
         return "#Fields:" in text
@@ -203,9 +207,9 @@ def _name(file: Path) -> str:
     return name if name and name[0].isalpha() else f"log_{name}".rstrip("_")
 
 
-def _by_names(file: Path, head: Path, engine: Warehouse) -> Guess:
-    """Args: head: its first lines, as ``_head`` gives them."""
-    written, sample = _sampled(file, head, engine)
+def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> Guess:
+    """Args: head: its first lines, as ``_head`` gives them; documents: the objects that they begin with."""
+    written, sample = _sampled(file, head, documents, engine)
     plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in sample.columns}
     fields: dict[str, Any] = {}
     for canonical, names in ALSO_CALLED.items():
@@ -237,14 +241,13 @@ def _by_names(file: Path, head: Path, engine: Warehouse) -> Guess:
     return Guess(None, source, start, tuple(remarks))
 
 
-def _sampled(file: Path, head: Path, engine: Warehouse) -> tuple[Any, pd.DataFrame]:
+def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> tuple[Any, pd.DataFrame]:
     """The format as settings, and the first records."""
     if head == file:
         try:
             return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT 200", [str(head)]).df().astype(object)
         except duckdb.Error:
             raise LogFileError(f"{file}: this Parquet file is damaged or cut off; expected a whole one") from None
-    documents = _documents(head)
     if documents:
         return "json", pd.DataFrame(documents, dtype=object)
     try:

@@ -64,17 +64,17 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
         with reading_errors([file]):
             for batch in read_source(store, source, settings, [file]):
                 looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
-                if not store.value(looked.count()):
-                    continue
-                found = _profile(store, looked, source, settings, records, len(files), file.shown)
-                if found.looked_at:
+                count = int(store.value(looked.count()))
+                if count:
+                    found = _profile(store, looked, count, source, settings, records, len(files), file.shown)
                     told = [told for reading in batch.readings for told in told_twice(file.shown, reading.names())]
                     return replace(found, hints=[*batch.warnings, *told, *found.hints])
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
 
 
-def _profile(store: Warehouse, looked: ir.Table, source: Source, settings: Settings, records: int, files: int, shown: str) -> Profile:
-    count = int(store.value(looked.count()))
+def _profile(
+    store: Warehouse, looked: ir.Table, count: int, source: Source, settings: Settings, records: int, files: int, shown: str
+) -> Profile:
     people = _of_people(source, settings)
     fields = _fields(store, looked, source, {path for name in people for path in source.fields[name].paths()})
     if source.kind == "lookup":

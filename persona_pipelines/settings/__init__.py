@@ -43,11 +43,15 @@ class OwnEventType(Strict):
     description: str = "Declared in the configuration."
 
 
+Summable = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Sums are exact to a millionth in 64 bits."""
+
+
 class Bounds(Strict):
     """Inclusive bounds of a number; a record outside of them is rejected."""
 
-    minimum: float = Field(ge=-1e12, le=1e12)  # sums are exact to a millionth in 64 bits
-    maximum: float = Field(ge=-1e12, le=1e12)
+    minimum: Summable
+    maximum: Summable
 
     @model_validator(mode="after")
     def _ordered(self) -> Bounds:
@@ -57,13 +61,13 @@ class Bounds(Strict):
 
 
 class MoneyBounds(Bounds):
-    minimum: float = Field(0, ge=-1e12, le=1e12)
-    maximum: float = Field(1e9, ge=-1e12, le=1e12)
+    minimum: Summable = 0
+    maximum: Summable = 1e9
 
 
 class RatingBounds(Bounds):
-    minimum: float = Field(-1000, ge=-1e12, le=1e12)
-    maximum: float = Field(1000, ge=-1e12, le=1e12)
+    minimum: Summable = -1000
+    maximum: Summable = 1000
 
 
 class LogsSettings(Strict):

@@ -124,9 +124,8 @@ class DelimitedReader(TextReader):
         options = (file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, None, file.member)
         if not settings.line_breaks_in_quotes:
             return TextFile(*options)
-        between, blank, padding = _separation(settings.delimiter)
         # Several characters are a delimiter that no class can leave out: such records are judged line by line by the engine alone.
-        layout = re.compile(f"(?s){_record_pattern(settings, between, blank, padding)[1]}") if len(settings.delimiter) == 1 else None
+        layout = re.compile(f"(?s){_record_pattern(settings)[1]}") if len(settings.delimiter) == 1 else None
         return QuotedFile(*options, settings.quote, settings.escape, layout)
 
     def header(self, file: LogFile, settings: DelimitedFormat, max_line_bytes: int) -> tuple[str, int] | None:
@@ -186,7 +185,6 @@ class DelimitedReader(TextReader):
         delimiter = settings.delimiter
         lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
         split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
-        between, blank, padding = _separation(delimiter)
         # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
         trimmed = delimiter not in ("whitespace", " ")
         if trimmed:
@@ -197,7 +195,7 @@ class DelimitedReader(TextReader):
         problem = "CASE WHEN contains(text, chr(13)) THEN 'malformed line: a carriage return in the middle' END"
         if special:
             quoted = f"contains(text, {literal(special[0])})" + "".join(f" OR contains(text, {literal(one)})" for one in special[1:])
-            by_pattern = self._by_pattern(settings, between, blank, padding)
+            by_pattern = self._by_pattern(settings)
             if len(delimiter) > 1 and delimiter != "whitespace":
                 by_pattern = f"list_transform({by_pattern}, lambda cell: replace(cell, chr(31), {literal(delimiter)}))"
             split = f"CASE WHEN {quoted} THEN {_each_trimmed(by_pattern) if trimmed else by_pattern} ELSE {split} END"
@@ -218,13 +216,13 @@ class DelimitedReader(TextReader):
         return selected(inner, problem, values)
 
     @staticmethod
-    def _by_pattern(settings: DelimitedFormat, between: str, blank: str, padding: str) -> str:
+    def _by_pattern(settings: DelimitedFormat) -> str:
         """Cells of a line with quotes or escapes; null where these do not fit."""
-        cell, whole = _record_pattern(settings, between, blank, padding)
+        cell, whole = _record_pattern(settings)
         escape = re.escape(settings.escape)
         escaped = bool(settings.escape and settings.escape != settings.quote)
         # Each cell with the delimiter before it, the first one too: an empty match at the begin would swallow what follows.
-        cells = rf"{between}({cell})"
+        cells = rf"{_separation(settings.delimiter)[0]}({cell})"
         standing = {"whitespace": " "}.get(settings.delimiter, settings.delimiter)
         before = literal(SEPARATOR if len(standing) > 1 else standing)
         value = "cell"
@@ -267,8 +265,9 @@ def _separation(delimiter: str) -> tuple[str, str, str]:
     return between, between, f"[ {chr(9) if delimiter != chr(9) else ''}]*" if delimiter != " " else ""
 
 
-def _record_pattern(settings: DelimitedFormat, between: str, blank: str, padding: str) -> tuple[str, str]:
+def _record_pattern(settings: DelimitedFormat) -> tuple[str, str]:
     """Patterns of a cell and of a whole record."""
+    between, blank, padding = _separation(settings.delimiter)
     quote, escape = re.escape(settings.quote), re.escape(settings.escape)
     escaped = rf"|{escape}." if settings.escape and settings.escape != settings.quote else ""
     plain = rf"(?:[^{quote}{escape}{blank}]{escaped})*" if escaped else rf"[^{quote}{blank}]*"
