@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ DIGITS = (
     (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"), (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
     (r"(?:19|20)\d{12}", "%Y%m%d%H%M%S"),
 )  # fmt: skip
+DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")  # fmt: skip
+CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %I:%M:%S %p", " %H.%M")
+TEXTS = (*(date + clock for date in DATES for clock in CLOCKS), "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %Z", "%Y.%m.%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S")  # fmt: skip
+"""Times as people and programs write them where it is not as of ISO 8601; the day before the month where both would do."""
+ENVELOPES = ("data", "payload", "properties", "event", "body", "record", "message", "detail", "attributes")
+"""Objects that others put what they have to say into: their fields are called by their own names too."""
 UNITS = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"), (1e8, "seconds"))
 
 
@@ -69,11 +76,14 @@ def guess(file: Path) -> Guess:
     """What a source that reads the file may be.
 
     Raises:
-        LogFileError: no preset reads it, and it is neither CSV, JSON nor Parquet.
+        LogFileError: it is empty, or no preset reads it and it is neither CSV, JSON nor Parquet, or has no field that is called like a time, a
+            person or a thing.
     """
     with Warehouse(None, b"\0" * 32) as engine, tempfile.TemporaryDirectory() as folder:
         head, encoding = _head(file, Path(folder))
         text = head.read_text(errors="replace").lstrip("\ufeff \r\n") if head != file else ""
+        if head != file and not text.strip():
+            raise LogFileError(f"{file}: this file is empty; expected a log with a few records")
         documents = _documents(head) if text else []
         likely = [name for name in presets() if text and _may_be(name, text, documents, engine)]
         found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
@@ -147,13 +157,14 @@ def _asks_for(source: Source, names: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What came of a file: events, those with a problem, those filtered, columns with anything in them, the first time."""
+    """What came of a file: events, those with a problem, those filtered, columns with anything in them, the first time, the usual problem."""
 
-    events: int
-    problems: int
-    dropped: int
-    known: int
-    first: dt.datetime | None
+    events: int = 0
+    problems: int = 0
+    dropped: int = 0
+    known: int = 0
+    first: dt.datetime | None = None
+    problem: str | None = None
 
 
 def _read_by(name: str, file: Path, engine: Warehouse) -> _Seen | None:
@@ -183,14 +194,19 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
                 rows = mapped_events(batch.fields, described, settings, False, latest_timestamp())
             else:
                 rows = mapped_listing(batch.fields, described)
-            measures = {"events": rows.count(), "problems": rows.problem.count(), "dropped": rows.dropped.count()}
+            measures = {
+                "events": rows.count(),
+                "problems": rows.problem.count(),
+                "dropped": rows.dropped.count(),
+                "problem": rows.problem.mode(),
+            }
             measures |= {f"known_{column}": rows[column].count() for column in described.fields}
             if "timestamp" in described.fields:
                 measures["first"] = rows.timestamp.min()
             found = dict(zip(measures, engine.row(rows.aggregate(**measures)), strict=True))
             known = sum(1 for name, count in found.items() if name.startswith("known_") and count)
-            return _Seen(found["events"], found["problems"], found["dropped"], known, found.get("first"))
-    return _Seen(0, 0, 0, 0, None)
+            return _Seen(found["events"], found["problems"], found["dropped"], known, found.get("first"), found["problem"])
+    return _Seen()
 
 
 def _merit(seen: _Seen) -> tuple[float, int, int]:
@@ -210,16 +226,22 @@ def _name(file: Path) -> str:
 def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> Guess:
     """Args: head: its first lines, as ``_head`` gives them; documents: the objects that they begin with."""
     written, sample = _sampled(file, head, documents, engine)
-    plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in sample.columns}
+    plain = _plain_names(list(sample.columns))
     fields: dict[str, Any] = {}
     for canonical, names in ALSO_CALLED.items():
         column = next((plain[name] for name in names if name in plain), None)
         if column is not None and column not in fields.values():
             fields[canonical] = column
+    if not {"timestamp", "user_id", "anonymous_id", "item_id"} & set(fields) or sample.empty:
+        raise LogFileError(
+            f"{file}: no preset reads it, and {'it has no records' if fields else 'none of its fields is called like a time, a person or a thing'}; "
+            f"found {', '.join(sample.columns[:12]) or 'none'}; expected a log, or describe it by hand (docs/bring-your-own-logs.md)"
+        )
     remarks = []
     start = dt.date(2000, 1, 1)
     if "timestamp" in fields:
-        fields["timestamp"] = _clock(fields["timestamp"], sample[fields["timestamp"]].dropna())
+        fields["timestamp"], doubt = _clock(fields["timestamp"], sample[fields["timestamp"]].dropna(), engine)
+        remarks += doubt
     else:
         fields["timestamp"] = {"order": {"start": "2000-01-01"}}
         remarks.append("no field looks like a time: the order of the records stands for it")
@@ -235,7 +257,10 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         remarks.append("no field looks like a person: the number of the line stands for one")
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
-        start = _first_day(_tried({**source, "path": str(head)}, head, engine))
+        seen = _tried({**source, "path": str(head)}, head, engine)
+        start = _first_day(seen)
+        if seen.problems:
+            remarks.append(f"{seen.problems} of the first {seen.events} records would be rejected, most of them for: {seen.problem}")
     except (LogFileError, ValueError) as error:
         remarks.append(f"not readable like this yet: {str(error).splitlines()[0]}")
     return Guess(None, source, start, tuple(remarks))
@@ -268,17 +293,57 @@ def _documents(head: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(orjson.JSONDecodeError):
             document = orjson.loads(record)
             if isinstance(document, dict):
-                found.append({f'"{key}"' if "." in key or "[" in key else key: value for key, value in document.items()})
+                found.append(dict(_flat(document)))
     return found
 
 
-def _clock(column: str, values: pd.Series) -> Any:
-    """The field; where it holds numbers with the format of their digits or the unit of their size, as of moments of this century."""
+def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a document by their paths, those of objects in it too."""
+    for key, value in document.items():
+        path = before + (f'"{key}"' if "." in key or "[" in key else key)
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _plain_names(paths: list[str]) -> dict[str, str]:
+    """Paths by their letters and digits; those in an envelope by those behind it too, where nothing else is called so."""
+    names: dict[str, str] = {}
+    for path in paths:
+        names.setdefault(re.sub(r"[^a-z0-9]", "", path.lower()), path)
+    for path in paths:
+        first, _, rest = path.partition(".")
+        if first.lower() in ENVELOPES and rest:
+            names.setdefault(re.sub(r"[^a-z0-9]", "", rest.lower()), path)
+    return names
+
+
+def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list[str]]:
+    """The field, with the format that its texts have, or the unit of its numbers' size as of moments of this century; and what is in doubt."""
     numbers = pd.to_numeric(values, errors="coerce")
-    if not len(values) or numbers.isna().any():
-        return column
-    texts = values.astype(str)
+    texts = values.astype(str).str.strip()
+    if not len(values):
+        return column, []
+    if numbers.isna().any():
+        fitting = _formats(texts.tolist(), engine)
+        found = {"from": column, "format": fitting[0]} if fitting else column
+        return found, [f"{column}: {' and '.join(fitting)} read it; taken for the first"] if len(fitting) > 1 else []
     for pattern, written in DIGITS:
         if texts.str.fullmatch(pattern).all():
-            return {"from": column, "format": written}
-    return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}
+            return {"from": column, "format": written}, []
+    return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, []
+
+
+def _formats(texts: list[str], engine: Warehouse) -> list[str]:
+    """Those of ``TEXTS`` that read the texts, where ISO 8601 does not."""
+
+    def fits(expression: str, *parameters: str) -> bool:
+        found = engine.connection.execute(
+            f"SELECT bool_and({expression} IS NOT NULL) FROM (SELECT unnest(?) AS text)", [*parameters, texts]
+        )
+        return bool(found.fetchall()[0][0])
+
+    if fits("try_cast(text AS TIMESTAMPTZ)"):
+        return []
+    return [wanted for wanted in TEXTS if fits("CASE WHEN try_strptime(text, ?) >= '1900-01-01' THEN text END", wanted)]

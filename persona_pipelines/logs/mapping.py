@@ -273,20 +273,19 @@ def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.Timest
 
 
 def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
-    """A text of ISO 8601, with a blank for the T or before the zone too, and with names of zones.
+    """A text of ISO 8601, in its basic form, with a comma before fractions, a blank for the T or before the zone too, and with names of zones.
 
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
     text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
+    common = functions.with_offset(functions.as_extended(text))
     text = functions.with_offset(text)
-    readable = ibis.coalesce(
-        text.try_cast("timestamp('UTC')"), text.re_replace(r"^(.*[0-9])\s+([+-][0-9]{2}:?[0-9]{2})$", r"\1\2").try_cast("timestamp('UTC')")
-    ).cast("timestamp")
+    readable = ibis.coalesce(text.try_cast("timestamp('UTC')"), common.try_cast("timestamp('UTC')")).cast("timestamp")
     if zone is None:
         return readable
-    without = ibis.coalesce((text + " UTC").try_cast("timestamp('UTC')"), (text + " 00:00 UTC").try_cast("timestamp('UTC')")).cast(
-        "timestamp"
-    )
+    without = ibis.coalesce(
+        *((written + rest).try_cast("timestamp('UTC')") for written, rest in ((text, " UTC"), (text, " 00:00 UTC"), (common, " UTC")))
+    ).cast("timestamp")
     return ibis.ifelse(without.notnull(), from_local(without, zone), readable)
 
 

@@ -139,8 +139,8 @@ class Unpacked:
                         yield block
             except (NotImplementedError, RuntimeError) as error:
                 raise PackingError(f"{self.member} in this zip archive cannot be unpacked ({error}); expected the usual deflate") from None
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError) as error:
-                self.break_found = f"damaged near byte {consumed} of {self.member} ({error})"
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError):
+                self.break_found = f"damaged near byte {consumed} of {self.member}"
 
         yield from _checked(parts())
 
@@ -153,8 +153,8 @@ class Unpacked:
             while data:
                 try:
                     out = decoder.decompress(data)
-                except DAMAGE as error:
-                    self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
+                except DAMAGE:
+                    self.break_found = f"damaged near byte {consumed} of the compressed file"
                     yield from _salvaged(_zlib_outputs(self.path), produced)
                     return
                 if out:
@@ -179,8 +179,8 @@ class Unpacked:
                     if out := decoder.decompress(data):
                         produced += len(out)
                         yield out
-                except (OSError, lzma.LZMAError, zstandard.ZstdError) as error:
-                    self.break_found = f"damaged near byte {consumed} of the compressed file ({error})"
+                except (OSError, lzma.LZMAError, zstandard.ZstdError):
+                    self.break_found = f"damaged near byte {consumed} of the compressed file"
                     yield from _salvaged(_outputs_in_steps(self.path, new_decoder), produced)
                     return
                 consumed += len(data)

@@ -23,10 +23,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from persona_pipelines.settings.patterns import checked_pattern
 from persona_pipelines.settings.presets import with_preset
+from persona_pipelines.settings.problems import problems_of, shortened
 from persona_pipelines.settings.recommendations import RecommendationsSettings
 from persona_pipelines.settings.sources import AttributeType, Source
-from persona_pipelines.settings.strict import NAME_PATTERN, Strict
-from persona_pipelines.vocabulary import EVENT_TYPES, LOG_FORMATS
+from persona_pipelines.settings.strict import CONFIGURATION_PATTERN, CURRENCY_PATTERN, NAME_PATTERN, NOT_WRITTEN, Strict
+from persona_pipelines.vocabulary import EVENT_TYPES
 
 MAX_CONFIGURATION_BYTES = 1 << 20
 
@@ -84,7 +85,7 @@ class LogsSettings(Strict):
 class CurrenciesSettings(Strict):
     """Into which currency amounts are converted, and by which rates."""
 
-    base: str = Field(pattern=r"^[A-Z]{3}$")
+    base: str = Field(pattern=CURRENCY_PATTERN)
     rates: str = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
 
 
@@ -239,7 +240,7 @@ class WarehouseSettings(Strict):
 class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")
+    name: str = Field(pattern=CONFIGURATION_PATTERN)
     description: str = ""
     owner: str = "data-team@example.com"
     start_date: dt.date
@@ -446,23 +447,6 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
-
-
-def _place(location: tuple[Any, ...]) -> str:
-    text, previous = "", None
-    for part in location:
-        if previous != "format" or part not in _FORMAT_TAGS:  # which class of formats was tried is no part of the file
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-        previous = part
-    return text
-
-
-def _found(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _without_odd_characters(home: Path) -> Path:
     """A name of the state folder that can be part of an address.
 
@@ -515,29 +499,16 @@ def load_settings(file: str | Path | None = None) -> Settings:
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(f"{shown}{line}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{shown}: found {_found(content)}; expected settings, at least start_date and sources")
+        raise ConfigurationError(f"{shown}: found {shortened(content)}; expected settings, at least start_date and sources")
     content = _expanded(content, "", Path(shown))
     # A file may be called anything: what a name cannot have becomes a hyphen.
     content.setdefault("name", re.sub(r"[^a-z0-9._]+", "-", path.stem.lower()).strip("-._")[:48] or "persona")
-    for reserved in ("file", "home"):
+    for reserved in NOT_WRITTEN:
         if reserved in content:
             raise ConfigurationError(f"{shown}: {reserved}: not a setting")
     home = os.environ.get("PERSONA_HOME") or Path(".persona") / str(content["name"])
     try:
         return Settings(**content, file=path, home=_without_odd_characters(Path(home).absolute()))
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            place = _place(problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "extra_forbidden":
-                message = "not a setting known here"
-            if problem["type"] == "union_tag_invalid":
-                place, context = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))}", problem["ctx"]
-                lines.append(
-                    f"{shown}: {place}: found {context['tag']!r}; expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}"
-                )
-                continue
-            found = "" if isinstance(problem["input"], dict) or problem["type"] == "missing" else f"found {_found(problem['input'])}; "
-            lines.append(f"{shown}: {place + ': ' if place else ''}{found}{message}")
-        raise ConfigurationError("\n".join(lines)) from None
+        problems = "\n".join(f"{shown}: {problem}" for problem in problems_of(error, Settings))
+        raise ConfigurationError(problems) from None

@@ -31,8 +31,12 @@ def try_strptime_zoned(text, format): ...  # type: ignore[no-untyped-def]
 
 @ibis.udf.scalar.builtin
 def with_offset(moment: str) -> str:
-    """A macro of the connection (``zones``), as are the next four."""
+    """A macro of the connection (``zones``), as are the next five."""
     ...
+
+
+@ibis.udf.scalar.builtin
+def as_extended(moment: str) -> str: ...
 
 
 @ibis.udf.scalar.builtin

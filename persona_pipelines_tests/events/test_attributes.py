@@ -57,6 +57,6 @@ def test_attributes_belong_to_lists_and_have_one_type(configure) -> None:
     with pytest.raises(ConfigurationError, match=r"attributes.balance of source others: found category; another source has number"):
         configure(CLICKS, CUSTOMERS, {**copy.deepcopy(CUSTOMERS), "name": "others", "attributes": {"balance": "category"}})
     with pytest.raises(
-        ConfigurationError, match=r"attributes.balance.type: found 'amount'; Input should be 'number', 'category', 'boolean' or 'date'"
+        ConfigurationError, match=r"attributes.balance.type: found 'amount'; expected 'number', 'category', 'boolean' or 'date'"
     ):
         configure(CLICKS, {**CUSTOMERS, "attributes": {"balance": "amount"}})

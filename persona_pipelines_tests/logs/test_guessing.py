@@ -72,6 +72,53 @@ def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) ->
         assert found.source["fields"]["timestamp"] == '"event.time"'
 
 
+def test_fields_inside_of_objects_are_found_by_their_paths(tmp_path: Path) -> None:
+    records = [
+        {"ts": "2024-03-03T10:00:00Z", "user": {"name": "x", "id": f"u{n}"}, "payload": {"action": "purchase", "sku": f"s{n}"}, "device": {"type": "tv"}}
+        for n in range(5)
+    ]  # fmt: skip
+    (tmp_path / "own.json").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    found = guess(tmp_path / "own.json")
+    assert (found.remarks, found.start) == ((), dt.date(2024, 3, 3))
+    assert found.source["fields"] == {"timestamp": "ts", "user_id": "user.id", "event_type": "payload.action", "item_id": "payload.sku"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "written", ["%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d.%m.%Y", "%d %b %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S,%f"]
+)
+@pytest.mark.parametrize("clear", [True, False])
+def test_times_that_are_not_as_of_iso_8601_get_their_format_or_a_remark(written: str, clear: bool, tmp_path: Path) -> None:
+    days = [dt.datetime(2024, 3, 20 + n if clear else 2 + n, 9, 5, tzinfo=dt.UTC) for n in range(5)]
+    (tmp_path / "own.tsv").write_text("date\tuser\taction\n" + "".join(f"{day.strftime(written)}\tu\tlogin\n" for day in days))
+    found = guess(tmp_path / "own.tsv")
+    doubtful = not clear and written[:5] in ("%d/%m", "%m/%d")
+    assert [remark for remark in found.remarks if " read it" not in remark] == []
+    assert len(found.remarks) == doubtful
+    first = dt.date(2024, 2, 3) if doubtful and written.startswith("%m") else days[0].date()
+    assert found.start == first
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "this file is empty"), ("\n \n", "this file is empty"), ("date,user_id,action\n", "no records; found date, user_id, action"), ("{}\n{}\n", "found none"),
+        ("Once upon a time, there was a log.\nIt had no fields at all, none.\n", "none of its fields is called like a time, a person or a thing; found Once upon"),
+    ],
+)  # fmt: skip
+def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(content)
+    with pytest.raises(LogFileError, match=message):
+        guess(tmp_path / "x.txt")
+
+
+def test_how_many_records_would_be_rejected_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("date,user,action\nweek 3,a,login\nweek 4,b,login\n")
+    assert guess(tmp_path / "x.csv").remarks == (
+        "2 of the first 2 records would be rejected, most of them for: timestamp: not readable as a time",
+    )
+
+
 def test_a_cut_off_parquet_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1" + b"\x15\x04" * 200)
     with pytest.raises(LogFileError, match=r"x.parquet: this Parquet file is damaged or cut off"):

@@ -440,13 +440,23 @@ def test_a_value_that_is_cut_off_costs_itself_only(
     assert len(file.problems) >= 1
 
 
-@law(15)
-@given(numbers=st.lists(st.one_of(st.integers(), st.integers(-(10**40), 10**40)), min_size=1, max_size=6))
-def test_numbers_of_any_size_keep_their_digits_as_ids(read: Read, numbers) -> None:
-    texts = [str(number) for number in numbers]
-    content = "".join(f'{{"a": {text}, "b": {{"c": 1}}}}\n' for text in texts)
-    (file,) = read("json", [content.encode()], {"item_id": "a"})
-    assert file.good == [(line, text) for line, text in enumerate(texts, start=1)]
+DECIMALS = st.builds(
+    "{}{}.{}{}".format, st.sampled_from(["", "-"]), st.integers(0, 10**12), st.text("0123456789", min_size=1, max_size=14), st.sampled_from(["", "e3", "E-7"])
+)  # fmt: skip
+
+
+@law(25)
+@given(
+    numbers=st.lists(st.one_of(st.integers().map(str), st.integers(-(10**40), 10**40).map(str), DECIMALS), min_size=1, max_size=6),
+    key=st.sampled_from(["a", "x.y", "a/b ~c", "$ü*("]),
+)
+@example(numbers=["1839284712.1699999999", "1839284712.1699999998", "1.10", "17850.0", "1e5"], key="a")
+def test_numbers_of_any_size_keep_their_digits_as_ids(read: Read, numbers, key: str) -> None:
+    content = "".join(
+        f'{{"n": "{number}1", {json.dumps(key, ensure_ascii=False)}: {number}, "b": {{"c": {number}}}}}\n' for number in numbers
+    )
+    (file,) = read("json", [content.encode()], {"item_id": f'"{key}"', "campaign": "b.c"})
+    assert file.good == [(line, number, number) for line, number in enumerate(numbers, start=1)]
 
 
 KEYS = st.one_of(

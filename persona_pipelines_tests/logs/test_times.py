@@ -61,6 +61,9 @@ def iso_texts(draw: st.DrawFn) -> tuple[str, dt.datetime, dt.tzinfo | None]:
     moment = {"no fraction": moment.replace(microsecond=0), "minutes": moment.replace(second=0, microsecond=0),
               "milliseconds": moment.replace(microsecond=moment.microsecond // 1000 * 1000)}.get(shape, moment)  # fmt: skip
     text = moment.isoformat(draw(st.sampled_from(["T", " "])), {"milliseconds": "milliseconds", "minutes": "minutes"}.get(shape, "auto"))
+    if shape in ("no fraction", "milliseconds") and draw(st.booleans()):
+        text = text.replace(" ", "T").replace("-", "").replace(":", "")  # the basic form
+    text = text.replace(".", draw(st.sampled_from([".", ","])))
     kind = draw(st.sampled_from(["none", "Z", "+hh:mm", "+hhmm", " +hh:mm", " +hhmm", " UTC", "name"]))
     if kind == "none":
         return text, moment, None

@@ -1,0 +1,83 @@
+"""What is wrong with a configuration, in words: where it stands, what was found, what is expected."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from persona_pipelines.settings.strict import NOT_WRITTEN, PATTERNS_IN_WORDS
+from persona_pipelines.vocabulary import LOG_FORMATS
+
+_FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """A line a problem: the setting, what was found, what is expected."""
+    lines = []
+    for problem in error.errors():
+        place, context = _place(problem["loc"]), problem.get("ctx", {})
+        if problem["type"] == "union_tag_invalid":
+            place = f"{place}.{context['discriminator'].strip(chr(39))}"
+            expected = f"expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}"
+            lines.append(f"{place}: found {context['tag']!r}; {expected}")
+            continue
+        if problem["type"] == "extra_forbidden":
+            message = "not a setting known here" + _instead(str(problem["loc"][-1]), _known(model, problem["loc"][:-1]))
+        elif problem["type"] == "missing":
+            message = "not given; expected a value"
+        elif problem["type"] == "union_tag_not_found":
+            message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
+        elif problem["type"] == "model_type":
+            message = "expected settings: names and values"
+        elif problem["type"] == "string_pattern_mismatch":
+            message = f"expected {PATTERNS_IN_WORDS[context['pattern']]}"
+        else:
+            message = re.sub(
+                r"^\w+(?: \w+)? should (?:be|have) (?:(?=an? valid)(an? )valid )?",
+                r"expected \1",
+                problem["msg"].removeprefix("Value error, "),
+            )
+            message = message.replace("expected a integer", "expected an integer")
+        found = "" if isinstance(problem["input"], dict) or problem["type"] == "missing" else f"found {shortened(problem['input'])}; "
+        lines.append(f"{place + ': ' if place else ''}{found}{message}")
+    return lines
+
+
+def shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    text, previous = "", None
+    for part in location:
+        if previous != "format" or part not in _FORMAT_TAGS:  # which class of formats was tried is no part of the file
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        previous = part
+    return text
+
+
+def _instead(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; expected {close[0]}?" if close else f"; expected one of {', '.join(sorted(known))}" if known else ""
+
+
+def _known(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
+    """The names of the settings that stand at a place; which class of a union was tried is a part of it that is no field."""
+    models = [model]
+    for part in location:
+        inner = [one for outer in models if part in outer.model_fields for one in _models(outer.model_fields[part].annotation)]
+        tagged = [one for one in models if "type" in one.model_fields and part in get_args(one.model_fields["type"].annotation)]
+        models = inner or tagged or models
+    return {field.alias or name for one in models for name, field in one.model_fields.items()} - set(NOT_WRITTEN)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
