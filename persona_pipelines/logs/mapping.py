@@ -272,21 +272,23 @@ def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.Timest
     return functions.of_four_digits(moment)
 
 
+def _read(*texts: ir.StringValue) -> ir.TimestampValue:
+    """The first that the engine reads."""
+    return ibis.coalesce(*(text.try_cast("timestamp('UTC')") for text in texts)).cast("timestamp")
+
+
 def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
     """A text of ISO 8601, in its basic form, with a comma before fractions, a blank for the T or before the zone too, and with names of zones.
 
     Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
     """
     text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
-    common = functions.with_offset(functions.as_extended(text))
-    text = functions.with_offset(text)
-    readable = ibis.coalesce(text.try_cast("timestamp('UTC')"), common.try_cast("timestamp('UTC')")).cast("timestamp")
+    plain = functions.with_offset(text)
+    own, own_extended = _read(plain), _read(functions.with_offset_extended(text))
     if zone is None:
-        return readable
-    without = ibis.coalesce(
-        *((written + rest).try_cast("timestamp('UTC')") for written, rest in ((text, " UTC"), (text, " 00:00 UTC"), (common, " UTC")))
-    ).cast("timestamp")
-    return ibis.ifelse(without.notnull(), from_local(without, zone), readable)
+        return ibis.coalesce(own, own_extended)
+    local, local_extended = _read(plain + " UTC", plain + " 00:00 UTC"), _read(functions.with_offset_extended(text + " UTC"))
+    return ibis.coalesce(from_local(local, zone), own, from_local(local_extended, zone), own_extended)
 
 
 @ibis.udf.scalar.builtin(name="from_local_time")

@@ -36,7 +36,7 @@ def with_offset(moment: str) -> str:
 
 
 @ibis.udf.scalar.builtin
-def as_extended(moment: str) -> str: ...
+def with_offset_extended(moment: str) -> str: ...
 
 
 @ibis.udf.scalar.builtin

@@ -32,10 +32,10 @@ MACROS = {
         r"list_transform([regexp_extract(text, '[0-9]\s*([A-Za-z]{2,5})$', 1)], lambda word: CASE WHEN word = '' THEN text ELSE "
         rf"regexp_replace(text, '\s*[A-Za-z]+$', '') || {_TABLE}[upper(word)] END)[1] END)[1] END"
     ),
-    # A text of ISO 8601 as the engine reads it: not the basic form, with a point before fractions, and no blank before the offset.
-    "as_extended(moment)": (
-        r"regexp_replace(regexp_replace(regexp_replace(moment, '^([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})', '\1-\2-\3T\4:\5:\6'), "
-        r"'(:[0-9]{2}),([0-9])', '\1.\2'), '([0-9])\s+([+-][0-9]{2}:?[0-9]{2})$', '\1\2')"
+    # The same of a text in the basic form, with a comma before fractions or a blank before the offset.
+    "with_offset_extended(moment)": (
+        r"list_transform([regexp_replace(regexp_replace(regexp_replace(moment, '^([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})', '\1-\2-\3T\4:\5:\6'), "
+        r"'(:[0-9]{2}),([0-9])', '\1.\2'), '([0-9])\s+([+-][0-9]{2}:?[0-9]{2})$', '\1\2')], lambda extended: with_offset(extended))[1]"
     ),
     # The same of an abbreviation anywhere, without a colon in the offset; null without one.
     "offset_within(moment)": (
