@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from persona_pipelines.logs.formats.reader import LINES, Group, TextReader, selected
+from persona_pipelines.logs.formats.reader import Group, TextReader, selected
 from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
 from persona_pipelines.settings.formats import AccessLogFormat
 from persona_pipelines.settings.log_formats import NO_PAGE, NO_REQUEST, LinePattern, line_pattern
@@ -24,7 +24,7 @@ class AccessLogReader(TextReader):
         pattern = self._pattern(settings)
         names = ", ".join(literal(name) for name in pattern.fields)
         # One field of the pattern can match the empty text; the line's first word cannot.
-        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN regexp_extract(record, {literal(pattern.pattern)}, [{names}]) END AS parts FROM ({LINES})"
+        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN regexp_extract(record, {literal(pattern.pattern)}, [{names}]) END AS parts FROM lines"
         whole = " || ".join(f"parts.{quoted_name(name)}" for name in pattern.fields)
         unread = f"line_problem IS NULL AND {whole} = '' AND NOT regexp_matches(record, {literal(pattern.pattern)})"
         inner = f"SELECT *, {unread} AS unread FROM ({inner})"

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import NEWLINE, TextFile, first_line
-from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected
+from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected
 from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
 from persona_pipelines.settings.formats import DelimitedFormat
 
@@ -142,7 +142,7 @@ class DelimitedReader(TextReader):
             for row in batch.to_pylist():
                 number = row["source_line"]
                 if row["record"].startswith(settings.header):
-                    return row["record"].rstrip("\r\n"), number
+                    return row["record"], number
         if number:
             raise HeaderError(f"no line begins with {settings.header!r}, as header says; {number} lines were looked at")
         return None
@@ -183,7 +183,7 @@ class DelimitedReader(TextReader):
     def query(self, fields: Sequence[str], group: Group, settings: DelimitedFormat) -> str:
         columns = self.columns(group, settings)
         delimiter = settings.delimiter
-        lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM ({LINES})"
+        lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM lines"
         split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
         # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
         trimmed = delimiter not in ("whitespace", " ")

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile, first_line
-from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected, steps_of
+from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected, steps_of
 from persona_pipelines.logs.formats.sql import clean, literal, plain_steps, pointer
 from persona_pipelines.settings.formats import JsonFormat
 
@@ -227,8 +227,7 @@ def _opened_alone(lines: bytes) -> int | None:
 def _side_by_side(record: str) -> list[str]:
     """The values of a line, where it is nothing but values; none otherwise."""
     scan = _Scan(len(record) + 1)
-    raw = record.rstrip("\r\n").encode()
-    parts = [text for _, text in [*scan.fed(raw), *scan.ended()]]
+    parts = [text for _, text in [*scan.fed(record.encode()), *scan.ended()]]
     return [part.decode() for part in parts] if all(part.startswith((b"{", b"[")) for part in parts) else []
 
 
@@ -255,7 +254,7 @@ class JsonReader(TextReader):
         valid = (
             "CASE WHEN line_problem IS NOT NULL OR NOT json_valid(record) THEN false ELSE coalesce(json_type(record) = 'OBJECT', false) END"
         )
-        inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM ({LINES}))"
+        inner = f"SELECT *, CASE WHEN valid THEN json_extract_string(record, [{wanted}]) END AS parts FROM (SELECT *, {valid} AS valid FROM lines)"
         # An escape that stands behind another backslash is a text that only looks like one.
         zero = r"contains(record, '\u0000') AND regexp_matches(record, '(?:^|[^\\])(?:\\\\)*\\u0000')"
         problem = f"CASE WHEN NOT valid THEN 'malformed line: not a JSON object' WHEN {zero} THEN 'NUL character' END"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from persona_pipelines.logs.encoding import as_utf8
 from persona_pipelines.logs.packing import Unpacked
@@ -58,7 +59,7 @@ class TextFile:
         self.break_found = unpacked.break_found
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Record batches with the columns of ``schema``; ``record`` still ends in its line break."""
+        """Record batches with the columns of ``schema``; ``record`` is the text without the line break at its end."""
         line, rest = 1, b""
         skipping = False  # inside a line longer than allowed, whose beginning has already been given out
         for incoming in self.blocks():
@@ -108,6 +109,7 @@ class TextFile:
         if not sound:
             texts, found = zip(*(self.judged(block[offsets[i] : offsets[i + 1]]) for i in range(len(ends))), strict=True)
             records, problems = pa.array(texts, pa.string()), pa.array(found, pa.string())
+        records = pc.ascii_rtrim(records, characters="\r\n")  # the engine's own would go through the whole text for its end
         blank = (lengths == 1) | ((lengths == 2) & (characters[offsets[:-1]] == CARRIAGE_RETURN))
         keep = ~blank & (numbers > self.skip_lines) & ~self._left_out(block, offsets)
         batch = self._record_batch(numbers, np.ones(len(ends), dtype=np.int32), records, problems, block, offsets)
@@ -153,7 +155,7 @@ class TextFile:
 
     def gathered(self, records: list[tuple[int, int, bytes]]) -> pa.RecordBatch:
         """A batch of records given as line, number within the line, and bytes."""
-        texts, problems = zip(*(self.judged(raw) for _, _, raw in records), strict=True)
+        texts, problems = zip(*(self.judged(raw.rstrip(b"\r\n")) for _, _, raw in records), strict=True)
         self.records += len(records)
         numbers = np.array([line for line, _, _ in records], dtype=np.int64)
         parts = np.array([part for _, part, _ in records], dtype=np.int32)
@@ -206,4 +208,4 @@ def _shown(raw: bytes) -> str:
 def first_line(file: TextFile) -> tuple[int, str] | None:
     """The first line that is no blank one, comment or to be skipped, and its number; None where there is none."""
     batch = next(file.batches(), None)
-    return None if batch is None else (batch.column("source_line")[0].as_py(), batch.column("record")[0].as_py().rstrip("\r\n"))
+    return None if batch is None else (batch.column("source_line")[0].as_py(), batch.column("record")[0].as_py())

@@ -123,7 +123,3 @@ def selected(inner: str, problem: str, fields: Sequence[str], skipped: str = "CA
         'SELECT source_file, file_day, source_line, part, "order", record, '
         f"coalesce(line_problem, {problem}) AS problem, {skipped} AS skipped{bases} FROM ({inner})"
     )
-
-
-LINES = "SELECT * REPLACE (rtrim(record, chr(13) || chr(10)) AS record) FROM lines"
-"""The lines without their line breaks."""

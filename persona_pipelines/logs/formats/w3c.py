@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, beginning_with
-from persona_pipelines.logs.formats.reader import LINES, Group, Resolved, TextReader, selected
+from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected
 from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
 from persona_pipelines.settings.formats import W3CFormat
 
@@ -98,7 +98,7 @@ class W3CReader(TextReader):
         split = f"CASE WHEN contains(record, chr(9)) THEN string_split(rtrim(record, chr(9)), chr(9)) ELSE {words} END"
         inner = (
             f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts, "
-            f"CASE WHEN line_problem IS NULL THEN string_split(layout, chr(9)) END AS names FROM ({LINES})"
+            f"CASE WHEN line_problem IS NULL THEN string_split(layout, chr(9)) END AS names FROM lines"
         )
         other = "<" if settings.further_columns == "ignore" else "<>"
         problem = (
