@@ -182,38 +182,44 @@ class DelimitedReader(TextReader):
 
     def query(self, fields: Sequence[str], group: Group, settings: DelimitedFormat) -> str:
         columns = self.columns(group, settings)
-        delimiter = settings.delimiter
-        lines = f"SELECT *, {TRIMMED.format('record') if delimiter == 'whitespace' else 'record'} AS text FROM lines"
-        split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
-        # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
-        trimmed = delimiter not in ("whitespace", " ")
-        if trimmed:
-            edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
-                     f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
-            split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
-        special = [character for character in (settings.quote, settings.escape) if character]
-        problem = "CASE WHEN contains(text, chr(13)) THEN 'malformed line: a carriage return in the middle' END"
-        if special:
-            quoted = f"contains(text, {literal(special[0])})" + "".join(f" OR contains(text, {literal(one)})" for one in special[1:])
-            by_pattern = self._by_pattern(settings)
-            if len(delimiter) > 1 and delimiter != "whitespace":
-                by_pattern = f"list_transform({by_pattern}, lambda cell: replace(cell, chr(31), {literal(delimiter)}))"
-            split = f"CASE WHEN {quoted} THEN {_each_trimmed(by_pattern) if trimmed else by_pattern} ELSE {split} END"
-            problem = (
-                "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' "
-                f"WHEN contains(text, chr(13)) AND NOT ({quoted}) THEN 'malformed line: a carriage return in the middle' END"
-            )
-        count = len(columns)
-        few = "len(parts) <> " if settings.further_columns == "reject" else "len(parts) < "
-        if settings.missing_columns == "empty":
-            few = "len(parts) > " if settings.further_columns == "reject" else "false AND len(parts) > "
-        problem = f"coalesce({problem}, CASE WHEN {few}{count} THEN 'malformed line: ' || len(parts) || ' columns instead of {count}' END)"
-        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {split} END AS parts FROM ({lines})"
-        value = "nullif({}, '')" if trimmed else clean("{}")
+        text = TRIMMED.format("record") if settings.delimiter == "whitespace" else "record"
+        cells, wrong_text = self._cells_of_a_line(settings)
+        problem = f"coalesce({wrong_text}, {self._wrong_number(len(columns), settings)})"
+        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {cells} END AS parts FROM (SELECT *, {text} AS text FROM lines)"
+        value = "nullif({}, '')" if _is_trimmed(settings) else clean("{}")
         values = [value.format(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
             return self._filled(fields, values, selected(inner, problem, values), settings)
         return selected(inner, problem, values)
+
+    def _cells_of_a_line(self, settings: DelimitedFormat) -> tuple[str, str]:
+        """The cells of ``text``, and what is wrong with it: lines without quotes and escapes, nearly all of most logs, are split."""
+        delimiter, carriage_return = settings.delimiter, "'malformed line: a carriage return in the middle'"
+        split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
+        if _is_trimmed(settings):
+            # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
+            edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
+                     f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
+            split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
+        special = [f"contains(text, {literal(character)})" for character in (settings.quote, settings.escape) if character]
+        if not special:
+            return split, f"CASE WHEN contains(text, chr(13)) THEN {carriage_return} END"
+        quoted, by_pattern = " OR ".join(special), self._by_pattern(settings)
+        if len(delimiter) > 1 and delimiter != "whitespace":
+            by_pattern = f"list_transform({by_pattern}, lambda cell: replace(cell, chr(31), {literal(delimiter)}))"
+        if _is_trimmed(settings):
+            by_pattern = _each_trimmed(by_pattern)
+        return f"CASE WHEN {quoted} THEN {by_pattern} ELSE {split} END", (
+            "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' "
+            f"WHEN contains(text, chr(13)) AND NOT ({quoted}) THEN {carriage_return} END"
+        )
+
+    @staticmethod
+    def _wrong_number(columns: int, settings: DelimitedFormat) -> str:
+        """The problem of a line with fewer or more cells than columns, where they are not to be left out or to be empty."""
+        wrong = [f"len(parts) < {columns}"] if settings.missing_columns == "reject" else []
+        wrong += [f"len(parts) > {columns}"] if settings.further_columns == "reject" else []
+        return f"CASE WHEN {' OR '.join(wrong) or 'false'} THEN 'malformed line: ' || len(parts) || ' columns instead of {columns}' END"
 
     @staticmethod
     def _by_pattern(settings: DelimitedFormat) -> str:
@@ -278,6 +284,10 @@ def _record_pattern(settings: DelimitedFormat) -> tuple[str, str]:
         cell = rf"{padding}{quote}(?:[^{quote}{escape if escaped else ''}]|{quote}{quote}{escaped})*{quote}{padding}|{plain}"
     whole = rf"^(?:{cell})(?:{between}(?:{cell}))*$"
     return cell, whole
+
+
+def _is_trimmed(settings: DelimitedFormat) -> bool:
+    return settings.delimiter not in ("whitespace", " ")
 
 
 def _each_trimmed(cells: str) -> str:
