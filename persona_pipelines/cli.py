@@ -76,6 +76,7 @@ def _published(settings: Settings) -> Warehouse:
 
 def _print_table(frame: pd.DataFrame, title: str | None = None) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -83,15 +84,13 @@ def _print_table(frame: pd.DataFrame, title: str | None = None) -> None:
         numeric = frame[column].dtype.kind in "if"
         table.add_column(str(column), justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*(_shown(value) for value in row))
+        table.add_row(*(escape(_shown(value)) for value in row))
     console = Console()
     # A pipe or a log file has no width: tables are not squeezed into a guess of it.
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def _shown(value: Any) -> str:
-    from rich.markup import escape
-
     if value is None or value != value:
         return ""
     if isinstance(value, bool) or type(value).__name__ == "bool_":
@@ -101,7 +100,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     # Text from logs may hold control characters that would move the cursor or colour the terminal.
-    return escape("".join(character if character.isprintable() else " " for character in str(value)))
+    return "".join(character if character.isprintable() else " " for character in str(value))
 
 
 class Commands(click.Group):

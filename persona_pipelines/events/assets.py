@@ -134,10 +134,11 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             contract_check_spec(contract),
             dg.AssetCheckSpec("list_meets_events", asset=key(contract),
                               description=f"Most {kind} that the events name stand in the list, where there is one."),
+            dg.AssetCheckSpec("list_says_one_thing", asset=key(contract), description=f"Lists do not say different things of one of the {kind}."),
         ],
     )  # fmt: skip
     def listing(warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.events.checks import list_that_misses_the_events
+        from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ
         from persona_pipelines.events.listings import refresh_items, refresh_users
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
@@ -158,5 +159,10 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             severity=dg.AssetCheckSeverity.WARN,
             description=missed,
         )
+        differing = records_that_differ(store, [source.name for source in settings.sources_of(kind)], kind)
+        yield dg.AssetCheckResult(
+            check_name="list_says_one_thing", asset_key=key(contract), passed=differing is None,
+            severity=dg.AssetCheckSeverity.WARN, description=differing,
+        )  # fmt: skip
 
     return listing

@@ -61,6 +61,18 @@ def several_currencies(warehouse: Warehouse) -> str | None:
     )
 
 
+def records_that_differ(warehouse: Warehouse, sources: list[str], kind: str) -> str | None:
+    """Says so where lists tell several things of one item or user; the first record of each counts."""
+    duplicates = warehouse.table(contracts.DUPLICATES)
+    differing = duplicates.filter(duplicates.source.isin(sources) & duplicates.differs.fill_null(False))
+    ids, file, line = warehouse.row(
+        differing.aggregate(ids=differing.event_id.nunique(), file=differing.source_file.min(), line=differing.source_line.argmin(differing.source_line))
+    )
+    if not ids:
+        return None
+    return f"{ids} {kind} stand in records that say different things of them, such as that of {file}, line {line}: the first record of each counts"
+
+
 def list_that_misses_the_events(warehouse: Warehouse, contract: contracts.Table) -> str | None:
     """Says so where few of the ids that the events name stand in the list of users or of items; None where there is no list."""
     listed, flag = (contracts.ITEMS, "in_catalogue") if contract is contracts.ITEMS else (contracts.USERS, "in_customer_list")

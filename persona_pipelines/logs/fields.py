@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.reader import Group, steps_of
-from persona_pipelines.logs.formats.sql import HeaderError, clean, json_text, literal, parameter_text, quoted_name
+from persona_pipelines.logs.formats.sql import HeaderError, clean, json_text, literal, parameter_text, plain_steps, pointer, quoted_name
 from persona_pipelines.logs.paths import Key, Step
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import PLACE_FIELDS
@@ -33,7 +33,8 @@ class LookupTable:
 
 def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
     """A query over a group of files: ``source_file``, ``file_day``, ``source_line``, ``source_part``, ``order``, ``record``,
-    ``problem``, ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``.
+    ``problem``, ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``; where ``source.tells_numbers``, ``is_number_0`` ...
+    too: whether the record has a number there, and no text that says one.
 
     Raises:
         HeaderError: a field is not to be found.
@@ -64,6 +65,8 @@ class _Query:
             records = f"({self.reader.query(self.bases, self.group, self.source.format)})"
         named = {path: f"wanted_{position}" for position, path in enumerate(wanted)}
         selected = "".join(f", {expression} AS {named[path]}" for path, expression in expressions.items())
+        if self.source.tells_numbers:
+            selected += "".join(f", {self._is_number(path, expression)} AS number_{named[path]}" for path, expression in expressions.items())
         plain = (
             f"SELECT source_file, file_day, source_line, ((part - 1) * {PARTS_OF_A_LINE} + {number})::BIGINT AS source_part, "
             f'"order", record, problem, skipped{selected} FROM {records}'
@@ -79,6 +82,8 @@ class _Query:
         for position, path in enumerate(self.source.paths()):
             found = self._looked_up(path)
             columns.append(f"{found or f'records.{named[path]}'} AS field_{position}")
+            if self.source.tells_numbers:
+                columns.append(f"{'false' if found else f'records.number_{named[path]}'} AS is_number_{position}")
         kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, skipped'
         return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
 
@@ -105,8 +110,10 @@ class _Query:
         return clean(json_text(document, steps)) if steps else document
 
     def _expression(self, path: str) -> str:
+        if path == "@within" and not getattr(self.source.format, "fill_down", None):
+            raise HeaderError("@within: the number of a record among those of fill_down.within; expected format.fill_down")
         if path in PLACE_FIELDS:
-            place = {"@file": "source_file::VARCHAR", "@line": "source_line::VARCHAR", "@part": "part::VARCHAR"}
+            place = {"@within": "number_within::VARCHAR", "@file": "source_file::VARCHAR", "@line": "source_line::VARCHAR", "@part": "part::VARCHAR"}
             return place.get(path, "element_number::VARCHAR" if self.source.each else "'1'")
         try:
             steps = steps_of(path)
@@ -128,6 +135,32 @@ class _Query:
             if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
                 return self._parsed(path, name, self._of_the_record(name, prefix), steps[len(prefix) :])
         return self._base(path)
+
+    def _is_number(self, path: str, text: str) -> str:
+        """Whether a document has a number where the text comes from."""
+        document, steps = self._document(path)
+        if not document or plain_steps(steps) < len(steps):
+            return "false"
+        kinds = "('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')"
+        return f"CASE WHEN {text} IS NULL THEN false ELSE coalesce(json_type({document}, {literal(pointer(steps))}) IN {kinds}, false) END"
+
+    def _document(self, path: str) -> tuple[str, Sequence[Step]]:
+        """The JSON in which a field stands, as an expression, and where; empty where it stands in none."""
+        if path in PLACE_FIELDS:
+            return "", ()
+        try:
+            steps = steps_of(path)
+        except HeaderError:
+            steps = (Key(path),)
+        for prefix, name in self.parsed:
+            if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
+                return (self._expression(name) if self.source.parse[name] == "json" else ""), steps[len(prefix) :]
+        if self.each and steps[: len(self.each)] == self.each:
+            return ("element" if self.source.each and self.source.each.split is None else ""), steps[len(self.each) :]
+        if self.source.format.type == "parquet":
+            columns = self.reader.columns(self.group, self.source.format)
+            return "record", (Key(path),) if path in columns else steps
+        return ("record" if self.source.format.type in ("json", "json_lines") else ""), steps
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""

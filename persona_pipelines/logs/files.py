@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import glob
 import os
 import re
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,26 +42,40 @@ def log_files(source: Source, settings: Settings, first: dt.date | None = None, 
 
     ``{date}`` in the path stands for YYYY-MM-DD or YYYYMMDD; ``*`` for anything within one folder.
     """
-    pattern = str(settings.resolved(source.path))
-    wildcard = "*".join(glob.escape(part).replace("[*]", "*") for part in pattern.split("{date}"))
-    dated = re.compile(r"(\d{4}-?\d{2}-?\d{2})".join(re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("{date}")))
     found = []
-    for name in sorted(glob.glob(wildcard)):
-        date = None
-        if source.dated:
-            match = dated.fullmatch(name)
-            if match is None or len(set(match.groups())) > 1:
-                continue
-            try:
-                date = dt.date.fromisoformat(match[1])
-            except ValueError:
-                continue
-            if (first and date < first) or (last and date > last):
-                continue
+    for name, date in _named(source, settings):
+        if date is None and source.dated:
+            continue
+        if date and ((first and date < first) or (last and date > last)):
+            continue
         found += _opened(Path(name), settings.displayed(Path(name)), date, getattr(source.format, "member", None))
     if not found and not source.dated:
         raise LogFileError(f"sources.{source.name}.path: no file {settings.displayed(settings.resolved(source.path))}")
     return sorted(found, key=lambda file: (file.date or dt.date.min, file.shown))
+
+
+def impossible_dates(source: Source, settings: Settings) -> str | None:
+    """Says so where files have the path of a source, and a date in it that there is not."""
+    names = [settings.displayed(Path(name)) for name, date in _named(source, settings) if date is None and source.dated]
+    if not names:
+        return None
+    return f"{source.name}: {len(names)} files are left out, because their date is none (YYYY-MM-DD, YYYYMMDD): {', '.join(names[:3])}"
+
+
+def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | None]]:
+    """The files of a source's path with the date in it; None where what stands there is none."""
+    pattern = str(settings.resolved(source.path))
+    wildcard = "*".join(glob.escape(part).replace("[*]", "*") for part in pattern.split("{date}"))
+    dated = re.compile(r"(\d{4}-?\d{2}-?\d{2})".join(re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("{date}")))
+    for name in sorted(glob.glob(wildcard)):
+        if not source.dated:
+            yield name, None
+        elif match := dated.fullmatch(name):
+            date = None
+            if len(set(match.groups())) == 1:
+                with contextlib.suppress(ValueError):
+                    date = dt.date.fromisoformat(match[1])
+            yield name, date
 
 
 def _opened(path: Path, shown: str, date: dt.date | None, member: str | None) -> list[LogFile]:

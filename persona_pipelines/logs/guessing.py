@@ -37,7 +37,7 @@ FIRST_LINES = 50
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat"),
     "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid"),
-    "anonymous_id": ("anonymousid", "deviceid", "cookieid", "sessionid", "userpseudoid", "visitor"),
+    "anonymous_id": ("anonymousid", "deviceid", "cookieid", "visitorid", "sessionid", "userpseudoid", "visitor"),
     "event_id": ("eventid", "messageid", "transactionid"),
     "event_type": ("eventtype", "event", "eventname", "action", "type", "behavior", "behaviour"),
     "item_id": ("itemid", "item", "productid", "sku", "stockcode", "movieid", "articleid", "contentid", "asin"),
@@ -49,6 +49,8 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "url": ("url", "pageurl", "page"),
     "user_agent": ("useragent",),
 }  # fmt: skip
+PRICES = ("price", "unitprice", "itemprice", "amount", "revenue", "total", "lineprice", "linetotal", "ordertotal", "subtotal")
+ZONES = ("timezone", "tz", "utcoffset", "timezoneoffset", "tzoffset", "zone")
 DIGITS = (
     (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"), (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
     (r"(?:19|20)\d{12}", "%Y%m%d%H%M%S"),
@@ -226,7 +228,7 @@ def _name(file: Path) -> str:
 def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> Guess:
     """Args: head: its first lines, as ``_head`` gives them; documents: the objects that they begin with."""
     written, sample = _sampled(file, head, documents, engine)
-    plain = _plain_names(list(sample.columns))
+    plain = _plain_names([column for column in sample.columns if sample[column].replace("", None).notna().any()] or list(sample.columns))
     fields: dict[str, Any] = {}
     for canonical, names in ALSO_CALLED.items():
         column = next((plain[name] for name in names if name in plain), None)
@@ -234,7 +236,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
             fields[canonical] = column
     if not {"timestamp", "user_id", "anonymous_id", "item_id"} & set(fields) or sample.empty:
         raise LogFileError(
-            f"{file}: no preset reads it, and {'it has no records' if fields else 'none of its fields is called like a time, a person or a thing'}; "
+            f"{file}: no preset reads it, and {'it has no records' if sample.empty else 'none of its fields is called like a time, a person or a thing'}; "
             f"found {', '.join(sample.columns[:12]) or 'none'}; expected a log, or describe it by hand (docs/bring-your-own-logs.md)"
         )
     remarks = []
@@ -255,6 +257,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     if not {"user_id", "anonymous_id"} & set(fields):
         fields["user_id"] = "@line"
         remarks.append("no field looks like a person: the number of the line stands for one")
+    remarks += _doubts(fields, plain, sample)
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
         seen = _tried({**source, "path": str(head)}, head, engine)
@@ -264,6 +267,24 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     except (LogFileError, ValueError) as error:
         remarks.append(f"not readable like this yet: {str(error).splitlines()[0]}")
     return Guess(None, source, start, tuple(remarks))
+
+
+def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame) -> list[str]:
+    """What other fields may say of those that were chosen."""
+    doubts = []
+    value = fields.get("value")
+    others = [plain[name] for name in PRICES if name in plain and plain[name] != value]
+    if value and (others or "quantity" in fields):
+        beside = f"{', '.join(others)} may be meant, and " if others else ""
+        doubts.append(f"value: {value} is taken for the amount of a whole record; {beside}for a price of one piece say product: [QUANTITY, PRICE]")
+    if value and sample[value].dropna().astype(str).str.fullmatch(r"\d{1,3}\.\d{3}").all():
+        doubts.append(f'value: is {sample[value].dropna().iloc[0]} above a thousand? Then say number: {{decimal: ",", thousands: "."}}')
+    if zone := next((plain[name] for name in ZONES if name in plain), None):
+        doubts.append(f"timestamp: {zone} may say the zone of its times; where they name none they are taken for UTC, timezone says another")
+    for column in sample.columns:
+        if sample[column].map(lambda cell: isinstance(cell, list) and any(isinstance(entry, dict) for entry in cell)).any():
+            doubts.append(f"{column} is a list: each: {column} makes an event of every element")
+    return doubts
 
 
 def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> tuple[Any, pd.DataFrame]:
@@ -311,7 +332,8 @@ def _plain_names(paths: list[str]) -> dict[str, str]:
     """Paths by their letters and digits; those in an envelope by those behind it too, where nothing else is called so."""
     names: dict[str, str] = {}
     for path in paths:
-        names.setdefault(re.sub(r"[^a-z0-9]", "", path.lower()), path)
+        # {"$oid": ...}, {"$date": ...}: how MongoDB tells the types of its values.
+        names.setdefault(re.sub(r"[^a-z0-9]", "", re.sub(r'\."?\$\w+"?$', "", path).lower()), path)
     for path in paths:
         first, _, rest = path.partition(".")
         if first.lower() in ENVELOPES and rest:

@@ -18,11 +18,11 @@ from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import Names, names_in, new_names
 from persona_pipelines.logs.fields import LookupTable, fields_query
-from persona_pipelines.logs.files import LogFile, LogFileError, log_files, refuse_if_changed, wait_until_settled
+from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files, refuse_if_changed, wait_until_settled
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
 from persona_pipelines.logs.formats.sql import HeaderError, literal, quoted_name
-from persona_pipelines.logs.packing import Unpacked
+from persona_pipelines.logs.packing import PackingError, Unpacked
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import Lookup
 from persona_pipelines.warehouse import contracts
@@ -84,7 +84,7 @@ def _placed(texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, sc
     order = offset
     for text, reading in texts:
         name, day = pa.array([reading.file.shown]), pa.scalar(_fallback_day(reading.file, spans), pa.date32())
-        for batch in text.batches():
+        for batch in _batches(text, reading.file):
             count = batch.num_rows
             source_file = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), name)
             numbers = pa.array(np.arange(order + 1, order + 1 + count, dtype=np.int64))
@@ -92,6 +92,18 @@ def _placed(texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, sc
             yield pa.RecordBatch.from_arrays([*batch.columns, numbers, source_file, pa.repeat(day, count)], schema=schema)
         reading.records, reading.break_found = text.records, text.break_found
         refuse_if_changed(reading.file)
+
+
+_REFUSED: dict[LogFile, LogFileError] = {}
+"""Why the reading of a file failed: the engine, which asks for its batches, passes on a text alone."""
+
+
+def _batches(text: TextFile, file: LogFile) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from text.batches()
+    except PackingError as error:
+        _REFUSED[file] = LogFileError(f"{file.shown}: {error}")
+        raise
 
 
 def read_source(
@@ -176,6 +188,8 @@ def reading_errors(files: list[LogFile]) -> Iterator[None]:
     except duckdb.Error as error:
         for file in files:
             refuse_if_changed(file)
+            if refused := _REFUSED.pop(file, None):
+                raise refused from None
         if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)):
             raise
         raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
@@ -254,6 +268,8 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     loaded, rates = Loaded(), rates_of(settings)
     files = log_files(source, settings, first, last)
     wait_until_settled(files, settings.logs.settle_seconds)
+    if told := impossible_dates(source, settings):
+        loaded.warnings.append(told)
     if source.dated:
         covered = {file.date for file in files}
         until = min(last, dt.datetime.now(dt.UTC).date())
@@ -335,10 +351,17 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
 
 
 def break_of(file: LogFile) -> str | None:
-    """Where and how a file without any record is damaged; None of a whole one."""
+    """Where a file without any record is cut off; None of a whole one.
+
+    Raises:
+        LogFileError: it is damaged.
+    """
     unpacked = Unpacked(file.path, file.member)
-    for _ in unpacked.blocks():
-        pass
+    try:
+        for _ in unpacked.blocks():
+            pass
+    except PackingError as error:
+        raise LogFileError(f"{file.shown}: {error}") from None
     return unpacked.break_found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import ibis
 import ibis.expr.types as ir
@@ -16,16 +17,34 @@ import ibis.expr.types as ir
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, Reading, as_list
+from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, NumberFormat, Reading, as_list
 from persona_pipelines.warehouse import contracts, functions
 
-Fields = Mapping[str, ir.StringValue]
+
+@dataclass(frozen=True)
+class Fields:
+    """The texts of a record's fields by path, and where the record has a number itself."""
+
+    texts: Mapping[str, ir.StringValue]
+    numbers: Mapping[str, ir.BooleanValue]
+
+    def __getitem__(self, path: str) -> ir.StringValue:
+        return self.texts[path]
+
+    def is_number(self, *paths: str) -> ir.BooleanValue | None:
+        """Whether the first of some fields that is there is a number; None where none has to be told from a text."""
+        if not self.numbers or not paths:
+            return None
+        return ibis.cases(*((self.texts[path].notnull(), self.numbers[path]) for path in paths), else_=False)
+
 
 LONGEST_TEXT = 2000
 IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id", "target_user_id")
 """Columns whose spelling is brought to one form (``Source.identifiers``)."""
 WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id", "target_user_id")
 """Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
+WHOLE_IDS = ("event_id", "user_id", "target_user_id")
+"""Columns for which a text joined of several fields needs all of them: without one, it would stand for many."""
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
 INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
@@ -88,14 +107,35 @@ def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
 
 
 BLANK_MARKS = ("\u00a0", "\u202f", "\u2009")
-SIGN_OR_CODE = r"(?:\p{Sc}|[A-Z]{1,2}\$|[A-Z]{3}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)?"
+SIGN_OR_CODE = r"(?:[A-Z]{1,2}\$|[A-Z]{3}|\p{Sc}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)"
+CURRENCIES = {
+    "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "руб": "RUB", "руб.": "RUB", "₺": "TRY", "₩": "KRW", "₪": "ILS", "₫": "VND", "₴": "UAH", "₱": "PHP", "฿": "THB", "zł": "PLN",
+    "Kč": "CZK", "Ft": "HUF", "lei": "RON", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN",
+    "NT$": "TWD",
+}  # fmt: skip
+"""What signs of currencies mean, where that is one thing."""
+SHARED_SIGNS = {
+    "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "ARS", "CLP", "COP", "UYU", "BRL"), "¥": ("JPY", "CNY"), "kr": ("SEK", "NOK", "DKK", "ISK"),
+    "kr.": ("SEK", "NOK", "DKK", "ISK"), "Fr": ("CHF", "XAF", "XOF"), "Fr.": ("CHF", "XAF", "XOF"),
+}  # fmt: skip
+"""Currencies that write the same sign."""
 
 
-def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.FloatingValue:
-    """A text as a number, null where it is none, as ``number`` of the field or of its source says."""
+def read_number(reading: Reading, text: ir.StringValue, source: Source, is_number: ir.BooleanValue | None = None) -> ir.FloatingValue:
+    """A text as a number, null where it is none, as ``number`` of the field or of its source says.
+
+    Args:
+        is_number: whether the record has a number there, which is written as everywhere.
+    """
+    plain = ibis.ifelse(text.contains("_"), None, text).try_cast("float64")  # the engine takes 1_000 for a number
     written = reading.number or source.number
     if written is None:
-        return ibis.ifelse(text.contains("_"), None, text).try_cast("float64")  # the engine takes 1_000 for a number
+        return plain
+    as_said = _written_number(written, text)
+    return as_said if is_number is None else ibis.ifelse(is_number, plain, as_said)
+
+
+def _written_number(written: NumberFormat, text: ir.StringValue) -> ir.FloatingValue:
     mark = " " if written.thousands in BLANK_MARKS else written.thousands
     decimal, thousands = re.escape(written.decimal), re.escape(mark)
     whole = (
@@ -105,11 +145,12 @@ def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.Fl
     )
     number = rf"(?:{whole})(?:{decimal}[0-9]*)?|{decimal}[0-9]+"
     exponent = r"(?:[eE][+-]?[0-9]+)?"
-    pattern = rf"^\(?\s*[+-]?\s*{SIGN_OR_CODE}\s*[+-]?\s*((?:{number}){exponent})\s*{SIGN_OR_CODE}\s*[+-]?\)?$"
+    pattern = rf"^\(?\s*[+-]?\s*{SIGN_OR_CODE}?\s*[+-]?\s*((?:{number}){exponent})\s*{SIGN_OR_CODE}?\s*[+-]?\)?$"
     plain = text
     for blank in BLANK_MARKS:
         plain = plain.replace(blank, " ")
     plain = plain.replace("\u2212", "-").strip()
+    plain = plain.re_replace(rf"([0-9]){decimal}(?:--?|[–—])", r"\1")  # no cents: 19,-
     digits = plain.re_extract(pattern, 1).nullif("")
     if mark:
         digits = digits.replace(mark, "")
@@ -123,6 +164,26 @@ def read_number(reading: Reading, text: ir.StringValue, source: Source) -> ir.Fl
     return ibis.ifelse(in_parentheses | signs.contains("-"), -amount, amount)
 
 
+def currency_written(mapping: FieldMapping, fields: Fields, source: Source) -> ir.StringValue | None:
+    """The currency whose sign or code stands beside an amount: its code, or the sign where several currencies write it; null without one.
+
+    None where amounts have no signs, because nothing is said of how numbers are written.
+    """
+    if mapping.number is None and source.number is None:
+        return None
+    paths = [path for entry in [*(mapping.from_ or []), *(mapping.first_of or []), *(mapping.product or [])] for path in as_list(entry)]
+    if not paths:
+        return None
+    found = ibis.coalesce(*(read_text(mapping, fields[path], source).re_extract(SIGN_OR_CODE, 0).nullif("") for path in paths))
+    return ibis.cases(*((found == sign, ibis.literal(code)) for sign, code in CURRENCIES.items()), else_=found)
+
+
+def _is_currency(written: ir.StringValue, currency: ir.StringValue) -> ir.BooleanValue:
+    """Whether what is written beside an amount may be a currency."""
+    shared = ((written == sign) & currency.isin(codes) for sign, codes in SHARED_SIGNS.items())
+    return ibis.or_(written == currency, *shared)
+
+
 def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.BooleanValue:
     """Whether a record meets a condition. Never null: a missing field meets only ``missing: true``."""
     if condition.not_ is not None:
@@ -132,7 +193,7 @@ def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.
     if condition.any_:
         return ibis.or_(*(condition_holds(inner, fields, source) for inner in condition.any_))
     text = read_text(condition, fields[condition.field], source)
-    number = read_number(condition, text, source)
+    number = read_number(condition, text, source, fields.is_number(condition.field))
     tests = {
         "equals": lambda wanted: text == wanted,
         "one_of": lambda wanted: text.isin(wanted),
@@ -155,7 +216,7 @@ def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str =
     """The text of a canonical column, before it is given its type."""
     text: ir.StringValue
     if mapping.value is not None:
-        text = ibis.literal(str(mapping.value))
+        text = ibis.literal(mapping.value)
     elif mapping.cases is not None:
         branches = [(condition_holds(case.when, fields, source), ibis.literal(case.value)) for case in mapping.cases]
         return ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
@@ -173,23 +234,31 @@ def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str =
 
 
 def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Source, column: str) -> ir.StringValue:
-    """The texts of fields with ``join`` between them; missing where the first is."""
-    text, *further = (read_text(mapping, fields[path], source, column) for path in paths)
+    """The texts of fields with ``join`` between them; missing where the first is, and an id where any is.
+
+    A device alone may lack later ones: an address without the name of a browser is one. In an id, ``join`` inside of a part is told from the one between parts.
+    """
+    parts = [read_text(mapping, fields[path], source, column) for path in paths]
+    whole = column in WHOLE_IDS and len(parts) > 1
+    if whole and mapping.join:
+        parts = [part.replace("\\", "\\\\").replace(mapping.join, "\\" + mapping.join) for part in parts]
+    text, *further = parts
     for part in further:
-        text = text + mapping.join + part.fill_null("")
+        text = text + mapping.join + (part if whole else part.fill_null(""))
     return text
 
 
 def number_of(mapping: FieldMapping, fields: Fields, source: Source) -> tuple[ir.FloatingValue, ir.BooleanValue]:
     """The number of a canonical column, and whether there was text that is no finite number."""
     if mapping.product is not None:
-        factors = [read_text(mapping, fields[path], source) for path in mapping.product]
+        factors = [(read_text(mapping, fields[path], source), fields.is_number(path)) for path in mapping.product]
     else:
-        factors = [text_of(mapping, fields, source)]
+        alone = [entry for entry in [*(mapping.from_ or []), *(mapping.first_of or [])] if isinstance(entry, str)]
+        factors = [(text_of(mapping, fields, source), None if mapping.map else fields.is_number(*alone))]
     number: ir.FloatingValue | None = None
     unreadable: ir.BooleanValue = ibis.literal(False)
-    for factor in factors:
-        cast = factor.try_cast("float64") if mapping.value is not None else read_number(mapping, factor, source)
+    for factor, is_number in factors:
+        cast = factor.try_cast("float64") if mapping.value is not None else read_number(mapping, factor, source, is_number)
         finite = functions.isfinite(cast).fill_null(False)
         unreadable = unreadable | (factor.notnull() & ~finite)
         cast = ibis.ifelse(finite, cast, None)
@@ -330,6 +399,12 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
             columns[name] = columns[name].upper()
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
+    amount = next((name for name in ("value", "price") if name in source.fields), None)
+    written = currency_written(source.fields[amount], fields, source) if amount else None
+    if written is not None:
+        currency = columns.get("currency", ibis.null("string"))
+        columns["currency"] = currency.fill_null(written)
+        columns["other_currency"] = ibis.ifelse(~_is_currency(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency, None)
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
@@ -371,7 +446,9 @@ def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
 
 
 def fields_of(records: ir.Table, source: Source) -> Fields:
-    return {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
+    texts = {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
+    told = source.tells_numbers
+    return Fields(texts, {path: records[f"is_number_{number}"] for number, path in enumerate(source.paths())} if told else {})
 
 
 UNREADABLE = {
@@ -416,7 +493,7 @@ def mapped_events(
     """
     contract = contracts.raw_events(source.name)
     values = _values(records, source, contract)
-    if rates is not None and {"value", "currency"} <= set(source.fields):
+    if rates is not None and {"value", "currency"} <= set(values.columns):
         values = converted(values, rates, (values.event_type != "rating").fill_null(True), values.timestamp.date(), "value")
     timestamp, earliest = values.timestamp, settings.logs.earliest_timestamp
     problems: Problems = [
@@ -458,6 +535,8 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
             ):  # fmt: skip
                 said = f"value: {words} {bound:g}" + ("" if words == "below" and name == "money" else f" (logs.{name})")
                 problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
+        if "other_currency" in values.columns:
+            problems.append((~rated & values.other_currency.notnull(), values.other_currency))
     if "without_rate" in values.columns:
         problems.append((values.without_rate, "currency: no rate of " + values.currency + " for its day"))
     return problems
@@ -487,10 +566,12 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
     """
     contract = contracts.raw_listing(source.name, source.kind)
     values = _values(records, source, contract)
-    if rates is not None and {"price", "currency"} <= set(source.fields):
+    if rates is not None and {"price", "currency"} <= set(values.columns):
         values = converted(values, rates, ibis.literal(True), ibis.literal(today, type="date"), "price")
     key = "item_id" if source.kind == "items" else "user_id"
     problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
+    if "other_currency" in values.columns:
+        problems.append((values.other_currency.notnull(), values.other_currency))
     made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}
     return _rows(values, contract, made, problems)
 

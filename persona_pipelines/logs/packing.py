@@ -1,6 +1,7 @@
 """What a file is by its first bytes, whatever its name says, and its content unpacked.
 
-Damage never ends the reading with an error: what lies before the break is given out, and ``break_found`` says where it is.
+Of a file that is cut off, what it has is given out, and ``break_found`` says where it ends. One that is damaged is refused: what its packing
+notices at one byte may have gone wrong long before, and any record may be false.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import fnmatch
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +25,8 @@ READ_BYTES = 1 << 20
 HEAD_BYTES = 4096
 MEMBER_BYTES = 1 << 16
 """So much of a zip archive's file is lost at the most before damage."""
-DAMAGE: Any = (IsalError, zlib.error)
-
+DAMAGE: Any = (IsalError, zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError)
+DAMAGED = "damaged near {}, and no record of it is sure; expected a whole file: fetch it again, or make it again"
 PACKINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstandard": b"\x28\xb5\x2f\xfd", "zip": b"PK\x03\x04"}
 OTHERS = (
     (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"), (b"%PDF", "a PDF document"),
@@ -101,7 +102,10 @@ def _is_bookkeeping(name: str) -> bool:
 
 @dataclass
 class Unpacked:
-    """The bytes of a file, or of one file of a zip archive; ``break_found`` is set once the reading has met damage."""
+    """The bytes of a file, or of one file of a zip archive; ``break_found`` is set once the reading has met its early end.
+
+    ``blocks`` raises PackingError where the file is damaged or holds something else than text.
+    """
 
     path: Path
     member: str | None = None
@@ -118,13 +122,10 @@ class Unpacked:
             if packing is None:
                 refuse_other_things(head)
                 yield from _pieces(stream)
-            elif packing == "gzip":
-                yield from _checked(self._gunzipped(stream))
             elif packing == "zip":
                 raise PackingError("this is a zip archive inside of another; expected text")
             else:
-                new: Any = {"bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor, "zstandard": _zstandard}[packing]
-                yield from _checked(self._decompressed(stream, new))
+                yield from _checked(self._decompressed(stream, packing))
 
     def _member(self) -> Iterator[bytes]:
         assert self.member is not None
@@ -140,51 +141,30 @@ class Unpacked:
             except (NotImplementedError, RuntimeError) as error:
                 raise PackingError(f"{self.member} in this zip archive cannot be unpacked ({error}); expected the usual deflate") from None
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError):
-                self.break_found = f"damaged near byte {consumed} of {self.member}"
+                raise PackingError(DAMAGED.format(f"byte {consumed} of {self.member}")) from None
 
         yield from _checked(parts())
 
-    def _gunzipped(self, stream: BinaryIO) -> Iterator[bytes]:
-        """Members one after the other. ISA-L decodes; where it stops at damage, zlib walks the last stretch byte by byte."""
-        decoder: Any = isal_zlib.decompressobj(wbits=31)
-        produced = consumed = 0
-        for piece in _pieces(stream):
-            data = piece
-            while data:
-                try:
-                    out = decoder.decompress(data)
-                except DAMAGE:
-                    self.break_found = f"damaged near byte {consumed} of the compressed file"
-                    yield from _salvaged(_zlib_outputs(self.path), produced)
-                    return
-                if out:
-                    produced += len(out)
-                    yield out
-                if not decoder.eof:
-                    consumed += len(data)
-                    break
-                consumed += len(data) - len(decoder.unused_data)
-                data = decoder.unused_data.lstrip(b"\0")  # padding between or after members is allowed
-                if data:
-                    decoder = isal_zlib.decompressobj(wbits=31)
-        if not decoder.eof and consumed:
-            self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
-
-    def _decompressed(self, stream: BinaryIO, new_decoder: Any) -> Iterator[bytes]:
-        decoder, consumed, produced = new_decoder(), 0, 0
+    def _decompressed(self, stream: BinaryIO, packing: str) -> Iterator[bytes]:
+        """Members one after the other."""
+        new_decoder = DECODERS[packing]
+        decoder, consumed = new_decoder(), 0
         for piece in _pieces(stream):
             data = piece
             while data:
                 try:
                     if out := decoder.decompress(data):
-                        produced += len(out)
                         yield out
-                except (OSError, lzma.LZMAError, zstandard.ZstdError):
-                    self.break_found = f"damaged near byte {consumed} of the compressed file"
-                    yield from _salvaged(_outputs_in_steps(self.path, new_decoder), produced)
+                except DAMAGE:
+                    raise PackingError(DAMAGED.format(f"byte {consumed} of the compressed file")) from None
+                if not decoder.eof:
+                    consumed += len(data)
+                    break
+                consumed += len(data) - len(decoder.unused_data)
+                data = decoder.unused_data.lstrip(b"\0")  # padding between or after members is allowed
+                if len(data) >= 10 and packing_of(data) != packing:
+                    self.break_found = f"what follows byte {consumed} of the compressed file is something else"
                     return
-                consumed += len(data)
-                data = decoder.unused_data.lstrip(b"\0") if decoder.eof else b""  # padding between members is allowed
                 if data:
                     decoder = new_decoder()
         if not decoder.eof and consumed:
@@ -199,8 +179,10 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
         size = READ_BYTES
 
 
-def _zstandard() -> Any:
-    return zstandard.ZstdDecompressor().decompressobj()
+DECODERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: isal_zlib.decompressobj(wbits=31), "bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor,
+    "zstandard": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}  # fmt: skip
 
 
 def _checked(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -213,48 +195,3 @@ def _checked(blocks: Iterator[bytes]) -> Iterator[bytes]:
             refuse_other_things(block[:HEAD_BYTES])
             first = False
         yield block
-
-
-def _salvaged(outputs: Iterator[bytes], skip: int) -> Iterator[bytes]:
-    """What can be got out of a damaged file beyond the first ``skip`` bytes of output, up to the break."""
-    position = 0
-    for out in outputs:
-        if position + len(out) > skip:
-            yield out[max(0, skip - position) :]
-        position += len(out)
-
-
-def _outputs_in_steps(path: Path, new_decoder: Any) -> Iterator[bytes]:
-    """The output of a decoder that is fed little at a time, so that damage costs little; it ends at the damage."""
-    decoder = new_decoder()
-    with path.open("rb") as stream:
-        while data := stream.read(256):
-            while data:
-                try:
-                    out = decoder.decompress(data)
-                except (OSError, lzma.LZMAError, zstandard.ZstdError):
-                    return
-                yield out
-                data = decoder.unused_data if decoder.eof else b""
-                if data:
-                    decoder = new_decoder()
-
-
-def _zlib_outputs(path: Path) -> Iterator[bytes]:
-    decoder = zlib.decompressobj(wbits=31)
-    with path.open("rb") as stream:
-        while data := stream.read(4096):
-            step = len(data)
-            while data:
-                before = decoder.copy()
-                try:
-                    out = decoder.decompress(data[:step])
-                except zlib.error:
-                    if step == 1:
-                        return
-                    decoder, step = before, 1  # once more, byte by byte, up to the break
-                    continue
-                yield out
-                data = decoder.unused_data + data[step:]
-                if decoder.eof:
-                    decoder = zlib.decompressobj(wbits=31)

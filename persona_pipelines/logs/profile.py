@@ -12,7 +12,7 @@ import pandas as pd
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
-from persona_pipelines.logs.files import LogFileError, log_files
+from persona_pipelines.logs.files import LogFileError, impossible_dates, log_files
 from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse.connection import Warehouse
@@ -48,7 +48,7 @@ class Profile:
 
 
 def profile_source(source: Source, settings: Settings, records: int, engine: Warehouse | None = None) -> Profile:
-    """Map the first records of a source's first file that has any.
+    """Map the first records of a source's first file that has any, and see that the others can be read as described.
 
     Args:
         records: how many mapped events to show.
@@ -57,10 +57,11 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
         LogFileError: no file, or it cannot be read as described.
     """
     files = log_files(source, settings)
+    undated = impossible_dates(source, settings)
     if not files:
-        raise LogFileError(f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
+        raise LogFileError(undated or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
     store = engine or Warehouse(None, b"\0" * 32)
-    for file in files:
+    for number, file in enumerate(files):
         with reading_errors([file]):
             for batch in read_source(store, source, settings, [file]):
                 looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
@@ -68,7 +69,11 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                 if count:
                     found = _profile(store, looked, count, source, settings, records, len(files), file.shown)
                     told = [told for reading in batch.readings for told in told_twice(file.shown, reading.names())]
-                    return replace(found, hints=[*batch.warnings, *told, *found.hints])
+                    hints = [*([undated] if undated else []), *batch.warnings, *told, *found.hints]
+                    # Of the others the headers alone: whether they can be read as described.
+                    for _ in read_source(store, source, settings, files[number + 1 :]):
+                        pass
+                    return replace(found, hints=hints)
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
 
 
@@ -129,7 +134,7 @@ def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
 def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collection[str]) -> pd.DataFrame:
     """Each field in numbers, as ``Profile.fields``; of ``people`` the shape only."""
     rows = []
-    for path, text in mapping.fields_of(looked, source).items():
+    for path, text in mapping.fields_of(looked, source).texts.items():
         shape = path in people and not path.startswith("@")
         value = mapping.masked(_shape(text) if shape else text)
         table = looked.select(text=text, shown=value.substr(0, 40))
@@ -225,11 +230,14 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
     early = store.value(outside.count())
     if span > MANY_DAYS and 0 < early <= 0.001 * events:
         hints.append(f"{early} of {events} events lie in the first half of {span} days: wrong clocks? start_date rejects what is before it")
-    if {"value", "currency"} <= set(source.fields):
+    if "value" in source.fields:
         found = good.filter(good.value.notnull() & good.currency.notnull()).group_by("currency").aggregate(n=lambda rows: rows.count())
         currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency").limit(9))).fetchall()]
         if len(currencies) > 1:
             hints.append(f"amounts in {len(currencies)} currencies ({', '.join(currencies)}): set currencies, they are never added up")
+        unnamed = store.value((good.value.notnull() & good.currency.isnull() & (good.event_type != "rating")).sum().fill_null(0))
+        if currencies and unnamed:
+            hints.append(f"{unnamed} amounts name no currency: they are added to those in {settings.currencies.base if settings.currencies else currencies[0]}")
     return facts, hints
 
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from persona_pipelines.settings.patterns import checked_pattern
+from persona_pipelines.settings.patterns import Timezone, checked_pattern
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.problems import problems_of, shortened
 from persona_pipelines.settings.recommendations import RecommendationsSettings
@@ -141,7 +141,7 @@ class FeaturesSettings(Strict):
     interaction_weights: dict[str, Weight] = {}
     interaction_levels: dict[str, InteractionLevel] = Field({}, description="By event type, over the default: ratings by own_middle.")
     interaction_half_life_days: float = Field(90, gt=0)
-    timezone: str = "UTC"
+    timezone: Timezone = "UTC"
 
 
 class SegmentsSettings(Strict):
@@ -227,7 +227,7 @@ class PrivacySettings(Strict):
 class SchedulesSettings(Strict):
     daily: str = "15 4 * * *"
     weekly: str = "45 5 * * 1"
-    timezone: str = "UTC"
+    timezone: Timezone = "UTC"
     sensor_seconds: int = Field(60, ge=30)
 
 
@@ -428,7 +428,14 @@ def _expanded(value: Any, place: str, file: Path) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few hundred bytes of them can expand to gigabytes; and a doubled key is an error."""
+    """Safe YAML without aliases: a few hundred bytes of them can expand to gigabytes; and a doubled key is an error.
+
+    Words and numbers stay as they are written, whatever YAML 1.1 takes them for (NO for false, 007 for 7, 12:30:00 for 45000): what a log
+    has is compared with them. A setting that is a number, a date or a switch is read from the text.
+    """
+
+    # Only null, true, false and whole numbers as programs write them are more than text.
+    yaml_implicit_resolvers = {}  # noqa: RUF012
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -439,12 +446,20 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:bool":  # on, off, yes and no are names here, as they stand
+            if isinstance(key, yaml.ScalarNode):  # null, true and 7 are names here, as they stand
                 key.tag = "tag:yaml.org,2002:str"
             if key.value in seen and isinstance(key.value, str):
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands here twice", key.start_mark)
             seen.add(key.value if isinstance(key.value, str) else repr(key.value))
         return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _begins in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"(?:0|-?[1-9][0-9]*)$", list("-0123456789")),
+):
+    _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _begins)
 
 
 def _without_odd_characters(home: Path) -> Path:

@@ -1,9 +1,12 @@
-"""Regular expressions of the configuration, compiled by the engine that runs them (RE2) while the configuration is read."""
+"""Regular expressions, formats of times and zones of the configuration, tried by the engine that uses them while the configuration is read."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 
 @lru_cache(maxsize=4096)
@@ -45,6 +48,28 @@ def checked_time_format(value: str) -> str:
     if reason := _refusal("SELECT try_strptime('', ?)", value):
         raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})")
     return value
+
+
+@lru_cache(maxsize=1024)
+def checked_timezone(value: str) -> str:
+    """The name of a time zone itself.
+
+    Raises:
+        ValueError: there is none of the name.
+    """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(value)
+        refused = _refusal("SELECT timezone(?, TIMESTAMP '2000-01-01')", value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        refused = "unknown"
+    if refused:
+        raise ValueError("expected a time zone of the IANA database, such as Europe/London")
+    return value
+
+
+Timezone = Annotated[str, AfterValidator(checked_timezone)]
 
 
 def groups(pattern: str) -> list[str | None]:

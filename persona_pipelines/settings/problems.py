@@ -26,11 +26,15 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{place}: found {context['tag']!r}; {expected}")
             continue
         if problem["type"] == "extra_forbidden":
-            message = "not a setting known here" + _instead(str(problem["loc"][-1]), _known(model, problem["loc"][:-1]))
+            name, above = str(problem["loc"][-1]), _known(model, problem["loc"][:-1][:-2] if problem["loc"][-2:-1] and problem["loc"][-2] in _FORMAT_TAGS else problem["loc"][:-2])
+            known = _known(model, problem["loc"][:-1])
+            message = "not a setting known here" + ("; it is one of those a level above" if name in above - known else _instead(name, known))
         elif problem["type"] == "missing":
             message = "not given; expected a value"
         elif problem["type"] == "union_tag_not_found":
             message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
+        elif problem["type"] == "date_from_datetime_inexact":
+            message = "expected a date such as 2026-01-31"
         elif problem["type"] == "model_type":
             message = "expected settings: names and values"
         elif problem["type"] == "string_pattern_mismatch":

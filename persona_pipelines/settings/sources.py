@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat, FormatSettings
 from persona_pipelines.settings.log_formats import line_pattern
-from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, groups
+from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, checked_timezone, groups
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
@@ -33,7 +33,7 @@ def as_list(value: Any) -> Any:
 
 
 def yaml_text(value: Any) -> Any:
-    """YAML reads yes, no, true, false and numbers as such: what is compared with a log's text is meant as text."""
+    """YAML reads true, false and whole numbers as such: what is compared with a log's text is meant as text."""
     if isinstance(value, bool):
         return str(value).lower()
     return value if value is None or isinstance(value, (str, dict, list)) else str(value)
@@ -74,6 +74,10 @@ class Reading(Strict):
     lower_case: bool = False
     missing_words: Annotated[list[str], BeforeValidator(_texts)] | None = None
     number: NumberFormat | None = None
+
+    def numbers(self) -> list[NumberFormat]:
+        """How numbers are written, where it or a condition in it says so."""
+        return [self.number] if self.number else []
 
     @field_validator("replace", mode="before")
     @classmethod
@@ -127,6 +131,10 @@ class Condition(Reading):
             raise ValueError(f"expected at least one comparison: {', '.join(self.COMPARISONS)}")
         return self
 
+    def numbers(self) -> list[NumberFormat]:
+        inner = [*([self.not_] if self.not_ else []), *(self.all_ or []), *(self.any_ or [])]
+        return [*super().numbers(), *(found for condition in inner for found in condition.numbers())]
+
     def paths(self) -> list[str]:
         inner = [*([self.not_] if self.not_ else []), *(self.all_ or []), *(self.any_ or [])]
         return [path for condition in inner for path in condition.paths()] if inner else [self.field]
@@ -176,7 +184,7 @@ class FieldMapping(Reading):
     """How one canonical column is made from a record."""
 
     from_: Annotated[list[str], BeforeValidator(as_list)] | None = Field(None, alias="from")
-    value: str | float | None = None
+    value: Annotated[str, BeforeValidator(yaml_text)] | None = None
     join: str = "|"
     first_of: list[str | list[str]] | None = None
     map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
@@ -205,14 +213,7 @@ class FieldMapping(Reading):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str | None) -> str | None:
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-        if value is not None:
-            try:
-                ZoneInfo(value)
-            except (ZoneInfoNotFoundError, ValueError):
-                raise ValueError("expected a time zone of the IANA database, such as Europe/London") from None
-        return value
+        return value if value is None else checked_timezone(value)
 
     @field_validator("since")
     @classmethod
@@ -241,6 +242,9 @@ class FieldMapping(Reading):
         if self.unit is not None and self.format is not None:
             raise ValueError("unit is for times as numbers, format for times as text; expected one of them")
         return self
+
+    def numbers(self) -> list[NumberFormat]:
+        return [*super().numbers(), *(found for case in self.cases or [] for found in case.when.numbers())]
 
     def paths(self) -> list[str]:
         """The fields of the source that this mapping reads."""
@@ -338,8 +342,26 @@ USER_FIELDS = {
 }  # fmt: skip
 FIELDS_OF_KIND = {"events": EVENT_FIELDS, "items": ITEM_FIELDS, "users": USER_FIELDS}
 REQUIRED_FIELDS = {"events": {"timestamp", "event_type"}, "items": {"item_id"}, "users": {"user_id"}, "lookup": set()}
-PLACE_FIELDS = ("@file", "@line", "@part", "@index")
-"""Fields that every record has: its file, its line, its number in the line, and the number of the element in ``each``."""
+PLACE_FIELDS = ("@file", "@line", "@part", "@index", "@within")
+"""Fields that every record has: its file, its line, its number in the line, the number of the element in ``each``, and, with ``fill_down``, its number
+among the records of the same ``within``."""
+
+
+TYPED_FIELDS = {
+    "timestamp": "time", "signup_date": "time", "available_from": "time", "value": "number", "quantity": "number", "dwell_ms": "number",
+    "scroll_pct": "number", "position": "number", "propensity": "number", "price": "number",
+}  # fmt: skip
+"""Columns that are no texts."""
+SETTINGS_OF_TYPES = {"time": ("format", "unit", "since", "plus", "timezone", "order"), "number": ("product", "scale", "absolute")}
+
+
+def refuse_settings_of_other_types(place: str, mapping: FieldMapping, kind: str) -> None:
+    """Raises ValueError where a mapping says of a column what has no meaning for one of its kind."""
+    for other, names in SETTINGS_OF_TYPES.items():
+        wrong = next((name for name in names if name in mapping.model_fields_set), None)
+        if wrong and other != kind:
+            instead = "; for a number in another unit say scale" if wrong == "unit" and kind == "number" else ""
+            raise ValueError(f"{place}.{wrong}: is for columns that are a {other}, and this is a {kind}{instead}")
 
 
 class Source(Strict):
@@ -406,6 +428,9 @@ class Source(Strict):
         for name, mapping in self.fields.items():
             if mapping.running_sum and self.kind != "lookup":
                 raise ValueError(f"fields.{name}.running_sum: only in sources of kind lookup, which are read as a whole")
+            refuse_settings_of_other_types(f"fields.{name}", mapping, TYPED_FIELDS.get(name, "text") if known else "text")
+        for name, attribute in self.attributes.items():
+            refuse_settings_of_other_types(f"attributes.{name}", attribute, {"number": "number", "date": "time"}.get(attribute.type, "text"))
         if self.kind == "lookup" and (self.each or self.join):
             raise ValueError("each and join: not in sources of kind lookup")
         if self.same == "id" and "event_id" not in self.fields:
@@ -426,6 +451,13 @@ class Source(Strict):
         if isinstance(self.format, DelimitedFormat) and self.format.fill_down:
             named += [*self.format.fill_down.fields, *self.format.fill_down.within]
         return list(dict.fromkeys(named))
+
+    @property
+    def tells_numbers(self) -> bool:
+        """Whether numbers of a document have to be told from texts that say one: these may be written otherwise (``number``)."""
+        has_numbers = self.format.type in ("json", "json_lines", "parquet") or "json" in self.parse.values()
+        own = (*self.fields.values(), *self.attributes.values(), *self.drop_when)
+        return has_numbers and (self.number is not None or any(reading.numbers() for reading in own))
 
     @property
     def dated(self) -> bool:

@@ -193,7 +193,7 @@ DUPLICATES = Table(
         Column("event_id", "string", "The event, or the item or user, that is kept once.", required=True, personal=True),
         Column("kept_file", "string", "File of the record that is kept."),
         Column("kept_line", "int64", "Line of the record that is kept."),
-        Column("differs", "boolean", "Whether the record that is kept says something else of time, person, type, item or amount: two actions with one id."),
+        Column("differs", "boolean", "Whether the record that is kept says something else of time, person, type, item or amount: two actions with one id; of a list, anything else of it."),
     ),
     ("source", "source_file", "source_line", "source_part"),
 )  # fmt: skip

@@ -79,16 +79,6 @@ def test_a_truncated_gzip_gives_all_whole_records_before_the_break_and_says_so(t
     assert file.records == len(found)
 
 
-def test_a_damaged_gzip_gives_what_lies_before_the_damage(tmp_path: Path) -> None:
-    content = b"".join(b"record %d with text %x\n" % (number, number * 7919) for number in range(50_000))
-    packed = bytearray(gzip.compress(content))
-    packed[len(packed) // 2 : len(packed) // 2 + 200] = b"\xff" * 200
-    file = written(tmp_path, bytes(packed), "log.gz")
-    whole = [row[1] for row in read(file)]
-    assert file.break_found is not None
-    assert whole[:20_000] == content.decode().splitlines()[:20_000]
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     texts=st.lists(st.text(st.characters(blacklist_characters="\n\r\0", blacklist_categories=["Cs"]), max_size=40), max_size=30),

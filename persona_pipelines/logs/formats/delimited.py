@@ -260,7 +260,8 @@ class DelimitedReader(TextReader):
         replaced = ", ".join(
             f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields
         )
-        return f"SELECT * REPLACE ({replaced}) FROM ({query})"
+        number = f"row_number() OVER (PARTITION BY source_file{within} ORDER BY source_line, part) AS number_within"
+        return f"SELECT * REPLACE ({replaced}), {number} FROM ({query})"
 
 
 def _separation(delimiter: str) -> tuple[str, str, str]:

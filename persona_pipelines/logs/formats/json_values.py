@@ -15,7 +15,7 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile, first_line
 from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected, steps_of
-from persona_pipelines.logs.formats.sql import clean, literal, plain_steps, pointer
+from persona_pipelines.logs.formats.sql import as_written, clean, literal, plain_steps, pointer
 from persona_pipelines.settings.formats import JsonFormat
 
 BATCH_RECORDS = 20_000
@@ -258,13 +258,5 @@ class JsonReader(TextReader):
         # An escape that stands behind another backslash is a text that only looks like one.
         zero = r"contains(record, '\u0000') AND regexp_matches(record, '(?:^|[^\\])(?:\\\\)*\\u0000')"
         problem = f"CASE WHEN NOT valid THEN 'malformed line: not a JSON object' WHEN {zero} THEN 'NUL character' END"
-        return selected(inner, problem, [clean(_as_written(f"parts[{number}]", name)) for number, name in enumerate(fields, start=1)])
+        return selected(inner, problem, [clean(as_written(f"parts[{number}]", "record", name)) for number, name in enumerate(fields, start=1)])
 
-
-def _as_written(text: str, path: str) -> str:
-    """A number with a point digit by digit: the engine reads it as a double, which has 17, and some ids have more."""
-    key = re.escape(path.rpartition("/")[2].replace("~1", "/").replace("~0", "~"))
-    pattern = rf'"{key}"\s*:\s*(-?[0-9][0-9.eE+-]*)'
-    written = f"regexp_extract_all(record, {literal(pattern)}, 1)"
-    same = f"list_filter({written}, lambda number: TRY_CAST(number AS DOUBLE) = CAST({text} AS DOUBLE))[1]"
-    return rf"CASE WHEN regexp_full_match({text}, '-?[0-9]+\.[0-9]+(e[+-]?[0-9]+)?') THEN coalesce({same}, {text}) ELSE {text} END"

@@ -39,11 +39,14 @@ class ParquetReader:
 
     def query(self, fields: Sequence[str], group: Group, settings: ParquetFormat) -> str:
         types = _types(group.files[0])
-        bases = []
+        bases, wrong = [], ""
         for number, name in enumerate(fields):
             column = quoted_name(name)
             nested = types[name].endswith("]") or types[name].startswith(("STRUCT", "MAP"))
             binary = f"TRY(decode({column}))" if types[name] == "BLOB" else f"{column}::VARCHAR"
+            if types[name] == "BLOB":
+                said = literal(f"invalid UTF-8 in {name}: bytes are read as text")
+                wrong += f"WHEN {column} IS NOT NULL AND TRY(decode({column})) IS NULL THEN {said} "
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
         record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"
@@ -51,7 +54,7 @@ class ParquetReader:
             f"SELECT *, file_row_number + 1 AS source_line FROM read_parquet({literal(_exactly(group.files[0]))}, file_row_number = true)"
         )
         return (
-            f"SELECT source_line, {group.place}, 1 AS part, {record} AS record, CAST(NULL AS VARCHAR) AS problem, "
+            f"SELECT source_line, {group.place}, 1 AS part, {record} AS record, {f'CASE {wrong}END' if wrong else 'CAST(NULL AS VARCHAR)'} AS problem, "
             f"CAST(NULL AS VARCHAR) AS skipped{''.join(bases)} FROM ({inner})"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
@@ -51,7 +52,8 @@ def json_text(document: str, steps: Sequence[Step]) -> str:
 def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
     special = plain_steps(steps)
     if special == len(steps):
-        return f"json_extract_string({document}, {literal(pointer(steps))})"
+        place = pointer(steps)
+        return as_written(f"json_extract_string({document}, {literal(place)})", document, place)
     inside = f"json_extract({document}, {literal(pointer(steps[:special]))})" if special else document
     step, rest, element = steps[special], steps[special + 1 :], f"element_{depth}"
     if isinstance(step, Index):
@@ -66,6 +68,19 @@ def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
     inner = _json_text(element, rest, depth + 1) if rest else f"json_extract_string({element}, '$')"
     texts = f"list_filter(list_transform({elements}, lambda {element}: {inner}), lambda text: text IS NOT NULL)"
     return f"nullif(array_to_string({texts}, '|'), '')"
+
+
+def as_written(text: str, document: str, place: str) -> str:
+    """A number with a point digit by digit as a document has it: the engine reads it as a double, which has 17, and some ids have more.
+
+    Args:
+        text: what the engine found at ``place``, a JSON Pointer.
+    """
+    key = re.escape(place.rpartition("/")[2].replace("~1", "/").replace("~0", "~"))
+    pattern = rf'"{key}"\s*:\s*(-?[0-9][0-9.eE+-]*)'
+    written = f"regexp_extract_all({document}, {literal(pattern)}, 1)"
+    same = f"list_filter({written}, lambda number: TRY_CAST(number AS DOUBLE) = CAST({text} AS DOUBLE))[1]"
+    return f"CASE WHEN regexp_full_match({text}, '-?[0-9]+\\.[0-9]+(e[+-]?[0-9]+)?') THEN coalesce({same}, {text}) ELSE {text} END"
 
 
 def parameter_text(query: str, name: str) -> str:
