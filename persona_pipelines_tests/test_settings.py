@@ -42,6 +42,14 @@ def load(tmp_path: Path, text: str):
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: xml"), r"sources\[0\].format.type: found 'xml'"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, pattern: '('}"), "expected a regular expression"),
         ("start_date: 2025-01-01\nfeatures: {interaction_weights: {teleport: 1}}\nsources:" + SOURCE, "features.interaction_weights.teleport: not an event type"),
+        ("start_date: 2025-13-01\nsources:" + SOURCE, "start_date: found '2025-13-01'; expected a date"),
+        ("start_date: 20250101\nsources:" + SOURCE, "start_date: found 20250101; expected a date such as 2026-01-31"),
+        ("start_date: 2025-01-01\nfeatures: {timezone: Mars/Phobos}\nsources:" + SOURCE, "features.timezone: found 'Mars/Phobos'; expected a time zone"),
+        ("start_date: 2025-01-01\nschedules: {timezone: CEST}\nsources:" + SOURCE, "schedules.timezone: found 'CEST'; expected a time zone"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: csv, number: {decimal: ','}}"), "format.number: not a setting known here; it is one of those a level above"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, dwell_ms: {from: d, unit: seconds}"), "fields.dwell_ms.unit: is for columns that are a time, and this is a number; .* say scale"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, scale: 2}"), "fields.timestamp.scale: is for columns that are a number, and this is a time"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: {from: user, absolute: true}"), "fields.user_id.absolute: is for columns that are a number, and this is a text"),
         ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
         ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),
         ("start_date: 2025-01-01\nstart_date: 2025-01-02", "line 2: .*stands here twice"),
@@ -70,6 +78,30 @@ def test_own_event_types_carry_weights(tmp_path: Path) -> None:
     assert settings.interaction_weights()["test_drive"] == 3
     assert "test_drive" in settings.known_event_types()
     assert "page_view" not in settings.interaction_weights()
+
+
+@pytest.mark.parametrize(
+    "word", ["NO", "yes", "off", "007", "1.50", "12:30:00", "2025-09-01", "1e5", "1_000", "0x1F", "0o17", "+5", ".5", "nan", "17", "true"]
+)
+def test_words_of_a_log_stay_as_they_are_written(tmp_path: Path, word: str) -> None:
+    """YAML 1.1 would take most of them for something else."""
+    said = f"campaign: {{value: {word}}}, channel: {{from: c, map: {{{word}: {word}}}, default: {word}}}"
+    source = SOURCE.replace("user_id: user", f"user_id: user, {said}").rstrip()
+    settings = load(
+        tmp_path,
+        f"start_date: 2025-01-01\nsources:{source}\n    missing_words: [{word}]\n    drop_when: [{{field: x, equals: {word}}}, {{field: y, one_of: [{word}]}}]",
+    )
+    found = settings.sources[0]
+    assert (found.fields["campaign"].value, found.fields["channel"].map, found.fields["channel"].default) == (word, {word: word}, word)
+    assert (found.drop_when[0].equals, found.drop_when[1].one_of, found.missing_words) == (word, [word], [word])
+
+
+def test_settings_that_are_numbers_dates_and_switches_are_read_from_their_words(tmp_path: Path) -> None:
+    text = "start_date: 2025-01-01\nlogs: {money: {minimum: -1_000, maximum: 1.0e+9}, earliest_timestamp: 2001-01-01}\nrecommendations: {exclude_seen: no, test_share: .25}\nsources:"
+    settings = load(tmp_path, text + SOURCE)
+    assert (settings.logs.money.minimum, settings.logs.money.maximum) == (-1000, 1e9)
+    assert (settings.recommendations.exclude_seen, settings.recommendations.test_share) == (False, 0.25)
+    assert settings.logs.earliest_timestamp.year == 2001
 
 
 def test_a_key_called_on_or_yes_is_a_name(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def records_that_differ(warehouse: Warehouse, sources: list[str], kind: str) -> 
     duplicates = warehouse.table(contracts.DUPLICATES)
     differing = duplicates.filter(duplicates.source.isin(sources) & duplicates.differs.fill_null(False))
     ids, file, line = warehouse.row(
-        differing.aggregate(ids=differing.event_id.nunique(), file=differing.source_file.min(), line=differing.source_line.argmin(differing.source_line))
+        differing.aggregate(
+            ids=differing.event_id.nunique(), file=differing.source_file.min(), line=differing.source_line.argmin(differing.source_line)
+        )
     )
     if not ids:
         return None

@@ -66,7 +66,9 @@ class _Query:
         named = {path: f"wanted_{position}" for position, path in enumerate(wanted)}
         selected = "".join(f", {expression} AS {named[path]}" for path, expression in expressions.items())
         if self.source.tells_numbers:
-            selected += "".join(f", {self._is_number(path, expression)} AS number_{named[path]}" for path, expression in expressions.items())
+            selected += "".join(
+                f", {self._is_number(path, expression)} AS number_{named[path]}" for path, expression in expressions.items()
+            )
         plain = (
             f"SELECT source_file, file_day, source_line, ((part - 1) * {PARTS_OF_A_LINE} + {number})::BIGINT AS source_part, "
             f'"order", record, problem, skipped{selected} FROM {records}'
@@ -113,7 +115,12 @@ class _Query:
         if path == "@within" and not getattr(self.source.format, "fill_down", None):
             raise HeaderError("@within: the number of a record among those of fill_down.within; expected format.fill_down")
         if path in PLACE_FIELDS:
-            place = {"@within": "number_within::VARCHAR", "@file": "source_file::VARCHAR", "@line": "source_line::VARCHAR", "@part": "part::VARCHAR"}
+            place = {
+                "@within": "number_within::VARCHAR",
+                "@file": "source_file::VARCHAR",
+                "@line": "source_line::VARCHAR",
+                "@part": "part::VARCHAR",
+            }
             return place.get(path, "element_number::VARCHAR" if self.source.each else "'1'")
         try:
             steps = steps_of(path)

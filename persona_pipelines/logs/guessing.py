@@ -276,15 +276,21 @@ def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame)
     others = [plain[name] for name in PRICES if name in plain and plain[name] != value]
     if value and (others or "quantity" in fields):
         beside = f"{', '.join(others)} may be meant, and " if others else ""
-        doubts.append(f"value: {value} is taken for the amount of a whole record; {beside}for a price of one piece say product: [QUANTITY, PRICE]")
+        doubts.append(
+            f"value: {value} is taken for the amount of a whole record; {beside}for a price of one piece say product: [QUANTITY, PRICE]"
+        )
     if value and sample[value].dropna().astype(str).str.fullmatch(r"\d{1,3}\.\d{3}").all():
         doubts.append(f'value: is {sample[value].dropna().iloc[0]} above a thousand? Then say number: {{decimal: ",", thousands: "."}}')
     if zone := next((plain[name] for name in ZONES if name in plain), None):
-        doubts.append(f"timestamp: {zone} may say the zone of its times; where they name none they are taken for UTC, timezone says another")
-    for column in sample.columns:
-        if sample[column].map(lambda cell: isinstance(cell, list) and any(isinstance(entry, dict) for entry in cell)).any():
-            doubts.append(f"{column} is a list: each: {column} makes an event of every element")
-    return doubts
+        doubts.append(
+            f"timestamp: {zone} may say the zone of its times; where they name none they are taken for UTC, timezone says another"
+        )
+    lists = [column for column in sample.columns if sample[column].map(_has_objects).any()]
+    return doubts + [f"{column} is a list: each: {column} makes an event of every element" for column in lists]
+
+
+def _has_objects(cell: Any) -> bool:
+    return isinstance(cell, list) and any(isinstance(entry, dict) for entry in cell)
 
 
 def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Warehouse) -> tuple[Any, pd.DataFrame]:

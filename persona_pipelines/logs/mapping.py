@@ -404,7 +404,9 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     if written is not None:
         currency = columns.get("currency", ibis.null("string"))
         columns["currency"] = currency.fill_null(written)
-        columns["other_currency"] = ibis.ifelse(~_is_currency(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency, None)
+        columns["other_currency"] = ibis.ifelse(
+            ~_is_currency(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency, None
+        )
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():

@@ -237,7 +237,9 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
             hints.append(f"amounts in {len(currencies)} currencies ({', '.join(currencies)}): set currencies, they are never added up")
         unnamed = store.value((good.value.notnull() & good.currency.isnull() & (good.event_type != "rating")).sum().fill_null(0))
         if currencies and unnamed:
-            hints.append(f"{unnamed} amounts name no currency: they are added to those in {settings.currencies.base if settings.currencies else currencies[0]}")
+            hints.append(
+                f"{unnamed} amounts name no currency: they are added to those in {settings.currencies.base if settings.currencies else currencies[0]}"
+            )
     return facts, hints
 
 

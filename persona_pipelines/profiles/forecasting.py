@@ -65,7 +65,7 @@ def _of_buyers(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarra
     buyers, purchases = purchases_of(features)
     found = np.zeros(len(features))
     if buyers.any():
-        found[buyers] = np.nan_to_num(forecast(purchases), posinf=0.0)
+        found[buyers] = forecast(purchases)
     return found
 
 

@@ -51,14 +51,36 @@ class BetaGeometric:
         # At a = 1 the formula is 0 / 0, and its limit what it is a hair beside.
         a = 1 + 1e-5 if abs(self.a - 1) < 1e-5 else self.a
         still = (alpha + age) / (alpha + age + days)
-        ratio = still ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, 1 - still)
-        return (a + b + x - 1) / (a - 1) * (1 - ratio) * self.probability_alive(customers)
+        with np.errstate(invalid="ignore", over="ignore"):
+            ratio = still ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, 1 - still)
+            expected = (a + b + x - 1) / (a - 1) * (1 - ratio)
+        beyond = ~np.isfinite(expected) | (expected < 0) | (expected > (r + x) / (alpha + age) * days)
+        if beyond.any():
+            expected[beyond] = self._expected_by_chances(customers, days, beyond)
+        return expected * self.probability_alive(customers)
+
+    def _expected_by_chances(self, customers: Purchases, days: float, chosen: np.ndarray) -> np.ndarray:
+        """Expected purchase days of customers who are still there, as a mean over what the chance of dropping out may be.
+
+        For parameters whose powers and hypergeometric functions are beyond doubles. Of a customer who is there after ``x`` repeats the chance p is
+        distributed as beta (a, b + x) and the rate as gamma (r + x, alpha + age); equation 5 of the same paper for given p and rate,
+        (1 - exp(-p rate days)) / p, has the mean (1 - (1 + p days / (alpha + age)) ** -(r + x)) / p over the rate.
+        """
+        from scipy.special import betaincinv
+
+        places, weights = np.polynomial.legendre.leggauss(128)
+        x, rate_days = customers.repeats[chosen, None], (days / (self.alpha + customers.age[chosen]))[:, None]
+        chance = np.maximum(betaincinv(self.a, self.b + x, (places + 1) / 2), 1e-12)
+        return np.asarray(-np.expm1(-(self.r + x) * np.log1p(chance * rate_days)) / chance @ weights / 2)
 
     def probability_alive(self, customers: Purchases) -> np.ndarray:
         """The chance of not having dropped out yet (Fader, Hardie, Lee 2008, note on BG/NBD); 1 for those who bought once."""
+        from scipy.special import expit
+
         x = customers.repeats
-        odds = self.a / (self.b + np.maximum(x, 1) - 1) * ((self.alpha + customers.age) / (self.alpha + customers.recency)) ** (self.r + x)
-        return np.where(x > 0, 1 / (1 + odds), 1.0)
+        odds = np.log(self.a / (self.b + np.maximum(x, 1) - 1))
+        odds = odds + (self.r + x) * np.log((self.alpha + customers.age) / (self.alpha + customers.recency))
+        return np.where(x > 0, expit(-odds), 1.0)
 
 
 def log_likelihood(parameters: np.ndarray, customers: Purchases) -> float:

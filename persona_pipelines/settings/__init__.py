@@ -435,7 +435,7 @@ class _PlainLoader(yaml.SafeLoader):
     """
 
     # Only null, true, false and whole numbers as programs write them are more than text.
-    yaml_implicit_resolvers = {}  # noqa: RUF012
+    yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):

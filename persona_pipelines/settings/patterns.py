@@ -44,7 +44,9 @@ def checked_time_format(value: str) -> str:
     if not re.search(r"%[^%]", value):
         raise ValueError(f"format: expected codes of strptime such as %Y-%m-%d %H:%M:%S; found {value!r} without any")
     if "%n" in value:
-        raise ValueError("format: %n (nanoseconds) is not known here; expected %f, which reads up to nine digits, or unit: nanoseconds")
+        raise ValueError(
+            "format: %n (nanoseconds) is not known here; expected %f (up to six digits), no format at all (ISO 8601 with any), or unit: nanoseconds"
+        )
     if reason := _refusal("SELECT try_strptime('', ?)", value):
         raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})")
     return value

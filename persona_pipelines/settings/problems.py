@@ -26,9 +26,16 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{place}: found {context['tag']!r}; {expected}")
             continue
         if problem["type"] == "extra_forbidden":
-            name, above = str(problem["loc"][-1]), _known(model, problem["loc"][:-1][:-2] if problem["loc"][-2:-1] and problem["loc"][-2] in _FORMAT_TAGS else problem["loc"][:-2])
+            name, above = (
+                str(problem["loc"][-1]),
+                _known(
+                    model, problem["loc"][:-1][:-2] if problem["loc"][-2:-1] and problem["loc"][-2] in _FORMAT_TAGS else problem["loc"][:-2]
+                ),
+            )
             known = _known(model, problem["loc"][:-1])
-            message = "not a setting known here" + ("; it is one of those a level above" if name in above - known else _instead(name, known))
+            message = "not a setting known here" + (
+                "; it is one of those a level above" if name in above - known else _instead(name, known)
+            )
         elif problem["type"] == "missing":
             message = "not given; expected a value"
         elif problem["type"] == "union_tag_not_found":

@@ -136,7 +136,7 @@ class AssociationRulesSettings(MethodSettings):
     minimum_lift: float = Field(1.0, ge=0)
     maximum_length: int = Field(2, ge=2, le=5, description="Most items of a rule, both sides together.")
     maximum_items: int = Field(1_000, ge=2, description="Only the most frequent items are looked at: the number of sets grows steeply.")
-    maximum_pairs: int = Field(10_000, ge=1, description="Where more pairs are frequent, the support is raised.")
+    maximum_pairs: int = Field(10_000, ge=1, description="So many pairs, and sets of each further length, the most frequent ones.")
 
 
 class HybridSettings(MethodSettings):

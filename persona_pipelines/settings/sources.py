@@ -430,7 +430,9 @@ class Source(Strict):
                 raise ValueError(f"fields.{name}.running_sum: only in sources of kind lookup, which are read as a whole")
             refuse_settings_of_other_types(f"fields.{name}", mapping, TYPED_FIELDS.get(name, "text") if known else "text")
         for name, attribute in self.attributes.items():
-            refuse_settings_of_other_types(f"attributes.{name}", attribute, {"number": "number", "date": "time"}.get(attribute.type, "text"))
+            refuse_settings_of_other_types(
+                f"attributes.{name}", attribute, {"number": "number", "date": "time"}.get(attribute.type, "text")
+            )
         if self.kind == "lookup" and (self.each or self.join):
             raise ValueError("each and join: not in sources of kind lookup")
         if self.same == "id" and "event_id" not in self.fields:

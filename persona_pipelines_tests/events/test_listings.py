@@ -1,3 +1,4 @@
+from persona_pipelines.events.checks import records_that_differ
 from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.logs.loading import load_listing
 from persona_pipelines.warehouse import contracts
@@ -49,6 +50,20 @@ def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, conf
         refresh_users(warehouse, settings)
         found = {names[user]: consent for user, consent in rows(warehouse, "SELECT user_id, consent_personalisation FROM events.users")}
         assert found == {"ann": True, "bob": False, "cid": default, "dan": default}
+
+
+def test_records_of_a_list_that_say_different_things_are_said(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "shop.csv", "id,price,kind", "a,10,tools", "b,3,toys", "b,3,toys", "a,10,toys", "c,1,toys", "a,10,tools")
+    settings = configure(CLICKS, SHOP)
+    load_listing(warehouse, settings.sources[1], settings)
+    written_events(warehouse)
+    refresh_items(warehouse, settings)
+    assert rows(warehouse, "SELECT event_id, source_line, differs FROM events.duplicates ORDER BY source_line") == [
+        ("b", 4, False), ("a", 5, True), ("a", 7, False),
+    ]  # fmt: skip
+    told = "1 items stand in records that say different things of them, such as that of shop.csv, line 5: the first record of each counts"
+    assert records_that_differ(warehouse, ["shop"], "items") == told
+    assert records_that_differ(warehouse, ["other"], "items") is None
 
 
 def test_a_dropped_record_of_a_list_need_not_have_an_id(warehouse, configure, tmp_path) -> None:

@@ -112,6 +112,23 @@ def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -
         guess(tmp_path / "x.txt")
 
 
+@pytest.mark.parametrize(
+    ("content", "fields", "doubt"),
+    [
+        ("user_id,timestamp,unit_price,quantity,total\nu,2026-03-01,2.5,2,5\n", {"value": "total"}, "value: total is taken for the amount of a whole record; unit_price may be meant"),
+        ("user_id;timestamp;price\nu;2026-03-01;1.000\n", {"value": "price"}, "is 1.000 above a thousand"), ("user_id,timestamp,tz\nu,2026-03-01 10:00,CET\n", {}, "tz may say the zone"),
+        ('{"user_id":"u","timestamp":"2026-03-01","items":[{"sku":"a"}]}\n', {}, "each: items makes an event of every element"),
+        ("user_id,visitor_id,customer_id,timestamp\n,v,c,2026-03-01\n", {"user_id": "customer_id", "anonymous_id": "visitor_id"}, ""),
+        ('{"userId":{"$numberLong":"9"},"createdAt":{"$date":"2026-03-01T10:00:00Z"}}\n', {"user_id": "userId.$numberLong", "timestamp": "createdAt.$date"}, ""),
+    ],
+)  # fmt: skip
+def test_what_other_fields_may_say_is_said(content: str, fields: dict, doubt: str, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(content)
+    found = guess(tmp_path / "x.txt")
+    assert fields.items() <= found.source["fields"].items()
+    assert any(doubt in remark for remark in found.remarks)
+
+
 def test_how_many_records_would_be_rejected_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("date,user,action\nweek 3,a,login\nweek 4,b,login\n")
     assert guess(tmp_path / "x.csv").remarks == (

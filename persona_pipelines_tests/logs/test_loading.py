@@ -7,6 +7,8 @@ import hmac
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from persona_pipelines.logs.arrivals import changed_days
@@ -35,6 +37,51 @@ def test_a_good_record_keeps_its_place_and_its_ids_become_pseudonyms(warehouse, 
     )
     expected = hmac.new(KEY, b"u1", hashlib.sha256).hexdigest()[:32]
     assert found == [(DAY, "clicks/2025-09-01.csv", 2, "clicks:1", expected, dt.datetime(2025, 9, 1, 10), "item_view", 1000, None)]
+
+
+def test_bytes_of_parquet_that_are_no_text_are_a_reject(warehouse, configure, tmp_path) -> None:
+    columns = {"t": [dt.datetime(2025, 9, 1, 10)] * 3, "u": ["a", "b", "c"], "item": [b"caf\xc3\xa9", b"caf\xe9", None]}
+    pq.write_table(pa.table({**columns, "item": pa.array(columns["item"], pa.binary())}), tmp_path / "log.parquet")
+    fields = {"timestamp": "t", "user_id": "u", "item_id": "item", "event_type": {"value": "item_view"}}
+    settings = configure({"name": "log", "path": "log.parquet", "format": "parquet", "fields": fields})
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert rows(warehouse, "SELECT item_id, problem FROM logs.log ORDER BY source_line") == [
+        ("café", None), (None, "invalid UTF-8 in item: bytes are read as text"), (None, None),
+    ]  # fmt: skip
+
+
+def test_files_with_dates_that_there_are_not_are_said(warehouse, configure, tmp_path) -> None:
+    for name in ("2025-09-01", "20251301", "2025-02-30", "notes"):
+        write(tmp_path, f"clicks/{name}.csv", HEADER, GOOD)
+    settings = configure(CLICKS)
+    told = [warning for warning in load_events(warehouse, settings.sources[0], settings, DAY, DAY).warnings if "left out" in warning]
+    assert told == [
+        "clicks: 2 files are left out, because their date is none (YYYY-MM-DD, YYYYMMDD): clicks/2025-02-30.csv, clicks/20251301.csv"
+    ]
+    assert told[0] in profile_source(settings.sources[0], settings, 1).hints
+    (tmp_path / "clicks/2025-09-01.csv").unlink()
+    with pytest.raises(LogFileError, match="2 files are left out"):
+        profile_source(settings.sources[0], settings, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"id;at;type\n1;2;3\n", r"b.csv, line 1: column 'at' not found"), (gzip.compress(gzip.compress(b"id\n")), r"b.csv: .*packed twice")],
+    ids=["header", "packing"],
+)
+def test_a_preview_sees_that_the_other_files_can_be_read_too(configure, tmp_path, content: bytes, message: str) -> None:
+    write(tmp_path, "clicks/a.csv", HEADER, GOOD)
+    (tmp_path / "clicks/b.csv").write_bytes(content)
+    settings = configure({**CLICKS, "path": "clicks/*.csv"})
+    with pytest.raises(LogFileError, match=message):
+        profile_source(settings.sources[0], settings, 1)
+
+
+def test_amounts_without_a_currency_beside_others_are_said(configure, tmp_path) -> None:
+    write(tmp_path, "log.csv", "t,u,v,c", "2025-09-01,a,1,EUR", "2025-09-01,b,2,", "2025-09-01,c,3,EUR")
+    fields = {"timestamp": "t", "user_id": "u", "value": "v", "currency": "c", "event_type": {"value": "purchase"}}
+    settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+    assert "1 amounts name no currency: they are added to those in EUR" in profile_source(settings.sources[0], settings, 1).hints
 
 
 @pytest.mark.slow

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from persona_pipelines_tests.conftest import law
@@ -103,6 +107,61 @@ def test_malformed_amounts_are_rejects_and_no_other_numbers(read: Read, marks) -
 def test_amounts_with_two_signs_or_mixed_groups_are_rejects(read: Read) -> None:
     texts = ["--5", "-5-", "+-5", "(-5-)", "123.45.678", "1.234.56.789"]
     assert amounts(read, texts, {"decimal": ",", "thousands": "."}) == [None] * len(texts)
+
+
+@pytest.mark.parametrize("marks", [(",", "."), (".", ","), (".", "'")])
+@pytest.mark.parametrize("dash", ["-", "--", "\u2013", "\u2014"])
+def test_a_dash_in_place_of_cents_is_no_minus(read: Read, marks, dash: str) -> None:
+    decimal, thousands = marks
+    texts = [f"19{decimal}{dash}", f"CHF 5{decimal}{dash}", f"1{thousands}000{decimal}{dash} €", f"-7{decimal}{dash}", f"8{decimal}50-"]
+    assert amounts(read, texts, {"decimal": decimal, "thousands": thousands}) == [19, 5, 1000, -7, -8.5]
+
+
+@law(20)
+@given(numbers=st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 10**6).filter(lambda x: "e" not in repr(x))), min_size=1, max_size=8), layout=st.sampled_from(
+    ["json", "element", "document", "parquet"]))  # fmt: skip
+@example(numbers=[1.125, 1000, 1.5], layout="json")
+def test_a_number_of_a_document_is_what_it_is_however_texts_are_written(read: Read, numbers, layout: str) -> None:
+    number, each, parse, path = {"decimal": ",", "thousands": "."}, {}, {}, "a"
+    records: list = [{"a": one, "text": "1.000,5"} for one in numbers]
+    if layout == "element":
+        each, path, records = {"each": "l"}, "l.a", [{"l": [record], "text": "1.000,5"} for record in records]
+    elif layout == "document":
+        parse, path, records = {"parse": {"d": "json"}}, "d.a", [{"d": json.dumps(record), "text": "1.000,5"} for record in records]
+    content = "".join(json.dumps(record) + "\n" for record in records).encode()
+    if layout == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"a": [float(one) for one in numbers], "text": ["1.000,5"] * len(numbers)}), buffer)
+        content = buffer.getvalue()
+    fields = {"quantity": path, "value": {"product": [path, "text"]}}
+    (file,) = read(
+        "parquet" if layout == "parquet" else "json", [content], fields, columns=("quantity", "value"), number=number, general=GENERAL,
+        drop_when=[{"field": path, "above": 2e6}], **each, **parse,
+    )  # fmt: skip
+    assert [row[1] for row in file.good] == [float(one) for one in numbers]
+    assert [row[2] for row in file.good] == [pytest.approx(one * 1000.5) for one in numbers]
+
+
+SIGNS = [("€", "EUR"), ("$", "USD"), ("US$", "USD"), ("£", "GBP"), ("kr", "NOK"), ("CHF", "CHF"), ("¥", "CNY"), ("zł", "PLN")]
+
+
+@law(20)
+@given(
+    entries=st.lists(st.tuples(st.sampled_from(SIGNS), st.sampled_from(SIGNS), st.integers(1, 999), st.booleans()), min_size=1, max_size=8)
+)
+def test_a_sign_of_another_currency_than_the_records_is_a_reject(read: Read, entries) -> None:
+    texts = [(f"{sign} {amount}" if before else f"{amount} {sign}", currency) for (sign, _), (_, currency), amount, before in entries]
+    content = "a,c\n" + "".join(f"{text},{currency}\n" for text, currency in texts)
+    (file,) = read("csv", [content.encode()], {"value": "a", "currency": "c"}, number={"decimal": "."})
+    fits = [meant == currency or (sign == "$" and currency == "USD") for (sign, meant), (_, currency), _, _ in entries]
+    assert [row[0] for row in file.good] == [line for line, fit in enumerate(fits, start=2) if fit]
+    assert {reason[:17] for _, reason in file.problems} <= {"value: written in"}
+
+
+def test_the_sign_beside_an_amount_is_its_currency_where_none_is_mapped(read: Read) -> None:
+    content = 'a\n5 €\n$8\nEUR 7\n9\n"1,000 kr"\n'
+    (file,) = read("csv", [content.encode()], {"value": "a"}, columns=("value", "currency"), number={"decimal": ".", "thousands": ","})
+    assert [row[1:] for row in file.good] == [(5, "EUR"), (8, "$"), (7, "EUR"), (9, None), (1000, "kr")]
 
 
 @pytest.mark.slow

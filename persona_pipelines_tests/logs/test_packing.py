@@ -140,7 +140,9 @@ def test_a_damaged_file_is_refused_because_any_record_may_be_false(read: Read, p
     chance, middle = random.Random(3), len(content) * 9 // 10
     for bit in range(bits):
         content[middle + bit // 8] ^= 1 << chance.randrange(8)
-    with pytest.raises(LogFileError, match=r"log-2025-09-01-000.txt: damaged near byte \d+ of the compressed file, and no record of it is sure"):
+    with pytest.raises(
+        LogFileError, match=r"log-2025-09-01-000.txt: damaged near byte \d+ of the compressed file, and no record of it is sure"
+    ):
         read("csv", [bytes(content)], FIELDS)
 
 

@@ -459,6 +459,9 @@ def test_numbers_of_any_size_keep_their_digits_as_ids(read: Read, numbers, key: 
     )
     (file,) = read("json", [content.encode()], {"item_id": f'"{key}"', "campaign": "b.c"})
     assert file.good == [(line, number, number) for line, number in enumerate(numbers, start=1)]
+    documents = "".join(json.dumps({"d": line}) + "\n" for line in content.splitlines())
+    (file,) = read("json", [documents.encode()], {"item_id": f'd."{key}"', "campaign": "d.b.c"}, parse={"d": "json"})
+    assert file.good == [(line, number, number) for line, number in enumerate(numbers, start=1)]
 
 
 KEYS = st.one_of(

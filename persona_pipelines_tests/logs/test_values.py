@@ -20,7 +20,7 @@ def described(**more) -> Source:
 
 def evaluated(warehouse, texts: list[str | None], make) -> list:
     table = warehouse.keep("texts", ibis.memtable({"n": list(range(len(texts))), "t": texts}, schema={"n": "int64", "t": "string"}))
-    fields = {"t": table.t, "u": table.t}
+    fields = mapping.Fields({"t": table.t, "u": table.t}, {})
     result = make(fields, table)
     query = warehouse.sql(table.select(n=table.n, **{f"r{i}": value for i, value in enumerate(result)}).order_by("n"))
     return [row[1:] for row in warehouse.connection.execute(query).fetchall()]
@@ -130,6 +130,20 @@ def test_words_for_missing_are_no_people_and_items_may_be_called_anything(wareho
     assert ids(warehouse, WORDS, "item_id") == WORDS
     assert ids(warehouse, ["null", "?"], missing_words=["?"]) == ["null", None]
     assert ids(warehouse, ["null"], missing_words=[]) == ["null"]
+
+
+@pytest.mark.parametrize("column", ["user_id", "target_user_id", "event_id", "anonymous_id", "item_id"])
+def test_an_id_of_several_fields_needs_all_of_them_but_for_a_device_or_an_item(warehouse, column: str) -> None:
+    wanted = FieldMapping.model_validate({"from": ["t", "u"]})
+    table = ibis.memtable({"n": [0, 1, 2, 3, 4, 5], "t": ["s", "s", "s", None, "a|b", "a"], "u": ["1", None, "null", "1", "c", "b|c"]})
+    fields = mapping.Fields({"t": table.t, "u": table.u}, {})
+    query = table.select(n=table.n, found=mapping.text_of(wanted, fields, described(), column)).order_by("n")
+    found = [row[1] for row in warehouse.connection.execute(warehouse.sql(warehouse.keep("parts", query))).fetchall()]
+    if column in ("anonymous_id", "item_id"):
+        assert found[:4] == ["s|1", "s|", "s|" if column == "anonymous_id" else "s|null", None]
+    else:
+        assert found[:4] == ["s|1", None, None, None]
+        assert len(set(found[4:])) == 2
 
 
 def test_spellings_of_an_id_become_one_as_set(warehouse) -> None:

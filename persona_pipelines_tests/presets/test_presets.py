@@ -351,6 +351,17 @@ def test_matomo_gives_an_event_for_each_action_of_a_visit(configure: Configure, 
     assert len({row["event_id"] for row in kept(rows)}) == 4
 
 
+def test_equal_lines_of_an_order_of_shopify_are_several(configure: Configure, tmp_path: Path) -> None:
+    header = "Name,Email,Financial Status,Currency,Created at,Cancelled at,Billing Country,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku"
+    first, more = (
+        "#1001,a@x.com,paid,EUR,2026-03-01 09:59:00 +0100,,DE,1,Shirt,10.00,S",
+        "#1001,a@x.com,,,2026-03-01 09:59:00 +0100,,,1,Shirt,10.00,S",
+    )
+    path = lines(tmp_path, header, first, more, more, first.replace("#1001", "#1002"))
+    rows = kept(mapped(configure, path, "shopify"))
+    assert (len({row["event_id"] for row in rows}), sum(row["value"] for row in rows)) == (4, 40)
+
+
 def test_shopify_carries_an_order_down_to_its_lines(configure: Configure, tmp_path: Path) -> None:
     path = lines(
         tmp_path,

@@ -6,6 +6,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from persona_pipelines.profiles.lifetime import (
     BetaGeometric,
@@ -228,6 +230,41 @@ def test_expected_purchases_are_the_integral_over_rates_and_dropouts(a: float, b
     inside = -np.expm1(-rates[:, None] * p[None, :] * days) / p[None, :]
     expected = float(rate_density @ inside @ density) * model.probability_alive(customer)[0]
     assert model.expected_purchases(customer, days)[0] == pytest.approx(expected, rel=2e-3)
+
+
+LOGS = st.floats(-12, 12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(logs=st.tuples(LOGS, LOGS, LOGS, LOGS), x=st.integers(0, 5000), share=st.floats(0, 1), age=st.floats(1, 5000))
+def test_expected_purchases_are_numbers_whatever_the_likelihood_ends_at(logs, x: int, share: float, age: float) -> None:
+    """Between nothing and what somebody would buy who never drops out; more in more days."""
+    model = BetaGeometric(*np.exp(logs))
+    customer = Purchases(*(np.array([float(value)]) for value in (x, share * age if x else 0, age, 1, 1)))
+    found = [float(model.expected_purchases(customer, days)[0]) for days in (30, 180, 720)]
+    assert np.isfinite(found).all()
+    assert 0 <= found[0] <= found[1] * (1 + 1e-6) <= found[2] * (1 + 1e-6) ** 2
+    assert found[1] <= (model.r + x) / (model.alpha + age) * 180 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.01, 0.08, 0.5])
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e8])
+def test_a_chance_of_dropping_out_that_all_share_needs_no_distribution(dropout: float, size: float) -> None:
+    """Towards one chance p for all, where powers of doubles end: (1 - (1 + p days / (alpha + age)) ** -(r + x)) / p."""
+    model, days = BetaGeometric(0.8, 25.0, dropout * size, (1 - dropout) * size), 180.0
+    x, age = np.array([0.0, 9.0, 40.0]), np.array([106.0, 106.0, 400.0])
+    customers = Purchases(x, np.where(x > 0, age - 13, 0), age, np.ones(3), np.ones(3))
+    expected = -np.expm1(-(0.8 + x) * np.log1p(dropout * days / (25.0 + age))) / dropout * model.probability_alive(customers)
+    # The mean chance of those who stayed is a little lower, the less so the surer the chance.
+    assert model.expected_purchases(customers, days) == pytest.approx(expected, rel=min(0.2, 60 / (size * dropout)) + 1e-6)
+
+
+@pytest.mark.parametrize("repeats", [(1, 6, 10), (3, 12, 40), (10, 30, 100), (30, 24, 40)])
+def test_customers_who_are_all_alike_have_a_value(repeats) -> None:
+    x, recency, age = (np.full(12, float(number)) for number in repeats)
+    found = value_by_beta_geometric(Purchases(x, recency, age, np.full(12, 10.0), np.full(12, 10.0)), 180)
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
 
 
 def test_spend_is_learned_from_repeat_purchases_alone() -> None:

@@ -263,7 +263,7 @@ def test_neighbours_do_not_depend_on_the_size_of_the_blocks(planted: Interaction
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), longest=st.sampled_from([2, 3]))
+@given(seed=st.integers(0, 10_000), longest=st.sampled_from([2, 3, 4, 5]))
 def test_rules_are_those_that_apriori_finds(seed: int, longest: int) -> None:
     from mlxtend.frequent_patterns import apriori, association_rules
 
@@ -285,7 +285,16 @@ def test_rules_are_those_that_apriori_finds(seed: int, longest: int) -> None:
     assert all(mine[pair] == pytest.approx(theirs[pair]) for pair in mine)
 
 
-def test_too_many_frequent_pairs_raise_the_support_instead_of_the_time() -> None:
+@pytest.mark.parametrize("longest", [2, 3, 5])
+def test_baskets_that_all_hold_everything_give_a_bounded_number_of_rules(longest: int) -> None:
+    """No support tells these sets apart: there are 5,461,512 of five of the 60 items."""
+    chosen = AssociationRulesSettings(maximum_length=longest, maximum_pairs=500)
+    found = rules(sp.csr_matrix(np.ones((30, 60))), chosen)
+    assert 0 < len(found) <= 500 * sum(range(2, longest + 1))
+    assert (found[["support", "confidence", "lift"]] == 1).all().all()
+
+
+def test_of_too_many_frequent_pairs_the_most_frequent_are_looked_at() -> None:
     baskets = sp.csr_matrix(np.random.default_rng(1).random((200, 60)) < 0.5).astype(float)
     found = rules(baskets, AssociationRulesSettings(minimum_support=0.01, minimum_lift=0, maximum_pairs=40))
     assert 0 < len(found) <= 80

@@ -258,5 +258,6 @@ class JsonReader(TextReader):
         # An escape that stands behind another backslash is a text that only looks like one.
         zero = r"contains(record, '\u0000') AND regexp_matches(record, '(?:^|[^\\])(?:\\\\)*\\u0000')"
         problem = f"CASE WHEN NOT valid THEN 'malformed line: not a JSON object' WHEN {zero} THEN 'NUL character' END"
-        return selected(inner, problem, [clean(as_written(f"parts[{number}]", "record", name)) for number, name in enumerate(fields, start=1)])
-
+        return selected(
+            inner, problem, [clean(as_written(f"parts[{number}]", "record", name)) for number, name in enumerate(fields, start=1)]
+        )

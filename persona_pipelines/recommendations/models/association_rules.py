@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -11,6 +9,8 @@ import scipy.sparse as sp
 from persona_pipelines.recommendations.data import Audience, Interactions, binary
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.settings.recommendations import AssociationRulesSettings
+
+SETS_AT_ONCE = 1000
 
 
 class RulesModel(LearnedModel):
@@ -37,9 +37,9 @@ class RulesModel(LearnedModel):
 
 
 class AssociationRules:
-    """Rules of frequent pairs, or of longer sets by FP-growth (Han, Pei, Yin 2000), with support, confidence and lift (Agrawal et al. 1993; Brin et al. 1997).
+    """Rules of frequent sets, found level by level (Agrawal and Srikant 1994), with support, confidence and lift (Agrawal et al. 1993; Brin et al. 1997).
 
-    Cost: grows steeply with the frequent items and falling support; ``maximum_items`` bounds the first.
+    Cost: ``maximum_items`` bounds the items, and ``maximum_pairs`` the pairs, and the sets of each further length, that are looked at.
     """
 
     def __init__(self, settings: AssociationRulesSettings, seed: int = 0) -> None:
@@ -81,6 +81,8 @@ def rules(baskets: sp.csr_matrix, settings: AssociationRulesSettings) -> pd.Data
             continue
         for consequent in items:
             antecedent = items - {consequent}
+            if antecedent not in sets:
+                continue  # left out where too many sets are frequent
             confidence = support / sets[antecedent]
             lift = confidence / sets[frozenset([consequent])]
             if confidence >= settings.minimum_confidence and lift >= settings.minimum_lift:
@@ -90,39 +92,41 @@ def rules(baskets: sp.csr_matrix, settings: AssociationRulesSettings) -> pd.Data
 
 
 def itemsets(baskets: sp.csr_matrix, settings: AssociationRulesSettings) -> dict[frozenset[int], float]:
-    """Frequent sets of item positions with their support.
+    """Frequent sets of item positions with their support, of the ``maximum_items`` most frequent items.
 
-    Where more than ``maximum_pairs`` pairs of the ``maximum_items`` most frequent items are frequent, the support is raised
-    until they are not: otherwise large baskets, such as all films that a user has rated, take hours.
+    Of each length the ``maximum_pairs`` most frequent: otherwise large baskets, such as all films that a user has rated, take hours and all memory.
     """
     count = baskets.shape[0]
-    frequency = np.bincount(baskets.indices, minlength=baskets.shape[1]) / count
-    frequent = np.flatnonzero(frequency >= settings.minimum_support)
+    frequency = np.bincount(baskets.indices, minlength=baskets.shape[1])
+    frequent = np.flatnonzero(frequency >= settings.minimum_support * count)
     frequent = np.sort(frequent[np.argsort(-frequency[frequent], kind="stable")[: settings.maximum_items]])
-    if not len(frequent):
-        return {}
-    chosen = sp.csr_matrix(baskets[:, frequent], dtype=np.float64)
-    together = sp.coo_matrix(sp.triu(chosen.T @ chosen, k=1))
-    support = settings.minimum_support
-    if (together.data >= support * count).sum() > settings.maximum_pairs:
-        support = (np.sort(together.data)[-settings.maximum_pairs] + 0.5) / count
-    if settings.maximum_length > 2:
-        return _longer(chosen, frequent, support, settings.maximum_length)
-    kept = together.data >= support * count
-    alone = {frozenset([int(item)]): float(frequency[item]) for item in frequent[frequency[frequent] >= support]}
-    places = zip(frequent[together.row[kept]], frequent[together.col[kept]], together.data[kept] / count, strict=True)
-    return alone | {frozenset([int(one), int(other)]): float(share) for one, other, share in places}
+    chosen = sp.csc_matrix(baskets[:, frequent], dtype=np.float64)
+    sets, together = np.arange(len(frequent))[:, None], frequency[frequent].astype(float)
+    found: dict[frozenset[int], float] = {}
+    for length in range(1, settings.maximum_length + 1):
+        found |= {frozenset(items): share for items, share in zip(frequent[sets].tolist(), (together / count).tolist(), strict=True)}
+        if length == settings.maximum_length or not len(sets):
+            break
+        sets, together = _longer(chosen, sets, settings.minimum_support * count, settings.maximum_pairs)
+    return found
 
 
-def _longer(chosen: sp.csr_matrix, frequent: np.ndarray, support: float, longest: int) -> dict[frozenset[int], float]:
-    """Sets of any length, by FP-growth; counting pairs alone takes it a hundred times as long as their product."""
-    with warnings.catch_warnings():
-        # Its import turns every deprecation warning of every library on.
-        from mlxtend.frequent_patterns import fpgrowth
+def _longer(chosen: sp.csc_matrix, sets: np.ndarray, least: float, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sets with one item more, and how many baskets hold each: at least ``least``, the ``most`` most frequent of them.
 
-    table = pd.DataFrame.sparse.from_spmatrix(sp.csr_matrix(chosen, dtype=bool), columns=[str(number) for number in frequent])
-    found = fpgrowth(table, min_support=support, use_colnames=False, max_len=longest)
-    return {
-        frozenset(int(frequent[number]) for number in items): float(share)
-        for items, share in zip(found["itemsets"], found["support"], strict=True)
-    }
+    Args:
+        sets: positions of items in rising order, of shape (sets, items). An item is added behind them, so that each set comes up once.
+    """
+    made, counts = np.empty((0, sets.shape[1] + 1), dtype=sets.dtype), np.empty(0)
+    for begin in range(0, len(sets), SETS_AT_ONCE):
+        part = sets[begin : begin + SETS_AT_ONCE]
+        members = chosen[:, part[:, 0]]
+        for position in range(1, part.shape[1]):
+            members = members.multiply(chosen[:, part[:, position]])
+        together = sp.coo_matrix(sp.csc_matrix(members).T @ chosen)
+        kept = (together.col > part[together.row, -1]) & (together.data >= least)
+        made = np.vstack([made, np.column_stack([part[together.row[kept]], together.col[kept]])])
+        counts = np.concatenate([counts, together.data[kept]])
+        first = np.lexsort((*made.T[::-1], -counts))[:most]
+        made, counts = made[first], counts[first]
+    return made, counts
