@@ -236,10 +236,11 @@ def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str =
 def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Source, column: str) -> ir.StringValue:
     """The texts of fields with ``join`` between them; missing where the first is, and an id where any is.
 
-    A device alone may lack later ones: an address without the name of a browser is one. In an id, ``join`` inside of a part is told from the one between parts.
+    A device may lack later ones, and so may people in logs of web servers, which know devices alone: an address without the name of a browser
+    is one. In an id, ``join`` inside of a part is told from the one between parts.
     """
     parts = [read_text(mapping, fields[path], source, column) for path in paths]
-    whole = column in WHOLE_IDS and len(parts) > 1
+    whole = column in WHOLE_IDS and source.format.type not in ("access_log", "w3c") and len(parts) > 1
     if whole and mapping.join:
         parts = [part.replace("\\", "\\\\").replace(mapping.join, "\\" + mapping.join) for part in parts]
     text, *further = parts

@@ -144,6 +144,9 @@ def test_an_id_of_several_fields_needs_all_of_them_but_for_a_device_or_an_item(w
     else:
         assert found[:4] == ["s|1", None, None, None]
         assert len(set(found[4:])) == 2
+    of_a_server = described(format="combined")
+    query = table.select(n=table.n, found=mapping.text_of(wanted, fields, of_a_server, column)).order_by("n")
+    assert next(row[1] for row in warehouse.connection.execute(warehouse.sql(query)).fetchall()[1:]) == "s|"
 
 
 def test_spellings_of_an_id_become_one_as_set(warehouse) -> None:
