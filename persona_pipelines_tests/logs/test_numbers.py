@@ -121,6 +121,9 @@ def test_a_dash_in_place_of_cents_is_no_minus(read: Read, marks, dash: str) -> N
 @given(numbers=st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 10**6).filter(lambda x: "e" not in repr(x))), min_size=1, max_size=8), layout=st.sampled_from(
     ["json", "element", "document", "parquet"]))  # fmt: skip
 @example(numbers=[1.125, 1000, 1.5], layout="json")
+@example(numbers=[1.125, 1000, 1.5], layout="element")
+@example(numbers=[1.125, 1000, 1.5], layout="document")
+@example(numbers=[1.125, 1000.5], layout="parquet")
 def test_a_number_of_a_document_is_what_it_is_however_texts_are_written(read: Read, numbers, layout: str) -> None:
     number, each, parse, path = {"decimal": ",", "thousands": "."}, {}, {}, "a"
     records: list = [{"a": one, "text": "1.000,5"} for one in numbers]
@@ -149,6 +152,7 @@ SIGNS = [("€", "EUR"), ("$", "USD"), ("US$", "USD"), ("£", "GBP"), ("kr", "NO
 @given(
     entries=st.lists(st.tuples(st.sampled_from(SIGNS), st.sampled_from(SIGNS), st.integers(1, 999), st.booleans()), min_size=1, max_size=8)
 )
+@example(entries=[(("$", "USD"), ("$", "USD"), 1, True), (("kr", "NOK"), ("kr", "NOK"), 2, False), (("¥", "CNY"), ("€", "EUR"), 3, True)])
 def test_a_sign_of_another_currency_than_the_records_is_a_reject(read: Read, entries) -> None:
     texts = [(f"{sign} {amount}" if before else f"{amount} {sign}", currency) for (sign, _), (_, currency), amount, before in entries]
     content = "a,c\n" + "".join(f"{text},{currency}\n" for text, currency in texts)
