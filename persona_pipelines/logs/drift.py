@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +12,8 @@ from typing import Any
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile
+from persona_pipelines.logs.paths import Key, parse
+from persona_pipelines.settings import Source
 from persona_pipelines.warehouse.connection import Warehouse
 
 SAMPLED = 200
@@ -69,22 +73,34 @@ def told_twice(shown: str, names: Names) -> list[str]:
     ]
 
 
-def new_names(warehouse: Warehouse, source: str, found: Sequence[tuple[LogFile, Names]]) -> list[str]:
-    """What is new in each file against the files of the source that were read before it, and what stands twice in it, as sentences.
+def _mapped(source: Source) -> set[str]:
+    """The names that a source reads, as ``Names.known`` has them."""
+    found = set(source.paths())
+    for path in source.paths():
+        with contextlib.suppress(ValueError):
+            steps = parse(path)
+            keys = [step.name for step in itertools.takewhile(lambda step: isinstance(step, Key), steps[:2]) if isinstance(step, Key)]
+            found |= {".".join(keys[:1]), ".".join(keys)}
+    return found
+
+
+def new_names(warehouse: Warehouse, source: Source, found: Sequence[tuple[LogFile, Names]]) -> list[str]:
+    """What is new in each file against the files of the source that were read before it and is not mapped, and what stands twice in it, as
+    sentences.
 
     Args:
         found: names by file, in the order in which the files are read.
     """
     shown = {file.shown for file, _ in found}
-    rows = warehouse.connection.execute("SELECT source_file, columns FROM logs.files WHERE source = ?", [source]).fetchall()
+    rows = warehouse.connection.execute("SELECT source_file, columns FROM logs.files WHERE source = ?", [source.name]).fetchall()
     known = {name for file, names in rows if file not in shown and names for name in json.loads(names)}
-    told = []
+    told, mapped = [], _mapped(source)
     for file, names in found:
-        new = [name for name in names.known if name not in known]
+        new = [name for name in names.known if name not in known and name not in mapped]
         if known and new:
             listed = ", ".join(repr(name) for name in new[:8]) + (" ..." if len(new) > 8 else "")
             told.append(
-                f"{file.shown}: new {'column' if len(new) == 1 else 'columns'} {listed}: no file of {source} had it before; map it or leave it"
+                f"{file.shown}: new {'column' if len(new) == 1 else 'columns'} {listed}: no file of {source.name} had it before; map it or leave it"
             )
         told += told_twice(file.shown, names)
         known.update(names.known)

@@ -331,7 +331,7 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
     order = {file: number for number, file in enumerate(files)}
     in_order = sorted(loaded.readings, key=lambda reading: order[reading.file])
     names = {reading.file: reading.names() for reading in in_order}
-    loaded.warnings += new_names(warehouse, source.name, list(names.items()))
+    loaded.warnings += new_names(warehouse, source, list(names.items()))
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
         warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])

@@ -48,6 +48,18 @@ def test_a_key_of_many_records_is_said_one_that_comes_and_goes_is_not(warehouse,
     ]
 
 
+def test_what_is_mapped_is_no_news(warehouse, configure, tmp_path) -> None:
+    source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
+        "timestamp": "at", "event_type": {"value": "search"}, "user_id": "user.id", "search_terms": "search.terms", "campaign": 'tags[key="a.b"].value'}}  # fmt: skip
+    record = {"at": f"{DAY}T10:00:00Z", "user": {"id": "ann"}}
+    write(tmp_path, f"clicks/{DAY}.json", json.dumps(record))
+    more = {"search": {"terms": "red", "results": 3}, "tags": [{"key": "a.b", "value": "x"}]}
+    write(tmp_path, f"clicks/{LATER}.json", json.dumps({**record, "at": f"{LATER}T10:00:00Z", **more}))
+    assert loaded(warehouse, configure(source), DAY, LATER) == [
+        f"clicks/{LATER}.json: new column 'search.results': no file of clicks had it before; map it or leave it"
+    ]
+
+
 def test_a_name_that_stands_twice_is_said_and_the_first_is_read(warehouse, configure, tmp_path) -> None:
     source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
         "event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"}}  # fmt: skip
