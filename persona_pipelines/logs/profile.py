@@ -94,6 +94,7 @@ def _profile(
     first = mapped.order_by("source_line", "source_part").limit(records).drop("source_file", "file_day", "record")
     rows = store.frame(_without_names(first, ()))
     facts, hints = _about_ids(store, looked, source)
+    hints += _about_conditions(store, looked, source)
     if source.kind == "events":
         more_facts, more_hints = _about_events(store, mapped, source, settings, count)
         facts, hints = facts + more_facts, more_hints + hints
@@ -190,6 +191,23 @@ def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list
             if lower < distinct and not source.identifiers.lower_case:
                 hints.append(f"{distinct - lower} of {distinct} values of {path} differ from others by upper and lower case only")
     return [], hints
+
+
+def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
+    """Texts that a condition compares with a number and that are none."""
+    hints = []
+    fields = mapping.fields_of(looked, source)
+    for test in source.conditions():
+        if all(bound is None for bound in (test.below, test.above, test.at_least, test.at_most)):
+            continue
+        text = mapping.read_text(test, fields[test.field], source)
+        number = mapping.read_number(test, text, source, fields.is_number(test.field))
+        texts = looked.select(text=text, odd=text.notnull() & number.isnull())
+        odd = texts.filter(texts.odd)
+        count, example = store.row(odd.aggregate(count=odd.count(), example=mapping.masked(odd.text).min()))
+        if count:
+            hints.append(f"{count} of {test.field} are no numbers, such as {example!r}: {test.described()!r} does not hold for them")
+    return hints
 
 
 def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: Settings, count: int) -> tuple[list[str], list[str]]:

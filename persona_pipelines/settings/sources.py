@@ -131,13 +131,16 @@ class Condition(Reading):
             raise ValueError(f"expected at least one comparison: {', '.join(self.COMPARISONS)}")
         return self
 
-    def numbers(self) -> list[NumberFormat]:
+    def tests(self) -> list[Condition]:
+        """The conditions in it that look at a field."""
         inner = [*([self.not_] if self.not_ else []), *(self.all_ or []), *(self.any_ or [])]
-        return [*super().numbers(), *(found for condition in inner for found in condition.numbers())]
+        return [test for condition in inner for test in condition.tests()] if inner else [self]
+
+    def numbers(self) -> list[NumberFormat]:
+        return [test.number for test in self.tests() if test.number]
 
     def paths(self) -> list[str]:
-        inner = [*([self.not_] if self.not_ else []), *(self.all_ or []), *(self.any_ or [])]
-        return [path for condition in inner for path in condition.paths()] if inner else [self.field]
+        return [test.field for test in self.tests()]
 
     def described(self) -> str:
         """The condition in words, for the reason of records that are left out by it."""
@@ -453,6 +456,11 @@ class Source(Strict):
         if isinstance(self.format, DelimitedFormat) and self.format.fill_down:
             named += [*self.format.fill_down.fields, *self.format.fill_down.within]
         return list(dict.fromkeys(named))
+
+    def conditions(self) -> list[Condition]:
+        """All tests on fields, of ``drop_when`` and of cases."""
+        cases = [case for mapping in (*self.fields.values(), *self.attributes.values()) for case in mapping.cases or []]
+        return [test for condition in (*self.drop_when, *(case.when for case in cases)) for test in condition.tests()]
 
     @property
     def tells_numbers(self) -> bool:

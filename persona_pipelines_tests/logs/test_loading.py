@@ -80,6 +80,16 @@ def test_a_preview_sees_that_the_other_files_can_be_read_too(configure, tmp_path
         profile_source(settings.sources[0], settings, 1)
 
 
+def test_texts_that_a_condition_takes_for_numbers_are_said(configure, tmp_path) -> None:
+    write(tmp_path, "log.csv", "t,u,q", "2025-09-01,a,1", "2025-09-01,b,x", "2025-09-01,c,", "2025-09-01,d,-2")
+    inner = {"all": [{"field": "q", "below": 0}, {"field": "u", "equals": "d"}]}
+    fields = {"timestamp": "t", "user_id": "u", "event_type": {"cases": [{"when": inner, "value": "refund"}], "default": "purchase"}}
+    settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+    assert profile_source(settings.sources[0], settings, 1).hints == [
+        "1 of q are no numbers, such as 'x': 'q below 0.0' does not hold for them"
+    ]
+
+
 def test_amounts_without_a_currency_beside_others_are_said(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "t,u,v,c", "2025-09-01,a,1,EUR", "2025-09-01,b,2,", "2025-09-01,c,3,EUR")
     fields = {"timestamp": "t", "user_id": "u", "value": "v", "currency": "c", "event_type": {"value": "purchase"}}
