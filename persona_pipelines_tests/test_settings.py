@@ -50,6 +50,9 @@ def load(tmp_path: Path, text: str):
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, dwell_ms: {from: d, unit: seconds}"), "fields.dwell_ms.unit: is for columns that are a time, and this is a number; .* say scale"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, scale: 2}"), "fields.timestamp.scale: is for columns that are a number, and this is a time"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: {from: user, absolute: true}"), "fields.user_id.absolute: is for columns that are a number, and this is a text"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "userid: user"), "fields.userid: not a column of events; expected user_id"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, since: 2024-01-01}"), "fields.timestamp.since: is of times that are numbers; expected unit"),
+        ("start_date: 2025-01-01\nlogs: {max_reject_share: nan}\nsources:" + SOURCE, "logs.max_reject_share: found 'nan'; expected a finite number"),
         ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
         ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),
         ("start_date: 2025-01-01\nstart_date: 2025-01-02", "line 2: .*stands here twice"),
@@ -81,7 +84,27 @@ def test_own_event_types_carry_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["NO", "yes", "off", "007", "1.50", "12:30:00", "2025-09-01", "1e5", "1_000", "0x1F", "0o17", "+5", ".5", "nan", "17", "true"]
+    "word",
+    [
+        "NO",
+        "yes",
+        "off",
+        "007",
+        "1.50",
+        "12:30:00",
+        "2025-09-01",
+        "1e5",
+        "1_000",
+        "0x1F",
+        "0o17",
+        "+5",
+        ".5",
+        "nan",
+        "17",
+        "true",
+        "True",
+        "FALSE",
+    ],
 )
 def test_words_of_a_log_stay_as_they_are_written(tmp_path: Path, word: str) -> None:
     """YAML 1.1 would take most of them for something else."""
@@ -97,11 +120,20 @@ def test_words_of_a_log_stay_as_they_are_written(tmp_path: Path, word: str) -> N
 
 
 def test_settings_that_are_numbers_dates_and_switches_are_read_from_their_words(tmp_path: Path) -> None:
-    text = "start_date: 2025-01-01\nlogs: {money: {minimum: -1_000, maximum: 1.0e+9}, earliest_timestamp: 2001-01-01}\nrecommendations: {exclude_seen: no, test_share: .25}\nsources:"
+    text = "start_date: 2025-01-01\nlogs: {money: {minimum: -1_000, maximum: 1.0e+9}, earliest_timestamp: 2001-01-01}\nrecommendations: {exclude_seen: No, test_share: .25}\nsources:"
     settings = load(tmp_path, text + SOURCE)
     assert (settings.logs.money.minimum, settings.logs.money.maximum) == (-1000, 1e9)
     assert (settings.recommendations.exclude_seen, settings.recommendations.test_share) == (False, 0.25)
     assert settings.logs.earliest_timestamp.year == 2001
+
+
+@pytest.mark.parametrize(("word", "meant"), [("no", False), ("False", False), ("yes", True), ("time", "time")])
+def test_whether_a_file_has_a_header_is_said_in_any_word(tmp_path: Path, word: str, meant) -> None:
+    columns = ", columns: [at, user]" if meant is False else ""
+    settings = load(
+        tmp_path, "start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", f"format: {{type: csv, header: {word}{columns}}}")
+    )
+    assert settings.sources[0].format.header == meant
 
 
 def test_a_key_called_on_or_yes_is_a_name(tmp_path: Path) -> None:

@@ -85,19 +85,20 @@ class _Query:
             found = self._looked_up(path)
             columns.append(f"{found or f'records.{named[path]}'} AS field_{position}")
             if self.source.tells_numbers:
-                columns.append(f"{'false' if found else f'records.number_{named[path]}'} AS is_number_{position}")
+                told = self._looked_up(path, "is_number_") if found else f"records.number_{named[path]}"
+                columns.append(f"coalesce({told}, false) AS is_number_{position}")
         kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, skipped'
         return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
 
-    def _looked_up(self, path: str) -> str | None:
-        """The column of a look-up that a path names as ``SOURCE.COLUMN``."""
+    def _looked_up(self, path: str, before: str = "") -> str | None:
+        """The column of a look-up that a path names as ``SOURCE.COLUMN``; or the one of that name with something before it."""
         for position, lookup in enumerate(self.source.join):
             if path.startswith(f"{lookup.source}."):
                 column = path.removeprefix(f"{lookup.source}.")
                 allowed: Sequence[str] = lookup.fields or self.lookups[lookup.source].columns
                 if column not in allowed:
                     raise HeaderError(f"{path!r}: no such field of the look-up; found {', '.join(allowed)}")
-                return f"lookup_{position}.{quoted_name(column)}"
+                return f"lookup_{position}.{quoted_name(before + column)}"
         return None
 
     def _base(self, path: str) -> str:
@@ -167,7 +168,10 @@ class _Query:
         if self.source.format.type == "parquet":
             columns = self.reader.columns(self.group, self.source.format)
             return "record", (Key(path),) if path in columns else steps
-        return ("record" if self.source.format.type in ("json", "json_lines") else ""), steps
+        if self.source.format.type in ("json", "json_lines"):
+            return "record", steps
+        name, rest = self.reader.resolve(path, self.group, self.source.format)
+        return (self._base(name) if rest else ""), rest
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""

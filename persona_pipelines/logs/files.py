@@ -59,7 +59,9 @@ def impossible_dates(source: Source, settings: Settings) -> str | None:
     names = [settings.displayed(Path(name)) for name, date in _named(source, settings) if date is None and source.dated]
     if not names:
         return None
-    return f"{source.name}: {len(names)} files are left out, because their date is none (YYYY-MM-DD, YYYYMMDD): {', '.join(names[:3])}"
+    return (
+        f"{source.name}: {len(names)} files are left out, because they have no date or two (YYYY-MM-DD, YYYYMMDD): {', '.join(names[:3])}"
+    )
 
 
 def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | None]]:
@@ -71,11 +73,10 @@ def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | 
         if not source.dated:
             yield name, None
         elif match := dated.fullmatch(name):
-            date = None
-            if len(set(match.groups())) == 1:
-                with contextlib.suppress(ValueError):
-                    date = dt.date.fromisoformat(match[1])
-            yield name, date
+            dates = set()
+            with contextlib.suppress(ValueError):
+                dates = {dt.date.fromisoformat(text) for text in match.groups()}
+            yield name, next(iter(dates)) if len(dates) == 1 else None
 
 
 def _opened(path: Path, shown: str, date: dt.date | None, member: str | None) -> list[LogFile]:

@@ -153,7 +153,7 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     source = next(source for source in settings.sources_of("lookup") if source.name == lookup.source)
     files = log_files(source, settings)
     table = f"lookup_{source.name}"
-    columns = ", ".join(f"{quoted_name(name)} VARCHAR" for name in source.fields)
+    columns = ", ".join(f"{quoted_name(name)} VARCHAR, {quoted_name(f'is_number_{name}')} BOOLEAN" for name in source.fields)
     warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
     with reading_errors(files):
         for batch in read_source(warehouse, source, settings, files):

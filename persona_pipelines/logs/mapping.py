@@ -16,8 +16,9 @@ import ibis.expr.types as ir
 
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
+from persona_pipelines.logs.numbers import currency_beside, may_be_one, meant, read_number
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, NumberFormat, Reading, as_list
+from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, Reading, as_list
 from persona_pipelines.warehouse import contracts, functions
 
 
@@ -106,82 +107,12 @@ def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
     return text.lower() if spelling.lower_case else text
 
 
-BLANK_MARKS = ("\u00a0", "\u202f", "\u2009")
-SIGN_OR_CODE = r"(?:[A-Z]{1,2}\$|[A-Z]{3}|\p{Sc}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)"
-CURRENCIES = {
-    "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "руб": "RUB", "руб.": "RUB", "₺": "TRY", "₩": "KRW", "₪": "ILS", "₫": "VND", "₴": "UAH", "₱": "PHP", "฿": "THB", "zł": "PLN",
-    "Kč": "CZK", "Ft": "HUF", "lei": "RON", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN",
-    "NT$": "TWD",
-}  # fmt: skip
-"""What signs of currencies mean, where that is one thing."""
-SHARED_SIGNS = {
-    "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "ARS", "CLP", "COP", "UYU", "BRL"), "¥": ("JPY", "CNY"), "kr": ("SEK", "NOK", "DKK", "ISK"),
-    "kr.": ("SEK", "NOK", "DKK", "ISK"), "Fr": ("CHF", "XAF", "XOF"), "Fr.": ("CHF", "XAF", "XOF"),
-}  # fmt: skip
-"""Currencies that write the same sign."""
-
-
-def read_number(reading: Reading, text: ir.StringValue, source: Source, is_number: ir.BooleanValue | None = None) -> ir.FloatingValue:
-    """A text as a number, null where it is none, as ``number`` of the field or of its source says.
-
-    Args:
-        is_number: whether the record has a number there, which is written as everywhere.
-    """
-    plain = ibis.ifelse(text.contains("_"), None, text).try_cast("float64")  # the engine takes 1_000 for a number
-    written = reading.number or source.number
-    if written is None:
-        return plain
-    as_said = _written_number(written, text)
-    return as_said if is_number is None else ibis.ifelse(is_number, plain, as_said)
-
-
-def _written_number(written: NumberFormat, text: ir.StringValue) -> ir.FloatingValue:
-    mark = " " if written.thousands in BLANK_MARKS else written.thousands
-    decimal, thousands = re.escape(written.decimal), re.escape(mark)
-    whole = (
-        r"[0-9]+"
-        if not thousands
-        else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{3}})+|[0-9]{{1,2}}(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}|[0-9]+"
-    )
-    number = rf"(?:{whole})(?:{decimal}[0-9]*)?|{decimal}[0-9]+"
-    exponent = r"(?:[eE][+-]?[0-9]+)?"
-    pattern = rf"^\(?\s*[+-]?\s*{SIGN_OR_CODE}?\s*[+-]?\s*((?:{number}){exponent})\s*{SIGN_OR_CODE}?\s*[+-]?\)?$"
-    plain = text
-    for blank in BLANK_MARKS:
-        plain = plain.replace(blank, " ")
-    plain = plain.replace("\u2212", "-").strip()
-    plain = plain.re_replace(rf"([0-9]){decimal}(?:--?|[–—])", r"\1")  # no cents: 19,-
-    digits = plain.re_extract(pattern, 1).nullif("")
-    if mark:
-        digits = digits.replace(mark, "")
-    if written.decimal != ".":
-        digits = digits.replace(written.decimal, ".")
-    amount = digits.try_cast("float64")
-    in_parentheses = plain.startswith("(")
-    amount = ibis.ifelse(in_parentheses == plain.endswith(")"), amount, None)
-    signs = plain.re_replace(r"[eE][+-][0-9]+", "")
-    amount = ibis.ifelse(signs.re_search(r"[+-].*[+-]|^\(.*[+-]"), None, amount)  # one sign is enough
-    return ibis.ifelse(in_parentheses | signs.contains("-"), -amount, amount)
-
-
-def currency_written(mapping: FieldMapping, fields: Fields, source: Source) -> ir.StringValue | None:
-    """The currency whose sign or code stands beside an amount: its code, or the sign where several currencies write it; null without one.
-
-    None where amounts have no signs, because nothing is said of how numbers are written.
-    """
+def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) -> list[ir.StringValue]:
+    """The currency beside each of the amounts that a value is made of; none where nothing is said of how numbers are written."""
     if mapping.number is None and source.number is None:
-        return None
+        return []
     paths = [path for entry in [*(mapping.from_ or []), *(mapping.first_of or []), *(mapping.product or [])] for path in as_list(entry)]
-    if not paths:
-        return None
-    found = ibis.coalesce(*(read_text(mapping, fields[path], source).re_extract(SIGN_OR_CODE, 0).nullif("") for path in paths))
-    return ibis.cases(*((found == sign, ibis.literal(code)) for sign, code in CURRENCIES.items()), else_=found)
-
-
-def _is_currency(written: ir.StringValue, currency: ir.StringValue) -> ir.BooleanValue:
-    """Whether what is written beside an amount may be a currency."""
-    shared = ((written == sign) & currency.isin(codes) for sign, codes in SHARED_SIGNS.items())
-    return ibis.or_(written == currency, *shared)
+    return [currency_beside(read_text(mapping, fields[path], source)) for path in paths]
 
 
 def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.BooleanValue:
@@ -237,29 +168,46 @@ def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Sou
     """The texts of fields with ``join`` between them; missing where the first is, and an id where any is.
 
     A device may lack later ones, and so may people in logs of web servers, which know devices alone: an address without the name of a browser
-    is one. In an id, ``join`` inside of a part is told from the one between parts.
+    is one. In an id of people, devices and events, ``join`` inside of a part is told from the one between parts.
     """
     parts = [read_text(mapping, fields[path], source, column) for path in paths]
+    several = any(isinstance(entry, list) for entry in mapping.first_of or []) or len(parts) > 1
+    if several and mapping.join and column in (*WHOLE_IDS, "anonymous_id"):
+        mark = "%" if "\\" in mapping.join else "\\"
+        for character in dict.fromkeys([mark, *mapping.join]):
+            parts = [part.replace(character, mark + character) for part in parts]
     whole = column in WHOLE_IDS and source.format.type not in ("access_log", "w3c") and len(parts) > 1
-    if whole and mapping.join:
-        parts = [part.replace("\\", "\\\\").replace(mapping.join, "\\" + mapping.join) for part in parts]
     text, *further = parts
     for part in further:
         text = text + mapping.join + (part if whole else part.fill_null(""))
     return text
 
 
-def number_of(mapping: FieldMapping, fields: Fields, source: Source) -> tuple[ir.FloatingValue, ir.BooleanValue]:
+def _is_said(mapping: FieldMapping, text: ir.StringValue, fields: Fields, source: Source) -> ir.BooleanValue:
+    """Whether the text of a column is one of the configuration, and none of the record."""
+    if mapping.value is not None or mapping.cases is not None:
+        return ibis.literal(True)
+    own = text_of(mapping.model_copy(update={"map": None, "default": None}), fields, source)
+    return own.isnull() | (text != own) | own.isin(list(mapping.map or {}))
+
+
+def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> tuple[ir.FloatingValue, ir.BooleanValue]:
     """The number of a canonical column, and whether there was text that is no finite number."""
     if mapping.product is not None:
         factors = [(read_text(mapping, fields[path], source), fields.is_number(path)) for path in mapping.product]
     else:
         alone = [entry for entry in [*(mapping.from_ or []), *(mapping.first_of or [])] if isinstance(entry, str)]
-        factors = [(text_of(mapping, fields, source), None if mapping.map else fields.is_number(*alone))]
+        factors = [(text_of(mapping, fields, source), fields.is_number(*alone))]
     number: ir.FloatingValue | None = None
     unreadable: ir.BooleanValue = ibis.literal(False)
+    money = column not in ("quantity", "dwell_ms", "scroll_pct", "position", "propensity")
     for factor, is_number in factors:
-        cast = factor.try_cast("float64") if mapping.value is not None else read_number(mapping, factor, source, is_number)
+        cast = read_number(mapping, factor, source, is_number, money)
+        # What the configuration says is written as in every configuration.
+        said = [*([mapping.value] if mapping.value else []), *(case.value for case in mapping.cases or []), *(mapping.map or {}).values(),
+                *([mapping.default] if mapping.default else [])]  # fmt: skip
+        if said:
+            cast = ibis.ifelse(_is_said(mapping, factor, fields, source), ibis.coalesce(factor.try_cast("float64"), cast), cast)
         finite = functions.isfinite(cast).fill_null(False)
         unreadable = unreadable | (factor.notnull() & ~finite)
         cast = ibis.ifelse(finite, cast, None)
@@ -397,17 +345,19 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         if unreadable is not None:
             columns[f"unreadable_{name}"] = unreadable
         if name == "currency":
-            columns[name] = columns[name].upper()
+            columns[name] = meant(columns[name]).upper()
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
     amount = next((name for name in ("value", "price") if name in source.fields), None)
-    written = currency_written(source.fields[amount], fields, source) if amount else None
-    if written is not None:
-        currency = columns.get("currency", ibis.null("string"))
-        columns["currency"] = currency.fill_null(written)
-        columns["other_currency"] = ibis.ifelse(
-            ~_is_currency(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency, None
-        )
+    if amount and (several := currencies_written(source.fields[amount], fields, source)):
+        written = ibis.coalesce(*several)
+        others = [(~may_be_one(written, one), f"{amount}: written in " + written + " and in " + one) for one in several[1:]]
+        if "currency" in columns:
+            currency = columns["currency"]
+            others.append((~may_be_one(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency))
+        columns["currency"] = columns["currency"].fill_null(written) if "currency" in columns else written
+        if others:
+            columns["other_currency"] = ibis.cases(*others, else_=ibis.null("string"))
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
@@ -432,7 +382,7 @@ def _typed(
         moment, unreadable = timestamp_of(mapping, fields, source, order)
         return (moment if kind == "timestamp" else moment.date()), unreadable
     if kind in ("float64", "int64"):
-        return number_of(mapping, fields, source)
+        return number_of(mapping, fields, source, column)
     if kind == "boolean":
         text = text_of(mapping, fields, source).lower()
         value = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
@@ -575,6 +525,8 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
     problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
     if "other_currency" in values.columns:
         problems.append((values.other_currency.notnull(), values.other_currency))
+    if "without_rate" in values.columns:
+        problems.append((values.without_rate, "currency: no rate of " + values.currency + " for today"))
     made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}
     return _rows(values, contract, made, problems)
 
@@ -582,14 +534,18 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
 def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
     """Records of a source of kind ``lookup`` as texts, one column a field; those that cannot be read or are dropped are left out.
 
-    Beside the fields: ``record_order``, the number of the record in the source.
+    Beside the fields: ``record_order``, the number of the record in the source, and ``is_number_...``, whether the record has a number there.
     """
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
+        columns[f"is_number_{name}"] = ibis.literal(False)
         if mapping.running_sum is None:
             columns[name] = text_of(mapping, fields, source)
+            told = fields.is_number(*mapping.from_) if mapping.from_ and len(mapping.from_) == 1 else None
+            columns[f"is_number_{name}"] = ibis.literal(False) if told is None else told
             continue
+        columns[f"is_number_{name}"] = ibis.literal(True)
         summed = mapping.running_sum
         so_far = ibis.window(
             group_by=fields[summed.by],

@@ -82,6 +82,8 @@ def members(path: Path, wanted: str | None) -> list[str]:
         kind = "an Excel workbook" if any(name.startswith("xl/") for name in names) else "an Office document"
         raise PackingError(f"this is {kind}; expected text: save it as CSV")
     files = sorted(entry.filename for entry in entries if not entry.is_dir() and not _is_bookkeeping(entry.filename))
+    if twice := next((name for name in files if files.count(name) > 1), None):
+        raise PackingError(f"this zip archive holds two files called {twice}; expected names that tell its files apart")
     if any(entry.flag_bits & 1 for entry in entries):
         raise PackingError("this zip archive asks for a password; expected one without")
     if wanted is not None:

@@ -14,6 +14,7 @@ from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFileError, impossible_dates, log_files
 from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
+from persona_pipelines.logs.numbers import read_number
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -83,7 +84,12 @@ def _profile(
     people = _of_people(source, settings)
     fields = _fields(store, looked, source, {path for name in people for path in source.fields[name].paths()})
     if source.kind == "lookup":
-        found = mapping.mapped_lookup(looked, source).order_by("record_order").limit(records).drop("record_order")
+        found = (
+            mapping.mapped_lookup(looked, source)
+            .order_by("record_order")
+            .limit(records)
+            .drop("record_order", *(f"is_number_{name}" for name in source.fields))
+        )
         return Profile(files, shown, store.frame(_without_names(found, people)), count, fields)
     latest, rates = latest_timestamp(), rates_of(settings)
     if source.kind == "events":
@@ -201,7 +207,7 @@ def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> lis
         if all(bound is None for bound in (test.below, test.above, test.at_least, test.at_most)):
             continue
         text = mapping.read_text(test, fields[test.field], source)
-        number = mapping.read_number(test, text, source, fields.is_number(test.field))
+        number = read_number(test, text, source, fields.is_number(test.field))
         texts = looked.select(text=text, odd=text.notnull() & number.isnull())
         odd = texts.filter(texts.odd)
         count, example = store.row(odd.aggregate(count=odd.count(), example=mapping.masked(odd.text).min()))
@@ -250,9 +256,11 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
         hints.append(f"{early} of {events} events lie in the first half of {span} days: wrong clocks? start_date rejects what is before it")
     if "value" in source.fields:
         found = good.filter(good.value.notnull() & good.currency.notnull()).group_by("currency").aggregate(n=lambda rows: rows.count())
-        currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency").limit(9))).fetchall()]
+        currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency"))).fetchall()]
         if len(currencies) > 1:
-            hints.append(f"amounts in {len(currencies)} currencies ({', '.join(currencies)}): set currencies, they are never added up")
+            hints.append(
+                f"amounts in {len(currencies)} currencies ({', '.join(currencies[:8])}{' ...' if len(currencies) > 8 else ''}): set currencies, they are never added up"
+            )
         unnamed = store.value((good.value.notnull() & good.currency.isnull() & (good.event_type != "rating")).sum().fill_null(0))
         if currencies and unnamed:
             hints.append(

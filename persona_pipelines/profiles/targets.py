@@ -104,11 +104,11 @@ def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:
         return values.to_numpy(dtype=float, na_value=np.nan) >= origin.at_least
     if origin.equals is None:
         return (values == "yes").to_numpy()
-    if isinstance(origin.equals, bool):
-        return (values == ("yes" if origin.equals else "no")).to_numpy()
     if values.dtype == float:
         return values.to_numpy() == float(origin.equals)
-    return (values == str(origin.equals)).to_numpy()
+    words = {"true": "yes", "yes": "yes", "false": "no", "no": "no"}
+    is_boolean = set(values.dropna().unique()) <= {"yes", "no"}
+    return (values == (words.get(origin.equals.lower(), origin.equals) if is_boolean else origin.equals)).to_numpy()
 
 
 def _require_both(name: str, happened: np.ndarray) -> None:

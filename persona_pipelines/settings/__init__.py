@@ -19,13 +19,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from persona_pipelines.settings.patterns import Timezone, checked_pattern
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.problems import problems_of, shortened
 from persona_pipelines.settings.recommendations import RecommendationsSettings
-from persona_pipelines.settings.sources import AttributeType, Source
+from persona_pipelines.settings.sources import AttributeType, Source, yaml_text
 from persona_pipelines.settings.strict import CONFIGURATION_PATTERN, CURRENCY_PATTERN, NAME_PATTERN, NOT_WRITTEN, Strict
 from persona_pipelines.vocabulary import EVENT_TYPES
 
@@ -168,7 +168,7 @@ class TargetOrigin(Strict):
     """
 
     attribute: str | None = None
-    equals: str | float | bool | None = None
+    equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
     at_least: float | None = None
     event: str | None = None
     category: str | None = None
@@ -434,7 +434,7 @@ class _PlainLoader(yaml.SafeLoader):
     has is compared with them. A setting that is a number, a date or a switch is read from the text.
     """
 
-    # Only null, true, false and whole numbers as programs write them are more than text.
+    # Only null and whole numbers as programs write them are more than text.
     yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -456,7 +456,6 @@ class _PlainLoader(yaml.SafeLoader):
 
 for _tag, _pattern, _begins in (
     ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     ("int", r"(?:0|-?[1-9][0-9]*)$", list("-0123456789")),
 ):
     _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _begins)

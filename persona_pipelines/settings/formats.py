@@ -53,12 +53,18 @@ class FillDown(Strict):
     within: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
 
 
+def _switch(value: Any) -> Any:
+    """Words for yes and no as such; any other is the begin of a header."""
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
 class DelimitedFormat(_Text):
     type: Literal["csv"] = "csv"
     delimiter: str = ","
     quote: str = '"'
     escape: str = ""
-    header: bool | str = True
+    header: Annotated[bool | str, BeforeValidator(_switch)] = True
     columns: list[str] | None = None
     further_columns: Presence = "reject"
     missing_columns: Literal["reject", "empty"] = "reject"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -209,7 +210,7 @@ class FieldMapping(Reading):
     def _shorthand(cls, value: Any) -> Any:
         if isinstance(value, (str, list)):
             return {"from": value}
-        if isinstance(value, dict) and value.get("order") is True:
+        if isinstance(value, dict) and str(value.get("order")).lower() in ("true", "yes", "on"):
             return {**value, "order": {}}
         return value
 
@@ -418,7 +419,11 @@ class Source(Strict):
         known = FIELDS_OF_KIND.get(self.kind)
         unknown = set(self.fields) - known if known else set()
         if unknown:
-            raise ValueError(f"fields.{sorted(unknown)[0]}: not a column of {self.kind}; expected one of {sorted(known or [])}")
+            wrong = sorted(unknown)[0]
+            close = difflib.get_close_matches(wrong, known or [], 1)
+            raise ValueError(
+                f"fields.{wrong}: not a column of {self.kind}; expected {f'{close[0]}?' if close else f'one of {sorted(known or [])}'}"
+            )
         missing = REQUIRED_FIELDS[self.kind] - set(self.fields)
         if missing:
             raise ValueError(f"fields.{sorted(missing)[0]}: missing; every source of {self.kind} has to map it")
@@ -428,6 +433,9 @@ class Source(Strict):
             raise ValueError("path: {date} is only for sources of events; other lists are read as a whole")
         if self.attributes and self.kind not in ("items", "users"):
             raise ValueError("attributes: only in sources of kind items and users")
+        for name, mapping in (*self.fields.items(), *self.attributes.items()):
+            if "since" in mapping.model_fields_set and mapping.unit is None:
+                raise ValueError(f"fields.{name}.since: is of times that are numbers; expected unit beside it")
         for name, mapping in self.fields.items():
             if mapping.running_sum and self.kind != "lookup":
                 raise ValueError(f"fields.{name}.running_sum: only in sources of kind lookup, which are read as a whole")
@@ -465,9 +473,10 @@ class Source(Strict):
     @property
     def tells_numbers(self) -> bool:
         """Whether numbers of a document have to be told from texts that say one: these may be written otherwise (``number``)."""
-        has_numbers = self.format.type in ("json", "json_lines", "parquet") or "json" in self.parse.values()
+        if self.kind == "lookup":  # how texts are written is said by the source that reads it
+            return self.format.type in ("json", "json_lines", "parquet")
         own = (*self.fields.values(), *self.attributes.values(), *self.drop_when)
-        return has_numbers and (self.number is not None or any(reading.numbers() for reading in own))
+        return self.number is not None or any(reading.numbers() for reading in own)
 
     @property
     def dated(self) -> bool:

@@ -17,7 +17,7 @@ AMBIGUOUS = (
 _TABLE = "MAP {" + ", ".join(f"'{name}': '{offset}'" for name, offset in ZONES.items()) + "}"
 _ANYWHERE = rf"(?:^|[^A-Za-z/_])({'|'.join((*ZONES, *AMBIGUOUS))})(?:[^A-Za-z/_]|$)"
 
-_NO_OFFSET = r"(?::[0-9.]+|[AaPp][Mm])\s*[+-](?:1[5-9]|[2-9][0-9]|[0-9]{2}:?[6-9][0-9])"
+_NO_OFFSET = r"(?::[0-9.]+|T[0-9.]+|[AaPp][Mm])\s*[+-](?:1[5-9]|[2-9][0-9]|[0-9]{2}:?[6-9][0-9])"
 """Further from UTC than any clock on earth (-12:00 to +14:00), or with more than 59 minutes: the engine would count on."""
 
 # A lambda takes its text once: an expression that stands there several times would be computed, and written, as often.

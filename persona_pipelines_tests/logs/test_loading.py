@@ -56,7 +56,7 @@ def test_files_with_dates_that_there_are_not_are_said(warehouse, configure, tmp_
     settings = configure(CLICKS)
     told = [warning for warning in load_events(warehouse, settings.sources[0], settings, DAY, DAY).warnings if "left out" in warning]
     assert told == [
-        "clicks: 2 files are left out, because their date is none (YYYY-MM-DD, YYYYMMDD): clicks/2025-02-30.csv, clicks/20251301.csv"
+        "clicks: 2 files are left out, because they have no date or two (YYYY-MM-DD, YYYYMMDD): clicks/2025-02-30.csv, clicks/20251301.csv"
     ]
     assert told[0] in profile_source(settings.sources[0], settings, 1).hints
     (tmp_path / "clicks/2025-09-01.csv").unlink()

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from persona_pipelines_tests.conftest import law
+from persona_pipelines.logs.loading import load_events
+from persona_pipelines_tests.conftest import DAY, law, rows
 from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, read
 
 __all__ = ["read"]
@@ -88,7 +89,7 @@ def test_amounts_come_back_exactly(read: Read, marks, data, own: bool) -> None:
 
 MALFORMED = {
     (",", "."): ["1.23", "1.2345", "1.234.56", "12345.678", ".123", "1..234", "1.234,5,6", "1,234.5", "1.234.", "1 234", "", "€", "(5", "5)", "-(5)x",
-                 "5 5", "5€5", "1e", "e5", "0x10", "1_000", "five", "nan", "inf", "1e999"],
+                 "5 5", "5€5", "1e", "e5", "0x10", "1_000", "five", "nan", "inf", "1e999", "5,-10", "5,--1", "5,-,5", "5,-1 €", "5 INF", "5 MIN", "TOPS 5"],
     (".", ","): ["1,23", "1,2345", "1,234,56", "12345,678", ",123", "1,,234", "1,234.5.6", "1.234,5", "1,234,", "1'234"],
     (".", "'"): ["1'23", "1,5", "1'234'5"],
     (",", " "): ["1 23", "1 2345", "1.5", "1  234"],
@@ -143,6 +144,43 @@ def test_a_number_of_a_document_is_what_it_is_however_texts_are_written(read: Re
     )  # fmt: skip
     assert [row[1] for row in file.good] == [float(one) for one in numbers]
     assert [row[2] for row in file.good] == [pytest.approx(one * 1000.5) for one in numbers]
+
+
+def test_numbers_of_the_configuration_are_written_as_in_every_configuration(read: Read) -> None:
+    """The source says how the log writes its numbers."""
+    fields = {
+        "value": {"from": "a", "map": {"x": 8.888}}, "quantity": {"from": "b", "default": 4.999}, "position": {"value": 7},
+        "scroll_pct": {"cases": [{"when": {"field": "b", "missing": True}, "value": 2.345}], "default": "3,5"},
+    }  # fmt: skip
+    content = b'a,b\nx,\n"1.000,5","1.000,5"\n'
+    (file,) = read("csv", [content], fields, number={"decimal": ",", "thousands": "."})
+    assert file.good == [(2, 8.888, 4.999, 7, 2.345), (3, 1000.5, 1000.5, 7, 3.5)]
+
+
+def test_a_number_of_a_look_up_is_what_it_is(configure, warehouse, tmp_path) -> None:
+    (tmp_path / "prices.json").write_text('{"k": "a", "p": 1.234}\n{"k": "b", "p": "1.234"}\n')
+    (tmp_path / "log.csv").write_text('k,m\na,"{""q"": 1.5}"\nb,"{""q"": ""1,5""}"\n')
+    lookup = {"name": "prices", "kind": "lookup", "path": "prices.json", "format": "json", "fields": {"k": "k", "p": "p"}}
+    log = {
+        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "prices", "on": "k"}, "number": {"decimal": ",", "thousands": "."},
+        "fields": {"timestamp": {"value": "2025-09-01"}, "user_id": "k", "event_type": {"value": "purchase"}, "value": "prices.p", "quantity": "m.q"},
+    }  # fmt: skip
+    settings = configure(log, lookup)
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert rows(warehouse, "SELECT value, quantity, problem FROM logs.log ORDER BY source_line") == [(1.234, 1.5, None), (1234, 1.5, None)]
+
+
+@pytest.mark.parametrize("column", ["quantity", "dwell_ms", "position", "scroll_pct"])
+def test_what_is_no_money_has_no_currency(read: Read, column: str) -> None:
+    (file,) = read("csv", [b"a\n5 EUR\n5\n5 MIN\n"], {column: "a"}, number={"decimal": "."})
+    assert file.good == [(3, 5)]
+
+
+def test_a_product_of_two_currencies_is_a_reject_and_a_sign_in_the_column_of_currencies_is_one(read: Read) -> None:
+    content = "a,b,c\n2 EUR,USD 3,\n2,3 €,€\n2,3 USD,$\n2,3 GBP,$\n2,3,£\n"
+    (file,) = read("csv", [content.encode()], {"value": {"product": ["a", "b"]}, "currency": "c"}, number={"decimal": "."})
+    assert file.good == [(3, 6, "EUR"), (4, 6, "$"), (6, 6, "GBP")]
+    assert file.problems == [(2, "value: written in EUR and in USD"), (5, "value: written in GBP, and its currency is $")]
 
 
 SIGNS = [("€", "EUR"), ("$", "USD"), ("US$", "USD"), ("£", "GBP"), ("kr", "NOK"), ("CHF", "CHF"), ("¥", "CNY"), ("zł", "PLN")]

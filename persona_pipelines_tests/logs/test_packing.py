@@ -155,6 +155,13 @@ def test_a_damaged_zip_archive_is_refused(read: Read, method: int) -> None:
         read_members(read, bytes(content), ["log.csv"])
 
 
+def test_two_files_of_one_name_in_a_zip_archive_are_refused(read: Read) -> None:
+    with pytest.warns(UserWarning, match="Duplicate"):
+        content = zipped(("a.csv", b"a,b\n1,2\n"), ("a.csv", b"a,b\n3,4\n"))
+    with pytest.raises(LogFileError, match=r"two files called a\.csv"):
+        read_members(read, content, ["a.csv"])
+
+
 @pytest.mark.parametrize("packed", STREAMS)
 def test_what_follows_a_packed_file_is_no_part_of_it_and_is_said(read: Read, packed: str) -> None:
     (file,) = read("csv", [PACKINGS[packed](b"a,b\n1,2\n") + b"<html>some page"], FIELDS)

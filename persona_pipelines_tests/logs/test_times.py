@@ -187,9 +187,13 @@ def test_the_codes_for_zones_read_the_z_of_iso_8601(read: Read, code: str, blank
 
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", ["+15:00", "-24:00", "+99:99", "+05:60", "-1900", "+20"])
+@pytest.mark.parametrize("basic", [False, True])
 @pytest.mark.parametrize("mapping", [{}, {"timezone": "Europe/London"}, {"format": "%Y-%m-%dT%H:%M:%S%z"}])
-def test_an_offset_that_no_clock_has_is_a_reject(read: Read, offset: str, mapping) -> None:
+def test_an_offset_that_no_clock_has_is_a_reject(read: Read, offset: str, mapping, basic: bool) -> None:
     text, other = f"2025-09-01T10:00:00{offset}", "2025-09-01T10:00:00+1400"
+    if basic:
+        text, other = f"20250901T100000{offset}", "20250901T100000+1400"
+        mapping = {"format": "%Y%m%dT%H%M%S%z"} if "format" in mapping else mapping
     assert times(read, [text, other], mapping) == {text: None, other: dt.datetime(2025, 8, 31, 20)}
 
 

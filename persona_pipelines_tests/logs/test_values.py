@@ -149,6 +149,25 @@ def test_an_id_of_several_fields_needs_all_of_them_but_for_a_device_or_an_item(w
     assert next(row[1] for row in warehouse.connection.execute(warehouse.sql(query)).fetchall()[1:]) == "s|"
 
 
+@pytest.mark.parametrize("column", ["user_id", "event_id", "anonymous_id"])
+@pytest.mark.parametrize("join", ["|", "||", "\\", "a", " - "])
+def test_parts_that_hold_what_stands_between_them_stay_apart(warehouse, column: str, join: str) -> None:
+    parts = [join[0], join, f"{join}b", f"b{join}", f"b{join[0]}", f"{join[0]}b", "\\", "\\b", "b\\", "b", "%", f"b{join}b", "%b"]
+    pairs = [(one, other) for one in dict.fromkeys(parts) for other in dict.fromkeys(parts)]
+    table = ibis.memtable({"t": [one for one, _ in pairs], "u": [other for _, other in pairs]})
+    fields = mapping.Fields({"t": table.t, "u": table.u}, {})
+    wanted = FieldMapping.model_validate({"first_of": [["t", "u"], "u"], "join": join})
+    both = warehouse.connection.execute(
+        warehouse.sql(table.select(x=mapping.text_of(wanted, fields, described(identifiers={"form": "none"}, missing_words=[]), column)))
+    ).fetchall()
+    alone = mapping.Fields({"t": table.t.nullif(table.t), "u": table.u}, {})
+    single = warehouse.connection.execute(
+        warehouse.sql(table.select(x=mapping.text_of(wanted, alone, described(missing_words=[]), column)))
+    ).fetchall()
+    assert len({row[0] for row in both}) == len(pairs)
+    assert not {row[0] for row in both} & {row[0] for row in single}
+
+
 def test_spellings_of_an_id_become_one_as_set(warehouse) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     assert ids(warehouse, [composed, decomposed], "item_id") == [composed] * 2

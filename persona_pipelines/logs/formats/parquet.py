@@ -47,6 +47,8 @@ class ParquetReader:
             if types[name] == "BLOB":
                 said = literal(f"invalid UTF-8 in {name}: bytes are read as text")
                 wrong += f"WHEN {column} IS NOT NULL AND TRY(decode({column})) IS NULL THEN {said} "
+            if types[name] in ("DOUBLE", "FLOAT"):
+                column = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"  # how pandas writes that there is none
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
         record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"
