@@ -331,7 +331,7 @@ def init(file: str, output: str) -> None:
 def check_sources(file: str, records: int) -> None:
     """Validate the configuration FILE and show the first mapped records of each source, its fields in numbers, and hints.
 
-    Nothing is written. Looks at the first 100,000 events of each source. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
+    Nothing is written. Looks at the first 100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
     """
     settings = _settings(file)
     from persona_pipelines.logs.files import LogFileError

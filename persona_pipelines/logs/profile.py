@@ -70,6 +70,9 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                 if count:
                     found = _profile(store, looked, count, source, settings, records, len(files), file.shown)
                     told = [told for reading in batch.readings for told in told_twice(file.shown, reading.names())]
+                    told += [f"{file.shown}: {reading.break_found}" for reading in batch.readings if reading.break_found]
+                    if len(files) > 1:
+                        found.facts.insert(0, f"of {len(files)} files the records of {file.shown} were looked at, and the headers of all")
                     hints = [*([undated] if undated else []), *batch.warnings, *told, *found.hints]
                     # Of the others the headers alone: whether they can be read as described.
                     for _ in read_source(store, source, settings, files[number + 1 :]):

@@ -80,6 +80,17 @@ def test_a_preview_sees_that_the_other_files_can_be_read_too(configure, tmp_path
         profile_source(settings.sources[0], settings, 1)
 
 
+def test_a_preview_says_what_it_looked_at_and_that_a_file_is_cut_off(configure, tmp_path) -> None:
+    (tmp_path / "clicks").mkdir()
+    lines = "".join(f"{number},2025-09-01T10:00:00Z,item_view,u{number * 7919 % 1000},,i,,\n" for number in range(5000))
+    packed = gzip.compress(f"{HEADER}\n{lines}".encode())
+    (tmp_path / "clicks/a.gz").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "clicks/b.gz").write_bytes(packed)
+    seen = profile_source((settings := configure({**CLICKS, "path": "clicks/*.gz"})).sources[0], settings, 1)
+    assert "of 2 files the records of clicks/a.gz were looked at, and the headers of all" in seen.facts
+    assert any("clicks/a.gz: truncated" in hint for hint in seen.hints)
+
+
 def test_texts_that_a_condition_takes_for_numbers_are_said(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "t,u,q", "2025-09-01,a,1", "2025-09-01,b,x", "2025-09-01,c,", "2025-09-01,d,-2")
     inner = {"all": [{"field": "q", "below": 0}, {"field": "u", "equals": "d"}]}
