@@ -253,6 +253,7 @@ def test_cells_with_line_breaks_come_back_equal_and_keep_the_line_that_they_begi
     table=st.lists(st.tuples(LONG_CELLS, CELLS, CELLS), min_size=1, max_size=4),
 )  # fmt: skip
 @example(noise='"', where="skipped", table=[("x", "y", "z")])
+@example(noise='a"', where="comment", table=[("one\n# two", "y", "z"), ('#"b\n#c', "", "d")])
 def test_quotes_in_lines_that_are_no_records_open_nothing(read: Read, noise: str, where: str, table) -> None:
     made = [csv_line(row, quoting=csv.QUOTE_ALL) for row in table]
     fmt: dict[str, Any] = {"type": "csv", "line_breaks_in_quotes": True}

@@ -99,15 +99,19 @@ class QuotedFile(TextFile):
         """Where records end: after line feeds with an even number of quotes before them."""
         characters = np.frombuffer(text, dtype=np.uint8)
         quotes = characters == ord(self.quote)
-        if self.comment:  # what stands in a comment opens nothing
-            quotes = quotes.copy()
-            for match in re.finditer(rb"(?m)^" + re.escape(self.comment.encode()) + rb".*$", text):
-                quotes[match.start() : match.end()] = False
         if self.escape and self.escape != self.quote and self.escape.encode() in text:
             pairs = re.escape(self.escape).encode() + b"."
             quotes = quotes.copy()
             for match in re.finditer(pairs, text, re.DOTALL):
                 quotes[match.end() - 1] = False
+        if self.comment:  # what stands in a comment opens nothing; a line inside of quotes is none
+            quotes, before, left_out = quotes.copy(), np.cumsum(quotes), 0
+            for match in re.finditer(rb"(?m)^" + re.escape(self.comment.encode()) + rb".*$", text):
+                begin, end = match.span()
+                if begin and (before[begin - 1] - left_out) % 2:
+                    continue
+                left_out += int(quotes[begin:end].sum())
+                quotes[begin:end] = False
         return np.flatnonzero((characters == NEWLINE) & (np.cumsum(quotes) % 2 == 0)) + 1
 
     def _records(self, block: bytes, ends: np.ndarray, line: int) -> tuple[pa.RecordBatch, int]:
