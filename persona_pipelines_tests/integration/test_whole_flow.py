@@ -76,10 +76,14 @@ class Shop:
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
     def light(self) -> None:
-        """Settings with which a run makes every table, compares with nothing but a worse method, and fits and forecasts as little as it may."""
+        """Settings with which a run makes every table, compares with nothing but a worse method, and fits and forecasts as little as it may.
+
+        As many segments are sought as there are: where the champion counts what a segment likes, other segments are other lists.
+        """
+        ((segments,),) = self.query("SELECT count(DISTINCT segment_id) FROM segments.user_segments")
         content = yaml.safe_load((self.folder / "persona.yaml").read_text())
         content["recommendations"] |= {"methods": [{"method": "most_popular"}], "gate": {"minimum_users": 10}}
-        content["segments"] |= {"minimum_k": 2, "maximum_k": 2}
+        content["segments"] |= {"minimum_k": segments, "maximum_k": segments}
         content["predictions"]["minimum_users"] = 10_000
         (self.folder / "persona.yaml").write_text(yaml.safe_dump(content))
 
