@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from persona_pipelines.cli import main
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
+from persona_pipelines_tests.conftest import KEY
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,11 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         write_shop(PLAN, folder / "raw", folder / "truth")
+        # The same every time: order of people, and with it what is learned from so few of them, follow the pseudonyms.
+        (folder / "home").mkdir()
+        key = folder / "home" / "pseudonym.key"
+        key.write_text(KEY.hex())
+        key.chmod(0o600)
         content = yaml.safe_load((ROOT / "data" / "persona.yaml").read_text())
         content["logs"] = {"max_reject_share": 0.6, "settle_seconds": 0}
         content["recommendations"] = {"minimum_interactions": 20, "methods": METHODS}
