@@ -1,6 +1,6 @@
 """From the records of a reader to the fields that a mapping names: paths into documents, lists with an event an element, look-ups.
 
-All of it is text still; ``logs.mapping`` makes values of it.
+All of it is text still; ``logs.values`` makes values of it.
 """
 
 from __future__ import annotations
@@ -113,16 +113,8 @@ class _Query:
         return clean(json_text(document, steps)) if steps else document
 
     def _expression(self, path: str) -> str:
-        if path == "@within" and not getattr(self.source.format, "fill_down", None):
-            raise HeaderError("@within: the number of a record among those of fill_down.within; expected format.fill_down")
         if path in PLACE_FIELDS:
-            place = {
-                "@within": "number_within::VARCHAR",
-                "@file": "source_file::VARCHAR",
-                "@line": "source_line::VARCHAR",
-                "@part": "part::VARCHAR",
-            }
-            return place.get(path, "element_number::VARCHAR" if self.source.each else "'1'")
+            return self._place(path)
         try:
             steps = steps_of(path)
         except HeaderError:
@@ -137,6 +129,15 @@ class _Query:
                 return self._inside("element", rest)
             return clean("json_extract_string(element, '$')")
         return self._of_the_record(path, steps)
+
+    def _place(self, path: str) -> str:
+        """Where a record was read, as ``PLACE_FIELDS`` say."""
+        if path == "@index":
+            return "element_number::VARCHAR" if self.source.each else "'1'"
+        if path == "@within" and not getattr(self.source.format, "fill_down", None):
+            raise HeaderError("@within: the number of a record among those of fill_down.within; expected format.fill_down")
+        columns = {"@within": "number_within", "@file": "source_file", "@line": "source_line", "@part": "part"}
+        return f"{columns[path]}::VARCHAR"
 
     def _of_the_record(self, path: str, steps: Sequence[Step]) -> str:
         for prefix, name in self.parsed:

@@ -19,7 +19,7 @@ from persona_pipelines.logs.encoding import as_utf8, guessed
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files
 from persona_pipelines.logs.formats.json_values import JsonReader
 from persona_pipelines.logs.formats.reader import steps_of
-from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
+from persona_pipelines.logs.loading import latest_timestamp, read_source
 from persona_pipelines.logs.mapping import mapped_events, mapped_listing
 from persona_pipelines.logs.packing import PackingError, Unpacked, members, packing_of
 from persona_pipelines.logs.paths import Key
@@ -190,8 +190,8 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
     settings = Settings(name="guess", start_date=dt.date(2000, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
                         file=file.absolute(), home=file.parent / "none")  # fmt: skip
     described = settings.sources[0]
-    with reading_errors(files := log_files(described, settings)):
-        for batch in read_source(engine, described, settings, files):
+    with read_source(engine, described, settings, log_files(described, settings)) as batches:
+        for batch in batches:
             if described.kind == "events":
                 rows = mapped_events(batch.fields, described, settings, False, latest_timestamp())
             else:

@@ -75,16 +75,21 @@ class Batch:
 PLACE = [pa.field("order", pa.int64()), pa.field("source_file", pa.dictionary(pa.int32(), pa.string())), pa.field("file_day", pa.date32())]
 
 
-def _placed(texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _placed(
+    texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, schema: pa.Schema, refused: list[LogFileError]
+) -> Iterator[pa.RecordBatch]:
     """Batches of all files with their place: ``order``, the number of the record in its source, file and file's day.
 
     The place comes with the records, because a join would make the engine hold them all: it cannot know how many a stream
     will give.
+
+    Args:
+        refused: told why a file cannot be unpacked: the engine, which asks for the batches, passes on a text alone.
     """
     order = offset
     for text, reading in texts:
         name, day = pa.array([reading.file.shown]), pa.scalar(_fallback_day(reading.file, spans), pa.date32())
-        for batch in _batches(text, reading.file):
+        for batch in _refusing(text.batches(), reading.file, refused):
             count = batch.num_rows
             source_file = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, dtype=np.int32)), name)
             numbers = pa.array(np.arange(order + 1, order + 1 + count, dtype=np.int64))
@@ -94,29 +99,42 @@ def _placed(texts: list[tuple[TextFile, Reading]], offset: int, spans: Spans, sc
         refuse_if_changed(reading.file)
 
 
-_REFUSED: dict[LogFile, LogFileError] = {}
-"""Why the reading of a file failed: the engine, which asks for its batches, passes on a text alone."""
-
-
-def _batches(text: TextFile, file: LogFile) -> Iterator[pa.RecordBatch]:
+def _refusing(batches: Iterator[pa.RecordBatch], file: LogFile, refused: list[LogFileError]) -> Iterator[pa.RecordBatch]:
     try:
-        yield from text.batches()
+        yield from batches
     except PackingError as error:
-        _REFUSED[file] = LogFileError(f"{file.shown}: {error}")
+        refused.append(LogFileError(f"{file.shown}: {error}"))
         raise
 
 
+@contextmanager
 def read_source(
     warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile], spans: Spans | None = None
-) -> Iterator[Batch]:
-    """The records of files as tables of text fields (``fields.fields_query``).
+) -> Iterator[Iterator[Batch]]:
+    """The records of files as tables of text fields (``fields.fields_query``), to be used before the next one is asked for.
 
     Args:
         spans: first and last day of files, for ``file_day``: where records belong that have no readable time themselves.
     Raises:
-        LogFileError: a file is missing a column, unreadable, or changes while it is read.
+        LogFileError: a file is missing a column, unreadable, or changes while it is read; instead of any error of the engine while files are read.
     """
-    spans, offset = spans or {}, 0
+    refused: list[LogFileError] = []
+    try:
+        yield _batches(warehouse, source, settings, files, spans or {}, refused)
+    except duckdb.Error as error:
+        for file in files:
+            refuse_if_changed(file)
+        if refused:
+            raise refused[0] from None
+        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)):
+            raise
+        raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _batches(
+    warehouse: Warehouse, source: Source, settings: Settings, files: list[LogFile], spans: Spans, refused: list[LogFileError]
+) -> Iterator[Batch]:
+    offset = 0
     lookups = {lookup.source: _lookup_table(warehouse, lookup, settings) for lookup in source.join}
     reader = READERS[source.format.type]
     for group in reader.groups(files, source.format, settings.logs.max_line_bytes):
@@ -137,7 +155,7 @@ def read_source(
             reading.columns, reading.text = columns, group.texts[number] if group.texts is not None else None
         if group.texts is not None:
             schema = pa.schema([*group.texts[0].schema, *PLACE])
-            placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema)
+            placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema, refused)
             warehouse.connection.register("lines", pa.RecordBatchReader.from_batches(schema, placed))
         warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
         ambiguous = [lookup.ambiguous for lookup in lookups.values() if lookup.ambiguous] if not offset else []
@@ -155,8 +173,8 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     table = f"lookup_{source.name}"
     columns = ", ".join(f"{quoted_name(name)} VARCHAR, {quoted_name(f'is_number_{name}')} BOOLEAN" for name in source.fields)
     warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
-    with reading_errors(files):
-        for batch in read_source(warehouse, source, settings, files):
+    with read_source(warehouse, source, settings, files) as batches:
+        for batch in batches:
             warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(batch.fields, source))}')
     keys = ", ".join(quoted_name(column) for column in lookup.on.values())
     warehouse.connection.execute(
@@ -174,25 +192,6 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     )
     warehouse.drop_kept(f"all_{table}")
     return LookupTable(table, tuple(source.fields), told)
-
-
-@contextmanager
-def reading_errors(files: list[LogFile]) -> Iterator[None]:
-    """Turn the engine's errors into the file's: a file that changed underneath says so first.
-
-    Raises:
-        LogFileError: instead of any error of the engine while files are read.
-    """
-    try:
-        yield
-    except duckdb.Error as error:
-        for file in files:
-            refuse_if_changed(file)
-            if refused := _REFUSED.pop(file, None):
-                raise refused from None
-        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)):
-            raise
-        raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def latest_timestamp() -> dt.datetime:
@@ -218,10 +217,10 @@ def _scanned_days(source: Source, settings: Settings, file: LogFile) -> tuple[dt
 
 def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, dt.date] | None:
     with (
-        reading_errors([file]),
         Warehouse(None, b"0" * 32, memory_limit=settings.warehouse.memory_limit, threads=settings.warehouse.threads) as engine,
+        read_source(engine, source, settings, [file]) as batches,
     ):
-        for batch in read_source(engine, source, settings, [file]):
+        for batch in batches:
             mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
             # Rejects for another reason than their time have a day too: a day of nothing else has to be seen.
             timed = mapped.filter(
@@ -284,9 +283,9 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
-    with reading_errors(files), warehouse.transaction():
+    with read_source(warehouse, source, settings, files, spans) as batches, warehouse.transaction():
         warehouse.delete_days(contract, first, last)
-        for batch in read_source(warehouse, source, settings, files, spans):
+        for batch in batches:
             mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp(), rates)
             own = mapped.timestamp.date()
             # A file of the first day may hold what came in just before midnight, or by another clock.
@@ -377,9 +376,9 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
     loaded, rates = Loaded(), rates_of(settings)
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
-    with reading_errors(files), warehouse.transaction():
+    with read_source(warehouse, source, settings, files) as batches, warehouse.transaction():
         warehouse.connection.execute(f'DELETE FROM logs."{source.name}"')
-        for batch in read_source(warehouse, source, settings, files):
+        for batch in batches:
             rows = mapping.mapped_listing(batch.fields, source, rates, dt.datetime.now(dt.UTC).date())
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings

@@ -7,318 +7,20 @@ their types, and ``problem``: the first rule of the contract that the record bre
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
-from persona_pipelines.logs.numbers import currency_beside, may_be_one, meant, read_number
+from persona_pipelines.logs.numbers import may_be_one, meant, read_number
+from persona_pipelines.logs.values import WORDS_MEAN_MISSING, condition_holds, currencies_written, fields_of, text_of, value_of
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import COLUMN_TYPES, UNITS, Condition, FieldMapping, Reading, as_list
+from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES
 from persona_pipelines.warehouse import contracts, functions
 
-
-@dataclass(frozen=True)
-class Fields:
-    """The texts of a record's fields by path, and where the record has a number itself."""
-
-    texts: Mapping[str, ir.StringValue]
-    numbers: Mapping[str, ir.BooleanValue]
-
-    def __getitem__(self, path: str) -> ir.StringValue:
-        return self.texts[path]
-
-    def is_number(self, *paths: str) -> ir.BooleanValue | None:
-        """Whether the first of some fields that is there is a number; None where none has to be told from a text."""
-        if not self.numbers or not paths:
-            return None
-        return ibis.cases(*((self.texts[path].notnull(), self.numbers[path]) for path in paths), else_=False)
-
-
 LONGEST_TEXT = 2000
-IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id", "target_user_id")
-"""Columns whose spelling is brought to one form (``Source.identifiers``)."""
-WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id", "target_user_id")
-"""Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
-WHOLE_IDS = ("event_id", "user_id", "target_user_id")
-"""Columns for which a text joined of several fields needs all of them: without one, it would stand for many."""
-TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
-FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
-INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
-BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
-
-
-@ibis.udf.scalar.builtin(name="decode_url")
-def _decode_url(text: str) -> str:
-    """A macro of the connection: percent-encoded text as it was meant; what is no UTF-8 stays as it stands."""
-    ...
-
-
-@ibis.udf.scalar.builtin(name="decode_form")
-def _decode_form(text: str) -> str:
-    """A macro of the connection: as ``decode_url``, and ``+`` for a blank."""
-    ...
-
-
-@ibis.udf.scalar.builtin(name="nfc_normalize")
-def _nfc(text: str) -> str: ...
-
-
-def read_text(reading: Reading, text: ir.StringValue, source: Source, column: str = "") -> ir.StringValue:
-    """The text of a field as a mapping or condition takes it: the one way from a record to a value.
-
-    Args:
-        column: the canonical column that it is for; ids are brought to one spelling, and some words mean that there is none.
-    """
-    if reading.pattern is not None:
-        text = text.re_extract(reading.pattern, 1).nullif("")
-    for name in reading.decode:
-        text = _decode_url(text) if name == "url" else _decode_form(text)
-    if column in IDENTIFIERS:
-        text = spelled(text, source)
-    for old, new in (reading.replace or {}).items():
-        text = text.replace(old, new)
-    if reading.lower_case:
-        text = text.lower()
-    words = reading.missing_words
-    if words is None and column in WORDS_MEAN_MISSING:
-        words = source.missing_words
-    if words:
-        # A pattern and not a list: the engine makes a join of a long list, and holds all records for it.
-        known = "|".join(re.escape(word) for word in sorted(set(words)))
-        text = ibis.ifelse(text.re_search(rf"^(?i:{known})$"), None, text)
-    if reading.replace or words:
-        text = text.nullif("")
-    return text
-
-
-def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
-    spelling = source.identifiers
-    if spelling.form == "NFC":
-        text = _nfc(text)
-    if spelling.invisible == "remove":
-        text = text.re_replace(INVISIBLE, "")
-    if spelling.blanks == "collapse":
-        text = text.re_replace(BLANKS, " ").strip().nullif("")
-    return text.lower() if spelling.lower_case else text
-
-
-def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) -> list[ir.StringValue]:
-    """The currency beside each of the amounts that a value is made of; none where nothing is said of how numbers are written."""
-    if mapping.number is None and source.number is None:
-        return []
-    paths = [path for entry in [*(mapping.from_ or []), *(mapping.first_of or []), *(mapping.product or [])] for path in as_list(entry)]
-    return [currency_beside(read_text(mapping, fields[path], source)) for path in paths]
-
-
-def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.BooleanValue:
-    """Whether a record meets a condition. Never null: a missing field meets only ``missing: true``."""
-    if condition.not_ is not None:
-        return ~condition_holds(condition.not_, fields, source)
-    if condition.all_:
-        return ibis.and_(*(condition_holds(inner, fields, source) for inner in condition.all_))
-    if condition.any_:
-        return ibis.or_(*(condition_holds(inner, fields, source) for inner in condition.any_))
-    text = read_text(condition, fields[condition.field], source)
-    number = read_number(condition, text, source, fields.is_number(condition.field))
-    tests = {
-        "equals": lambda wanted: text == wanted,
-        "one_of": lambda wanted: text.isin(wanted),
-        "matches": lambda wanted: text.re_search(wanted),
-        "below": lambda bound: number < bound,
-        "above": lambda bound: number > bound,
-        "at_least": lambda bound: number >= bound,
-        "at_most": lambda bound: number <= bound,
-        "missing": lambda wanted: text.isnull() if wanted else text.notnull(),
-    }
-    held: ir.BooleanValue = ibis.literal(True)
-    for name, test in tests.items():
-        wanted = getattr(condition, name)
-        if wanted is not None:
-            held = held & test(wanted).fill_null(False)
-    return held
-
-
-def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> ir.StringValue:
-    """The text of a canonical column, before it is given its type."""
-    text: ir.StringValue
-    if mapping.value is not None:
-        text = ibis.literal(mapping.value)
-    elif mapping.cases is not None:
-        branches = [(condition_holds(case.when, fields, source), ibis.literal(case.value)) for case in mapping.cases]
-        return ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
-    elif mapping.first_of is not None:
-        text = ibis.coalesce(*(_joined(mapping, as_list(entry), fields, source, column) for entry in mapping.first_of))
-    else:
-        assert mapping.from_ is not None
-        text = _joined(mapping, mapping.from_, fields, source, column)
-    if mapping.map is not None:
-        branches = [(text == key, ibis.literal(entry)) for key, entry in mapping.map.items()]
-        text = ibis.cases(*branches, else_=text if mapping.default is None else ibis.literal(mapping.default)).nullif("")
-    if mapping.default is not None:
-        text = text.fill_null(mapping.default)
-    return text
-
-
-def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Source, column: str) -> ir.StringValue:
-    """The texts of fields with ``join`` between them; missing where the first is, and an id where any is.
-
-    A device may lack later ones, and so may people in logs of web servers, which know devices alone: an address without the name of a browser
-    is one. In an id of people, devices and events, ``join`` inside of a part is told from the one between parts.
-    """
-    parts = [read_text(mapping, fields[path], source, column) for path in paths]
-    several = any(isinstance(entry, list) for entry in mapping.first_of or []) or len(parts) > 1
-    if several and mapping.join and column in (*WHOLE_IDS, "anonymous_id"):
-        mark = "%" if "\\" in mapping.join else "\\"
-        for character in dict.fromkeys([mark, *mapping.join]):
-            parts = [part.replace(character, mark + character) for part in parts]
-    whole = column in WHOLE_IDS and source.format.type not in ("access_log", "w3c") and len(parts) > 1
-    text, *further = parts
-    for part in further:
-        text = text + mapping.join + (part if whole else part.fill_null(""))
-    return text
-
-
-def _is_said(mapping: FieldMapping, text: ir.StringValue, fields: Fields, source: Source) -> ir.BooleanValue:
-    """Whether the text of a column is one of the configuration, and none of the record."""
-    if mapping.value is not None or mapping.cases is not None:
-        return ibis.literal(True)
-    own = text_of(mapping.model_copy(update={"map": None, "default": None}), fields, source)
-    return own.isnull() | (text != own) | own.isin(list(mapping.map or {}))
-
-
-def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> tuple[ir.FloatingValue, ir.BooleanValue]:
-    """The number of a canonical column, and whether there was text that is no finite number."""
-    if mapping.product is not None:
-        factors = [(read_text(mapping, fields[path], source), fields.is_number(path)) for path in mapping.product]
-    else:
-        alone = [entry for entry in [*(mapping.from_ or []), *(mapping.first_of or [])] if isinstance(entry, str)]
-        factors = [(text_of(mapping, fields, source), fields.is_number(*alone))]
-    number: ir.FloatingValue | None = None
-    unreadable: ir.BooleanValue = ibis.literal(False)
-    money = column not in ("quantity", "dwell_ms", "scroll_pct", "position", "propensity")
-    for factor, is_number in factors:
-        cast = read_number(mapping, factor, source, is_number, money)
-        # What the configuration says is written as in every configuration.
-        said = [*([mapping.value] if mapping.value else []), *(case.value for case in mapping.cases or []), *(mapping.map or {}).values(),
-                *([mapping.default] if mapping.default else [])]  # fmt: skip
-        if said:
-            cast = ibis.ifelse(_is_said(mapping, factor, fields, source), ibis.coalesce(factor.try_cast("float64"), cast), cast)
-        finite = functions.isfinite(cast).fill_null(False)
-        unreadable = unreadable | (factor.notnull() & ~finite)
-        cast = ibis.ifelse(finite, cast, None)
-        number = cast if number is None else number * cast
-    assert number is not None
-    if mapping.absolute:
-        number = number.abs()
-    if mapping.scale is not None:
-        number = number * mapping.scale
-    return number, unreadable
-
-
-EARLIEST, LATEST = dt.datetime(1, 1, 2), dt.datetime(9000, 1, 1)  # noqa: DTZ001 - UTC; what lies beyond, infinity too, is no time
-LATEST_MICROSECONDS = 2.2e17
-
-
-def timestamp_of(
-    mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue
-) -> tuple[ir.TimestampValue, ir.BooleanValue]:
-    """The time in UTC without a zone, and whether there was text that is no time.
-
-    ``order`` is the number of the record in its source, for logs without a clock.
-    """
-    if mapping.order is not None:
-        start = _microseconds(mapping.order.start)
-        step = int(mapping.order.step_seconds * 1e6)
-        return functions.make_timestamp((order - 1) * step + start), ibis.literal(False)
-    text = text_of(mapping, fields, source)
-    if mapping.unit is not None:
-        moment = functions.make_timestamp(_sane(_in_microseconds(text, mapping.unit) + float(_microseconds(mapping.since))))
-    elif mapping.format is not None:
-        # One pass a format: a list of formats makes DuckDB 2.0 carry the zone of one row over to the next.
-        moment = ibis.coalesce(*(_by_format(text, wanted, mapping.timezone) for wanted in mapping.format))
-    else:
-        moment = _iso(text, mapping.timezone)
-    missing_part: ir.BooleanValue = ibis.literal(False)
-    if mapping.plus is not None:
-        offset_text = read_text(Reading(), fields[mapping.plus.from_], source)
-        offset = _in_microseconds(offset_text, mapping.plus.unit)
-        moment = functions.make_timestamp(_sane(functions.epoch_us(moment).cast("float64") + offset))
-        missing_part = offset_text.notnull()
-    moment = ibis.ifelse((moment < LATEST) & (moment > EARLIEST), moment, None)
-    return moment, (text.notnull() | missing_part) & moment.isnull()
-
-
-def _microseconds(moment: dt.datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return round(aware.timestamp() * 1e6)
-
-
-def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
-    if unit == "nanoseconds":
-        # A double holds microseconds since 1970 exactly, and nanoseconds not.
-        whole = text.try_cast("int64")
-        floored = functions.divide(whole, 1000) - ibis.ifelse(whole % 1000 < 0, 1, 0)
-        return ibis.coalesce(floored.cast("float64"), text.try_cast("float64") * UNITS[unit])
-    return text.try_cast("float64") * UNITS[unit]
-
-
-def _sane(microseconds: ir.FloatingValue) -> ir.IntegerValue:
-    sane = functions.isfinite(microseconds) & (microseconds.abs() < LATEST_MICROSECONDS)
-    return ibis.ifelse(sane, microseconds, None).round().cast("int64")
-
-
-def _by_format(text: ir.StringValue, wanted: str, zone: str | None) -> ir.TimestampValue:
-    if "%z" in wanted.lower():
-        # The engine reads offsets and names by these codes, but not the Z of ISO 8601.
-        text = functions.with_possible_offset(text.re_replace(r"([0-9]\s*)[Zz]$", r"\1+0000") if wanted.lower().endswith("%z") else text)
-    if "%Z" in wanted:
-        moment = ibis.coalesce(
-            functions.try_strptime_zoned(text, wanted.replace("%Z", "%z")),
-            functions.try_strptime_zoned(functions.offset_within(text), wanted.replace("%Z", "%z")),
-            functions.try_strptime_zoned(functions.without_abbreviation(text), wanted),
-        ).cast("timestamp")
-    elif "%z" in wanted:
-        moment = functions.try_strptime_zoned(text, wanted).cast("timestamp")
-    else:
-        moment = functions.try_strptime(text, wanted)
-        moment = moment if zone is None else from_local(moment, zone)
-    return functions.of_four_digits(moment)
-
-
-def _read(*texts: ir.StringValue) -> ir.TimestampValue:
-    """The first that the engine reads."""
-    return ibis.coalesce(*(text.try_cast("timestamp('UTC')") for text in texts)).cast("timestamp")
-
-
-def _iso(text: ir.StringValue, zone: str | None) -> ir.TimestampValue:
-    """A text of ISO 8601, in its basic form, with a comma before fractions, a blank for the T or before the zone too, and with names of zones.
-
-    Whether it names a zone is seen by reading it with one more behind it: that succeeds where there is none.
-    """
-    text = ibis.ifelse(text < ":", text, None)  # begins with a digit: the engine knows words such as epoch
-    plain = functions.with_offset(text)
-    own, own_extended = _read(plain), _read(functions.with_offset_extended(text))
-    if zone is None:
-        return ibis.coalesce(own, own_extended)
-    local, local_extended = _read(plain + " UTC", plain + " 00:00 UTC"), _read(functions.with_offset_extended(text + " UTC"))
-    return ibis.coalesce(from_local(local, zone), own, from_local(local_extended, zone), own_extended)
-
-
-@ibis.udf.scalar.builtin(name="from_local_time")
-def _from_local_time(zone: str, moment: dt.datetime) -> dt.datetime:
-    """A macro of the connection: local time in a zone to UTC."""
-    ...
-
-
-def from_local(moment: ir.TimestampValue, zone: str) -> ir.TimestampValue:
-    return _from_local_time(zone, moment)
-
-
 Problems = list[tuple[ir.BooleanValue, ir.StringValue]]
 
 
@@ -341,14 +43,14 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
-        columns[name], unreadable = _typed(contract.column(name).type, mapping, fields, source, records.order, name)
+        columns[name], unreadable = value_of(contract.column(name).type, mapping, fields, source, records.order, name)
         if unreadable is not None:
             columns[f"unreadable_{name}"] = unreadable
         if name == "currency":
             columns[name] = meant(columns[name]).upper()
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
-    amount = next((name for name in ("value", "price") if name in source.fields), None)
+    amount = next((name for name in AMOUNTS if name in source.fields), None)
     if amount and (several := currencies_written(source.fields[amount], fields, source)):
         written = ibis.coalesce(*several)
         others = [(~may_be_one(written, one), f"{amount}: written in " + written + " and in " + one) for one in several[1:]]
@@ -361,7 +63,7 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
-            own[name], unreadable = _typed(COLUMN_TYPES[attribute.type], attribute, fields, source, records.order, "")
+            own[name], unreadable = value_of(COLUMN_TYPES[attribute.type], attribute, fields, source, records.order, "")
             if unreadable is not None:
                 columns[f"unreadable_attributes.{name}"] = unreadable
         columns["attributes"] = _json_object(own)
@@ -374,34 +76,12 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     return records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
 
 
-def _typed(
-    kind: str, mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue, column: str
-) -> tuple[ir.Value, ir.BooleanValue | None]:
-    """A value of a type, and whether there was text that is none; None for texts, of which each is one."""
-    if kind in ("timestamp", "date"):
-        moment, unreadable = timestamp_of(mapping, fields, source, order)
-        return (moment if kind == "timestamp" else moment.date()), unreadable
-    if kind in ("float64", "int64"):
-        return number_of(mapping, fields, source, column)
-    if kind == "boolean":
-        text = text_of(mapping, fields, source).lower()
-        value = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
-        return value, text.notnull() & value.isnull()
-    return text_of(mapping, fields, source, column), None
-
-
 def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
     """The known ones among some values as a JSON object; null where all are missing."""
     shown = {name: value.cast("string") if value.type().is_date() else value for name, value in values.items()}
     text = ibis.struct(shown).cast("json").cast("string")
     some = ibis.or_(*(value.notnull() for value in values.values()))
     return ibis.ifelse(some, text, None)
-
-
-def fields_of(records: ir.Table, source: Source) -> Fields:
-    texts = {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
-    told = source.tells_numbers
-    return Fields(texts, {path: records[f"is_number_{number}"] for number, path in enumerate(source.paths())} if told else {})
 
 
 UNREADABLE = {

@@ -12,10 +12,12 @@ import pandas as pd
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
-from persona_pipelines.logs.files import LogFileError, impossible_dates, log_files
-from persona_pipelines.logs.loading import latest_timestamp, read_source, reading_errors
+from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files
+from persona_pipelines.logs.loading import latest_timestamp, read_source
 from persona_pipelines.logs.numbers import read_number
+from persona_pipelines.logs.values import read_text, spelled
 from persona_pipelines.settings import Settings, Source
+from persona_pipelines.settings.sources import Reading
 from persona_pipelines.warehouse.connection import Warehouse
 
 LOOKED_AT = 100_000
@@ -63,8 +65,8 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
         raise LogFileError(undated or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
     store = engine or Warehouse(None, b"\0" * 32)
     for number, file in enumerate(files):
-        with reading_errors([file]):
-            for batch in read_source(store, source, settings, [file]):
+        with read_source(store, source, settings, [file]) as batches:
+            for batch in batches:
                 looked = store.keep("looked", batch.fields.order_by("order").limit(LOOKED_AT))
                 count = int(store.value(looked.count()))
                 if count:
@@ -74,11 +76,16 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                     if len(files) > 1:
                         found.facts.insert(0, f"of {len(files)} files the records of {file.shown} were looked at, and the headers of all")
                     hints = [*([undated] if undated else []), *batch.warnings, *told, *found.hints]
-                    # Of the others the headers alone: whether they can be read as described.
-                    for _ in read_source(store, source, settings, files[number + 1 :]):
-                        pass
+                    _headers_read(store, source, settings, files[number + 1 :])
                     return replace(found, hints=hints)
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
+
+
+def _headers_read(store: Warehouse, source: Source, settings: Settings, files: list[LogFile]) -> None:
+    """Raises LogFileError where a file cannot be read as described, as far as its header tells."""
+    with read_source(store, source, settings, files) as batches:
+        for _ in batches:
+            pass
 
 
 def _profile(
@@ -176,8 +183,8 @@ def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list
             continue
         for path in source.fields[column].paths():
             text = fields[path]
-            words = text.notnull() & mapping.read_text(mapping.Reading(), text, source, "user_id").isnull()
-            table = looked.select(text=text, word=words, plain=mapping.spelled(text, source), lower=text.lower())
+            words = text.notnull() & read_text(Reading(), text, source, "user_id").isnull()
+            table = looked.select(text=text, word=words, plain=spelled(text, source), lower=text.lower())
             named, word, floats, distinct, plain, lower = store.row(
                 table.aggregate(
                     named=table.text.count(), word=table.word.sum(), floats=table.text.re_search(r"^[0-9]+\.0+$").sum(),
@@ -209,7 +216,7 @@ def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> lis
     for test in source.conditions():
         if all(bound is None for bound in (test.below, test.above, test.at_least, test.at_most)):
             continue
-        text = mapping.read_text(test, fields[test.field], source)
+        text = read_text(test, fields[test.field], source)
         number = read_number(test, text, source, fields.is_number(test.field))
         texts = looked.select(text=text, odd=text.notnull() & number.isnull())
         odd = texts.filter(texts.odd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -26,16 +26,10 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{place}: found {context['tag']!r}; {expected}")
             continue
         if problem["type"] == "extra_forbidden":
-            name, above = (
-                str(problem["loc"][-1]),
-                _known(
-                    model, problem["loc"][:-1][:-2] if problem["loc"][-2:-1] and problem["loc"][-2] in _FORMAT_TAGS else problem["loc"][:-2]
-                ),
-            )
-            known = _known(model, problem["loc"][:-1])
-            message = "not a setting known here" + (
-                "; it is one of those a level above" if name in above - known else _instead(name, known)
-            )
+            *inside, name = problem["loc"]
+            known = _known(model, inside)
+            a_level_above = name in _known(model, _above(inside)) - known
+            message = "not a setting known here" + ("; it is one of those a level above" if a_level_above else _instead(str(name), known))
         elif problem["type"] == "missing":
             message = "not given; expected a value"
         elif problem["type"] == "union_tag_not_found":
@@ -77,7 +71,12 @@ def _instead(name: str, known: set[str]) -> str:
     return f"; expected {close[0]}?" if close else f"; expected one of {', '.join(sorted(known))}" if known else ""
 
 
-def _known(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
+def _above(location: Sequence[Any]) -> Sequence[Any]:
+    """The place around a place; which class of formats was tried is none."""
+    return location[:-2] if location and location[-1] in _FORMAT_TAGS else location[:-1]
+
+
+def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
     """The names of the settings that stand at a place; which class of a union was tried is a part of it that is no field."""
     models = [model]
     for part in location:

@@ -356,6 +356,8 @@ TYPED_FIELDS = {
     "scroll_pct": "number", "position": "number", "propensity": "number", "price": "number",
 }  # fmt: skip
 """Columns that are no texts."""
+AMOUNTS = ("value", "price")
+"""Columns with an amount of money, beside which its currency may stand."""
 SETTINGS_OF_TYPES = {"time": ("format", "unit", "since", "plus", "timezone", "order"), "number": ("product", "scale", "absolute")}
 
 

@@ -48,12 +48,15 @@ def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[di
     chosen = configured(folder, described, *lookups)
     (read_from, *_) = chosen.sources
     found: list[dict] = []
-    for batch in read_source(warehouse, read_from, chosen, log_files(read_from, chosen)):
-        asked = warehouse.connection.execute('SELECT * FROM temp."records" ORDER BY "order", source_part')
-        names = [column[0] for column in asked.description or []]
-        rows_ = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
-        assert sum(reading.records for reading in batch.readings) == sum((row["source_part"] - 1) % PARTS_OF_A_LINE == 0 for row in rows_)
-        found += rows_
+    with read_source(warehouse, read_from, chosen, log_files(read_from, chosen)) as batches:
+        for batch in batches:
+            asked = warehouse.connection.execute('SELECT * FROM temp."records" ORDER BY "order", source_part')
+            names = [column[0] for column in asked.description or []]
+            rows_ = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+            assert sum(reading.records for reading in batch.readings) == sum(
+                (row["source_part"] - 1) % PARTS_OF_A_LINE == 0 for row in rows_
+            )
+            found += rows_
     paths = read_from.paths()
     for row in found:
         for name, mapping in read_from.fields.items():
@@ -189,7 +192,8 @@ def test_a_key_that_stands_twice_gives_its_first_record_and_no_record_twice(ware
     described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who"})
     assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "x"), ("cid", "x")]
     settings = configured(tmp_path, described, orders)
-    (batch,) = read_source(warehouse, settings.sources[0], settings, log_files(settings.sources[0], settings))
+    with read_source(warehouse, settings.sources[0], settings, log_files(settings.sources[0], settings)) as batches:
+        (batch,) = batches
     assert batch.warnings == ["orders: 1 keys stand in records that differ, such as '1': the first of each is used"]
     write(tmp_path, "orders.csv")
     assert read(warehouse, tmp_path, described, orders)[0] == [(None, "x"), (None, "x")]

@@ -7,7 +7,7 @@ import datetime as dt
 import ibis
 import pytest
 
-from persona_pipelines.logs import mapping
+from persona_pipelines.logs import values
 from persona_pipelines.settings.sources import Condition, FieldMapping, Source
 
 UTC = dt.UTC
@@ -20,7 +20,7 @@ def described(**more) -> Source:
 
 def evaluated(warehouse, texts: list[str | None], make) -> list:
     table = warehouse.keep("texts", ibis.memtable({"n": list(range(len(texts))), "t": texts}, schema={"n": "int64", "t": "string"}))
-    fields = mapping.Fields({"t": table.t, "u": table.t}, {})
+    fields = values.Fields({"t": table.t, "u": table.t}, {})
     result = make(fields, table)
     query = warehouse.sql(table.select(n=table.n, **{f"r{i}": value for i, value in enumerate(result)}).order_by("n"))
     return [row[1:] for row in warehouse.connection.execute(query).fetchall()]
@@ -29,7 +29,7 @@ def evaluated(warehouse, texts: list[str | None], make) -> list:
 def times(warehouse, texts: list[str | None], **how) -> list[tuple]:
     """(moment in UTC, whether the text is no time) of each text."""
     wanted = FieldMapping.model_validate({"from": "t", **how})
-    return evaluated(warehouse, texts, lambda fields, table: mapping.timestamp_of(wanted, fields, described(), table.n + 1))
+    return evaluated(warehouse, texts, lambda fields, table: values.timestamp_of(wanted, fields, described(), table.n + 1))
 
 
 def test_a_day_alone_is_local_midnight(warehouse) -> None:
@@ -60,14 +60,14 @@ def test_what_is_no_moment_is_no_time(warehouse, text: str) -> None:
 
 def test_a_time_may_be_made_of_two_fields_and_count_from_any_day(warehouse) -> None:
     wanted = FieldMapping.model_validate({"from": "t", "unit": "days", "since": "2020-01-01", "plus": {"from": "u", "unit": "hours"}})
-    assert evaluated(warehouse, ["2", "x"], lambda fields, table: mapping.timestamp_of(wanted, fields, described(), table.n)) == [
+    assert evaluated(warehouse, ["2", "x"], lambda fields, table: values.timestamp_of(wanted, fields, described(), table.n)) == [
         (dt.datetime(2020, 1, 3, 2), False), (None, True),
     ]  # fmt: skip
 
 
 def numbers(warehouse, texts: list[str | None], how: dict, **mapped) -> list[tuple]:
     wanted = FieldMapping.model_validate({"from": "t", **mapped})
-    return evaluated(warehouse, texts, lambda fields, _: mapping.number_of(wanted, fields, described(number=how)))
+    return evaluated(warehouse, texts, lambda fields, _: values.number_of(wanted, fields, described(number=how)))
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_the_source_says_for_factors_cases_and_conditions_how_numbers_are_writte
     source = described(number=how)
     made = evaluated(
         warehouse, ["-1.000,5", "2,5"],
-        lambda fields, _: (mapping.number_of(product, fields, source)[0], mapping.condition_holds(negative, fields, source), mapping.text_of(kind, fields, source)),
+        lambda fields, _: (values.number_of(product, fields, source)[0], values.condition_holds(negative, fields, source), values.text_of(kind, fields, source)),
     )  # fmt: skip
     assert made == [(1001000.25, True, "refund"), (6.25, False, "purchase")]
 
@@ -99,15 +99,13 @@ def test_the_source_says_for_factors_cases_and_conditions_how_numbers_are_writte
 )  # fmt: skip
 def test_conditions_may_be_denied_and_joined(warehouse, condition: dict, held: list[bool]) -> None:
     wanted = Condition.model_validate(condition)
-    found = evaluated(warehouse, ["a", "b", None], lambda fields, _: (mapping.condition_holds(wanted, fields, described()),))
+    found = evaluated(warehouse, ["a", "b", None], lambda fields, _: (values.condition_holds(wanted, fields, described()),))
     assert [row[0] for row in found] == held
 
 
 def ids(warehouse, texts: list[str | None], column: str = "user_id", **source) -> list[str | None]:
     wanted = FieldMapping.model_validate({"from": "t"})
-    return [
-        row[0] for row in evaluated(warehouse, texts, lambda fields, _: (mapping.text_of(wanted, fields, described(**source), column),))
-    ]
+    return [row[0] for row in evaluated(warehouse, texts, lambda fields, _: (values.text_of(wanted, fields, described(**source), column),))]
 
 
 WORDS = [
@@ -136,8 +134,8 @@ def test_words_for_missing_are_no_people_and_items_may_be_called_anything(wareho
 def test_an_id_of_several_fields_needs_all_of_them_but_for_a_device_or_an_item(warehouse, column: str) -> None:
     wanted = FieldMapping.model_validate({"from": ["t", "u"]})
     table = ibis.memtable({"n": [0, 1, 2, 3, 4, 5], "t": ["s", "s", "s", None, "a|b", "a"], "u": ["1", None, "null", "1", "c", "b|c"]})
-    fields = mapping.Fields({"t": table.t, "u": table.u}, {})
-    query = table.select(n=table.n, found=mapping.text_of(wanted, fields, described(), column)).order_by("n")
+    fields = values.Fields({"t": table.t, "u": table.u}, {})
+    query = table.select(n=table.n, found=values.text_of(wanted, fields, described(), column)).order_by("n")
     found = [row[1] for row in warehouse.connection.execute(warehouse.sql(warehouse.keep("parts", query))).fetchall()]
     if column in ("anonymous_id", "item_id"):
         assert found[:4] == ["s|1", "s|", "s|" if column == "anonymous_id" else "s|null", None]
@@ -145,7 +143,7 @@ def test_an_id_of_several_fields_needs_all_of_them_but_for_a_device_or_an_item(w
         assert found[:4] == ["s|1", None, None, None]
         assert len(set(found[4:])) == 2
     of_a_server = described(format="combined")
-    query = table.select(n=table.n, found=mapping.text_of(wanted, fields, of_a_server, column)).order_by("n")
+    query = table.select(n=table.n, found=values.text_of(wanted, fields, of_a_server, column)).order_by("n")
     assert next(row[1] for row in warehouse.connection.execute(warehouse.sql(query)).fetchall()[1:]) == "s|"
 
 
@@ -155,14 +153,14 @@ def test_parts_that_hold_what_stands_between_them_stay_apart(warehouse, column: 
     parts = [join[0], join, f"{join}b", f"b{join}", f"b{join[0]}", f"{join[0]}b", "\\", "\\b", "b\\", "b", "%", f"b{join}b", "%b"]
     pairs = [(one, other) for one in dict.fromkeys(parts) for other in dict.fromkeys(parts)]
     table = ibis.memtable({"t": [one for one, _ in pairs], "u": [other for _, other in pairs]})
-    fields = mapping.Fields({"t": table.t, "u": table.u}, {})
+    fields = values.Fields({"t": table.t, "u": table.u}, {})
     wanted = FieldMapping.model_validate({"first_of": [["t", "u"], "u"], "join": join})
     both = warehouse.connection.execute(
-        warehouse.sql(table.select(x=mapping.text_of(wanted, fields, described(identifiers={"form": "none"}, missing_words=[]), column)))
+        warehouse.sql(table.select(x=values.text_of(wanted, fields, described(identifiers={"form": "none"}, missing_words=[]), column)))
     ).fetchall()
-    alone = mapping.Fields({"t": table.t.nullif(table.t), "u": table.u}, {})
+    alone = values.Fields({"t": table.t.nullif(table.t), "u": table.u}, {})
     single = warehouse.connection.execute(
-        warehouse.sql(table.select(x=mapping.text_of(wanted, alone, described(missing_words=[]), column)))
+        warehouse.sql(table.select(x=values.text_of(wanted, alone, described(missing_words=[]), column)))
     ).fetchall()
     assert len({row[0] for row in both}) == len(pairs)
     assert not {row[0] for row in both} & {row[0] for row in single}
@@ -181,7 +179,7 @@ def test_percent_codes_are_decoded_and_what_is_no_text_behind_them_stays(warehou
     wanted = FieldMapping.model_validate({"from": "t", "decode": "url"})
     twice = FieldMapping.model_validate({"from": "t", "decode": ["url", "form"]})
     texts = ["caf%C3%A9", "caf%c3%a9", "café", "%C3", "a+b", "100%"]
-    found = evaluated(warehouse, texts, lambda fields, _: (mapping.text_of(wanted, fields, described(), "item_id"),))
+    found = evaluated(warehouse, texts, lambda fields, _: (values.text_of(wanted, fields, described(), "item_id"),))
     assert [row[0] for row in found] == ["café", "café", "café", "%C3", "a+b", "100%"]
-    found = evaluated(warehouse, ["a%252Bb+c"], lambda fields, _: (mapping.text_of(twice, fields, described(), "item_id"),))
+    found = evaluated(warehouse, ["a%252Bb+c"], lambda fields, _: (values.text_of(twice, fields, described(), "item_id"),))
     assert [row[0] for row in found] == ["a+b c"]

@@ -1,0 +1,251 @@
+"""The one way from a field of a record to a value of a type: for mapped columns, attributes, conditions and look-ups alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+
+from persona_pipelines.logs.numbers import currency_beside, read_number
+from persona_pipelines.logs.times import read_time, time_of_number
+from persona_pipelines.settings import Source
+from persona_pipelines.settings.sources import AMOUNTS, Condition, FieldMapping, Reading, as_list
+from persona_pipelines.warehouse import functions
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The texts of a record's fields by path, and where the record has a number itself."""
+
+    texts: Mapping[str, ir.StringValue]
+    numbers: Mapping[str, ir.BooleanValue]
+
+    def __getitem__(self, path: str) -> ir.StringValue:
+        return self.texts[path]
+
+    def is_number(self, *paths: str) -> ir.BooleanValue | None:
+        """Whether the first of some fields that is there is a number; None where none has to be told from a text."""
+        if not self.numbers or not paths:
+            return None
+        return ibis.cases(*((self.texts[path].notnull(), self.numbers[path]) for path in paths), else_=False)
+
+
+def fields_of(records: ir.Table, source: Source) -> Fields:
+    texts = {path: records[f"field_{number}"] for number, path in enumerate(source.paths())}
+    told = source.tells_numbers
+    return Fields(texts, {path: records[f"is_number_{number}"] for number, path in enumerate(source.paths())} if told else {})
+
+
+IDENTIFIERS = ("event_id", "user_id", "anonymous_id", "item_id", "target_user_id")
+"""Columns whose spelling is brought to one form (``Source.identifiers``)."""
+WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id", "target_user_id")
+"""Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
+WHOLE_IDS = ("event_id", "user_id", "target_user_id")
+"""Columns for which a text joined of several fields needs all of them: without one, it would stand for many."""
+TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
+FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
+INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
+BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
+
+
+@ibis.udf.scalar.builtin(name="decode_url")
+def _decode_url(text: str) -> str:
+    """A macro of the connection: percent-encoded text as it was meant; what is no UTF-8 stays as it stands."""
+    ...
+
+
+@ibis.udf.scalar.builtin(name="decode_form")
+def _decode_form(text: str) -> str:
+    """A macro of the connection: as ``decode_url``, and ``+`` for a blank."""
+    ...
+
+
+@ibis.udf.scalar.builtin(name="nfc_normalize")
+def _nfc(text: str) -> str: ...
+
+
+def read_text(reading: Reading, text: ir.StringValue, source: Source, column: str = "") -> ir.StringValue:
+    """The text of a field as a mapping or condition takes it: the one way from a record to a value.
+
+    Args:
+        column: the canonical column that it is for; ids are brought to one spelling, and some words mean that there is none.
+    """
+    if reading.pattern is not None:
+        text = text.re_extract(reading.pattern, 1).nullif("")
+    for name in reading.decode:
+        text = _decode_url(text) if name == "url" else _decode_form(text)
+    if column in IDENTIFIERS:
+        text = spelled(text, source)
+    for old, new in (reading.replace or {}).items():
+        text = text.replace(old, new)
+    if reading.lower_case:
+        text = text.lower()
+    words = reading.missing_words
+    if words is None and column in WORDS_MEAN_MISSING:
+        words = source.missing_words
+    if words:
+        # A pattern and not a list: the engine makes a join of a long list, and holds all records for it.
+        known = "|".join(re.escape(word) for word in sorted(set(words)))
+        text = ibis.ifelse(text.re_search(rf"^(?i:{known})$"), None, text)
+    if reading.replace or words:
+        text = text.nullif("")
+    return text
+
+
+def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
+    spelling = source.identifiers
+    if spelling.form == "NFC":
+        text = _nfc(text)
+    if spelling.invisible == "remove":
+        text = text.re_replace(INVISIBLE, "")
+    if spelling.blanks == "collapse":
+        text = text.re_replace(BLANKS, " ").strip().nullif("")
+    return text.lower() if spelling.lower_case else text
+
+
+def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.BooleanValue:
+    """Whether a record meets a condition. Never null: a missing field meets only ``missing: true``."""
+    if condition.not_ is not None:
+        return ~condition_holds(condition.not_, fields, source)
+    if condition.all_:
+        return ibis.and_(*(condition_holds(inner, fields, source) for inner in condition.all_))
+    if condition.any_:
+        return ibis.or_(*(condition_holds(inner, fields, source) for inner in condition.any_))
+    text = read_text(condition, fields[condition.field], source)
+    number = read_number(condition, text, source, fields.is_number(condition.field))
+    tests = {
+        "equals": lambda wanted: text == wanted,
+        "one_of": lambda wanted: text.isin(wanted),
+        "matches": lambda wanted: text.re_search(wanted),
+        "below": lambda bound: number < bound,
+        "above": lambda bound: number > bound,
+        "at_least": lambda bound: number >= bound,
+        "at_most": lambda bound: number <= bound,
+        "missing": lambda wanted: text.isnull() if wanted else text.notnull(),
+    }
+    held: ir.BooleanValue = ibis.literal(True)
+    for name, test in tests.items():
+        wanted = getattr(condition, name)
+        if wanted is not None:
+            held = held & test(wanted).fill_null(False)
+    return held
+
+
+def text_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> ir.StringValue:
+    """The text of a canonical column, before it is given its type."""
+    return ibis.coalesce(*(text for text in _texts(mapping, fields, source, column) if text is not None))
+
+
+def _texts(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> tuple[ir.StringValue | None, ir.StringValue | None]:
+    """What the record says, and what the configuration says in its stead; never both of one record."""
+    if mapping.value is not None:
+        return None, ibis.literal(mapping.value)
+    if mapping.cases is not None:
+        branches = [(condition_holds(case.when, fields, source), ibis.literal(case.value)) for case in mapping.cases]
+        return None, ibis.cases(*branches, else_=ibis.literal(mapping.default, type="string"))
+    entries = mapping.first_of if mapping.first_of is not None else [mapping.from_ or []]
+    text = ibis.coalesce(*(_joined(mapping, as_list(entry), fields, source, column) for entry in entries))
+    default = None if mapping.default is None else ibis.literal(mapping.default)
+    if mapping.map is None:
+        return text, None if default is None else ibis.ifelse(text.isnull(), default, None)
+    mapped = ibis.cases(*((text == key, ibis.literal(entry)) for key, entry in mapping.map.items()), else_=ibis.null("string"))
+    if default is not None:
+        return None, mapped.nullif("").fill_null(default)
+    return ibis.ifelse(mapped.isnull(), text, None), mapped.nullif("")
+
+
+def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Source, column: str) -> ir.StringValue:
+    """The texts of fields with ``join`` between them; missing where the first is, and an id where any is.
+
+    A device may lack later ones, and so may people in logs of web servers, which know devices alone: an address without the name of a browser
+    is one. In an id of people, devices and events, ``join`` inside of a part is told from the one between parts.
+    """
+    parts = [read_text(mapping, fields[path], source, column) for path in paths]
+    several = any(isinstance(entry, list) for entry in mapping.first_of or []) or len(parts) > 1
+    if several and mapping.join and column in (*WHOLE_IDS, "anonymous_id"):
+        mark = "%" if "\\" in mapping.join else "\\"
+        for character in dict.fromkeys([mark, *mapping.join]):
+            parts = [part.replace(character, mark + character) for part in parts]
+    whole = column in WHOLE_IDS and source.format.type not in ("access_log", "w3c") and len(parts) > 1
+    text, *further = parts
+    for part in further:
+        text = text + mapping.join + (part if whole else part.fill_null(""))
+    return text
+
+
+def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> tuple[ir.FloatingValue, ir.BooleanValue]:
+    """The number of a canonical column, and whether there was text that is no finite number."""
+    money = column in AMOUNTS or not column  # attributes and look-ups may be anything
+    if mapping.product is not None:
+        texts = [read_text(mapping, fields[path], source) for path in mapping.product]
+        read = [
+            _finite(text, read_number(mapping, text, source, fields.is_number(path), money))
+            for text, path in zip(texts, mapping.product, strict=True)
+        ]
+        number, unreadable = read[0]
+        for factor, wrong in read[1:]:
+            number, unreadable = number * factor, unreadable | wrong
+    else:
+        alone = [entry for entry in [*(mapping.from_ or []), *(mapping.first_of or [])] if isinstance(entry, str)]
+        recorded, configured = _texts(mapping, fields, source)
+        read = []
+        if recorded is not None:
+            read.append(_finite(recorded, read_number(mapping, recorded, source, fields.is_number(*alone), money)))
+        if configured is not None:  # written as in every configuration
+            said = read_number(mapping, configured, source, money=money)
+            read.append(_finite(configured, ibis.coalesce(configured.try_cast("float64"), said)))
+        number, unreadable = ibis.coalesce(*(found for found, _ in read)), ibis.or_(*(wrong for _, wrong in read))
+    if mapping.absolute:
+        number = number.abs()
+    if mapping.scale is not None:
+        number = number * mapping.scale
+    return number, unreadable
+
+
+def _finite(text: ir.StringValue, number: ir.FloatingValue) -> tuple[ir.FloatingValue, ir.BooleanValue]:
+    """A finite number, and whether there was text that is none."""
+    finite = functions.isfinite(number).fill_null(False)
+    return ibis.ifelse(finite, number, None), text.notnull() & ~finite
+
+
+def timestamp_of(
+    mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue
+) -> tuple[ir.TimestampValue, ir.BooleanValue]:
+    """The time in UTC without a zone, and whether there was text that is no time.
+
+    ``order`` is the number of the record in its source, for logs without a clock.
+    """
+    if mapping.order is not None:
+        return time_of_number(mapping.order, order), ibis.literal(False)
+    text = text_of(mapping, fields, source)
+    later = read_text(Reading(), fields[mapping.plus.from_], source) if mapping.plus is not None else None
+    moment = read_time(mapping, text, later)
+    there = text.notnull() if later is None else text.notnull() | later.notnull()
+    return moment, there & moment.isnull()
+
+
+def value_of(
+    kind: str, mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue, column: str
+) -> tuple[ir.Value, ir.BooleanValue | None]:
+    """A value of a type, and whether there was text that is none; None for texts, of which each is one."""
+    if kind in ("timestamp", "date"):
+        moment, unreadable = timestamp_of(mapping, fields, source, order)
+        return (moment if kind == "timestamp" else moment.date()), unreadable
+    if kind in ("float64", "int64"):
+        return number_of(mapping, fields, source, column)
+    if kind == "boolean":
+        text = text_of(mapping, fields, source).lower()
+        value = ibis.cases((text.isin(TRUE_WORDS), True), (text.isin(FALSE_WORDS), False), else_=ibis.null("boolean"))
+        return value, text.notnull() & value.isnull()
+    return text_of(mapping, fields, source, column), None
+
+
+def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) -> list[ir.StringValue]:
+    """The currency beside each of the amounts that a value is made of; none where nothing is said of how numbers are written."""
+    if mapping.number is None and source.number is None:
+        return []
+    paths = [path for entry in [*(mapping.from_ or []), *(mapping.first_of or []), *(mapping.product or [])] for path in as_list(entry)]
+    return [currency_beside(read_text(mapping, fields[path], source)) for path in paths]
