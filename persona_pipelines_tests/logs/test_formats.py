@@ -117,6 +117,14 @@ def test_blank_fields_take_the_value_above_them_in_the_same_order(warehouse, tmp
     assert found == [("A", "x"), ("B", "x"), ("C", None), ("D", "y"), ("E", "y")]
 
 
+def test_a_number_within_what_is_not_told_is_refused(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "order,a,b", "1,A,x", "1,B,", "2,C,y")
+    fmt = {"type": "csv", "fill_down": {"within": "order", "fields": ["b"]}}
+    assert read(warehouse, tmp_path, source(fmt, fields={"channel": "@within"}))[0] == [("A", "x"), ("B", "x"), ("C", "y")]
+    with pytest.raises(LogFileError, match=r"log.txt, line 1: @within: .*; expected format.fill_down"):
+        read(warehouse, tmp_path, source("csv", fields={"channel": "@within"}))
+
+
 def test_a_value_that_is_not_closed_costs_itself(warehouse, tmp_path) -> None:
     values = [json.dumps({"a": str(number), "b": "x"}, indent=2) for number in range(5)]
     values[2] = values[2].removesuffix("}")
