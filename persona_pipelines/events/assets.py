@@ -32,8 +32,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
                           description="Records read = events + rejects + duplicates + filtered, per source and day."),
         dg.AssetCheckSpec("share_of_duplicates", asset=key(contracts.EVENTS), blocking=True,
                           description="Records that share an id and say different things, or stand twice in a file, stay below max_duplicate_share."),
-        dg.AssetCheckSpec("one_currency", asset=key(contracts.EVENTS), blocking=True,
-                          description="Amounts are in one currency, or are converted to one."),
+        _one_currency_spec(contracts.EVENTS),
         dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
     ]  # fmt: skip
 
@@ -124,6 +123,12 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
     return sessions
 
 
+def _one_currency_spec(contract: Table) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "one_currency", asset=key(contract), blocking=True, description="Amounts are in one currency, or are converted to one."
+    )
+
+
 def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinition:
     raw = [key(contracts.raw_listing(source.name, kind)) for source in settings.sources_of(kind)]
 
@@ -134,11 +139,12 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             contract_check_spec(contract),
             dg.AssetCheckSpec("list_meets_events", asset=key(contract),
                               description=f"Most {kind} that the events name stand in the list, where there is one."),
+            *([_one_currency_spec(contract)] if contract is contracts.ITEMS else []),
             dg.AssetCheckSpec("list_says_one_thing", asset=key(contract), description=f"Lists do not say different things of one of the {kind}."),
         ],
     )  # fmt: skip
     def listing(warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ
+        from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ, several_currencies
         from persona_pipelines.events.listings import refresh_items, refresh_users
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
@@ -159,6 +165,9 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             severity=dg.AssetCheckSeverity.WARN,
             description=missed,
         )
+        if contract is contracts.ITEMS:
+            several = several_currencies(store, prices=True)
+            yield dg.AssetCheckResult(check_name="one_currency", asset_key=key(contract), passed=several is None, description=several)
         differing = records_that_differ(store, [source.name for source in settings.sources_of(kind)], kind)
         yield dg.AssetCheckResult(
             check_name="list_says_one_thing", asset_key=key(contract), passed=differing is None,

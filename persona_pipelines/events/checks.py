@@ -49,14 +49,28 @@ def currencies_of_money(events: ir.Table) -> ir.Table:
     return money.group_by(currency=money.currency.upper()).aggregate(events=lambda rows: rows.count())
 
 
-def several_currencies(warehouse: Warehouse) -> str | None:
-    """Which currencies the amounts of the events are in, where they are in several; amounts are never added up then."""
-    found = warehouse.frame(currencies_of_money(warehouse.table(contracts.EVENTS)).order_by(ibis.desc("events"), "currency"))
+def currencies_of_prices(items: ir.Table) -> ir.Table:
+    """``currency`` and ``events``: how many items have their price in each."""
+    priced = items.filter(items.in_catalogue & items.price.notnull() & items.currency.notnull())
+    return priced.group_by(currency=priced.currency.upper()).aggregate(events=lambda rows: rows.count())
+
+
+def several_currencies(warehouse: Warehouse, prices: bool = False) -> str | None:
+    """Which currencies the amounts of the events are in, where they are in several; amounts are never added up then.
+
+    Args:
+        prices: those of the catalogue count too: what was paid for an item stands in for its price.
+    """
+    money = currencies_of_money(warehouse.table(contracts.EVENTS))
+    if prices:
+        both = ibis.union(money, currencies_of_prices(warehouse.table(contracts.ITEMS)))
+        money = both.group_by("currency").aggregate(events=both.events.sum())
+    found = warehouse.frame(money.order_by(ibis.desc("events"), "currency"))
     if len(found) < 2:
         return None
     named = ", ".join(f"{row.currency} ({row.events} records)" for row in found.head(8).itertuples())
     return (
-        f"amounts are in {len(found)} currencies: {named}. They are not added up. Set currencies: {{base: {found['currency'].iloc[0]}, rates: FILE}}, or "
+        f"{'amounts and prices' if prices else 'amounts'} are in {len(found)} currencies: {named}. They are not added up. Set currencies: {{base: {found['currency'].iloc[0]}, rates: FILE}}, or "
         "map one source of each currency by itself and leave the others out by drop_when"
     )
 

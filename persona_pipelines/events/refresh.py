@@ -158,9 +158,9 @@ def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
 
 
 def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> None:
-    # Columns that no source maps stay out of the sorting: a column of nulls costs as much there as any other.
-    mapped = {name for source in settings.sources_of("events") for name in source.fields} | {"device"}
-    empty = [name for name in CARRIED if name in OPTIONAL and name not in mapped]
+    # Columns that no source fills stay out of the sorting: a column of nulls costs as much there as any other.
+    filled = {name for source in settings.sources_of("events") for name in source.columns}
+    empty = [name for name in CARRIED if name in OPTIONAL and name not in filled]
     placed = _placed(warehouse, settings, accepted.drop(*empty))
     nulls = {name: ibis.null(contracts.EVENTS.column(name).type) for name in empty}
     warehouse.connection.execute("DELETE FROM events.events")

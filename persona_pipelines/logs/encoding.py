@@ -46,15 +46,15 @@ def as_utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             block, started = head, True
             block, decoder = _begun(block, encoding)
             carriage_returns = decoder is None and _by_carriage_returns(block)
-        text = block if decoder is None else _encoded(decoder.decode(block))
+        text = _decoded(block, decoder, encoding)
         if first and decoder is not None and _by_carriage_returns(text):
             carriage_returns = True
         yield text.replace(b"\r", b"\n") if carriage_returns else text
     if not started and head:
         block, decoder = _begun(head, encoding)
-        text = block if decoder is None else _encoded(decoder.decode(block))
+        text = _decoded(block, decoder, encoding)
         yield text.replace(b"\r", b"\n") if _by_carriage_returns(text) else text
-    if decoder is not None and (rest := _encoded(decoder.decode(b"", final=True))):
+    if decoder is not None and (rest := _decoded(b"", decoder, encoding, final=True)):
         yield rest
 
 
@@ -109,5 +109,19 @@ def guessed(block: bytes) -> str:
     return "latin-1"
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _decoded(block: bytes, decoder: codecs.IncrementalDecoder | None, encoding: str, *, final: bool = False) -> bytes:
+    """A block as UTF-8.
+
+    Raises:
+        PackingError: this encoding cannot even begin here.
+    """
+    if decoder is None:
+        return block
+    try:
+        return decoder.decode(block, final).encode("utf-8", "surrogatepass")
+    except UnicodeError as error:
+        order = wide_characters(block)
+        wide = encoding.replace("_", "-").lower() in ("utf-16", "utf-32")
+        expected = f"encoding: {order}" if order else "a mark at its begin, or the encoding that it has"
+        reason = "there is no mark at its begin" if wide else str(error)
+        raise PackingError(f"this is no text in {encoding}: {reason}; expected {expected}") from None

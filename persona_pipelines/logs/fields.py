@@ -63,6 +63,7 @@ class _Query:
             number = "element_number"
         if records is None:
             records = f"({self.reader.query(self.bases, self.group, self.source.format)})"
+        problem = self._no_document(wanted)
         named = {path: f"wanted_{position}" for position, path in enumerate(wanted)}
         selected = "".join(f", {expression} AS {named[path]}" for path, expression in expressions.items())
         if self.source.tells_numbers:
@@ -71,7 +72,7 @@ class _Query:
             )
         plain = (
             f"SELECT source_file, file_day, source_line, ((part - 1) * {PARTS_OF_A_LINE} + {number})::BIGINT AS source_part, "
-            f'"order", record, problem, skipped{selected} FROM {records}'
+            f'"order", record, {problem} AS problem, skipped{selected} FROM {records}'
         )
         joins, columns = "", []
         for position, lookup in enumerate(self.source.join):
@@ -173,6 +174,27 @@ class _Query:
             return "record", steps
         name, rest = self.reader.resolve(path, self.group, self.source.format)
         return (self._base(name) if rest else ""), rest
+
+    def _no_document(self, wanted: Sequence[str]) -> str:
+        """What is wrong with a record, as an expression: its own problem, else that a text which is to be a document is none."""
+        steps = [self._document_of(path) for path in wanted]
+        cases = []
+        for name in dict.fromkeys(name for name in steps if name and self.source.parse[name] == "json"):
+            text = self._expression(name)
+            words = ", ".join(literal(word.lower()) for word in self.source.missing_words)
+            missing = f" AND lower({text}) NOT IN ({words})" if words else ""
+            cases.append(
+                f"WHEN {text} IS NOT NULL AND NOT json_valid({text}){missing} THEN {literal(f'parse: {name} is no JSON document')}"
+            )
+        return f"CASE WHEN problem IS NOT NULL THEN problem {' '.join(cases)} END" if cases else "problem"
+
+    def _document_of(self, path: str) -> str | None:
+        """The text of ``parse`` in which a field stands; the outermost where they are in one another."""
+        try:
+            steps = steps_of(path)
+        except HeaderError:
+            return None
+        return next((name for prefix, name in reversed(self.parsed) if len(steps) > len(prefix) and steps[: len(prefix)] == prefix), None)
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""

@@ -35,12 +35,12 @@ GOOD_ENOUGH = 0.9
 HEAD_BYTES = 1 << 18
 FIRST_LINES = 50
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
-    "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat"),
-    "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid"),
+    "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat", "saledate", "purchasedate"),
+    "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid", "email", "emailaddress"),
     "anonymous_id": ("anonymousid", "deviceid", "cookieid", "visitorid", "sessionid", "userpseudoid", "visitor"),
     "event_id": ("eventid", "messageid", "transactionid"),
     "event_type": ("eventtype", "event", "eventname", "action", "type", "behavior", "behaviour"),
-    "item_id": ("itemid", "item", "productid", "sku", "stockcode", "movieid", "articleid", "contentid", "asin"),
+    "item_id": ("itemid", "item", "productid", "sku", "stockcode", "movieid", "articleid", "contentid", "asin", "product", "article", "creativeid", "creative"),
     "value": ("value", "rating", "price", "amount", "revenue", "total", "score"),
     "quantity": ("quantity", "qty", "count"),
     "currency": ("currency", "currencycode"),
@@ -55,12 +55,16 @@ DIGITS = (
     (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"), (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
     (r"(?:19|20)\d{12}", "%Y%m%d%H%M%S"),
 )  # fmt: skip
-DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")  # fmt: skip
+DATES = ("%d/%m/%Y", "%y/%m/%d", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")  # fmt: skip
 CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %I:%M:%S %p", " %H.%M")
 TEXTS = (*(date + clock for date in DATES for clock in CLOCKS), "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %Z", "%Y.%m.%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S")  # fmt: skip
 """Times as people and programs write them where it is not as of ISO 8601; the day before the month where both would do."""
-ENVELOPES = ("data", "payload", "properties", "event", "body", "record", "message", "detail", "attributes")
+ENVELOPES = ("data", "payload", "properties", "props", "event", "body", "record", "message", "detail", "attributes")
 """Objects that others put what they have to say into: their fields are called by their own names too."""
+TELLING = ("timestamp", "user_id", "item_id", "value")
+"""Columns that a field inside of any object may tell, where no other does: customer.email, order.created_at."""
+VAGUE = ("date", "time", "event", "item", "user", "score", "product", "article", "creative")
+"""Names that say too little inside of another object."""
 UNITS = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"), (1e8, "seconds"))
 
 
@@ -230,10 +234,16 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     written, sample = _sampled(file, head, documents, engine)
     plain = _plain_names([column for column in sample.columns if sample[column].replace("", None).notna().any()] or list(sample.columns))
     fields: dict[str, Any] = {}
+    inside = _plain_names([path.partition(".")[2] for path in plain.values()])
     for canonical, names in ALSO_CALLED.items():
         column = next((plain[name] for name in names if name in plain), None)
+        if column is None and canonical in TELLING:
+            behind = next((inside[name] for name in names if name in inside and name not in VAGUE), None)
+            column = next((path for path in plain.values() if behind and path.endswith(f".{behind}")), None)
         if column is not None and column not in fields.values():
             fields[canonical] = column
+    if "timestamp" not in fields and (column := _called_like_a_time(plain, sample, engine)):
+        fields["timestamp"] = column
     if not {"timestamp", "user_id", "anonymous_id", "item_id"} & set(fields) or sample.empty:
         raise LogFileError(
             f"{file}: no preset reads it, and {'it has no records' if sample.empty else 'none of its fields is called like a time, a person or a thing'}; "
@@ -252,11 +262,18 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         fields["event_type"] = {"value": "rating" if "rating" in plain else "item_view"}
         remarks.append(f"no field says what was done: every record is taken for {fields['event_type']['value']}")
     elif unknown := sorted(found - set(EVENT_TYPES)):
-        fields["event_type"] = {"from": fields["event_type"], "map": dict.fromkeys(unknown, "page_view")}
-        remarks.append(f"event_type: say which of the vocabulary's types {', '.join(unknown[:5])} are")
+        known = _types_of_presets()
+        meant = {word: known.get(_letters(word), "page_view") for word in unknown}
+        fields["event_type"] = {"from": fields["event_type"], "map": meant}
+        remarks.append(
+            f"event_type: {', '.join(f'{word} is taken for {meant[word]}' for word in unknown[:8])}{' ...' if len(unknown) > 8 else ''}: "
+            "say which of the vocabulary's types they are"
+        )
     if not {"user_id", "anonymous_id"} & set(fields):
         fields["user_id"] = "@line"
         remarks.append("no field looks like a person: the number of the line stands for one")
+    if "item_id" not in fields:
+        remarks.append("no field looks like a thing that people turn to: without item_id there are no recommendations")
     remarks += _doubts(fields, plain, sample)
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
@@ -339,12 +356,47 @@ def _plain_names(paths: list[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in paths:
         # {"$oid": ...}, {"$date": ...}: how MongoDB tells the types of its values.
-        names.setdefault(re.sub(r"[^a-z0-9]", "", re.sub(r'\."?\$\w+"?$', "", path).lower()), path)
+        names.setdefault(_letters(re.sub(r'\."?\$\w+"?$', "", path)), path)
     for path in paths:
         first, _, rest = path.partition(".")
         if first.lower() in ENVELOPES and rest:
-            names.setdefault(re.sub(r"[^a-z0-9]", "", rest.lower()), path)
+            names.setdefault(_letters(rest), path)
+    for name, path in list(names.items()):
+        names.setdefault(re.sub(r"(?<=.{3})(?:number|num|nr|no)$", "id", name), path)
     return names
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _types_of_presets() -> dict[str, str]:
+    """What other programs call the types of the vocabulary: words as ``_letters`` and types, as the presets know them; and the types themselves."""
+    found = {_letters(name): name for name in EVENT_TYPES}
+    for preset in presets().values():
+        described = preset.get("fields", {}).get("event_type")
+        if isinstance(described, dict):
+            words = [(word, kind) for word, kind in described.get("map", {}).items()]
+            for case in described.get("cases", []):
+                test = case["when"]
+                words += [(word, case["value"]) for word in [*([test["equals"]] if "equals" in test else []), *test.get("one_of", [])]]
+            for word, kind in words:
+                found.setdefault(_letters(str(word)), str(kind))
+    return found
+
+
+def _called_like_a_time(plain: dict[str, str], sample: pd.DataFrame, engine: Warehouse) -> str | None:
+    """A field that is called a date or time of anything but a birth or an end, and whose texts are such."""
+    for name, path in plain.items():
+        if re.search(r"date|time|(?:at|on)$", name) and not re.search(r"birth|expir|until|zone|update", name):
+            texts = sample[path].dropna().astype(str).str.strip().tolist()
+            if (
+                texts
+                and not pd.to_numeric(sample[path].dropna(), errors="coerce").notna().any()
+                and (_is_iso(texts, engine) or _formats(texts, engine))
+            ):
+                return path
+    return None
 
 
 def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list[str]]:
@@ -363,15 +415,18 @@ def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list
     return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, []
 
 
+def _fits(engine: Warehouse, texts: list[str], expression: str, *parameters: str) -> bool:
+    """Whether an expression of ``text`` is something for all texts."""
+    found = engine.connection.execute(f"SELECT bool_and({expression} IS NOT NULL) FROM (SELECT unnest(?) AS text)", [*parameters, texts])
+    return bool(found.fetchall()[0][0])
+
+
+def _is_iso(texts: list[str], engine: Warehouse) -> bool:
+    return _fits(engine, texts, "CASE WHEN try_cast(text AS TIMESTAMPTZ) >= '1900-01-01' THEN text END")  # 26/01/05 would be in the year 26
+
+
 def _formats(texts: list[str], engine: Warehouse) -> list[str]:
     """Those of ``TEXTS`` that read the texts, where ISO 8601 does not."""
-
-    def fits(expression: str, *parameters: str) -> bool:
-        found = engine.connection.execute(
-            f"SELECT bool_and({expression} IS NOT NULL) FROM (SELECT unnest(?) AS text)", [*parameters, texts]
-        )
-        return bool(found.fetchall()[0][0])
-
-    if fits("try_cast(text AS TIMESTAMPTZ)"):
+    if _is_iso(texts, engine):
         return []
-    return [wanted for wanted in TEXTS if fits("CASE WHEN try_strptime(text, ?) >= '1900-01-01' THEN text END", wanted)]
+    return [wanted for wanted in TEXTS if _fits(engine, texts, "CASE WHEN try_strptime(text, ?) >= '1900-01-01' THEN text END", wanted)]

@@ -304,6 +304,8 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, spans)
+    rows = warehouse.table(contract)
+    loaded.warnings += _unmet(warehouse, source, rows.filter(rows.day.between(first, last) & rows.problem.isnull()))
     for reading in loaded.readings:
         if reading.break_found:
             loaded.warnings.append(f"{reading.file.shown}: {reading.break_found}; the {reading.records} records before it are used")
@@ -311,6 +313,25 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     if empty:
         loaded.warnings.append(f"{source.name}: {len(empty)} files without records: {_listed(empty)}")
     return loaded
+
+
+def _unmet(warehouse: Warehouse, source: Source, rows: ir.Table) -> list[str]:
+    """Look-ups of which no record was found, as sentences: what is read from them alone is missing in all rows."""
+    told = []
+    for lookup in source.join:
+        own = [
+            name for name, mapped in source.fields.items() if mapped.from_ and all(path.startswith(f"{lookup.source}.") for path in mapped.paths())
+            and mapped.default is None and name in rows.columns
+        ]  # fmt: skip
+        if not own:
+            continue
+        count, *known = warehouse.row(rows.aggregate(rows.count(), **{name: rows[name].count() for name in own}))
+        if count and not any(known):
+            told.append(
+                f"{source.name}: {', '.join(own)} missing in all of {count} records, because none finds its "
+                f"{' and '.join(lookup.on)} in {lookup.source}: written in two ways, or another list?"
+            )
+    return told
 
 
 def _listed(names: list[str]) -> str:
@@ -384,6 +405,8 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, {})
+    rows = warehouse.table(contract)
+    loaded.warnings += _unmet(warehouse, source, rows.filter(rows.problem.isnull()))
     loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings
                         if reading.break_found or not reading.records]  # fmt: skip
     return loaded

@@ -14,10 +14,10 @@ import ibis.expr.types as ir
 
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
-from persona_pipelines.logs.numbers import may_be_one, meant, read_number
-from persona_pipelines.logs.values import WORDS_MEAN_MISSING, condition_holds, currencies_written, fields_of, text_of, value_of
+from persona_pipelines.logs.numbers import as_everywhere, may_be_one, meant, most_exact, read_number
+from persona_pipelines.logs.values import WORDS_MEAN_MISSING, Fields, condition_holds, currencies_written, fields_of, text_of, value_of
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES
+from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, FieldMapping
 from persona_pipelines.warehouse import contracts, functions
 
 LONGEST_TEXT = 2000
@@ -51,15 +51,8 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
     amount = next((name for name in AMOUNTS if name in source.fields), None)
-    if amount and (several := currencies_written(source.fields[amount], fields, source)):
-        written = ibis.coalesce(*several)
-        others = [(~may_be_one(written, one), f"{amount}: written in " + written + " and in " + one) for one in several[1:]]
-        if "currency" in columns:
-            currency = columns["currency"]
-            others.append((~may_be_one(written, currency), f"{amount}: written in " + written + ", and its currency is " + currency))
-        columns["currency"] = columns["currency"].fill_null(written) if "currency" in columns else written
-        if others:
-            columns["other_currency"] = ibis.cases(*others, else_=ibis.null("string"))
+    beside = currencies_written(source.fields[amount], fields, source) if amount else []
+    columns |= {f"beside_{number}": text for number, text in enumerate(beside)}
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
@@ -73,7 +66,24 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     columns["dropped"] = ibis.cases(
         (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
     )
-    return records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
+    values = records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
+    return _with_currency(values, str(amount), len(beside)) if beside else values
+
+
+def _with_currency(values: ir.Table, amount: str, count: int) -> ir.Table:
+    """The records with the currency that stands beside their amounts (``beside_0`` ...), and ``other_currency``, why there cannot be one."""
+    known = values.mutate(**{f"beside_{number}": meant(values[f"beside_{number}"]) for number in range(count)})
+    beside = [known[f"beside_{number}"] for number in range(count)]
+    known = known.mutate(first_beside=ibis.coalesce(*beside))
+    first, beside = known.first_beside, [known[f"beside_{number}"] for number in range(count)]
+    others = [(~may_be_one(first, one), f"{amount}: written in " + first + " and in " + one) for one in beside[1:]]
+    if "currency" in known.columns:
+        others.append((~may_be_one(first, known.currency), f"{amount}: written in " + first + ", and its currency is " + known.currency))
+        beside = [known.currency, *beside]
+    other = ibis.cases(*others, else_=ibis.null("string"))
+    return known.mutate(currency=most_exact(beside), other_currency=other).drop(
+        "first_beside", *(f"beside_{number}" for number in range(count))
+    )
 
 
 def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
@@ -166,7 +176,7 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
             for outside, words, bound in (
                 (values.value < bounds.minimum, "below", bounds.minimum), (values.value > bounds.maximum, "above", bounds.maximum),
             ):  # fmt: skip
-                said = f"value: {words} {bound:g}" + ("" if words == "below" and name == "money" else f" (logs.{name})")
+                said = f"value: {words} {bound:g} (logs.{name})"
                 problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
         if "other_currency" in values.columns:
             problems.append((~rated & values.other_currency.notnull(), values.other_currency))
@@ -219,24 +229,34 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
-        columns[f"is_number_{name}"] = ibis.literal(False)
-        if mapping.running_sum is None:
-            columns[name] = text_of(mapping, fields, source)
-            told = fields.is_number(*mapping.from_) if mapping.from_ and len(mapping.from_) == 1 else None
-            columns[f"is_number_{name}"] = ibis.literal(False) if told is None else told
+        if mapping.running_sum is not None:
+            columns[name] = _running_sum(mapping, fields, source, records.order)
+            columns[f"is_number_{name}"] = ibis.literal(True)
             continue
-        columns[f"is_number_{name}"] = ibis.literal(True)
-        summed = mapping.running_sum
-        so_far = ibis.window(
-            group_by=fields[summed.by],
-            order_by=[read_number(mapping, fields[summed.along], source), records.order],
-            preceding=None,
-            following=0,
-        )
-        columns[name] = read_number(mapping, fields[summed.of], source).fill_null(0).sum().over(so_far).cast("string")
+        columns[name] = text_of(mapping, fields, source)
+        told = fields.is_number(*mapping.from_) if mapping.from_ and len(mapping.from_) == 1 else None
+        columns[f"is_number_{name}"] = ibis.literal(False) if told is None else told
+        if mapping.number is not None:
+            read = as_everywhere(mapping.number, columns[name])
+            if told is not None:
+                read = ibis.ifelse(told, None, read)
+            columns[name] = ibis.coalesce(read, columns[name])
+            columns[f"is_number_{name}"] = columns[f"is_number_{name}"] | read.notnull()
     dropped = [condition_holds(condition, fields, source) for condition in source.drop_when]
     kept = records.mutate(wanted=records.problem.isnull() & ~ibis.or_(*dropped) if dropped else records.problem.isnull())
     return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
+
+
+def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue) -> ir.StringValue:
+    """The sum up to each record as text; behind a text that is no number there is no sum any more."""
+    assert mapping.running_sum is not None
+    summed = mapping.running_sum
+    text = fields[summed.of]
+    number = read_number(mapping, text, source, fields.is_number(summed.of), money=False)
+    along = read_number(mapping, fields[summed.along], source, fields.is_number(summed.along), money=False)
+    so_far = ibis.window(group_by=fields[summed.by], order_by=[along, order], preceding=None, following=0)
+    unreadable = (text.notnull() & number.isnull()).cast("int64").sum().over(so_far)
+    return ibis.ifelse(unreadable > 0, "no number before", number.fill_null(0).sum().over(so_far).cast("string"))
 
 
 def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value], problems: Problems) -> ir.Table:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import NumberFormat, Reading
+from persona_pipelines.warehouse import functions
 
 BLANK_MARKS = ("\u00a0", "\u202f", "\u2009")
 CODES = (
@@ -46,17 +48,23 @@ def read_number(
     written = reading.number or source.number
     if written is None:
         return plain
-    as_said = _written_number(written, text, f"{SIGN_OR_CODE}?" if money else "")
+    as_said = as_everywhere(written, text, money).try_cast("float64")
     return as_said if is_number is None else ibis.ifelse(is_number, plain, as_said)
 
 
-def _written_number(written: NumberFormat, text: ir.StringValue, sign: str) -> ir.FloatingValue:
+def as_everywhere(written: NumberFormat, text: ir.StringValue, money: bool = False) -> ir.StringValue:
+    """A number that is written as said, with a point and without marks of thousands; null where the text is none.
+
+    Args:
+        money: whether a currency may stand before it, behind it, or both.
+    """
+    sign = f"{SIGN_OR_CODE}?" if money else ""
     mark = " " if written.thousands in BLANK_MARKS else written.thousands
     decimal, thousands = re.escape(written.decimal), re.escape(mark)
     whole = (
         r"[0-9]+"
         if not thousands
-        else rf"[0-9]{{1,3}}(?:{thousands}[0-9]{{3}})+|[0-9]{{1,2}}(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}|[0-9]+"
+        else rf"[1-9][0-9]{{0,2}}(?:{thousands}[0-9]{{3}})+|[1-9][0-9]?(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}|[0-9]+"
     )
     number = rf"(?:{whole})(?:{decimal}[0-9]*)?|{decimal}[0-9]+"
     exponent = r"(?:[eE][+-]?[0-9]+)?"
@@ -66,30 +74,60 @@ def _written_number(written: NumberFormat, text: ir.StringValue, sign: str) -> i
         plain = plain.replace(blank, " ")
     plain = plain.replace("\u2212", "-").strip()
     plain = plain.re_replace(rf"([0-9]){decimal}(?:--?|[–—])(\s*{sign}\s*\)?)$", r"\1\2")  # no cents: 19,-
-    digits = plain.re_extract(pattern, 1).nullif("")
-    if mark:
-        digits = digits.replace(mark, "")
-    if written.decimal != ".":
-        digits = digits.replace(written.decimal, ".")
-    amount = digits.try_cast("float64")
-    in_parentheses = plain.startswith("(")
-    amount = ibis.ifelse(in_parentheses == plain.endswith(")"), amount, None)
-    signs = plain.re_replace(r"[eE][+-][0-9]+", "")
-    amount = ibis.ifelse(signs.re_search(r"[+-].*[+-]|^\(.*[+-]"), None, amount)  # one sign is enough
-    return ibis.ifelse(in_parentheses | signs.contains("-"), -amount, amount)
+
+    def signed(plain: ir.StringValue) -> ir.StringValue:
+        digits = plain.re_extract(pattern, 1).nullif("")
+        if mark:
+            digits = digits.replace(mark, "")
+        if written.decimal != ".":
+            digits = digits.replace(written.decimal, ".")
+        signs = plain.re_replace(r"[eE][+-][0-9]+", "")
+        one_bracket = plain.startswith("(") != plain.endswith(")")
+        return functions.once(
+            digits,
+            lambda digits: ibis.cases(
+                (one_bracket | signs.re_search(r"[+-].*[+-]|^\(.*[+-]"), ibis.null("string")),  # one sign is enough
+                (plain.startswith("(") | signs.contains("-"), "-" + digits),
+                else_=digits,
+            ),
+        )
+
+    return functions.once(plain, signed)
+
+
+LARGEST_EXACT = 2**53
+
+
+def same(reading: Reading, text: ir.StringValue, word: str, source: Source, is_number: ir.BooleanValue | None = None) -> ir.BooleanValue:
+    """Whether a text is a word of the configuration, or the same number where that is one: 2.0 and, as ``number`` says, 2,00 are 2; 02 is not."""
+    told = text == word
+    if not PLAIN_NUMBER.fullmatch(word) or abs(float(word)) >= LARGEST_EXACT:
+        return told
+    number = read_number(reading, text, source, is_number, money=False)
+    return told | (number == float(word)) & ~text.re_search(r"^[+-]?0[0-9]")
+
+
+PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
 def meant(currency: ir.StringValue) -> ir.StringValue:
     """The code of a currency that may be written as its sign; the sign where several write it."""
-    return ibis.cases(*((currency == sign, ibis.literal(code)) for sign, code in CURRENCIES.items()), else_=currency)
+    return currency.cases(*CURRENCIES.items(), else_=currency)
 
 
-def currency_beside(amount: ir.StringValue) -> ir.StringValue:
-    """The currency whose sign or code stands in a text, as ``meant``; null without one."""
-    return meant(amount.re_extract(SIGN_OR_CODE, 0).nullif(""))
+def currencies_beside(amount: ir.StringValue) -> list[ir.StringValue]:
+    """The signs or codes of currencies before and behind an amount; null without one."""
+    first, last = amount.re_extract(SIGN_OR_CODE, 0), amount.re_extract(rf"({SIGN_OR_CODE})[\s)+-]*$", 1)
+    return [first.nullif(""), last.nullif("")]
+
+
+def most_exact(currencies: Sequence[ir.StringValue]) -> ir.StringValue:
+    """Of currencies that may be one the first code; without any the first sign that several write."""
+    codes = [ibis.ifelse(currency.isin(list(SHARED_SIGNS)), None, currency) for currency in currencies]
+    return ibis.coalesce(*codes, *currencies)
 
 
 def may_be_one(one: ir.StringValue, other: ir.StringValue) -> ir.BooleanValue:
     """Whether two of ``meant`` may be the same currency; null where one is missing."""
-    shared = [(one == sign) & other.isin(codes) | (other == sign) & one.isin(codes) for sign, codes in SHARED_SIGNS.items()]
-    return ibis.or_(one == other, *shared)
+    shared = [pair for sign, codes in SHARED_SIGNS.items() for code in codes for pair in (f"{sign} {code}", f"{code} {sign}")]
+    return (one == other) | (one + " " + other).isin(shared)

@@ -26,7 +26,7 @@ HEAD_BYTES = 4096
 MEMBER_BYTES = 1 << 16
 """So much of a zip archive's file is lost at the most before damage."""
 DAMAGE: Any = (IsalError, zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError)
-DAMAGED = "damaged near {}, and no record of it is sure; expected a whole file: fetch it again, or make it again"
+DAMAGED = "damaged {}, and no record of it is sure; expected a whole file: fetch it again, or make it again"
 PACKINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstandard": b"\x28\xb5\x2f\xfd", "zip": b"PK\x03\x04"}
 OTHERS = (
     (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"), (b"%PDF", "a PDF document"),
@@ -143,7 +143,7 @@ class Unpacked:
             except (NotImplementedError, RuntimeError) as error:
                 raise PackingError(f"{self.member} in this zip archive cannot be unpacked ({error}); expected the usual deflate") from None
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError):
-                raise PackingError(DAMAGED.format(f"byte {consumed} of {self.member}")) from None
+                raise PackingError(DAMAGED.format(f"behind byte {consumed} of {self.member}")) from None
 
         yield from _checked(parts())
 
@@ -158,7 +158,9 @@ class Unpacked:
                     if out := decoder.decompress(data):
                         yield out
                 except DAMAGE:
-                    raise PackingError(DAMAGED.format(f"byte {consumed} of the compressed file")) from None
+                    raise PackingError(
+                        DAMAGED.format(f"between bytes {consumed} and {consumed + len(data)} of the compressed file")
+                    ) from None
                 if not decoder.eof:
                     consumed += len(data)
                     break

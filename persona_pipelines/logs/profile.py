@@ -13,9 +13,9 @@ from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files
-from persona_pipelines.logs.loading import latest_timestamp, read_source
+from persona_pipelines.logs.loading import break_of, latest_timestamp, read_source
 from persona_pipelines.logs.numbers import read_number
-from persona_pipelines.logs.values import read_text, spelled
+from persona_pipelines.logs.values import read_text, spelled, text_of
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import Reading
 from persona_pipelines.warehouse.connection import Warehouse
@@ -78,6 +78,8 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                     hints = [*([undated] if undated else []), *batch.warnings, *told, *found.hints]
                     _headers_read(store, source, settings, files[number + 1 :])
                     return replace(found, hints=hints)
+    if broken := next((f"{file.shown}: {reason}" for file in files if (reason := break_of(file))), None):
+        raise LogFileError(f"{broken}, and no record is before it; expected a whole file")
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
 
 
@@ -111,6 +113,7 @@ def _profile(
     rows = store.frame(_without_names(first, ()))
     facts, hints = _about_ids(store, looked, source)
     hints += _about_conditions(store, looked, source)
+    hints += _about_lookups(store, looked, source) + _about_joined_ids(store, looked, source)
     if source.kind == "events":
         more_facts, more_hints = _about_events(store, mapped, source, settings, count)
         facts, hints = facts + more_facts, more_hints + hints
@@ -226,6 +229,40 @@ def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> lis
     return hints
 
 
+def _about_lookups(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
+    """Look-ups whose records are rarely found."""
+    hints = []
+    fields = mapping.fields_of(looked, source)
+    for lookup in source.join:
+        read = [text for path, text in fields.texts.items() if path.startswith(f"{lookup.source}.")]
+        if not read:
+            continue
+        table = looked.select(met=ibis.or_(*(text.notnull() for text in read)))
+        count, met = store.row(table.aggregate(count=table.count(), met=table.met.sum()))
+        if count and met < FEW_MET * count:
+            hints.append(
+                f"{met} of {count} records find one in {lookup.source} by {' and '.join(lookup.on)}: written in two ways, or another list?"
+            )
+    return hints
+
+
+def _about_joined_ids(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
+    """Ids of several fields of which different ones become the same text."""
+    hints = []
+    fields = mapping.fields_of(looked, source)
+    for column, mapped in source.fields.items():
+        if column.endswith("_id") and mapped.from_ and len(mapped.from_) > 1:
+            parts = {f"part_{number}": read_text(mapped, fields[path], source, column) for number, path in enumerate(mapped.from_)}
+            table = looked.select(whole=text_of(mapped, fields, source, column), **parts)
+            distinct = table.filter(table.whole.notnull()).distinct()
+            count, ids = store.row(distinct.aggregate(count=distinct.count(), ids=distinct.whole.nunique()))
+            if ids < count:
+                hints.append(
+                    f"{count} different {' and '.join(mapped.from_)} make {ids} different {column}: say a join that is in none of them"
+                )
+    return hints
+
+
 def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: Settings, count: int) -> tuple[list[str], list[str]]:
     facts: list[str] = []
     hints: list[str] = []
@@ -290,7 +327,8 @@ def ids_that_do_not_meet(engine: Warehouse, settings: Settings) -> list[str]:
             for other in (one for one in sources if one.kind in ("users", "items")):
                 named = engine.value(ids[source.name].count())
                 met = engine.value(ids[source.name].semi_join(ids[other.name], "id").count())
-                if named and met < FEW_MET * named:
+                listed = engine.value(ids[other.name].count())  # of a list of rejects alone the reasons are shown
+                if named and listed and met < FEW_MET * named:
                     hints.append(
                         f"{met} of {named} different {column} in {source.name} stand in {other.name}: written in two ways, or another list?"
                     )

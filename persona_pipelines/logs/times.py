@@ -22,6 +22,7 @@ def read_time(mapping: FieldMapping, text: ir.StringValue, later: ir.StringValue
     """
     if mapping.unit is not None:
         moment = functions.make_timestamp(_sane(_in_microseconds(text, mapping.unit) + float(_microseconds(mapping.since))))
+        moment = moment if mapping.timezone is None else from_local(moment, mapping.timezone)
     elif mapping.format is not None:
         # One pass a format: a list of formats makes DuckDB 2.0 carry the zone of one row over to the next.
         moment = ibis.coalesce(*(_by_format(text, wanted, mapping.timezone) for wanted in mapping.format))
@@ -46,7 +47,7 @@ def _microseconds(moment: dt.datetime) -> int:
 def _in_microseconds(text: ir.StringValue, unit: str) -> ir.FloatingValue:
     if unit == "nanoseconds":
         # A double holds microseconds since 1970 exactly, and nanoseconds not.
-        whole = text.try_cast("int64")
+        whole = ibis.ifelse(text.re_search(r"^[+-]?[0-9]+$"), text, None).try_cast("int64")  # the engine knows 0x69 too
         floored = functions.divide(whole, 1000) - ibis.ifelse(whole % 1000 < 0, 1, 0)
         return ibis.coalesce(floored.cast("float64"), text.try_cast("float64") * UNITS[unit])
     return text.try_cast("float64") * UNITS[unit]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.logs.numbers import currency_beside, read_number
+from persona_pipelines.logs.numbers import as_everywhere, currencies_beside, read_number, same
 from persona_pipelines.logs.times import read_time, time_of_number
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import AMOUNTS, Condition, FieldMapping, Reading, as_list
@@ -115,10 +115,11 @@ def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.
     if condition.any_:
         return ibis.or_(*(condition_holds(inner, fields, source) for inner in condition.any_))
     text = read_text(condition, fields[condition.field], source)
-    number = read_number(condition, text, source, fields.is_number(condition.field))
+    is_number = fields.is_number(condition.field)
+    number = read_number(condition, text, source, is_number)
     tests = {
-        "equals": lambda wanted: text == wanted,
-        "one_of": lambda wanted: text.isin(wanted),
+        "equals": lambda wanted: same(condition, text, wanted, source, is_number),
+        "one_of": lambda wanted: ibis.or_(*(same(condition, text, one, source, is_number) for one in wanted)),
         "matches": lambda wanted: text.re_search(wanted),
         "below": lambda bound: number < bound,
         "above": lambda bound: number > bound,
@@ -178,7 +179,7 @@ def _joined(mapping: FieldMapping, paths: list[str], fields: Fields, source: Sou
 
 def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str = "") -> tuple[ir.FloatingValue, ir.BooleanValue]:
     """The number of a canonical column, and whether there was text that is no finite number."""
-    money = column in AMOUNTS or not column  # attributes and look-ups may be anything
+    money = column in AMOUNTS
     if mapping.product is not None:
         texts = [read_text(mapping, fields[path], source) for path in mapping.product]
         read = [
@@ -221,10 +222,15 @@ def timestamp_of(
     if mapping.order is not None:
         return time_of_number(mapping.order, order), ibis.literal(False)
     text = text_of(mapping, fields, source)
-    later = read_text(Reading(), fields[mapping.plus.from_], source) if mapping.plus is not None else None
+    written = mapping.number or source.number
+    if mapping.unit is not None and written is not None:
+        text = ibis.coalesce(as_everywhere(written, text), text)  # programs count time in their own way beside amounts of people
+    if mapping.plus is None:
+        moment = read_time(mapping, text)
+        return moment, text.notnull() & moment.isnull()
+    later = read_text(Reading(), fields[mapping.plus.from_], source)
     moment = read_time(mapping, text, later)
-    there = text.notnull() if later is None else text.notnull() | later.notnull()
-    return moment, there & moment.isnull()
+    return moment, text.notnull() & later.notnull() & moment.isnull()
 
 
 def value_of(
@@ -244,8 +250,9 @@ def value_of(
 
 
 def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) -> list[ir.StringValue]:
-    """The currency beside each of the amounts that a value is made of; none where nothing is said of how numbers are written."""
+    """The currencies beside the amounts that a value is made of; none where nothing is said of how numbers are written."""
     if mapping.number is None and source.number is None:
         return []
-    paths = [path for entry in [*(mapping.from_ or []), *(mapping.first_of or []), *(mapping.product or [])] for path in as_list(entry)]
-    return [currency_beside(read_text(mapping, fields[path], source)) for path in paths]
+    if mapping.product is not None:
+        return [found for path in mapping.product for found in currencies_beside(read_text(mapping, fields[path], source))]
+    return currencies_beside(text_of(mapping, fields, source))

@@ -219,11 +219,6 @@ class FieldMapping(Reading):
     def _known_timezone(cls, value: str | None) -> str | None:
         return value if value is None else checked_timezone(value)
 
-    @field_validator("since")
-    @classmethod
-    def _in_utc(cls, value: dt.datetime) -> dt.datetime:
-        return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
-
     @field_validator("format")
     @classmethod
     def _time_formats(cls, value: list[str] | None) -> list[str] | None:
@@ -245,6 +240,11 @@ class FieldMapping(Reading):
             )
         if self.unit is not None and self.format is not None:
             raise ValueError("unit is for times as numbers, format for times as text; expected one of them")
+        if self.unit is not None and self.timezone is not None and ("since" not in self.model_fields_set or self.since.tzinfo is not None):
+            since = f"{self.since:%Y-%m-%d %H:%M%z}" if self.since.tzinfo else "1970, which began in UTC"
+            raise ValueError(
+                f"timezone {self.timezone}: counts of {self.unit} are since {since}; expected it beside a since without a zone, or not at all"
+            )
         return self
 
     def numbers(self) -> list[NumberFormat]:
@@ -448,6 +448,10 @@ class Source(Strict):
             )
         if self.kind == "lookup" and (self.each or self.join):
             raise ValueError("each and join: not in sources of kind lookup")
+        if self.kind == "lookup" and self.number is not None:
+            raise ValueError(
+                "number: not of a whole source of kind lookup, whose fields may be texts as well; expected it at those that are numbers"
+            )
         if self.same == "id" and "event_id" not in self.fields:
             raise ValueError("same: id needs fields.event_id; expected content or never, or a mapped event_id")
         if self.same in ("content", "never") and "event_id" in self.fields:
@@ -471,6 +475,12 @@ class Source(Strict):
         """All tests on fields, of ``drop_when`` and of cases."""
         cases = [case for mapping in (*self.fields.values(), *self.attributes.values()) for case in mapping.cases or []]
         return [test for condition in (*self.drop_when, *(case.when for case in cases)) for test in condition.tests()]
+
+    @property
+    def columns(self) -> set[str]:
+        """The canonical columns that may hold something: those of the mapping, the device of a user agent and the currency beside an amount."""
+        beside = {"currency"} if set(AMOUNTS) & set(self.fields) else set()
+        return {*self.fields, *beside} | ({"device"} if "user_agent" in self.fields else set())
 
     @property
     def tells_numbers(self) -> bool:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import ibis
 import ibis.expr.datatypes as dt_types
 import ibis.expr.types as ir
+
+
+def once(text: ir.StringValue, function: Callable[[ir.StringValue], ir.StringValue]) -> ir.StringValue:
+    """A function of a text that looks at it several times; the text itself stands in the query once, however long it is."""
+    return ibis.array([text]).map(function)[0]
 
 
 @ibis.udf.scalar.builtin

@@ -177,9 +177,11 @@ def test_a_text_is_split_and_a_list_that_is_none_is_a_reject(warehouse, tmp_path
 
 def test_json_inside_of_a_text_is_reached(warehouse, tmp_path) -> None:
     inner = json.dumps({"user": {"id": "i7"}, "list": [{"n": "x"}]})
-    write(tmp_path, "log.txt", json.dumps({"message": inner}), json.dumps({"message": "no JSON"}))
+    write(tmp_path, "log.txt", json.dumps({"message": inner}), json.dumps({"message": "NULL"}), json.dumps({"message": inner[:-3]}))
     described = source("json", parse={"message": "json"}, fields={"item_id": "message.user.id", "campaign": "message.list[0].n"})
-    assert read(warehouse, tmp_path, described)[0] == [("i7", "x"), (None, None)]
+    found, problems = read(warehouse, tmp_path, described)
+    assert found == [("i7", "x"), (None, None)]
+    assert problems == [(3, "parse: message is no JSON document")]
 
 
 def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:

@@ -90,7 +90,7 @@ def test_fields_inside_of_objects_are_found_by_their_paths(tmp_path: Path) -> No
 @pytest.mark.parametrize("clear", [True, False])
 def test_times_that_are_not_as_of_iso_8601_get_their_format_or_a_remark(written: str, clear: bool, tmp_path: Path) -> None:
     days = [dt.datetime(2024, 3, 20 + n if clear else 2 + n, 9, 5, tzinfo=dt.UTC) for n in range(5)]
-    (tmp_path / "own.tsv").write_text("date\tuser\taction\n" + "".join(f"{day.strftime(written)}\tu\tlogin\n" for day in days))
+    (tmp_path / "own.tsv").write_text("date\tuser\taction\tsku\n" + "".join(f"{day.strftime(written)}\tu\tlogin\ts\n" for day in days))
     found = guess(tmp_path / "own.tsv")
     doubtful = not clear and written[:5] in ("%d/%m", "%m/%d")
     assert [remark for remark in found.remarks if " read it" not in remark] == []
@@ -130,7 +130,7 @@ def test_what_other_fields_may_say_is_said(content: str, fields: dict, doubt: st
 
 
 def test_how_many_records_would_be_rejected_is_said(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("date,user,action\nweek 3,a,login\nweek 4,b,login\n")
+    (tmp_path / "x.csv").write_text("date,user,action,sku\nweek 3,a,login,s\nweek 4,b,login,s\n")
     assert guess(tmp_path / "x.csv").remarks == (
         "2 of the first 2 records would be rejected, most of them for: timestamp: not readable as a time",
     )

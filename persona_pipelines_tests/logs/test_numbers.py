@@ -179,7 +179,7 @@ def test_what_is_no_money_has_no_currency(read: Read, column: str) -> None:
 def test_a_product_of_two_currencies_is_a_reject_and_a_sign_in_the_column_of_currencies_is_one(read: Read) -> None:
     content = "a,b,c\n2 EUR,USD 3,\n2,3 €,€\n2,3 USD,$\n2,3 GBP,$\n2,3,£\n"
     (file,) = read("csv", [content.encode()], {"value": {"product": ["a", "b"]}, "currency": "c"}, number={"decimal": "."})
-    assert file.good == [(3, 6, "EUR"), (4, 6, "$"), (6, 6, "GBP")]
+    assert file.good == [(3, 6, "EUR"), (4, 6, "USD"), (6, 6, "GBP")]
     assert file.problems == [(2, "value: written in EUR and in USD"), (5, "value: written in GBP, and its currency is $")]
 
 

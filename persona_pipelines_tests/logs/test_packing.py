@@ -141,7 +141,7 @@ def test_a_damaged_file_is_refused_because_any_record_may_be_false(read: Read, p
     for bit in range(bits):
         content[middle + bit // 8] ^= 1 << chance.randrange(8)
     with pytest.raises(
-        LogFileError, match=r"log-2025-09-01-000.txt: damaged near byte \d+ of the compressed file, and no record of it is sure"
+        LogFileError, match=r"log-2025-09-01-000.txt: damaged between bytes \d+ and \d+ of the compressed file, and no record of it is sure"
     ):
         read("csv", [bytes(content)], FIELDS)
 
@@ -151,7 +151,7 @@ def test_a_damaged_file_is_refused_because_any_record_may_be_false(read: Read, p
 def test_a_damaged_zip_archive_is_refused(read: Read, method: int) -> None:
     content = bytearray(zipped(("log.csv", csv_text(long_table(60_000))), method=method))
     content[len(content) * 9 // 10] ^= 8
-    with pytest.raises(LogFileError, match=r"log.csv: damaged near byte \d+ of log.csv, and no record"):
+    with pytest.raises(LogFileError, match=r"log.csv: damaged behind byte \d+ of log.csv, and no record"):
         read_members(read, bytes(content), ["log.csv"])
 
 
