@@ -52,6 +52,8 @@ def load(tmp_path: Path, text: str):
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: {from: user, absolute: true}"), "fields.user_id.absolute: is for columns that are a number, and this is a text"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "userid: user"), "fields.userid: not a column of events; expected user_id"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, since: 2024-01-01}"), "fields.timestamp.since: is of times that are numbers; expected unit"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, unit: seconds, timezone: Europe/Berlin}"), "timezone Europe/Berlin: counts of seconds are since 1970, which began in UTC; expected"),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, unit: days, since: 2024-01-01T00:00:00+02:00, timezone: Europe/Berlin}"), "timezone Europe/Berlin: counts of days are since 2024-01-01 00:00.0200; expected"),
         ("start_date: 2025-01-01\nlogs: {max_reject_share: nan}\nsources:" + SOURCE, "logs.max_reject_share: found 'nan'; expected a finite number"),
         ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
         ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),

@@ -388,7 +388,7 @@ def _types_of_presets() -> dict[str, str]:
 def _called_like_a_time(plain: dict[str, str], sample: pd.DataFrame, engine: Warehouse) -> str | None:
     """A field that is called a date or time of anything but a birth or an end, and whose texts are such."""
     for name, path in plain.items():
-        if re.search(r"date|time|(?:at|on)$", name) and not re.search(r"birth|expir|until|zone|update", name):
+        if re.search(r"date|time|(?:at|on)$", name) and not re.search(r"birth|expir|until|zone|updated", name):
             texts = sample[path].dropna().astype(str).str.strip().tolist()
             if (
                 texts

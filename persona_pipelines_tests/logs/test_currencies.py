@@ -70,3 +70,39 @@ def test_a_wrong_rate_is_named_by_its_line(warehouse, configure, tmp_path, conte
     (tmp_path / "rates.csv").write_text(content)
     with pytest.raises(LogFileError, match=message):
         ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
+
+
+def beside(*lines: str) -> tuple[dict, tuple[str, ...]]:
+    """A log whose amounts have their currencies beside them, and no column of its own."""
+    fields = {"timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "who", "item_id": "what", "value": "paid"}
+    source = {"name": "orders", "path": "orders.csv", "format": "csv", "number": {"decimal": "."}, "fields": fields}
+    return source, ("at,who,what,paid", *lines)
+
+
+def test_currencies_beside_amounts_alone_count_like_a_column_of_them(warehouse, configure, tmp_path) -> None:
+    source, lines = beside("2025-09-01,ann,lamp,5 EUR", "2025-09-01,ann,lamp,7 SEK", "2025-09-01,bob,lamp,9 SEK")
+    write(tmp_path, "orders.csv", *lines)
+    ingested(warehouse, configure(source))
+    assert "2 currencies: SEK (2 records), EUR (1 records)" in (several_currencies(warehouse) or "")
+    write(tmp_path, "rates.csv", "date,currency,rate", "2025-08-01,SEK,0.5")
+    ingested(warehouse, configure(source, currencies={"base": "EUR", "rates": "rates.csv"}))
+    assert rows(warehouse, "SELECT value, currency FROM events.events ORDER BY source_line") == [(5, "EUR"), (3.5, "EUR"), (4.5, "EUR")]
+
+
+@pytest.mark.parametrize(
+    ("prices", "several"), [(("5 EUR", "7 EUR"), False), (("5 EUR", "7 USD"), True), (("5 SEK", "7 SEK"), True), (("5", "7"), False)]
+)
+def test_prices_are_in_the_currency_of_the_amounts(warehouse, configure, tmp_path, prices: tuple[str, str], several: bool) -> None:
+    source, lines = beside("2025-09-01,ann,lamp,5 EUR")
+    write(tmp_path, "orders.csv", *lines)
+    write(tmp_path, "items.csv", "id,price", f"lamp,{prices[0]}", f"tin,{prices[1]}")
+    items = {
+        "name": "items",
+        "kind": "items",
+        "path": "items.csv",
+        "format": "csv",
+        "number": {"decimal": "."},
+        "fields": {"item_id": "id", "price": "price"},
+    }
+    ingested(warehouse, configure(source, items))
+    assert (several_currencies(warehouse), several_currencies(warehouse, prices=True) is not None) == (None, several)

@@ -119,6 +119,11 @@ def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -
         ("user_id;timestamp;price\nu;2026-03-01;1.000\n", {"value": "price"}, "is 1.000 above a thousand"), ("user_id,timestamp,tz\nu,2026-03-01 10:00,CET\n", {}, "tz may say the zone"),
         ('{"user_id":"u","timestamp":"2026-03-01","items":[{"sku":"a"}]}\n', {}, "each: items makes an event of every element"),
         ("user_id,visitor_id,customer_id,timestamp\n,v,c,2026-03-01\n", {"user_id": "customer_id", "anonymous_id": "visitor_id"}, ""),
+        ("Email,Sale Date,SKU,Paid\na@b.c,1/25/2026 1:05 PM,x,5\n", {"user_id": "Email", "timestamp": {"from": "Sale Date", "format": "%m/%d/%Y %I:%M %p"}, "item_id": "SKU"}, ""),
+        ("Customer No|Name|Birth Date|Signup Date\n17|Ann|1990-01-02|2026-01-05\n", {"user_id": "Customer No", "timestamp": "Signup Date"}, "no field looks like a thing"),
+        ('{"order":{"created_at":"2026-01-05T10:00:00Z","id":"o1"},"customer":{"email":"a@b.c"},"device":{"type":"tv"},"line":{"sku":"x"}}\n', {"user_id": "customer.email", "timestamp": "order.created_at", "item_id": "line.sku", "event_type": {"value": "item_view"}}, ""),
+        ("when,user,product,date,amount\nx,u,p,26/01/05 10:00,5\n", {"timestamp": {"from": "date", "format": "%y/%m/%d %H:%M"}, "item_id": "product", "value": "amount"}, ""),
+        ("ts,user,event,sku\n2026-01-05,u,Order Completed,x\n2026-01-05,u,product_viewed,x\n2026-01-05,u,odd,x\n", {"event_type": {"from": "event", "map": {"Order Completed": "purchase", "product_viewed": "item_view", "odd": "page_view"}}}, "odd is taken for page_view"),
         ('{"userId":{"$numberLong":"9"},"createdAt":{"$date":"2026-03-01T10:00:00Z"}}\n', {"user_id": "userId.$numberLong", "timestamp": "createdAt.$date"}, ""),
     ],
 )  # fmt: skip

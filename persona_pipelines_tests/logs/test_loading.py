@@ -1,5 +1,6 @@
 """From files to raw tables: formats, mapping, bad records, days."""
 
+import bz2
 import datetime as dt
 import gzip
 import hashlib
@@ -14,8 +15,9 @@ import pytest
 from persona_pipelines.logs.arrivals import changed_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
-from persona_pipelines.logs.profile import profile_source
+from persona_pipelines.logs.profile import ids_that_do_not_meet, profile_source
 from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, ingested, rows, write
 
 GOOD = "1,2025-09-01T10:00:00Z,item_view,u1,d1,i1,,1000"
@@ -536,3 +538,91 @@ def test_nginx_json_reads_the_address_from_the_request_line(warehouse, configure
     ingested(warehouse, configure({"name": "web", "path": "a.json", "preset": "nginx_json"}))
     assert rows(warehouse, "SELECT url FROM events.events ORDER BY source_line")[:2] == [("/a",), ("/b c",)]
     assert rows(warehouse, "SELECT reason FROM events.filtered") == [("static asset",)]
+
+
+def log_with_look_up() -> tuple[dict, dict]:
+    lookup = {"name": "names", "kind": "lookup", "path": "names.csv", "format": "csv", "fields": {"id": "id", "name": "name"}}
+    log = {
+        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "names", "on": {"i": "id"}},
+        "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "item_view"}, "item_id": "names.name"},
+    }  # fmt: skip
+    return log, lookup
+
+
+@pytest.mark.parametrize(("keys", "told"), [(("1.0", "2.0", "3.0"), "0 of 3"), (("1", "2.0", "3.0"), "1 of 3"), (("1", "2", "3"), None)])
+def test_a_look_up_that_nobody_meets_is_said(configure, warehouse, tmp_path, keys: tuple[str, ...], told: str | None) -> None:
+    write(tmp_path, "log.csv", "t,u,i", *(f"2025-09-01,u,{key}" for key in keys))
+    write(tmp_path, "names.csv", "id,name", "1,one", "2,two", "3,three")
+    settings = configure(*log_with_look_up())
+    warnings = load_events(warehouse, settings.sources[0], settings, DAY, DAY).warnings
+    assert [warning for warning in warnings if "none finds its i in names" in warning] == [
+        "log: item_id missing in all of 3 records, because none finds its i in names: written in two ways, or another list?"
+    ] * (told == "0 of 3")
+    hints = [hint for hint in profile_source(settings.sources[0], settings, 1).hints if "find one" in hint]
+    assert hints == ([f"{told} records find one in names by i: written in two ways, or another list?"] if told else [])
+
+
+@pytest.mark.parametrize(("column", "join", "hints"), [("item_id", "-", 1), ("item_id", "/", 0), ("user_id", "-", 0), ("user_id", "", 1)])
+def test_ids_of_parts_that_fall_together_are_said(configure, tmp_path, column: str, join: str, hints: int) -> None:
+    write(
+        tmp_path, "log.csv", "t,a,b", "2025-09-01,x-y,z", "2025-09-01,x,y-z", *(["2025-09-01,ab,c", "2025-09-01,a,bc"] if not join else [])
+    )
+    fields = {"timestamp": "t", "event_type": {"value": "item_view"}, "user_id": "t", column: {"from": ["a", "b"], "join": join}}
+    settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+    assert (
+        len([hint for hint in profile_source(settings.sources[0], settings, 1).hints if f"different {column}: say a join" in hint]) == hints
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written", "expected"),
+    [
+        ("utf-16", "utf-16-be", "encoding: utf-16-be"),
+        ("utf-32", "utf-16-le", "encoding: utf-16-le"),
+        ("utf-32", "utf-8", "a mark at its begin"),
+    ],
+)
+def test_an_encoding_that_a_file_has_not_is_said(configure, warehouse, tmp_path, encoding: str, written: str, expected: str) -> None:
+    (tmp_path / "log.csv").write_bytes("t,u\n2025-09-01,ann\n".encode(written))
+    fields = {"timestamp": "t", "event_type": {"value": "login"}, "user_id": "u"}
+    settings = configure({"name": "log", "path": "log.csv", "format": {"type": "csv", "encoding": encoding}, "fields": fields})
+    for reading in (
+        lambda: load_events(warehouse, settings.sources[0], settings, DAY, DAY),
+        lambda: profile_source(settings.sources[0], settings, 1),
+    ):
+        with pytest.raises(
+            LogFileError, match=f"log.csv: this is no text in {encoding}: there is no mark at its begin; expected {expected}"
+        ):
+            reading()
+
+
+def test_a_file_that_is_cut_off_before_its_first_record_is_said(configure, tmp_path) -> None:
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks/a.bz2").write_bytes(bz2.compress(f"{HEADER}\n{GOOD}\n".encode() * 1000)[:60])
+    settings = configure({**CLICKS, "path": "clicks/*.bz2"})
+    with pytest.raises(LogFileError, match=r"clicks/a.bz2: truncated.* and no record is before it; expected a whole file"):
+        profile_source(settings.sources[0], settings, 1)
+
+
+def test_ids_of_a_list_of_rejects_are_no_other_spelling(configure, tmp_path) -> None:
+    write(tmp_path, "log.csv", "t,u", "2025-09-01,ann")
+    write(tmp_path, "people.csv", "id,age", "ann,x", "bob,y")
+    log = {
+        "name": "log",
+        "path": "log.csv",
+        "format": "csv",
+        "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
+    }
+    people = {
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv",
+        "format": "csv",
+        "fields": {"user_id": "id"},
+        "attributes": {"age": "number"},
+    }
+    settings = configure(log, people)
+    with Warehouse(None, KEY) as engine:
+        for source in settings.sources:
+            profile_source(source, settings, 1, engine)
+        assert ids_that_do_not_meet(engine, settings) == []

@@ -13,7 +13,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.logs.loading import load_events
-from persona_pipelines_tests.conftest import DAY, law, rows
+from persona_pipelines.settings import ConfigurationError
+from persona_pipelines_tests.conftest import DAY, ingested, law, rows
 from persona_pipelines_tests.logs.test_round_trips import Read, csv_line, read
 
 __all__ = ["read"]
@@ -289,3 +290,134 @@ def test_products_cases_and_conditions_read_numbers_the_same_way(read: Read, mar
         else:
             kept.append((line, "refund" if float(amount) < float(bound) else "purchase", float(amount) * ((line - 2) % 7 + 1)))
     assert (file.good, [line for line, _ in file.dropped], file.problems) == (kept, dropped, [])
+
+
+@pytest.mark.parametrize(
+    ("marks", "texts"),
+    [
+        ((",", "."), ["0.123", "0.500", "-0.500", "01.234", "00.123,5", "0.123.456"]), ((",", " "), ["0 500", "05 500"]), ((".", ","), ["0,123.00", "0,12,345"]),
+    ],
+)  # fmt: skip
+def test_no_group_of_thousands_begins_with_nothing(read: Read, marks, texts: list[str]) -> None:
+    decimal, thousands = marks
+    others = [f"0{decimal}5", f"10{thousands}500", "0500"]
+    found = amounts(read, [*texts, *others], {"decimal": decimal, "thousands": thousands})
+    assert found == [*[None] * len(texts), 0.5, 10500, 500]
+
+
+@law(20)
+@given(before=st.sampled_from(["", *CODES]), behind=st.sampled_from(["", *CODES]), blank=st.sampled_from(["", " "]))
+@example(before="$", behind="CAD", blank=" ")
+@example(before="€", behind="USD", blank=" ")
+@example(before="US$", behind="CHF", blank="")
+def test_currencies_before_and_behind_an_amount_are_one_or_a_reject(read: Read, before: str, behind: str, blank: str) -> None:
+    alone = {
+        "€": "EUR",
+        "£": "GBP",
+        "₹": "INR",
+        "₽": "RUB",
+        "US$": "USD",
+        "R$": "BRL",
+        "zł": "PLN",
+        "Kč": "CZK",
+        "HK$": "HKD",
+        "Ft": "HUF",
+        "A$": "AUD",
+    }
+    shared = {"$": {"USD", "HKD", "BRL", "AUD", "CAD"}, "¥": {"JPY"}, "kr": {"SEK"}, "kr.": {"SEK"}, "Fr.": {"CHF"}}
+    first, last = alone.get(before, before), alone.get(behind, behind)
+    text = f"{before}{blank}5{blank}{behind}"
+    (file,) = read("csv", [f"a\n{text}\n".encode()], {"value": "a"}, columns=("value", "currency"), number={"decimal": "."})
+    if not (first and last) or first == last:
+        assert file.good == [(2, 5, first or last or None)]
+    elif last in shared.get(first, set()) or first in shared.get(last, set()):
+        assert file.good == [(2, 5, first if last in shared else last)]
+    else:
+        assert file.problems == [(2, f"value: written in {first} and in {last}")]
+
+
+def test_the_currency_is_the_one_beside_the_text_that_is_used(read: Read) -> None:
+    number = {"decimal": ",", "thousands": "."}
+
+    def found(mapping, content: str) -> list[tuple]:
+        (file,) = read("csv", [content.encode()], {"value": mapping}, columns=("value", "currency"), number=number)
+        assert file.problems == []
+        return [row[1:] for row in file.good]
+
+    both = 's,p\n"7,00","5,00 $"\n"7,00 €","5,00 $"\n,"5,00 $"\n'
+    assert found({"first_of": ["s", "p"]}, both) == [(7, None), (7, "EUR"), (5, "$")]
+    texts = 'a\n"5,00 $"\n"3,00 £"\n'
+    assert found({"from": "a", "map": {"5,00 $": "9 €"}}, texts) == [(9, "EUR"), (3, "GBP")]
+    assert found({"from": "a", "map": {"5,00 $": "9 €"}, "default": "1"}, texts) == [(9, "EUR"), (1, None)]
+    assert found({"cases": [{"when": {"field": "a", "equals": "5,00 $"}, "value": "5 USD"}], "default": "1.5"}, texts) == [
+        (5, "USD"),
+        (1.5, None),
+    ]
+    assert found({"from": ["a", "b"], "join": " "}, 'a,b\n"5,00",EUR\n6,\n') == [(5, "EUR"), (6, None)]
+
+
+@law(15)
+@given(
+    numbers=st.lists(st.decimals(-1000, 1000, places=2), min_size=1, max_size=6),
+    data=st.data(),
+    layout=st.sampled_from(["texts", "json", "parquet"]),
+)
+@example(numbers=[Decimal("2.00"), Decimal("-3.00"), Decimal("1.50")], data=None, layout="parquet")
+def test_a_number_equals_the_same_number_however_it_is_written(read: Read, numbers, data, layout: str) -> None:
+    wanted = numbers[0] if data is None else data.draw(st.sampled_from([*numbers, Decimal("0.5")]))
+    word = str(wanted.normalize()) if "E" not in str(wanted.normalize()) else str(int(wanted))
+    word = "0" if word == "-0" else word
+    if layout == "texts":
+        content = "a\n" + "".join(f'"{format(number, "f").replace(".", ",")}"\n' for number in numbers)
+        fmt, more = "csv", {"number": {"decimal": ","}}
+    elif layout == "json":
+        content, fmt, more = "".join(f'{{"a": {format(number, "f")}}}\n' for number in numbers), "json", {}
+    else:
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"a": pa.array([float(number) for number in numbers])}), sink)
+        content, fmt, more = sink.getvalue(), "parquet", {}
+    cases = {"cases": [{"when": {"field": "a", "one_of": ["x", word]}, "value": "refund"}], "default": "purchase"}
+    raw = content if isinstance(content, bytes) else content.encode()
+    (file,) = read(fmt, [raw], {"event_type": cases}, columns=("event_type",), drop_when=[{"field": "a", "equals": "y"}], **more)
+    assert [kind for _, kind in file.good] == ["refund" if number == wanted else "purchase" for number in numbers]
+
+
+def test_a_text_is_no_number_where_its_digits_say_more(read: Read) -> None:
+    texts = ["02", "2", "2.0", "12345678901234567891", "1e2", "2 "]
+    for word, met in (("2", ["2", "2.0", "2 "]), ("12345678901234567890", []), ("100", ["1e2"]), ("02", ["02"])):
+        cases = {"cases": [{"when": {"field": "a", "equals": word}, "value": "refund"}], "default": "purchase"}
+        (file,) = read("csv", [b"a\n" + "".join(f"{text}\n" for text in texts).encode()], {"event_type": cases}, columns=("event_type",))
+        assert [text for text, (_, kind) in zip(texts, file.good, strict=True) if kind == "refund"] == met
+
+
+def test_an_attribute_is_no_amount_of_a_currency(configure, warehouse, tmp_path) -> None:
+    (tmp_path / "people.csv").write_text('id,saldo\nu1,"1.234,50 €"\nu2,"$ 5,00"\nu3,"5,00"\n')
+    people = {
+        "name": "people", "kind": "users", "path": "people.csv", "format": "csv", "number": {"decimal": ",", "thousands": "."},
+        "fields": {"user_id": "id"}, "attributes": {"saldo": "number"},
+    }  # fmt: skip
+    ingested(warehouse, configure(people))
+    assert rows(warehouse, "SELECT source_line, reason FROM events.rejects WHERE source = 'people' ORDER BY 1") == [
+        (2, "attributes.saldo: not a number"), (3, "attributes.saldo: not a number"),
+    ]  # fmt: skip
+
+
+def test_numbers_of_a_look_up_are_written_as_it_says(configure, warehouse, tmp_path) -> None:
+    (tmp_path / "prices.csv").write_text("k;p;d\na;1.000;1\nb;2,50;x\nc;7 EUR;1\nd;1e3;1\n")
+    (tmp_path / "log.csv").write_text("k\na\nb\nc\nd\n")
+    lookup = {
+        "name": "prices", "kind": "lookup", "path": "prices.csv", "format": {"type": "csv", "delimiter": ";"},
+        "fields": {"k": "k", "p": {"from": "p", "number": {"decimal": ",", "thousands": "."}},
+                   "days": {"running_sum": {"of": "d", "by": "p", "along": "d"}}},
+    }  # fmt: skip
+    log = {
+        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "prices", "on": "k"},
+        "fields": {"timestamp": {"value": "2025-09-01"}, "user_id": "k", "event_type": {"value": "purchase"}, "value": "prices.p", "quantity": "prices.days"},
+    }  # fmt: skip
+    settings = configure(log, lookup)
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert rows(warehouse, "SELECT value, quantity, problem FROM logs.log ORDER BY source_line") == [
+        (1000, 1, None), (2.5, None, "quantity: not a number"), (None, 1, "value: not a number"), (1000, 1, None),
+    ]  # fmt: skip
+    with pytest.raises(ConfigurationError, match="number: not of a whole source of kind lookup"):
+        configure(log, {**lookup, "number": {"decimal": ","}})

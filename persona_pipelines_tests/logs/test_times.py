@@ -335,3 +335,57 @@ def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, tex
 def test_a_year_of_two_digits_is_not_the_format_with_four(read: Read) -> None:
     found = times(read, ["01/16/24 10:00", "01/16/2024 10:00"], {"format": ["%m/%d/%Y %H:%M", "%m/%d/%y %H:%M"]})
     assert set(found.values()) == {dt.datetime(2024, 1, 16, 10)}
+
+
+@law(20)
+@given(
+    moments=st.lists(st.datetimes(dt.datetime(1990, 1, 3), dt.datetime(2025, 8, 28)), min_size=1, max_size=8),
+    zone=st.sampled_from(["Europe/London", "America/New_York", "Asia/Kolkata"]),
+)
+def test_counts_since_a_local_moment_are_local(read: Read, moments, zone: str) -> None:
+    begin = dt.datetime(1899, 12, 30)
+    texts = {
+        repr((moment.replace(microsecond=0, second=0) - begin) / dt.timedelta(days=1)): moment.replace(microsecond=0, second=0)
+        for moment in moments
+    }
+    found = times(read, list(texts), {"unit": "days", "since": "1899-12-30", "timezone": zone})
+    for text, moment in texts.items():
+        allowed = [in_utc(moment.replace(fold=fold), ZoneInfo(zone)) for fold in (0, 1)]
+        assert found[text] is not None
+        assert min(abs(found[text] - one) for one in allowed) < dt.timedelta(milliseconds=1)
+
+
+def test_counts_are_written_as_numbers_of_their_source_or_as_programs_write_them(read: Read) -> None:
+    found = {}
+    for text in ("45900,5", "45900.5", "45.900", "4590x"):
+        mapping = {"timestamp": {"from": "at", "unit": "days", "since": "1899-12-30"}}
+        (file,) = read(
+            "csv",
+            [f'at\n"{text}"\n'.encode()],
+            mapping,
+            columns=("timestamp",),
+            general=GENERAL,
+            number={"decimal": ",", "thousands": "."},
+            day=LAST,
+        )
+        found[text] = file.good[0][1] if file.good else None
+    noon = dt.datetime(2025, 8, 31, 12)
+    assert found == {"45900,5": noon, "45900.5": noon, "45.900": dt.datetime(2025, 8, 31), "4590x": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("2025-09-01,", "timestamp: missing"), (",5", "timestamp: missing"), ("x,5", "timestamp: not readable as a time"), ("2025-09-01,x", "timestamp: not readable as a time")],
+)  # fmt: skip
+def test_a_time_of_two_fields_needs_both(read: Read, line: str, reason: str) -> None:
+    mapping = {"timestamp": {"from": "at", "plus": {"from": "ms", "unit": "milliseconds"}}}
+    (file,) = read("csv", [f"at,ms\n{line}\n2025-09-01,5\n".encode()], mapping, columns=("timestamp",))
+    assert file.problems == [(2, reason)]
+
+
+def test_a_count_is_written_in_digits(read: Read) -> None:
+    assert times(read, ["0x16", "0b1", "22"], {"unit": "nanoseconds", "since": "2025-09-01"}) == {
+        "0x16": None,
+        "0b1": None,
+        "22": dt.datetime(2025, 9, 1),
+    }
