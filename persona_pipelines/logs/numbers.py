@@ -98,13 +98,15 @@ def as_everywhere(written: NumberFormat, text: ir.StringValue, money: bool = Fal
 LARGEST_EXACT = 2**53
 
 
-def same(reading: Reading, text: ir.StringValue, word: str, source: Source, is_number: ir.BooleanValue | None = None) -> ir.BooleanValue:
-    """Whether a text is a word of the configuration, or the same number where that is one: 2.0 and, as ``number`` says, 2,00 are 2; 02 is not."""
-    told = text == word
-    if not PLAIN_NUMBER.fullmatch(word) or abs(float(word)) >= LARGEST_EXACT:
+def is_one_of(
+    reading: Reading, text: ir.StringValue, words: Sequence[str], source: Source, is_number: ir.BooleanValue | None = None
+) -> ir.BooleanValue:
+    """Whether a text is one of some words, or the same number as one of them: 2.0 and, as ``number`` says, 2,00 are 2; 02 is not."""
+    told = text.isin(words)
+    numbers = [float(word) for word in words if PLAIN_NUMBER.fullmatch(word) and abs(float(word)) < LARGEST_EXACT]
+    if not numbers:
         return told
-    number = read_number(reading, text, source, is_number, money=False)
-    return told | (number == float(word)) & ~text.re_search(r"^[+-]?0[0-9]")
+    return told | read_number(reading, text, source, is_number, money=False).isin(numbers) & ~text.re_search(r"^[+-]?0[0-9]")
 
 
 PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")

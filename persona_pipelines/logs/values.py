@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.logs.numbers import as_everywhere, currencies_beside, read_number, same
+from persona_pipelines.logs.numbers import as_everywhere, currencies_beside, is_one_of, read_number
 from persona_pipelines.logs.times import read_time, time_of_number
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import AMOUNTS, Condition, FieldMapping, Reading, as_list
@@ -118,8 +118,8 @@ def condition_holds(condition: Condition, fields: Fields, source: Source) -> ir.
     is_number = fields.is_number(condition.field)
     number = read_number(condition, text, source, is_number)
     tests = {
-        "equals": lambda wanted: same(condition, text, wanted, source, is_number),
-        "one_of": lambda wanted: ibis.or_(*(same(condition, text, one, source, is_number) for one in wanted)),
+        "equals": lambda wanted: is_one_of(condition, text, [wanted], source, is_number),
+        "one_of": lambda wanted: is_one_of(condition, text, wanted, source, is_number),
         "matches": lambda wanted: text.re_search(wanted),
         "below": lambda bound: number < bound,
         "above": lambda bound: number > bound,
