@@ -479,7 +479,8 @@ class Source(Strict):
     @property
     def columns(self) -> set[str]:
         """The canonical columns that may hold something: those of the mapping, the device of a user agent and the currency beside an amount."""
-        beside = {"currency"} if set(AMOUNTS) & set(self.fields) else set()
+        amounts = [self.fields[name] for name in AMOUNTS if name in self.fields]
+        beside = {"currency"} if any(mapping.number or self.number for mapping in amounts) else set()
         return {*self.fields, *beside} | ({"device"} if "user_agent" in self.fields else set())
 
     @property
