@@ -108,8 +108,11 @@ def rhythm(moments: ir.Table, column: str, period: int) -> ir.Table:
 
     Each moment is a point on a circle of ``period``; the direction of their mean is the peak, its length the strength: 1 where
     all are at the same hour, near 0 where they are spread evenly.
+
+    Args:
+        moments: ``user_id``, ``column``, and ``moments``, how many there are of each.
     """
-    counts = moments.group_by("user_id", column).aggregate(moments=moments.count())
+    counts = moments.group_by("user_id", column).aggregate(moments=moments.moments.sum())
     angle = (counts[column] + 0.5) * (2 * math.pi / period)
     sums = counts.group_by("user_id").aggregate(
         x=exact_sum(angle.cos() * counts.moments), y=exact_sum(angle.sin() * counts.moments), moments=counts.moments.sum()

@@ -90,13 +90,13 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         "user_id", top_category="category", top_category_share="attention_share"
     )
     spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
-    day_rhythm = attention.rhythm(facts.select("user_id", "hour"), "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
-    week_rhythm = attention.rhythm(facts.select("user_id", "weekday"), "weekday", 7).rename(
-        peak_weekday="peak", week_rhythm_strength="strength"
-    )
+    clock = local_time(known.timestamp, timezone)
+    moments = known.group_by("user_id", hour=clock.hour(), weekday=clock.day_of_week.index()).aggregate(moments=known.count())
+    day_rhythm = attention.rhythm(moments, "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
+    week_rhythm = attention.rhythm(moments, "weekday", 7).rename(peak_weekday="peak", week_rhythm_strength="strength")
     others = (
         top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.sessions(known), day_rhythm, week_rhythm,
-        attention.fatigue(known), _by_day(facts, day), *followers(known),
+        attention.fatigue(known), _by_day(known, day), *followers(known),
     )  # fmt: skip
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
@@ -127,14 +127,15 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
 
 
-def _by_day(facts: ir.Table, day: dt.date) -> ir.Table:
+def _by_day(events: ir.Table, day: dt.date) -> ir.Table:
     """``user_id`` and what is counted in days: those with events, those with purchases, the first and last of these, spent on the first.
 
     Args:
         day: the one after the as-of date.
     """
-    daily = facts.group_by("user_id", "date").aggregate(
-        bought=facts.spending.any(), spent=exact_sum(facts.value, facts.spending).fill_null(0)
+    spending = events.event_type.isin(SPENDING_TYPES)
+    daily = events.group_by("user_id", date=events.timestamp.date()).aggregate(
+        bought=spending.any(), spent=exact_sum(events.value, spending).fill_null(0)
     )
     bought = daily.bought
 
