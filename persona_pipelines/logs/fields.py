@@ -24,11 +24,11 @@ A line is shorter than twice as many bytes (``logs.max_line_bytes``), so no two 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """A source of kind ``lookup`` as read: its temporary table, its columns, and that some key has several records."""
+    """A source of kind ``lookup`` as read: its temporary table, its columns, and what is to be said of its records."""
 
     table: str
     columns: tuple[str, ...]
-    ambiguous: str | None = None
+    told: tuple[str, ...] = ()
 
 
 def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
@@ -176,25 +176,38 @@ class _Query:
         return (self._base(name) if rest else ""), rest
 
     def _no_document(self, wanted: Sequence[str]) -> str:
-        """What is wrong with a record, as an expression: its own problem, else that a text which is to be a document is none."""
-        steps = [self._document_of(path) for path in wanted]
+        """What is wrong with a record, as an expression: its own problem, else that a text or element which is to be a document is none."""
+        texts: dict[str, str] = {}
+        inside_of_elements = False
+        for path in wanted:
+            try:
+                steps = steps_of(path)
+            except HeaderError:
+                continue  # names of columns may hold anything
+            parsed = next(
+                (name for prefix, name in reversed(self.parsed) if len(steps) > len(prefix) and steps[: len(prefix)] == prefix), None
+            )
+            if path in PLACE_FIELDS or (parsed and self.source.parse[parsed] != "json"):
+                continue
+            if parsed:
+                texts[f"parse: {parsed}"] = self._expression(parsed)
+            elif self.each and steps[: len(self.each)] == self.each:
+                inside_of_elements |= isinstance((*steps[len(self.each) :], None)[0], Key)
+            elif self.source.format.type not in ("json", "json_lines", "parquet"):
+                name, rest = self.reader.resolve(path, self.group, self.source.format)
+                if rest:
+                    texts[name] = self._base(name)
         cases = []
-        for name in dict.fromkeys(name for name in steps if name and self.source.parse[name] == "json"):
-            text = self._expression(name)
+        for name, text in texts.items():
             words = ", ".join(literal(word.lower()) for word in self.source.missing_words)
             missing = f" AND lower({text}) NOT IN ({words})" if words else ""
+            cases.append(f"WHEN {text} IS NOT NULL AND NOT json_valid({text}){missing} THEN {literal(f'{name} is no JSON document')}")
+        if inside_of_elements:
+            path = self.source.each.path if self.source.each else ""
             cases.append(
-                f"WHEN {text} IS NOT NULL AND NOT json_valid({text}){missing} THEN {literal(f'parse: {name} is no JSON document')}"
+                f"WHEN element IS NOT NULL AND json_type(element) <> 'OBJECT' THEN {literal(f'each: an element of {path} is no object')}"
             )
         return f"CASE WHEN problem IS NOT NULL THEN problem {' '.join(cases)} END" if cases else "problem"
-
-    def _document_of(self, path: str) -> str | None:
-        """The text of ``parse`` in which a field stands; the outermost where they are in one another."""
-        try:
-            steps = steps_of(path)
-        except HeaderError:
-            return None
-        return next((name for prefix, name in reversed(self.parsed) if len(steps) > len(prefix) and steps[: len(prefix)] == prefix), None)
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""
@@ -214,6 +227,7 @@ class _Query:
             parts = f"list_transform(string_split({elements}, {literal(self.source.each.split)}), lambda x: regexp_replace(x, {blanks}))"
             made = f"list_filter({parts}, lambda x: x <> '')"
         else:
+            elements = f"nullif({elements}, 'null')"
             is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
             made = f"json_extract({elements}, '$[*]')"
         skips = "false" if self.source.each.keeps_empty else "true"

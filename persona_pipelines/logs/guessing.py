@@ -36,9 +36,9 @@ HEAD_BYTES = 1 << 18
 FIRST_LINES = 50
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat", "saledate", "purchasedate"),
-    "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid", "email", "emailaddress"),
+    "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid", "distinctid", "email", "emailaddress"),
     "anonymous_id": ("anonymousid", "deviceid", "cookieid", "visitorid", "sessionid", "userpseudoid", "visitor"),
-    "event_id": ("eventid", "messageid", "transactionid"),
+    "event_id": ("eventid", "messageid", "insertid", "transactionid"),
     "event_type": ("eventtype", "event", "eventname", "action", "type", "behavior", "behaviour"),
     "item_id": ("itemid", "item", "productid", "sku", "stockcode", "movieid", "articleid", "contentid", "asin", "product", "article", "creativeid", "creative"),
     "value": ("value", "rating", "price", "amount", "revenue", "total", "score"),

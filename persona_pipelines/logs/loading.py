@@ -158,8 +158,8 @@ def _batches(
             placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema, refused)
             warehouse.connection.register("lines", pa.RecordBatchReader.from_batches(schema, placed))
         warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
-        ambiguous = [lookup.ambiguous for lookup in lookups.values() if lookup.ambiguous] if not offset else []
-        yield Batch(warehouse.kept("records"), readings, ambiguous)
+        told = [sentence for lookup in lookups.values() for sentence in lookup.told] if not offset else []
+        yield Batch(warehouse.kept("records"), readings, told)
         warehouse.connection.execute('DROP VIEW "records"')
         if group.texts is not None:
             warehouse.connection.unregister("lines")
@@ -172,10 +172,18 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     files = log_files(source, settings)
     table = f"lookup_{source.name}"
     columns = ", ".join(f"{quoted_name(name)} VARCHAR, {quoted_name(f'is_number_{name}')} BOOLEAN" for name in source.fields)
+    told = []
     warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
     with read_source(warehouse, source, settings, files) as batches:
         for batch in batches:
-            warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(batch.fields, source))}')
+            read = warehouse.keep("read_lookup", batch.fields)
+            warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(read, source))}')
+            bad = read.filter(read.problem.notnull())
+            first = {name: bad[name].argmin(bad.order) for name in ("source_file", "source_line", "problem")}
+            count, file, line, problem = warehouse.row(bad.aggregate(count=bad.count(), **first))
+            if count:
+                told.append(f"{file}, line {line}: {problem}; {count} such records are left out of the look-up {source.name}")
+            warehouse.drop_kept("read_lookup")
     keys = ", ".join(quoted_name(column) for column in lookup.on.values())
     warehouse.connection.execute(
         f'CREATE OR REPLACE TEMP TABLE "{table}" AS SELECT * EXCLUDE (record_order) FROM "all_{table}" '
@@ -185,13 +193,10 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
         f"SELECT count(*), min(example) FROM (SELECT min(concat_ws(', ', {keys})) AS example FROM (SELECT DISTINCT * EXCLUDE (record_order) FROM \"all_{table}\") "
         f"WHERE {' AND '.join(f'{quoted_name(column)} IS NOT NULL' for column in lookup.on.values())} GROUP BY {keys} HAVING count(*) > 1)"
     ).fetchall()[0]
-    told = (
-        f"{source.name}: {ambiguous} keys stand in records that differ, such as {example!r}: the first of each is used"
-        if ambiguous
-        else None
-    )
+    if ambiguous:
+        told.append(f"{source.name}: {ambiguous} keys stand in records that differ, such as {example!r}: the first of each is used")
     warehouse.drop_kept(f"all_{table}")
-    return LookupTable(table, tuple(source.fields), told)
+    return LookupTable(table, tuple(source.fields), tuple(told))
 
 
 def latest_timestamp() -> dt.datetime:

@@ -15,7 +15,16 @@ import ibis.expr.types as ir
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.numbers import as_everywhere, may_be_one, meant, most_exact, read_number
-from persona_pipelines.logs.values import WORDS_MEAN_MISSING, Fields, condition_holds, currencies_written, fields_of, text_of, value_of
+from persona_pipelines.logs.values import (
+    IDENTIFIERS,
+    WORDS_MEAN_MISSING,
+    Fields,
+    condition_holds,
+    currencies_written,
+    fields_of,
+    text_of,
+    value_of,
+)
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, FieldMapping
 from persona_pipelines.warehouse import contracts, functions
@@ -48,6 +57,8 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
             columns[f"unreadable_{name}"] = unreadable
         if name == "currency":
             columns[name] = meant(columns[name]).upper()
+        if name == "categories":
+            columns[name] = columns[name].re_replace(r"\s*(?:\|\s*)+", "|").re_replace(r"^\||\|$", "").nullif("")
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
     amount = next((name for name in AMOUNTS if name in source.fields), None)
@@ -109,6 +120,9 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
             problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {UNREADABLE[column.type]}")))
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
+        if name in IDENTIFIERS:
+            document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
+            problems.append((document.fill_null(False), ibis.literal(f"{name}: an object or a list, and no id")))
         if column.type == "string" and name not in WORDS_MEAN_MISSING:
             problems.append(
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))

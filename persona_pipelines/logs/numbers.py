@@ -109,7 +109,7 @@ def is_one_of(
     return told | read_number(reading, text, source, is_number, money=False).isin(numbers) & ~text.re_search(r"^[+-]?0[0-9]")
 
 
-PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def meant(currency: ir.StringValue) -> ir.StringValue:

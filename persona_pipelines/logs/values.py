@@ -48,6 +48,7 @@ WHOLE_IDS = ("event_id", "user_id", "target_user_id")
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
 INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
+BLANKS_AT_ENDS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
 BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
 
 
@@ -81,6 +82,8 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
         text = spelled(text, source)
     for old, new in (reading.replace or {}).items():
         text = text.replace(old, new)
+    if reading.pattern is not None or reading.decode or reading.replace or source.format.type in ("json", "json_lines"):
+        text = text.re_replace(BLANKS_AT_ENDS, "").nullif("")  # what is cut out of a field, and what only documents can hold
     if reading.lower_case:
         text = text.lower()
     words = reading.missing_words
@@ -90,9 +93,7 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
         # A pattern and not a list: the engine makes a join of a long list, and holds all records for it.
         known = "|".join(re.escape(word) for word in sorted(set(words)))
         text = ibis.ifelse(text.re_search(rf"^(?i:{known})$"), None, text)
-    if reading.replace or words:
-        text = text.nullif("")
-    return text
+    return text.nullif("") if words else text
 
 
 def spelled(text: ir.StringValue, source: Source) -> ir.StringValue:
@@ -181,13 +182,9 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
     """The number of a canonical column, and whether there was text that is no finite number."""
     money = column in AMOUNTS
     if mapping.product is not None:
-        texts = [read_text(mapping, fields[path], source) for path in mapping.product]
-        read = [
-            _finite(text, read_number(mapping, text, source, fields.is_number(path), money))
-            for text, path in zip(texts, mapping.product, strict=True)
-        ]
-        number, unreadable = read[0]
-        for factor, wrong in read[1:]:
+        number, unreadable = _factor(mapping.product[0], mapping, fields, source, money)
+        for entry in mapping.product[1:]:
+            factor, wrong = _factor(entry, mapping, fields, source, money)
             number, unreadable = number * factor, unreadable | wrong
     else:
         alone = [entry for entry in [*(mapping.from_ or []), *(mapping.first_of or [])] if isinstance(entry, str)]
@@ -204,6 +201,23 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
     if mapping.scale is not None:
         number = number * mapping.scale
     return number, unreadable
+
+
+def _factor(
+    entry: str | list[str | float], mapping: FieldMapping, fields: Fields, source: Source, money: bool
+) -> tuple[ir.FloatingValue, ir.BooleanValue]:
+    """The first of some fields that is there, else a number of the configuration, and whether it is text that is no finite number."""
+    numbers: list[ir.FloatingValue] = []
+    wrong = []
+    for path in as_list(entry):
+        if isinstance(path, str):
+            text = read_text(mapping, fields[path], source)
+            number, unreadable = _finite(text, read_number(mapping, text, source, fields.is_number(path), money))
+            numbers.append(number)
+            wrong.append((text.notnull(), unreadable))
+        else:
+            numbers.append(ibis.literal(float(path)))
+    return ibis.coalesce(*numbers), ibis.cases(*wrong, else_=False) if wrong else ibis.literal(False)
 
 
 def _finite(text: ir.StringValue, number: ir.FloatingValue) -> tuple[ir.FloatingValue, ir.BooleanValue]:
@@ -254,5 +268,8 @@ def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) ->
     if mapping.number is None and source.number is None:
         return []
     if mapping.product is not None:
-        return [found for path in mapping.product for found in currencies_beside(read_text(mapping, fields[path], source))]
+        texts = [
+            [read_text(mapping, fields[path], source) for path in as_list(entry) if isinstance(path, str)] for entry in mapping.product
+        ]
+        return [found for alternatives in texts if alternatives for found in currencies_beside(ibis.coalesce(*alternatives))]
     return currencies_beside(text_of(mapping, fields, source))

@@ -16,6 +16,9 @@ from persona_pipelines.vocabulary import LOG_FORMATS
 
 # What a value may look like. A request is taken apart into method, address and protocol.
 WORD = r"\S+"
+LIST = r"\S+(?:(?:,| :) \S+)*"  # of the proxies or servers that a request went through
+MARKS = "|;\t"
+"""What parts values and does not stand in them, so that these may hold blanks."""
 ADDRESS = r"[^\s\"\[\]]+"
 HOST = r"[^\s:\"]+"
 IDENTITY = r"-|[^\s\"\[\].:]+"  # never an address of the network: a line with a host name before it is another layout
@@ -47,7 +50,7 @@ APACHE = {
 NGINX = {
     "remote_addr": ("address", ADDRESS), "remote_user": ("user", WORD), "time_local": ("time", TIME), "time_iso8601": ("time", WORD),
     "msec": ("time", NUMBER), "request": ("request", REQUEST), "status": ("status", STATUS), "body_bytes_sent": ("bytes", NUMBER),
-    "bytes_sent": ("bytes", NUMBER), "http_referer": ("referrer", WORD), "http_user_agent": ("user_agent", WORD), "http_x_forwarded_for": ("forwarded_for", WORD),
+    "bytes_sent": ("bytes", NUMBER), "http_referer": ("referrer", WORD), "http_user_agent": ("user_agent", WORD), "http_x_forwarded_for": ("forwarded_for", LIST),
     "host": ("host", WORD), "http_host": ("host", WORD), "server_name": ("server_name", WORD), "request_method": ("method", r"[A-Z][A-Z_-]*|-"),
     "request_uri": ("url", WORD), "uri": ("url", WORD), "server_protocol": ("protocol", WORD), "request_time": ("duration_seconds", NUMBER),
     "args": ("query", r"\S*"), "query_string": ("query", r"\S*"), "captured_headers": ("captured_headers", r"(?:\{[^}]*\} ){0,2}"), "syslog_header": ("syslog_header", SYSLOG),
@@ -148,7 +151,9 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
 def _shape(shape: str, before: str, after: str) -> str:
     if before == '"' and after == '"':
         return QUOTED
-    if shape == WORD and after and not after.isspace():
+    if shape in (WORD, LIST) and after and after in MARKS:
+        return rf"[^{re.escape(after)}]*"
+    if shape in (WORD, LIST) and after and not after.isspace():
         return rf"[^\s{re.escape(after)}]*"
     return shape
 
@@ -164,8 +169,9 @@ def _apache(match: re.Match[str]) -> tuple[str, str]:
             raise ValueError(f"log_format: {match[0]} is no directive of mod_log_config")
         return APACHE[letter]
     named = re.sub(r"\W+", "_", argument).strip("_").lower()
-    if letter in ("i", "o", "e", "n", "C") or letter.startswith("^"):
-        return HEADERS.get(named, named) if letter == "i" else named, WORD
+    if letter in ("i", "o", "e", "n", "C", "x") or letter.startswith("^"):
+        field = HEADERS.get(named, named) if letter == "i" else named
+        return field, LIST if field == "forwarded_for" else WORD
     if letter == "t":
         return "time", NUMBER if argument.removeprefix("begin:").removeprefix("end:") in PARTS_OF_TIME else TIME
     if letter in APACHE:
@@ -175,7 +181,7 @@ def _apache(match: re.Match[str]) -> tuple[str, str]:
 
 def _nginx(match: re.Match[str]) -> tuple[str, str]:
     name = match[1] or match[2]
-    return NGINX.get(name, (name, WORD))
+    return NGINX.get(name, (name, LIST if name.startswith("upstream_") else WORD))
 
 
 def _numbered(fields: list[str]) -> tuple[str, ...]:

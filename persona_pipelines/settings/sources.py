@@ -17,7 +17,7 @@ from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
 MISSING_WORDS = (
     "null", "(null)", "undefined", "nan", "none", "nil", "\\n", "n/a", "#n/a", "<na>", "-", "--", "(not set)", "(none)", "(not provided)",
-    "not set", "unknown", "anonymous", "guest", "[object object]", "00000000-0000-0000-0000-000000000000",
+    "not set", "unknown", "anonymous", "guest", "[object object]", "00000000-0000-0000-0000-000000000000", "false", "true", "[]", "{}",
 )  # fmt: skip
 """Words that stand for a missing id in logs of libraries and databases, compared without case."""
 
@@ -200,7 +200,7 @@ class FieldMapping(Reading):
     plus: Offset | None = None
     timezone: str | None = None
     order: RecordOrder | None = None
-    product: list[str] | None = None
+    product: list[str | list[str | float]] | None = None
     running_sum: RunningSum | None = None
     scale: float | None = None
     absolute: bool = False
@@ -252,7 +252,7 @@ class FieldMapping(Reading):
 
     def paths(self) -> list[str]:
         """The fields of the source that this mapping reads."""
-        named = [*(self.from_ or []), *(self.product or [])]
+        named = [*(self.from_ or []), *(path for entry in self.product or [] for path in as_list(entry) if isinstance(path, str))]
         named += [path for entry in self.first_of or [] for path in as_list(entry)]
         named += [path for case in self.cases or [] for path in case.when.paths()]
         if self.plus:

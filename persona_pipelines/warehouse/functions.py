@@ -25,6 +25,10 @@ def pseudonym(identifier: str) -> str:
 def md5(text: str) -> str: ...
 
 
+@ibis.udf.scalar.builtin
+def json_valid(text: str) -> bool: ...
+
+
 @ibis.udf.scalar.builtin(name="try_strptime")
 def try_strptime(text: str, format: str) -> dt.datetime:
     """For formats without a zone."""

@@ -48,7 +48,9 @@ class ParquetReader:
                 said = literal(f"invalid UTF-8 in {name}: bytes are read as text")
                 wrong += f"WHEN {column} IS NOT NULL AND TRY(decode({column})) IS NULL THEN {said} "
             if types[name] in ("DOUBLE", "FLOAT"):
-                column = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"  # how pandas writes that there is none
+                # NaN is how pandas writes that there is none, and 7.0 how it writes the 7 of a column with gaps.
+                whole = f"{column} = trunc({column}) AND abs({column}) < 1e15"
+                binary = f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} THEN {column}::BIGINT::VARCHAR ELSE {column}::VARCHAR END"
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
         record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"

@@ -66,7 +66,7 @@ def _json_text(document: str, steps: list[Step], depth: int = 0) -> str:
         return _json_text(first, rest, depth + 1) if rest else f"json_extract_string({first}, '$')"
     assert isinstance(step, Every)
     inner = _json_text(element, rest, depth + 1) if rest else f"json_extract_string({element}, '$')"
-    texts = f"list_filter(list_transform({elements}, lambda {element}: {inner}), lambda text: text IS NOT NULL)"
+    texts = f"list_filter(list_transform({elements}, lambda {element}: {inner}), lambda text: trim(text) <> '')"
     return f"nullif(array_to_string({texts}, '|'), '')"
 
 

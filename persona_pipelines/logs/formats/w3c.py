@@ -68,10 +68,10 @@ class W3CReader(TextReader):
         return W3CFile(file.path, settings.encoding, max_line_bytes, settings.skip_lines, settings.comment, member=file.member)
 
     def header(self, file: LogFile, settings: W3CFormat, max_line_bytes: int) -> tuple[str, int] | None:
-        """The names that the first record has: which others a file has is seen line by line."""
+        """The names that the first record has which has any: which others a file has is seen line by line."""
         for batch in self.text_file(file, settings, max_line_bytes).batches():
-            layout = batch.column("layout")[0].as_py()
-            return layout or "", settings.skip_lines
+            layouts = batch.column("layout").drop_null()
+            return layouts[0].as_py() if len(layouts) else "", settings.skip_lines
         return None
 
     def groups(self, files: Sequence[LogFile], settings: W3CFormat, max_line_bytes: int):  # type: ignore[no-untyped-def]
