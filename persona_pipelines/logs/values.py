@@ -204,12 +204,12 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
 
 
 def _factor(
-    entry: str | list[str | float], mapping: FieldMapping, fields: Fields, source: Source, money: bool
+    entry: list[str | int], mapping: FieldMapping, fields: Fields, source: Source, money: bool
 ) -> tuple[ir.FloatingValue, ir.BooleanValue]:
     """The first of some fields that is there, else a number of the configuration, and whether it is text that is no finite number."""
     numbers: list[ir.FloatingValue] = []
     wrong = []
-    for path in as_list(entry):
+    for path in entry:
         if isinstance(path, str):
             text = read_text(mapping, fields[path], source)
             number, unreadable = _finite(text, read_number(mapping, text, source, fields.is_number(path), money))
@@ -268,8 +268,6 @@ def currencies_written(mapping: FieldMapping, fields: Fields, source: Source) ->
     if mapping.number is None and source.number is None:
         return []
     if mapping.product is not None:
-        texts = [
-            [read_text(mapping, fields[path], source) for path in as_list(entry) if isinstance(path, str)] for entry in mapping.product
-        ]
+        texts = [[read_text(mapping, fields[path], source) for path in entry if isinstance(path, str)] for entry in mapping.product]
         return [found for alternatives in texts if alternatives for found in currencies_beside(ibis.coalesce(*alternatives))]
     return currencies_beside(text_of(mapping, fields, source))

@@ -200,7 +200,7 @@ class FieldMapping(Reading):
     plus: Offset | None = None
     timezone: str | None = None
     order: RecordOrder | None = None
-    product: list[str | list[str | float]] | None = None
+    product: Annotated[list[Annotated[list[str | int], BeforeValidator(as_list)]], Field(min_length=1)] | None = None
     running_sum: RunningSum | None = None
     scale: float | None = None
     absolute: bool = False
@@ -252,7 +252,7 @@ class FieldMapping(Reading):
 
     def paths(self) -> list[str]:
         """The fields of the source that this mapping reads."""
-        named = [*(self.from_ or []), *(path for entry in self.product or [] for path in as_list(entry) if isinstance(path, str))]
+        named = [*(self.from_ or []), *(path for entry in self.product or [] for path in entry if isinstance(path, str))]
         named += [path for entry in self.first_of or [] for path in as_list(entry)]
         named += [path for case in self.cases or [] for path in case.when.paths()]
         if self.plus:

@@ -128,3 +128,16 @@ def test_static_assets_are_filtered_by_the_end_of_their_path(warehouse) -> None:
     assert dict(zip(found["url"].fillna("-"), found["reason"].fillna(""), strict=True)) == {
         "/a.css": "static asset", "/a.CSS": "static asset", "/a.css/b": "", "/css": "", "/x.png": "static asset", "-": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ids", ["abcdef", "fedcba", "cafebd"])
+def test_what_happened_in_one_second_is_in_the_order_of_its_lines(warehouse, ids: str) -> None:
+    told = [("ann", "login"), (None, "page_view"), ("bob", "login"), (None, "page_view"), (None, "logout"), (None, "page_view")]
+    events = [
+        {**event(1, "d", user, kind), "event_id": one, "source_line": line}
+        for line, ((user, kind), one) in enumerate(zip(told, ids, strict=True), start=1)
+    ]
+    table = events_table(warehouse, *events).rename(logged_user_id="user_id").drop("stitched")
+    devices = device_users(table)
+    found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices, 3)).order_by("source_line"))
+    assert [user if isinstance(user, str) else None for user in found["user_id"]] == ["ann", "ann", "bob", "bob", "bob", None]

@@ -349,3 +349,73 @@ def test_w3c_fields_may_change_in_mid_file(warehouse, tmp_path) -> None:
     found, problems = read(warehouse, tmp_path, source("w3c"))
     assert found == [("1", "x"), ("2", "two words"), ("3", None)]
     assert problems == [(8, "malformed line: 1 columns instead of 2")]
+
+
+def test_lines_before_the_first_names_of_w3c_are_rejects(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "9 z", "#Fields: a b", "1 x")
+    assert read(warehouse, tmp_path, source("w3c")) == ([("1", "x")], [(1, "malformed line: no #Fields: line before it")])
+    write(tmp_path, "log.txt", "9 z", "8 y")
+    with pytest.raises(LogFileError, match="no #Fields: line before the first record"):
+        read(warehouse, tmp_path, source("w3c"))
+
+
+def test_a_cell_that_is_to_hold_a_document_and_holds_none_is_a_reject(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "j,b", '"{""id"": ""1""}",x', "{'id': '2'},x", "nan,x", ",x", '"{""id"": ""5""",x')
+    found, problems = read(warehouse, tmp_path, source("csv", fields={"item_id": "j.id"}))
+    assert found == [("1", "x"), (None, "x"), (None, "x")]
+    assert problems == [(3, "j is no JSON document"), (6, "j is no JSON document")]
+
+
+@pytest.mark.parametrize("fmt", ["json", "csv"])
+def test_elements_that_are_no_objects_are_rejects_where_their_fields_are_read(warehouse, tmp_path, fmt: str) -> None:
+    elements = '[{"id": "1"}, null, "3", [4], {"x": 5}]'
+    others = ["null", "[]"]
+    if fmt == "json":
+        write(tmp_path, "log.txt", f'{{"l": {elements}, "b": "x"}}', *(f'{{"l": {one}, "b": "y"}}' for one in others))
+    else:
+        write(tmp_path, "log.txt", "l,b", '"' + elements.replace('"', '""') + '",x', *(f"{one},y" for one in others))
+    found, problems = read(warehouse, tmp_path, source(fmt, each="l", fields={"item_id": "l.id"}))
+    assert found == [("1", "x"), (None, "x"), (None, "y"), (None, "y")]
+    assert [reason for _, reason in problems] == ["each: an element of l is no object"] * 3
+    assert read(warehouse, tmp_path, source(fmt, each="l", fields={"item_id": "l"}))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line", "expected"),
+    [
+        ("$remote_addr|$remote_user|$request|$status|$upstream_response_time|$request_time", "1.1.1.2|ann smith|GET /item/2 HTTP/1.1|200|0.001, 0.002 : 0.5|1.2", ("/item/2", "0.001, 0.002 : 0.5")),
+        ("$remote_addr\t\"$request\"\t$upstream_response_time\t$request_time", '1.1.1.2\t"GET /a HTTP/1.1"\t0.001, 0.002\t1.2', ("/a", "0.001, 0.002")),
+        ('$remote_addr "$request" $upstream_response_time $request_time', '1.1.1.2 "GET /a HTTP/1.1" 0.001, 0.002 : 0.1 1.2', ("/a", "0.001, 0.002 : 0.1")),
+        ('%{X-Forwarded-For}i %u "%r" %>s', '10.0.0.9, 203.0.113.9 ann "GET /a HTTP/1.1" 200', ("/a", "10.0.0.9, 203.0.113.9")),
+        ('%h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b', '1.1.1.1 TLSv1.3 TLS_AES_256 "GET /a HTTP/1.1" 5', ("/a", "TLSv1.3")),
+    ],
+)  # fmt: skip
+def test_values_of_a_format_string_that_hold_blanks_are_read(warehouse, tmp_path, log_format: str, line: str, expected: tuple) -> None:
+    write(tmp_path, "log.txt", line, line.replace("/", "|", 1).replace('"', ""))
+    name = next(
+        one
+        for one in ("upstream_response_time", "forwarded_for", "ssl_protocol")
+        if one in log_format.lower().replace("x-forwarded-for", "forwarded_for")
+    )
+    described = source({"type": "access_log", "log_format": log_format}, fields={"item_id": "url", "campaign": name})
+    found, problems = read(warehouse, tmp_path, described)
+    assert (found, len(problems)) == ([expected], 1)
+
+
+def test_records_of_a_look_up_that_cannot_be_read_are_said(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", "1,x", "2,x", "4,x")
+    write(tmp_path, "orders.csv", "id,who", "1,ann", "2,bob,extra", '"3,cid', "4,dan")
+    orders = {"name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv", "fields": {"id": "id", "who": "who"}}
+    described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who"})
+    assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "x"), (None, "x"), ("dan", "x")]
+    settings = configured(tmp_path, described, orders)
+    with read_source(warehouse, settings.sources[0], settings, log_files(settings.sources[0], settings)) as batches:
+        (batch,) = batches
+        (told,) = batch.warnings
+    assert told.startswith("orders.csv, line 3: malformed line: ")
+    assert told.endswith("; 2 such records are left out of the look-up orders")
+
+
+def test_empty_texts_are_no_parts_of_a_list(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", '{"a": [{"n": "1"}, {"n": null}, {"n": " "}, {"n": "2"}], "b": "x"}')
+    assert read(warehouse, tmp_path, source("json", fields={"item_id": "a[*].n"}))[0] == [("1|2", "x")]

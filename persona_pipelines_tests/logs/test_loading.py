@@ -1,6 +1,7 @@
 """From files to raw tables: formats, mapping, bad records, days."""
 
 import bz2
+import copy
 import datetime as dt
 import gzip
 import hashlib
@@ -626,3 +627,64 @@ def test_ids_of_a_list_of_rejects_are_no_other_spelling(configure, tmp_path) -> 
         for source in settings.sources:
             profile_source(source, settings, 1, engine)
         assert ids_that_do_not_meet(engine, settings) == []
+
+
+def test_what_a_document_holds_in_place_of_an_id_is_none(configure, warehouse, tmp_path) -> None:
+    ids = ['"u1"', "false", "true", "[]", "{}", '["x"]', '{"id": 5}', '"{3F2504E0-4F89}"', "0"]
+    write(tmp_path, "log.json", *(f'{{"t": "2025-09-01", "u": {one}, "d": "d", "i": {one}}}' for one in ids))
+    fields = {"timestamp": "t", "user_id": "u", "anonymous_id": "d", "item_id": "i", "event_type": {"value": "item_view"}}
+    settings = configure({"name": "log", "path": "log.json", "format": "json", "fields": fields})
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    found = rows(warehouse, "SELECT user_id IS NOT NULL, item_id, problem FROM logs.log ORDER BY source_line")
+    document = "{}: an object or a list, and no id"
+    assert found == [
+        (True, "u1", None), (False, "false", None), (False, "true", None), (False, "[]", document.format("item_id")), (False, "{}", document.format("item_id")),
+        (True, '["x"]', document.format("item_id")), (True, '{"id":5}', document.format("item_id")), (True, "{3F2504E0-4F89}", None), (True, "0", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fmt", ["json", "csv"])
+@pytest.mark.parametrize(
+    ("mapping", "text"),
+    [
+        ({"pattern": "^(.{8})"}, "alice   bob"), ({"decode": "url"}, "alice%20"), ({"decode": "form"}, "+alice"), ({"replace": {"-": " "}}, "alice-"),
+        ({"replace": {"uid=": ""}}, "uid= alice"), ({"decode": "url"}, "%09alice%0A"), ({}, "alice\u00a0"), ({}, " alice"),
+    ],
+)  # fmt: skip
+def test_blanks_at_the_ends_of_an_id_always_go(configure, warehouse, tmp_path, fmt: str, mapping: dict, text: str) -> None:
+    texts = [text, "alice"] + (["\talice\n"] if fmt == "json" else [])
+    content = (
+        [json.dumps({"t": "2025-09-01", "u": one, "i": one}) for one in texts]
+        if fmt == "json"
+        else ["t,u,i", *(f"2025-09-01,{one},{one}" for one in texts)]
+    )
+    write(tmp_path, "log.txt", *content)
+    own = {name: {"from": name[0], **copy.deepcopy(mapping)} for name in ("user_id", "item_id")}
+    if "pattern" in mapping:
+        own = {name: {**one, "pattern": "^(.{1,8})"} for name, one in own.items()}
+    settings = configure(
+        {"name": "log", "path": "log.txt", "format": fmt, "fields": {"timestamp": "t", "event_type": {"value": "item_view"}, **own}}
+    )
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert rows(warehouse, "SELECT count(DISTINCT user_id), min(item_id), max(item_id) FROM logs.log WHERE problem IS NULL") == [
+        (1, "alice", "alice")
+    ]
+
+
+def test_whole_numbers_of_parquet_are_the_same_in_a_column_with_gaps(configure, warehouse, tmp_path) -> None:
+    (tmp_path / "p").mkdir()
+    pq.write_table(pa.table({"t": ["2025-09-01"] * 3, "u": pa.array([7, 8, 9])}), tmp_path / "p/1.parquet")
+    pq.write_table(pa.table({"t": ["2025-09-01"] * 4, "u": pa.array([7.0, 8.0, None, 8.5])}), tmp_path / "p/2.parquet")
+    fields = {"timestamp": "t", "user_id": "u", "item_id": "u", "event_type": {"value": "item_view"}}
+    settings = configure({"name": "log", "path": "p/*.parquet", "format": "parquet", "fields": fields})
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    found = rows(warehouse, "SELECT item_id FROM logs.log WHERE problem IS NULL ORDER BY source_file, source_line")
+    assert [row[0] for row in found] == ["7", "8", "9", "7", "8", "8.5"]
+
+
+def test_categories_of_a_catalogue_are_parted_well(configure, warehouse, tmp_path) -> None:
+    write(tmp_path, "items.csv", "id,c", "1,a | b", "2,A||B|", "3,| ", "4,a/b")
+    items = {"name": "items", "kind": "items", "path": "items.csv", "format": "csv", "fields": {"item_id": "id", "categories": "c"}}
+    settings = configure(items, CLICKS)
+    load_listing(warehouse, settings.sources[0], settings)
+    assert rows(warehouse, "SELECT categories FROM logs.items ORDER BY source_line") == [("a|b",), ("A|B",), (None,), ("a/b",)]

@@ -384,7 +384,14 @@ def test_a_number_equals_the_same_number_however_it_is_written(read: Read, numbe
 
 def test_a_text_is_no_number_where_its_digits_say_more(read: Read) -> None:
     texts = ["02", "2", "2.0", "12345678901234567891", "1e2", "2 "]
-    for word, met in (("2", ["2", "2.0", "2 "]), ("12345678901234567890", []), ("100", ["1e2"]), ("02", ["02"])):
+    for word, met in (
+        ("2", ["2", "2.0", "2 "]),
+        ("12345678901234567890", []),
+        ("100", ["1e2"]),
+        ("1e2", ["1e2"]),
+        ("2e0", ["2", "2.0", "2 "]),
+        ("02", ["02"]),
+    ):
         cases = {"cases": [{"when": {"field": "a", "equals": word}, "value": "refund"}], "default": "purchase"}
         (file,) = read("csv", [b"a\n" + "".join(f"{text}\n" for text in texts).encode()], {"event_type": cases}, columns=("event_type",))
         assert [text for text, (_, kind) in zip(texts, file.good, strict=True) if kind == "refund"] == met
@@ -421,3 +428,10 @@ def test_numbers_of_a_look_up_are_written_as_it_says(configure, warehouse, tmp_p
     ]  # fmt: skip
     with pytest.raises(ConfigurationError, match="number: not of a whole source of kind lookup"):
         configure(log, {**lookup, "number": {"decimal": ","}})
+
+
+def test_a_factor_that_is_missing_may_be_another_field_or_a_number(read: Read) -> None:
+    content = 'p,q,n\n"2,50",3,9\n"2,50",,4\n"2,50",,\n,2,2\n"2,50",x,4\n'
+    mapping = {"value": {"product": ["p", ["q", "n", 2]]}}
+    (file,) = read("csv", [content.encode()], mapping, number={"decimal": ",", "thousands": "."})
+    assert (file.good, file.problems) == ([(2, 7.5), (3, 10), (4, 5), (5, None)], [(6, "value: not a number")])
