@@ -46,13 +46,17 @@ def too_many_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date
 def currencies_of_money(events: ir.Table) -> ir.Table:
     """``currency`` and ``events``: how many records of money there are in each."""
     money = events.filter(events.event_type.isin([*SPENDING_TYPES, *REPAYMENT_TYPES]) & events.value.notnull() & events.currency.notnull())
-    return money.group_by(currency=money.currency.upper()).aggregate(events=lambda rows: rows.count())
+    return _by_currency(money)
 
 
 def currencies_of_prices(items: ir.Table) -> ir.Table:
     """``currency`` and ``events``: how many items have their price in each."""
     priced = items.filter(items.in_catalogue & items.price.notnull() & items.currency.notnull())
-    return priced.group_by(currency=priced.currency.upper()).aggregate(events=lambda rows: rows.count())
+    return _by_currency(priced)
+
+
+def _by_currency(rows: ir.Table) -> ir.Table:
+    return rows.group_by(currency=rows.currency.upper()).aggregate(events=lambda table: table.count())
 
 
 def several_currencies(warehouse: Warehouse, prices: bool = False) -> str | None:

@@ -94,7 +94,7 @@ class _Query:
     def _looked_up(self, path: str, before: str = "") -> str | None:
         """The column of a look-up that a path names as ``SOURCE.COLUMN``; or the one of that name with something before it."""
         for position, lookup in enumerate(self.source.join):
-            if path.startswith(f"{lookup.source}."):
+            if lookup.gives(path):
                 column = path.removeprefix(f"{lookup.source}.")
                 allowed: Sequence[str] = lookup.fields or self.lookups[lookup.source].columns
                 if column not in allowed:
@@ -122,10 +122,9 @@ class _Query:
             return self._base(path)  # names of columns may hold anything
         if self.each and steps[: len(self.each)] == self.each:
             rest = steps[len(self.each) :]
-            for prefix, name in self.parsed:
-                if len(steps) > len(prefix) >= len(self.each) and steps[: len(prefix)] == prefix:
-                    document = self._expression(name)
-                    return self._parsed(path, name, document, steps[len(prefix) :])
+            for prefix, name in self._parsed_around(steps):
+                if len(prefix) >= len(self.each):
+                    return self._parsed(path, name, self._expression(name), steps[len(prefix) :])
             if rest or (self.source.each and self.source.each.split is not None):
                 return self._inside("element", rest)
             return clean("json_extract_string(element, '$')")
@@ -141,10 +140,13 @@ class _Query:
         return f"{columns[path]}::VARCHAR"
 
     def _of_the_record(self, path: str, steps: Sequence[Step]) -> str:
-        for prefix, name in self.parsed:
-            if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
-                return self._parsed(path, name, self._of_the_record(name, prefix), steps[len(prefix) :])
+        for prefix, name in self._parsed_around(steps):
+            return self._parsed(path, name, self._of_the_record(name, prefix), steps[len(prefix) :])
         return self._base(path)
+
+    def _parsed_around(self, steps: Sequence[Step]) -> list[tuple[Sequence[Step], str]]:
+        """The texts of ``parse`` inside of which a field stands, the innermost first."""
+        return [(prefix, name) for prefix, name in self.parsed if len(steps) > len(prefix) and steps[: len(prefix)] == prefix]
 
     def _is_number(self, path: str, text: str) -> str:
         """Whether a document has a number where the text comes from."""
@@ -162,9 +164,8 @@ class _Query:
             steps = steps_of(path)
         except HeaderError:
             steps = (Key(path),)
-        for prefix, name in self.parsed:
-            if len(steps) > len(prefix) and steps[: len(prefix)] == prefix:
-                return (self._expression(name) if self.source.parse[name] == "json" else ""), steps[len(prefix) :]
+        for prefix, name in self._parsed_around(steps):
+            return (self._expression(name) if self.source.parse[name] == "json" else ""), steps[len(prefix) :]
         if self.each and steps[: len(self.each)] == self.each:
             return ("element" if self.source.each and self.source.each.split is None else ""), steps[len(self.each) :]
         if self.source.format.type == "parquet":
@@ -184,9 +185,7 @@ class _Query:
                 steps = steps_of(path)
             except HeaderError:
                 continue  # names of columns may hold anything
-            parsed = next(
-                (name for prefix, name in reversed(self.parsed) if len(steps) > len(prefix) and steps[: len(prefix)] == prefix), None
-            )
+            parsed = next((name for _, name in reversed(self._parsed_around(steps))), None)
             if path in PLACE_FIELDS or (parsed and self.source.parse[parsed] != "json"):
                 continue
             if parsed:

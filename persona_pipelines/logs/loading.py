@@ -325,7 +325,7 @@ def _unmet(warehouse: Warehouse, source: Source, rows: ir.Table) -> list[str]:
     told = []
     for lookup in source.join:
         own = [
-            name for name, mapped in source.fields.items() if mapped.from_ and all(path.startswith(f"{lookup.source}.") for path in mapped.paths())
+            name for name, mapped in source.fields.items() if mapped.from_ and all(map(lookup.gives, mapped.paths()))
             and mapped.default is None and name in rows.columns
         ]  # fmt: skip
         if not own:

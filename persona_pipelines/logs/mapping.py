@@ -62,8 +62,10 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         if name in ("url", "referrer"):
             columns[name] = columns[name].re_extract(r"^([^?#]*)", 1).nullif("")
     amount = next((name for name in AMOUNTS if name in source.fields), None)
-    beside = currencies_written(source.fields[amount], fields, source) if amount else []
-    columns |= {f"beside_{number}": text for number, text in enumerate(beside)}
+    beside = {
+        f"beside_{number}": text for number, text in enumerate(currencies_written(source.fields[amount], fields, source) if amount else [])
+    }
+    columns |= beside
     if source.attributes:
         own: dict[str, ir.Value] = {}
         for name, attribute in source.attributes.items():
@@ -78,23 +80,24 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
     )
     values = records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
-    return _with_currency(values, str(amount), len(beside)) if beside else values
+    return _with_currency(values, str(amount), list(beside)) if beside else values
 
 
-def _with_currency(values: ir.Table, amount: str, count: int) -> ir.Table:
-    """The records with the currency that stands beside their amounts (``beside_0`` ...), and ``other_currency``, why there cannot be one."""
-    known = values.mutate(**{f"beside_{number}": meant(values[f"beside_{number}"]) for number in range(count)})
-    beside = [known[f"beside_{number}"] for number in range(count)]
-    known = known.mutate(first_beside=ibis.coalesce(*beside))
-    first, beside = known.first_beside, [known[f"beside_{number}"] for number in range(count)]
+def _with_currency(values: ir.Table, amount: str, names: list[str]) -> ir.Table:
+    """The records with the currency that stands beside their amounts, and ``other_currency``, why there cannot be one.
+
+    Args:
+        names: columns with what stands there, before and behind each amount.
+    """
+    known = values.mutate(**{name: meant(values[name]) for name in names})
+    beside = [known[name] for name in names]
+    first = ibis.coalesce(*beside)
     others = [(~may_be_one(first, one), f"{amount}: written in " + first + " and in " + one) for one in beside[1:]]
     if "currency" in known.columns:
         others.append((~may_be_one(first, known.currency), f"{amount}: written in " + first + ", and its currency is " + known.currency))
         beside = [known.currency, *beside]
     other = ibis.cases(*others, else_=ibis.null("string"))
-    return known.mutate(currency=most_exact(beside), other_currency=other).drop(
-        "first_beside", *(f"beside_{number}" for number in range(count))
-    )
+    return known.mutate(currency=most_exact(beside), other_currency=other).drop(*names)
 
 
 def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:

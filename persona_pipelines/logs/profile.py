@@ -15,7 +15,7 @@ from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files
 from persona_pipelines.logs.loading import break_of, latest_timestamp, read_source
 from persona_pipelines.logs.numbers import read_number
-from persona_pipelines.logs.values import read_text, spelled, text_of
+from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import Reading
 from persona_pipelines.warehouse.connection import Warehouse
@@ -111,12 +111,12 @@ def _profile(
     mapped = store.keep(f"mapped_{source.name}", made)
     first = mapped.order_by("source_line", "source_part").limit(records).drop("source_file", "file_day", "record")
     rows = store.frame(_without_names(first, ()))
-    facts, hints = _about_ids(store, looked, source)
-    hints += _about_conditions(store, looked, source)
+    facts: list[str] = []
+    hints = _about_ids(store, looked, source) + _about_conditions(store, looked, source)
     hints += _about_lookups(store, looked, source) + _about_joined_ids(store, looked, source)
     if source.kind == "events":
-        more_facts, more_hints = _about_events(store, mapped, source, settings, count)
-        facts, hints = facts + more_facts, more_hints + hints
+        facts, more_hints = _about_events(store, mapped, source, settings, count)
+        hints = more_hints + hints
     return Profile(files, shown, rows, count, fields, _counts(store, mapped, "problem"), _counts(store, mapped, "dropped"), facts, hints)
 
 
@@ -135,7 +135,7 @@ def _of_people(source: Source, settings: Settings) -> set[str]:
         ids = {path for name in PEOPLE if name in other.fields for path in other.fields[name].paths()}
         for lookup in other.join:
             if lookup.source == source.name:
-                found |= {path.removeprefix(f"{source.name}.") for path in ids if path.startswith(f"{source.name}.")}
+                found |= {path.removeprefix(f"{source.name}.") for path in ids if lookup.gives(path)}
                 found |= {own for asked, own in lookup.on.items() if asked in ids}
     return found & set(source.fields)
 
@@ -154,7 +154,7 @@ def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
 def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collection[str]) -> pd.DataFrame:
     """Each field in numbers, as ``Profile.fields``; of ``people`` the shape only."""
     rows = []
-    for path, text in mapping.fields_of(looked, source).texts.items():
+    for path, text in fields_of(looked, source).texts.items():
         shape = path in people and not path.startswith("@")
         value = mapping.masked(_shape(text) if shape else text)
         table = looked.select(text=text, shown=value.substr(0, 40))
@@ -178,9 +178,9 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
     return pd.DataFrame(rows, columns=["field", "missing", "distinct", "minimum", "maximum", "examples"])
 
 
-def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list[str], list[str]]:
+def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
     hints = []
-    fields = mapping.fields_of(looked, source)
+    fields = fields_of(looked, source)
     for column in ("user_id", "anonymous_id", "item_id", "event_id"):
         if column not in source.fields:
             continue
@@ -209,13 +209,13 @@ def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> tuple[list
                 hints.append(f"{distinct - plain} of {distinct} spellings of {path} become one with others by identifiers")
             if lower < distinct and not source.identifiers.lower_case:
                 hints.append(f"{distinct - lower} of {distinct} values of {path} differ from others by upper and lower case only")
-    return [], hints
+    return hints
 
 
 def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
     """Texts that a condition compares with a number and that are none."""
     hints = []
-    fields = mapping.fields_of(looked, source)
+    fields = fields_of(looked, source)
     for test in source.conditions():
         if all(bound is None for bound in (test.below, test.above, test.at_least, test.at_most)):
             continue
@@ -232,9 +232,9 @@ def _about_conditions(store: Warehouse, looked: ir.Table, source: Source) -> lis
 def _about_lookups(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
     """Look-ups whose records are rarely found."""
     hints = []
-    fields = mapping.fields_of(looked, source)
+    fields = fields_of(looked, source)
     for lookup in source.join:
-        read = [text for path, text in fields.texts.items() if path.startswith(f"{lookup.source}.")]
+        read = [text for path, text in fields.texts.items() if lookup.gives(path)]
         if not read:
             continue
         table = looked.select(met=ibis.or_(*(text.notnull() for text in read)))
@@ -249,7 +249,7 @@ def _about_lookups(store: Warehouse, looked: ir.Table, source: Source) -> list[s
 def _about_joined_ids(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
     """Ids of several fields of which different ones become the same text."""
     hints = []
-    fields = mapping.fields_of(looked, source)
+    fields = fields_of(looked, source)
     for column, mapped in source.fields.items():
         if column.endswith("_id") and mapped.from_ and len(mapped.from_) > 1:
             parts = {f"part_{number}": read_text(mapped, fields[path], source, column) for number, path in enumerate(mapped.from_)}

@@ -319,6 +319,10 @@ class Lookup(Strict):
     on: Annotated[dict[str, str], BeforeValidator(lambda value: {value: value} if isinstance(value, str) else value)] = Field(min_length=1)
     fields: list[str] | None = None
 
+    def gives(self, path: str) -> bool:
+        """Whether a field is one of the look-up's."""
+        return path.startswith(f"{self.source}.")
+
 
 class Identifiers(Strict):
     """In which spellings two ids of people, devices and items are the same.
