@@ -185,17 +185,16 @@ class _Query:
                 steps = steps_of(path)
             except HeaderError:
                 continue  # names of columns may hold anything
-            parsed = next((name for _, name in reversed(self._parsed_around(steps))), None)
-            if path in PLACE_FIELDS or (parsed and self.source.parse[parsed] != "json"):
+            if path in PLACE_FIELDS:
                 continue
-            if parsed:
-                texts[f"parse: {parsed}"] = self._expression(parsed)
-            elif self.each and steps[: len(self.each)] == self.each:
+            around = [name for _, name in reversed(self._parsed_around(steps))]
+            if self.each and steps[: len(self.each)] == self.each:
                 inside_of_elements |= isinstance((*steps[len(self.each) :], None)[0], Key)
             elif self.source.format.type not in ("json", "json_lines", "parquet"):
-                name, rest = self.reader.resolve(path, self.group, self.source.format)
+                name, rest = self.reader.resolve((*around, path)[0], self.group, self.source.format)
                 if rest:
                     texts[name] = self._base(name)
+            texts |= {f"parse: {name}": self._expression(name) for name in around if self.source.parse[name] == "json"}
         cases = []
         for name, text in texts.items():
             words = ", ".join(literal(word.lower()) for word in self.source.missing_words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -182,6 +183,47 @@ def test_json_inside_of_a_text_is_reached(warehouse, tmp_path) -> None:
     found, problems = read(warehouse, tmp_path, described)
     assert found == [("i7", "x"), (None, None)]
     assert problems == [(3, "parse: message is no JSON document")]
+
+
+@pytest.mark.parametrize("of_elements", [False, True])
+def test_a_text_that_is_no_document_is_a_reject_at_whatever_depth(warehouse, tmp_path, of_elements) -> None:
+    broken = {
+        "id": None,
+        "outer": "[1,",
+        "middle": json.dumps({"middle": "{'id': 1}"}),
+        "inner": json.dumps({"middle": json.dumps({"inner": "id=1"})}),
+        "whole": json.dumps({"middle": json.dumps({"inner": json.dumps({"id": "i7"})})}),
+        "list": json.dumps({"middle": json.dumps({"inner": "[1]"})}),
+    }
+    prefix = "items.outer" if of_elements else "outer"
+    lines = [{"items": [{"outer": text}]} if of_elements else {"outer": text} for text in broken.values()]
+    if of_elements:
+        lines.append({"items": ["a text"]})
+    write(tmp_path, "log.txt", *map(json.dumps, lines))
+    described = source(
+        "json",
+        **({"each": "items"} if of_elements else {}),
+        parse={prefix: "json", f"{prefix}.middle": "json", f"{prefix}.middle.inner": "json"},
+        fields={"item_id": f"{prefix}.middle.inner.id"},
+    )
+    found, problems = read(warehouse, tmp_path, described)
+    assert found == [(None, None), ("i7", None), (None, None)]
+    assert problems == [
+        (2, f"parse: {prefix} is no JSON document"),
+        (3, f"parse: {prefix}.middle is no JSON document"),
+        (4, f"parse: {prefix}.middle.inner is no JSON document"),
+        *([(7, "each: an element of items is no object")] if of_elements else []),
+    ]
+
+
+def test_a_column_that_is_a_document_with_a_document_in_it_is_judged_at_both(warehouse, tmp_path) -> None:
+    cells = ["{", '{"in": "{"}', '{"in": "{\\"id\\": \\"i7\\"}"}']
+    with (tmp_path / "log.txt").open("w", newline="") as file:
+        csv.writer(file).writerows([["j", "b"], *([cell, "x"] for cell in cells)])
+    described = source("csv", parse={"j.in": "json"}, fields={"item_id": "j.in.id"})
+    found, problems = read(warehouse, tmp_path, described)
+    assert found == [("i7", "x")]
+    assert problems == [(2, "j is no JSON document"), (3, "parse: j.in is no JSON document")]
 
 
 def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:
