@@ -315,14 +315,20 @@ def init(file: str, output: str) -> None:
     except LogFileError as error:
         raise click.ClickException(str(error)) from None
     source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
-    content: dict[str, Any] = {"start_date": found.start, "sources": [source]}
-    remarks = "".join(f"# Look at this: {remark}.\n" for remark in found.remarks)
+    content: dict[str, Any] = {"start_date": found.start, "privacy": {"consent_when_unknown": False}, "sources": [source]}
+    remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN))
     Path(output).write_text(f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n{remarks}"
                             + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # fmt: skip
     click.echo(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
     for remark in found.remarks:
         click.secho(f"look at this: {remark}", fg="yellow")
     click.echo(f"next: persona sources check {output}")
+
+
+CONSENT_UNKNOWN = (
+    "nobody of whom no customer list says consent_personalisation gets recommendations, nor is exported without consent_marketing: "
+    "consent_when_unknown says what holds of them"
+)
 
 
 @sources.command("check")
@@ -371,7 +377,8 @@ def _print_profile(seen: Profile) -> None:
         if reasons:
             click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}:")
             for reason, count in reasons.items():
-                click.echo(f"    {count:>6}  {reason}")
+                place = f" ({_shown(seen.places[reason])})" if what == "rejected" and reason in seen.places else ""
+                click.echo(f"    {count:>6}  {reason}{place}")
     for hint in seen.hints:
         click.secho(f"  hint: {hint}", fg="yellow")
 

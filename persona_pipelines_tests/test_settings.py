@@ -148,12 +148,20 @@ def test_a_key_called_on_or_yes_is_a_name(tmp_path: Path) -> None:
     assert first.fields["event_type"].map == {"yes": "purchase", "no": "login"}
 
 
+def test_what_may_stand_in_place_of_an_unknown_word_is_what_is_known_there(configure) -> None:
+    with pytest.raises(ConfigurationError, match=r"methods\[0\].method: found 'lightfn'; expected one of most_popular, .*, hybrid$"):
+        configure(recommendations={"methods": [{"method": "lightfn"}]})
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
         ("yyyy-MM-dd HH:mm:ss", r"expected codes of strptime such as .* found 'yyyy-MM-dd HH:mm:ss' without any"),
         ("%Y-%m-%d %H:%M:%S.%n", "%n .* is not known here"),
-        ("%s", "expected codes of strptime; found '%s'"),
+        ("%Y %i", "expected codes of strptime; found '%Y %i'"),
+        ("%s", "%s .* expected unit: seconds"),
+        ("%H:%M:%S", "has no year; expected %Y"),
+        ("%d.%m.%Y %I:%M", r"hours of twelve without %p \(AM or PM\); expected %H"),
     ],
 )
 def test_a_format_of_times_is_tried_when_the_configuration_is_read(configure, wanted, message) -> None:

@@ -23,17 +23,18 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         description="One page about the audience: who they are, when they come, what they are worth, how to speak to them.",
     )  # fmt: skip
     def persona_gallery(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.gallery.content import NothingToShowError
         from persona_pipelines.gallery.page import page
         from persona_pipelines.gallery.texts import LANGUAGES
         from persona_pipelines.gallery.writing import gallery_of, write
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
         chosen = warehouse.settings
-        if not warehouse.get().rows(contracts.USER_SEGMENTS):
-            return dg.MaterializeResult(
-                metadata={"left_out": "no page: no event names a person (user_id), so there is no audience to show"}
-            )
-        gallery = gallery_of(warehouse.get(), chosen)
+        try:
+            gallery = gallery_of(warehouse.get(), chosen)
+        except NothingToShowError as error:
+            context.log.warning(str(error))
+            return dg.MaterializeResult(metadata={"left_out": str(error)})
         files = {
             language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html") for language in LANGUAGES
         }

@@ -58,7 +58,7 @@ class Gallery:
 
 
 class NothingToShowError(Exception):
-    """There are no segments yet; the message says what makes them."""
+    """There are no people in segments; the message says what makes some."""
 
 
 def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Gallery:
@@ -66,12 +66,8 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
 
     Args:
         model: the segments in use, for the map and for what sets them apart.
-    Raises:
-        NothingToShowError: no user has a segment yet.
     """
     profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
-    if profiles.empty:
-        raise NothingToShowError(f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}")
     users = store.frame(store.table(contracts.USER_PROFILES).order_by("user_id"))
     features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
     shares = store.frame(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from persona_pipelines.gallery.content import Gallery, gathered
+from persona_pipelines.gallery.content import Gallery, NothingToShowError, gathered
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.registry import champion
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 
@@ -20,6 +21,11 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
         tracking.experiments.ModelNotFoundError: no segments have been trained.
         ValueError: the segment model was stored by another version.
     """
+    if not store.rows(contracts.USER_SEGMENTS):
+        raise NothingToShowError(
+            "no page: nobody is in a segment, because no event names a person (user_id)" if store.rows(contracts.EVENTS)
+            else f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}"
+        )  # fmt: skip
     return gathered(store, settings, SegmentModel.load(champion(settings, "segments").folder))
 
 

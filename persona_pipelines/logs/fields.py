@@ -33,7 +33,7 @@ class LookupTable:
 
 def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
     """A query over a group of files: ``source_file``, ``file_day``, ``source_line``, ``source_part``, ``order``, ``record``,
-    ``problem``, ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``; where ``source.tells_numbers``, ``is_number_0`` ...
+    ``problem``, ``document_problem`` (a text or element that is to be a document is none), ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``; where ``source.tells_numbers``, ``is_number_0`` ...
     too: whether the record has a number there, and no text that says one.
 
     Raises:
@@ -63,7 +63,7 @@ class _Query:
             number = "element_number"
         if records is None:
             records = f"({self.reader.query(self.bases, self.group, self.source.format)})"
-        problem = self._no_document(wanted)
+        document_problem = self._no_document(wanted)
         named = {path: f"wanted_{position}" for position, path in enumerate(wanted)}
         selected = "".join(f", {expression} AS {named[path]}" for path, expression in expressions.items())
         if self.source.tells_numbers:
@@ -72,7 +72,7 @@ class _Query:
             )
         plain = (
             f"SELECT source_file, file_day, source_line, ((part - 1) * {PARTS_OF_A_LINE} + {number})::BIGINT AS source_part, "
-            f'"order", record, {problem} AS problem, skipped{selected} FROM {records}'
+            f'"order", record, problem, {document_problem} AS document_problem, skipped{selected} FROM {records}'
         )
         joins, columns = "", []
         for position, lookup in enumerate(self.source.join):
@@ -88,7 +88,7 @@ class _Query:
             if self.source.tells_numbers:
                 told = self._looked_up(path, "is_number_") if found else f"records.number_{named[path]}"
                 columns.append(f"coalesce({told}, false) AS is_number_{position}")
-        kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, skipped'
+        kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, document_problem, skipped'
         return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
 
     def _looked_up(self, path: str, before: str = "") -> str | None:
@@ -177,7 +177,7 @@ class _Query:
         return (self._base(name) if rest else ""), rest
 
     def _no_document(self, wanted: Sequence[str]) -> str:
-        """What is wrong with a record, as an expression: its own problem, else that a text or element which is to be a document is none."""
+        """What is wrong with a record, as an expression: that a text or element which is to be a document is none."""
         texts: dict[str, str] = {}
         inside_of_elements = False
         for path in wanted:
@@ -205,7 +205,7 @@ class _Query:
             cases.append(
                 f"WHEN element IS NOT NULL AND json_type(element) <> 'OBJECT' THEN {literal(f'each: an element of {path} is no object')}"
             )
-        return f"CASE WHEN problem IS NOT NULL THEN problem {' '.join(cases)} END" if cases else "problem"
+        return f"CASE WHEN problem IS NOT NULL THEN NULL {' '.join(cases)} END" if cases else "CAST(NULL AS VARCHAR)"
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""

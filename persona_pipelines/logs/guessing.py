@@ -122,10 +122,13 @@ def _head(file: Path, folder: Path) -> tuple[Path, str]:
             raise PackingError("this is an empty zip archive")
         member = inside[0]
         encoding = guessed(next(iter(Unpacked(file, member).blocks()), b""))
-        block = next(as_utf8(Unpacked(file, member).blocks(), encoding), b"")[:HEAD_BYTES]
+        blocks = as_utf8(Unpacked(file, member).blocks(), encoding)
+        block = next(blocks, b"")
+        goes_on = len(block) > HEAD_BYTES or any(blocks)
+        block = block[:HEAD_BYTES]
     except PackingError as error:
         raise LogFileError(f"{file}: {error}") from None
-    whole = block[: block.rfind(b"\n") + 1] or block
+    whole = (block[: block.rfind(b"\n") + 1] if goes_on else b"") or block
     head = folder / "head.txt"
     head.write_bytes(whole)
     return head, encoding
@@ -399,6 +402,10 @@ def _called_like_a_time(plain: dict[str, str], sample: pd.DataFrame, engine: War
     return None
 
 
+DAYS_OF_SPREADSHEETS = (36_526, 73_050)
+"""Since the 30th of December 1899: the days of 2000 to 2099."""
+
+
 def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list[str]]:
     """The field, with the format that its texts have, or the unit of its numbers' size as of moments of this century; and what is in doubt."""
     numbers = pd.to_numeric(values, errors="coerce")
@@ -412,6 +419,8 @@ def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list
     for pattern, written in DIGITS:
         if texts.str.fullmatch(pattern).all():
             return {"from": column, "format": written}, []
+    if numbers.between(*DAYS_OF_SPREADSHEETS).all():
+        return {"from": column, "unit": "days", "since": "1899-12-30"}, [f"{column} is taken for the days that spreadsheets count"]
     return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, []
 
 

@@ -178,7 +178,7 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
         for batch in batches:
             read = warehouse.keep("read_lookup", batch.fields)
             warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(read, source))}')
-            bad = read.filter(read.problem.notnull())
+            bad = read.mutate(problem=ibis.coalesce(read.problem, read.document_problem)).filter(lambda rows: rows.problem.notnull())
             first = {name: bad[name].argmin(bad.order) for name in ("source_file", "source_line", "problem")}
             count, file, line, problem = warehouse.row(bad.aggregate(count=bad.count(), **first))
             if count:

@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
-from persona_pipelines.logs.numbers import as_everywhere, may_be_one, meant, most_exact, read_number
+from persona_pipelines.logs.numbers import PARTS_OF_CURRENCIES, as_everywhere, may_be_one, meant, most_exact, read_number
 from persona_pipelines.logs.values import (
     IDENTIFIERS,
     WORDS_MEAN_MISSING,
@@ -26,7 +26,7 @@ from persona_pipelines.logs.values import (
     value_of,
 )
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, FieldMapping
+from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, Condition, FieldMapping
 from persona_pipelines.warehouse import contracts, functions
 
 LONGEST_TEXT = 2000
@@ -56,6 +56,7 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
         if unreadable is not None:
             columns[f"unreadable_{name}"] = unreadable
         if name == "currency":
+            columns["part_of_currency"] = ibis.ifelse(columns[name].isin(list(PARTS_OF_CURRENCIES)), columns[name], None)
             columns[name] = meant(columns[name]).upper()
         if name == "categories":
             columns[name] = columns[name].re_replace(r"\s*(?:\|\s*)+", "|").re_replace(r"^\||\|$", "").nullif("")
@@ -74,13 +75,20 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
                 columns[f"unreadable_attributes.{name}"] = unreadable
         columns["attributes"] = _json_object(own)
     conditions = [
-        (condition_holds(condition, fields, source), ibis.literal(f"dropped: {condition.described()}")) for condition in source.drop_when
+        (dropped_by(condition, records, fields, source), ibis.literal(f"dropped: {condition.described()}"))
+        for condition in source.drop_when
     ]
     columns["dropped"] = ibis.cases(
         (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
     )
-    values = records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", **columns)
+    values = records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", "document_problem", **columns)
     return _with_currency(values, str(amount), list(beside)) if beside else values
+
+
+def dropped_by(condition: Condition, records: ir.Table, fields: Fields, source: Source) -> ir.BooleanValue:
+    """Whether a condition leaves a record out. Of a document that is none nothing is known, not even that a field is missing in it."""
+    held = condition_holds(condition, fields, source)
+    return held & records.document_problem.isnull() if any(map(source.in_a_document, condition.paths())) else held
 
 
 def _with_currency(values: ir.Table, amount: str, names: list[str]) -> ir.Table:
@@ -120,7 +128,8 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
     for name in source.fields:
         column = contract.column(name)
         if column.type in UNREADABLE:
-            problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {UNREADABLE[column.type]}")))
+            wrong = "not a duration" if source.fields[name].duration else UNREADABLE[column.type]
+            problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {wrong}")))
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
         if name in IDENTIFIERS:
@@ -133,7 +142,8 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
     for name, attribute in source.attributes.items():
         kind = COLUMN_TYPES[attribute.type]
         if kind in UNREADABLE:
-            problems.append((values[f"unreadable_attributes.{name}"], ibis.literal(f"attributes.{name}: {UNREADABLE[kind]}")))
+            wrong = "not a duration" if attribute.duration else UNREADABLE[kind]
+            problems.append((values[f"unreadable_attributes.{name}"], ibis.literal(f"attributes.{name}: {wrong}")))
     if source.attributes:
         too_long = (values.attributes.length() > LONGEST_TEXT * len(source.attributes)).fill_null(False)
         problems.append((too_long, ibis.literal(f"attributes: longer than {LONGEST_TEXT} characters each")))
@@ -195,10 +205,21 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
             ):  # fmt: skip
                 said = f"value: {words} {bound:g} (logs.{name})"
                 problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
-        if "other_currency" in values.columns:
-            problems.append((~rated & values.other_currency.notnull(), values.other_currency))
+        problems += [(~rated & found, said) for found, said in _currency_problems(values, "value")]
     if "without_rate" in values.columns:
         problems.append((values.without_rate, "currency: no rate of " + values.currency + " for its day"))
+    return problems
+
+
+def _currency_problems(values: ir.Table, amount: str) -> Problems:
+    """What is wrong with the currency of an amount."""
+    problems: Problems = []
+    if "other_currency" in values.columns:
+        problems.append((values.other_currency.notnull(), values.other_currency))
+    if "part_of_currency" in values.columns:
+        whole = values.part_of_currency.cases(*PARTS_OF_CURRENCIES.items(), else_=ibis.null("string"))
+        said = "currency: " + values.part_of_currency + " is a hundredth of " + whole + ", and amounts are in whole ones"
+        problems.append((values.part_of_currency.notnull() & values[amount].notnull(), said))
     return problems
 
 
@@ -230,8 +251,8 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
         values = converted(values, rates, ibis.literal(True), ibis.literal(today, type="date"), "price")
     key = "item_id" if source.kind == "items" else "user_id"
     problems = [*_type_problems(values, source, contract), (values[key].isnull(), ibis.literal(f"{key}: missing"))]
-    if "other_currency" in values.columns:
-        problems.append((values.other_currency.notnull(), values.other_currency))
+    if source.kind == "items" and "price" in source.fields:
+        problems += _currency_problems(values, "price")
     if "without_rate" in values.columns:
         problems.append((values.without_rate, "currency: no rate of " + values.currency + " for today"))
     made = {"user_id": functions.pseudonym(values.user_id)} if source.kind == "users" else {}
@@ -259,8 +280,9 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
                 read = ibis.ifelse(told, None, read)
             columns[name] = ibis.coalesce(read, columns[name])
             columns[f"is_number_{name}"] = columns[f"is_number_{name}"] | read.notnull()
-    dropped = [condition_holds(condition, fields, source) for condition in source.drop_when]
-    kept = records.mutate(wanted=records.problem.isnull() & ~ibis.or_(*dropped) if dropped else records.problem.isnull())
+    dropped = [dropped_by(condition, records, fields, source) for condition in source.drop_when]
+    readable = records.problem.isnull() & records.document_problem.isnull()
+    kept = records.mutate(wanted=readable & ~ibis.or_(*dropped) if dropped else readable)
     return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
 
 
@@ -282,7 +304,12 @@ def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value]
     A line that cannot be read is rejected, a record that the configuration drops need not keep the contract, every other
     has to.
     """
-    problem = ibis.cases((values.problem.notnull(), values.problem), (values.dropped.notnull(), ibis.null("string")), *problems)
+    problem = ibis.cases(
+        (values.problem.notnull(), values.problem),
+        (values.dropped.notnull(), ibis.null("string")),
+        (values.document_problem.notnull(), values.document_problem),
+        *problems,
+    )
     columns: dict[str, ir.Value] = {}
     for column in contract.columns:
         if column.name in made:

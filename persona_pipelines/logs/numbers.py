@@ -28,6 +28,8 @@ CURRENCIES = {
     "NT$": "TWD",
 }  # fmt: skip
 """What signs of currencies mean, where that is one thing."""
+PARTS_OF_CURRENCIES = {"GBp": "GBP", "GBX": "GBP", "ZAc": "ZAR", "ZAC": "ZAR", "ILA": "ILS", "ILa": "ILS", "USd": "USD", "EUc": "EUR"}
+"""Names of hundredths, which stand beside prices of shares and of some shops, and of what they are parts."""
 SHARED_SIGNS = {
     "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "ARS", "CLP", "COP", "UYU", "BRL"), "¥": ("JPY", "CNY"), "kr": ("SEK", "NOK", "DKK", "ISK"),
     "kr.": ("SEK", "NOK", "DKK", "ISK"), "Fr": ("CHF", "XAF", "XOF"), "Fr.": ("CHF", "XAF", "XOF"),

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import datetime as dt
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+from ibis import _
 
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files
 from persona_pipelines.logs.loading import break_of, latest_timestamp, read_source
-from persona_pipelines.logs.numbers import read_number
+from persona_pipelines.logs.numbers import CODES, read_number
+from persona_pipelines.logs.times import read_duration, read_time
 from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import Reading
+from persona_pipelines.settings.sources import TYPED_FIELDS, FieldMapping, Reading
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.functions import local_time
 
 LOOKED_AT = 100_000
 MANY_WORDS, MANY_FLOATS, MANY_DUPLICATES, MANY_DISORDERED, FEW_MET = 0.01, 0.5, 0.2, 0.01, 0.5
 PEOPLE = ("user_id", "anonymous_id", "target_user_id")
 MANY_DAYS = 400
+MANY_REASONS = 20
+LONG_PAUSE = 1 / 3
+"""A pause of so much of all days, and longer than ``MANY_DAYS``, is more than a shop that rests: some clocks are wrong."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Profile:
         rows: first events as mapped.
         fields: one row a field that the mapping reads: ``field``, ``missing`` (share), ``distinct``, ``minimum``, ``maximum``, ``examples``; addresses
             masked, and of people's ids the shape only.
-        problems: events that would be rejected, by reason; ``dropped`` those that would be filtered.
+        problems: events that would be rejected, by reason; ``dropped`` those that would be filtered; ``places`` where the first of each reason
+            is, and what stands there.
         facts: what is to be known of its times and records, in words.
         hints: what may be wrong, in words.
     """
@@ -46,6 +55,7 @@ class Profile:
     fields: pd.DataFrame
     problems: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
@@ -94,7 +104,8 @@ def _profile(
     store: Warehouse, looked: ir.Table, count: int, source: Source, settings: Settings, records: int, files: int, shown: str
 ) -> Profile:
     people = _of_people(source, settings)
-    fields = _fields(store, looked, source, {path for name in people for path in source.fields[name].paths()})
+    ids = {path for name in people for path in source.fields[name].paths()}
+    fields = _fields(store, looked, source, ids)
     if source.kind == "lookup":
         found = (
             mapping.mapped_lookup(looked, source)
@@ -117,13 +128,55 @@ def _profile(
     if source.kind == "events":
         facts, more_hints = _about_events(store, mapped, source, settings, count)
         hints = more_hints + hints
-    return Profile(files, shown, rows, count, fields, _counts(store, mapped, "problem"), _counts(store, mapped, "dropped"), facts, hints)
+    problems = _counts(store, mapped, "problem")
+    places = {reason: _place(store, looked, mapped, source, reason, ids) for reason in list(problems)[:MANY_REASONS]}
+    hints += _about_rejects(source, places)
+    return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints)
 
 
 def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:
     good = mapped.filter(mapped[column].notnull() & (mapped.problem.isnull() if column == "dropped" else True))
     found = store.frame(good.group_by(reason=column).aggregate(records=good.count()).order_by(ibis.desc("records"), "reason"))
     return {str(row.reason): int(row.records) for row in found.itertuples()}
+
+
+def _place(store: Warehouse, looked: ir.Table, mapped: ir.Table, source: Source, reason: str, ids: Collection[str]) -> str:
+    """The line of the first record that is rejected for a reason, and the text that it is about; of people's ids the shape only."""
+    first = mapped.filter(mapped.problem == reason).order_by("source_line", "source_part").limit(1)
+    line, part = store.row(first.select("source_line", "source_part"))
+    described = source.fields.get(reason.partition(":")[0])
+    described = described or source.attributes.get(reason.partition(":")[0].removeprefix("attributes."))
+    paths = list(dict.fromkeys(described.paths())) if described else []
+    if not paths:
+        return f"line {line}"
+    record = looked.filter((looked.source_line == line) & (looked.source_part == part)).limit(1)
+    texts = fields_of(record, source)
+    shown = {
+        f"text_{number}": mapping.masked(_shape(texts[path]) if _shows_people(path, ids) else texts[path]).substr(0, 60)
+        for number, path in enumerate(paths)
+    }
+    found = store.row(record.select(**shown))
+    told = [f"{path} {text!r}" for path, text in zip(paths, found, strict=True) if text is not None]
+    return f"line {line}: {', '.join(told[:4]) or f'{paths[0]} is empty'}"
+
+
+def _about_rejects(source: Source, places: Mapping[str, str]) -> list[str]:
+    """What the configuration may lack where texts are none of their type."""
+    hints = []
+    for reason, place in places.items():
+        column, _, problem = reason.partition(": ")
+        described = source.fields.get(column)
+        if described is None:
+            continue
+        if problem == "not a number" and described.number is None and source.number is None and re.search("[0-9]", place.partition(":")[2]):
+            hints.append(
+                f'{column}: numbers written in another way need number: {{decimal: ".", thousands: ","}} (as in 1,234.50 or $5), or decimal: ","'
+            )
+        if problem == "not readable as a time" and described.unit is None and re.search(r" '[+-]?[0-9]+(\.[0-9]+)?'$", place):
+            hints.append(
+                f"{column}: a number counts something since a moment: unit: seconds, milliseconds ..., or days since 1899-12-30 (Excel)"
+            )
+    return hints
 
 
 def _of_people(source: Source, settings: Settings) -> set[str]:
@@ -144,6 +197,11 @@ def _shape(text: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9")
 
 
+def _shows_people(path: str, ids: Collection[str]) -> bool:
+    """Whether a field is an id of people, or a document that has one in it."""
+    return not path.startswith("@") and any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in ids)
+
+
 def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
     """Records to be shown: addresses masked, and of raw ids of people the shape only."""
     # Versions of browsers look like addresses.
@@ -155,17 +213,18 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
     """Each field in numbers, as ``Profile.fields``; of ``people`` the shape only."""
     rows = []
     for path, text in fields_of(looked, source).texts.items():
-        shape = path in people and not path.startswith("@")
+        shape = _shows_people(path, people)
         value = mapping.masked(_shape(text) if shape else text)
         table = looked.select(text=text, shown=value.substr(0, 40))
         total, missing, distinct = store.row(
             table.aggregate(total=table.count(), missing=table.text.isnull().sum(), distinct=table.text.nunique())
         )
-        numbers = table.text.try_cast("float64")
-        low, high, numeric = store.row(table.aggregate(low=numbers.min(), high=numbers.max(), numeric=numbers.count()))
         first, last = store.row(table.aggregate(first=table.shown.min(), last=table.shown.max()))
-        if numeric == total - missing and numeric and not shape:
-            first, last = f"{low:g}", f"{high:g}"
+        # Least and greatest as the field is read: dates and amounts as texts are in the order of their first digit.
+        read = _ordered(looked, text, path, source)
+        low, high, ordered = store.row(looked.select(read=read).aggregate(low=_.read.min(), high=_.read.max(), ordered=_.read.count()))
+        if ordered and not shape and (ordered == total - missing or not read.type().is_floating() or path in _typed(source)):
+            first, last = (f"{bound:.15g}" if read.type().is_floating() else f"{bound:%Y-%m-%d %H:%M:%S}" for bound in (low, high))
         often = table.filter(table.shown.notnull()).group_by("shown").aggregate(n=lambda rows: rows.count())
         examples = [
             row[0]
@@ -176,6 +235,32 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
             {"field": path, "missing": share, "distinct": distinct, "minimum": first, "maximum": last, "examples": ", ".join(examples)}
         )
     return pd.DataFrame(rows, columns=["field", "missing", "distinct", "minimum", "maximum", "examples"])
+
+
+def _typed(source: Source) -> dict[str, tuple[str, FieldMapping]]:
+    """The fields that are read as times and numbers, with the kind and how."""
+    kinds = {name: TYPED_FIELDS.get(name, "text") for name in source.fields}
+    kinds |= {name: {"number": "number", "date": "time"}.get(attribute.type, "text") for name, attribute in source.attributes.items()}
+    mappings = {**source.attributes, **source.fields}
+    return {
+        path: (kind, mappings[name])
+        for name, kind in kinds.items()
+        if kind != "text" and mappings[name].map is None and mappings[name].cases is None
+        for path in [*(mappings[name].from_ or []), *(entry for entry in mappings[name].first_of or [] if isinstance(entry, str))]
+    }
+
+
+def _ordered(looked: ir.Table, text: ir.StringValue, path: str, source: Source) -> ir.Value:
+    """A field as what has an order: the time or number that it is read as; else the number that it may be."""
+    kind, described = _typed(source).get(path, ("text", None))
+    if described is None or (kind == "time" and described.order is not None):
+        return text.try_cast("float64")
+    plain = read_text(described, text, source)
+    if kind == "time":
+        return read_time(described, plain)
+    if isinstance(described, FieldMapping) and described.duration:
+        return read_duration(plain)
+    return read_number(described, plain, source, fields_of(looked, source).is_number(path))
 
 
 def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
@@ -266,21 +351,27 @@ def _about_joined_ids(store: Warehouse, looked: ir.Table, source: Source) -> lis
 def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: Settings, count: int) -> tuple[list[str], list[str]]:
     facts: list[str] = []
     hints: list[str] = []
+    clock = source.fields["timestamp"]
     good = mapped.filter(mapped.problem.isnull() & mapped.dropped.isnull())
-    first, last, ids, events, midnight = store.row(
+    local = local_time(good.timestamp, clock.timezone or "UTC")
+    first, last, ids, events, midnight, local_first, local_last, before = store.row(
         good.aggregate(
             first=good.timestamp.min(), last=good.timestamp.max(), ids=good.event_id.nunique(), events=good.count(),
-            midnight=(good.timestamp == good.timestamp.truncate("D")).sum(),
+            midnight=(local == local.truncate("D")).sum(), local_first=local.min(), local_last=local.max(),
+            before=(good.timestamp.date() < local.date()).sum(),
         )
     )  # fmt: skip
-    clock = source.fields["timestamp"]
     if not events:
         return facts, [*hints, f"none of the first {count} records is an event: look at the reasons above"]
     zone = clock.timezone or "UTC where the text names no zone"
     if clock.order:
         facts.append("no clock: the order of the records stands in for time")
     elif midnight == events:
-        facts.append(f"days only, from {first:%Y-%m-%d} to {last:%Y-%m-%d}: nothing within a day can be told")
+        facts.append(f"days only, from {local_first:%Y-%m-%d} to {local_last:%Y-%m-%d}: nothing within a day can be told")
+        if before:
+            hints.append(
+                f"dates alone in {clock.timezone} are the evening before in UTC, by which days are counted: without timezone a date stays that date"
+            )
     else:
         facts.append(f"times from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC; zone: {zone}")
     by_line = ibis.window(order_by=[good.source_file, good.source_line, good.source_part])
@@ -297,10 +388,11 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
     span = (last - first).days
     if span > MANY_DAYS and settings.logs.partitions == "day":
         hints.append(f"{span} days: consider logs.partitions: month")
-    outside = good.filter(good.timestamp < ibis.literal(last) - ibis.interval(days=max(span // 2, 1)))
-    early = store.value(outside.count())
-    if span > MANY_DAYS and 0 < early <= 0.001 * events:
-        hints.append(f"{early} of {events} events lie in the first half of {span} days: wrong clocks? start_date rejects what is before it")
+    if span > MANY_DAYS and (pause := _longest_pause(store, good)) and (pause[1] - pause[0]).days > max(MANY_DAYS, LONG_PAUSE * span):
+        early = store.value((good.timestamp.date() <= pause[0]).sum())
+        hints.append(
+            f"nothing between {pause[0]} and {pause[1]}, {early} of {events} events before that: wrong clocks? start_date rejects what is before it"
+        )
     if "value" in source.fields:
         found = good.filter(good.value.notnull() & good.currency.notnull()).group_by("currency").aggregate(n=lambda rows: rows.count())
         currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency"))).fetchall()]
@@ -308,12 +400,23 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
             hints.append(
                 f"amounts in {len(currencies)} currencies ({', '.join(currencies[:8])}{' ...' if len(currencies) > 8 else ''}): set currencies, they are never added up"
             )
+        if unknown := [currency for currency in currencies if currency not in CODES.split()]:
+            hints.append(f"currency: {', '.join(unknown[:5])} is no code of ISO 4217, as EUR is: map it to the one that is meant")
         unnamed = store.value((good.value.notnull() & good.currency.isnull() & (good.event_type != "rating")).sum().fill_null(0))
         if currencies and unnamed:
             hints.append(
                 f"{unnamed} amounts name no currency: they are added to those in {settings.currencies.base if settings.currencies else currencies[0]}"
             )
     return facts, hints
+
+
+def _longest_pause(store: Warehouse, events: ir.Table) -> tuple[dt.date, dt.date] | None:
+    """The last day before and the first day after the longest time without events."""
+    days = events.select(day=events.timestamp.date()).distinct()
+    pauses = days.mutate(before=days.day.lag().over(order_by=days.day)).filter(_.before.notnull())
+    found = pauses.mutate(days=pauses.day.delta(pauses.before, unit="day")).order_by(ibis.desc("days"), "day").limit(1)
+    rows = store.frame(found)
+    return (pd.Timestamp(rows["before"][0]).date(), pd.Timestamp(rows["day"][0]).date()) if len(rows) else None
 
 
 def ids_that_do_not_meet(engine: Warehouse, settings: Settings) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.logs.numbers import as_everywhere, currencies_beside, is_one_of, read_number
-from persona_pipelines.logs.times import read_time, time_of_number
+from persona_pipelines.logs.numbers import LARGEST_EXACT, as_everywhere, currencies_beside, is_one_of, read_number
+from persona_pipelines.logs.times import read_duration, read_time, time_of_number
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import AMOUNTS, Condition, FieldMapping, Reading, as_list
 from persona_pipelines.warehouse import functions
@@ -191,7 +192,8 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
         recorded, configured = _texts(mapping, fields, source)
         read = []
         if recorded is not None:
-            read.append(_finite(recorded, read_number(mapping, recorded, source, fields.is_number(*alone), money)))
+            plain = read_duration(recorded) if mapping.duration else read_number(mapping, recorded, source, fields.is_number(*alone), money)
+            read.append(_finite(recorded, plain))
         if configured is not None:  # written as in every configuration
             said = read_number(mapping, configured, source, money=money)
             read.append(_finite(configured, ibis.coalesce(configured.try_cast("float64"), said)))
@@ -199,8 +201,16 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
     if mapping.absolute:
         number = number.abs()
     if mapping.scale is not None:
-        number = number * mapping.scale
+        number = _scaled(number, mapping.scale)
     return number, unreadable
+
+
+def _scaled(number: ir.FloatingValue, scale: float) -> ir.FloatingValue:
+    """A number times a factor of the configuration: cents are divided by 100, because 0.01 is no number of the engine's, and 929 * 0.01 no 9.29."""
+    above, below = Decimal(repr(scale)).as_integer_ratio()
+    if max(abs(above), below) > LARGEST_EXACT:
+        return number * scale
+    return number * float(above) / float(below) if below != 1 else number * float(above)
 
 
 def _factor(

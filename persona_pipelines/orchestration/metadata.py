@@ -93,8 +93,11 @@ def made_check_spec(contract: Table) -> dg.AssetCheckSpec:
     )
 
 
-def made_check(contract: Table) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(check_name="can_be_made", asset_key=key(contract), passed=True)
+def made_check(contract: Table, missing: str | None = None) -> dg.AssetCheckResult:
+    """A stage that was made; ``missing`` says what of it could not be."""
+    return dg.AssetCheckResult(
+        check_name="can_be_made", asset_key=key(contract), passed=missing is None, severity=dg.AssetCheckSeverity.WARN, description=missing
+    )
 
 
 def left_out(
@@ -117,6 +120,4 @@ def left_out(
             yield contract_check(warehouse, contract)
     for name, contract in (checks or {}).items():
         yield dg.AssetCheckResult(check_name=name, asset_key=key(contract), passed=True, description=f"left out: {reason}")
-    yield dg.AssetCheckResult(
-        check_name="can_be_made", asset_key=key(tables[0]), passed=False, severity=dg.AssetCheckSeverity.WARN, description=reason
-    )
+    yield made_check(tables[0], reason)

@@ -53,8 +53,6 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         earlier = store.frame(store.table(contracts.PREDICTION_QUALITY))
         in_use = dict(zip(earlier[earlier["chosen"]]["target"], earlier[earlier["chosen"]]["model"], strict=True)) if len(earlier) else {}
         found = forecast(store, chosen, today, as_of, in_use)
-        for target, reason in found.missing.items():
-            context.log.info(f"no prediction of {target}: {reason}")
         frames = (found.users, found.quality(), found.drivers())
         with store.transaction():
             for contract, frame in zip(tables, frames, strict=True):
@@ -79,7 +77,9 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
             check_name="predictions_are_calibrated", asset_key=key(contracts.PREDICTION_QUALITY), passed=not worst > 0.1,
             severity=dg.AssetCheckSeverity.WARN, metadata={"largest_calibration_error": float(worst) if worst == worst else "none"},
         )  # fmt: skip
-        yield made_check(tables[0])
+        reasons = {reason: [target for target, why in found.missing.items() if why == reason] for reason in found.missing.values()}
+        left = "; ".join(f"no prediction of {', '.join(targets)}: {reason}" for reason, targets in reasons.items())
+        yield made_check(tables[0], left or None)
 
     return user_predictions
 

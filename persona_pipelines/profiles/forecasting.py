@@ -60,6 +60,14 @@ def purchases_of(features: pd.DataFrame) -> tuple[np.ndarray, Purchases]:
     return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value, again)
 
 
+def possible_together(chances: pd.DataFrame) -> pd.DataFrame:
+    """Chances of things of which one alone can come, shape (users, things): where models of each say more than 1 together, all give way.
+
+    Who buys does something, so buying and doing nothing at all are such.
+    """
+    return chances.div(chances.sum(axis=1).clip(lower=1), axis=0)
+
+
 def _of_buyers(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray]) -> np.ndarray:
     """A forecast for buyers; 0 for those who have not bought yet."""
     buyers, purchases = purchases_of(features)
@@ -114,8 +122,10 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         windows = with_attributes(windows, attributes)
         for target, (outcome, column) in PROBABILITIES.items():
             judged[target] = judge_probability(windows, outcome, today, before.get(target), seed)
-            users[column] = np.clip(judged[target].prediction, 0, 1).round(6)
+            users[column] = np.clip(judged[target].prediction, 0, 1)
             spans[target] = newest(chosen.horizon_days)
+        columns = [column for _, column in PROBABILITIES.values()]
+        users[columns] = possible_together(users[columns]).round(6)
         if any(window.bought.any() for window in windows[:-1]):
             judged[SPEND] = judge_amount(windows, today, BASELINES, chosen.horizon_days, chosen.horizon_days, seed)
             users["expected_spend"] = judged[SPEND].prediction.round(6)

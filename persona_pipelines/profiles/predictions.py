@@ -143,10 +143,19 @@ def with_base_rate(probability: np.ndarray, rate: float) -> np.ndarray:
 
 
 def coming_rate(rates: Sequence[float]) -> float:
-    """The base rate to expect after ``rates``, oldest first: the last one, and half of its last change again."""
+    """The base rate to expect after ``rates``, oldest first and none of them 0 or 1: the odds of the last one, and half of their last change
+    again. What has become rare is not impossible."""
+    from scipy.special import expit, logit
+
     if len(rates) < 2:
         return float(rates[-1])
-    return float(np.clip(rates[-1] + SEASON_DAMPING * (rates[-1] - rates[-2]), 0.0, 1.0))
+    last, before = logit(rates[-1]), logit(rates[-2])
+    return float(expit(last + SEASON_DAMPING * (last - before)))
+
+
+def smoothed_rate(happened: np.ndarray) -> float:
+    """The share of users, shape (users,), with half a user more on either side (Jeffreys' prior): of few users none is not never."""
+    return float((happened.sum() + 0.5) / (len(happened) + 1))
 
 
 def _stacked(windows: Sequence[Window], target: str) -> tuple[np.ndarray, np.ndarray]:
@@ -191,13 +200,13 @@ def judge_probability(
         seasonal: whether the windows follow each other in time, so that the base rate moves on; else it is the same in all.
     """
     *past, choosing, newest = windows
-    rates = [float(window.outcome(target).mean()) for window in windows]
+    rates = [smoothed_rate(window.outcome(target)) for window in windows]
     expect: Callable[[Sequence[float]], float] = coming_rate if seasonal else lambda found: float(np.mean(found))
 
     def fitted(teachers: Sequence[Window], model: Any, at: pd.DataFrame, expected: float) -> np.ndarray:
         points, happened = _stacked(teachers, target)
         if happened.all() or not happened.any():
-            return np.full(len(at), float(happened.mean()))
+            return np.full(len(at), expected)
         return with_base_rate(model.fit(points, happened).predict_proba(matrix(at))[:, 1], expected)
 
     validation: dict[str, float] = {}
@@ -219,7 +228,9 @@ def judge_probability(
     rows = []
     for name, chances in held.items():
         reason = (
-            (told if challenger != holder else "the best on the window before, and in use already") if name == chosen else "another is used"
+            (told if challenger != holder else f"the best on the window before{', and in use already' if before == holder else ''}")
+            if name == chosen
+            else "another is used"
         )
         if name == challenger and name != chosen:
             reason = f"{told}: not beyond doubt"

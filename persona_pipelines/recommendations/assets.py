@@ -472,6 +472,10 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             description=f"{without} users have had, or by the rules may have, none of the items that are left" if without else None,
             metadata={"users_without_a_list": without},
         )  # fmt: skip
-        yield made_check(contract)
+        nobody = (
+            f"no lists: none of {store.rows(contracts.USERS):,} people has consented to personalisation; a customer list says who has "
+            "(consent_personalisation), privacy.consent_when_unknown what holds of people of whom none says it"
+        )
+        yield made_check(contract, None if allowed else nobody)
 
     return recommendations

@@ -53,7 +53,8 @@ def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.n
         return np.zeros((len(ids), 1))
     if min(matrix.shape) <= COMPONENTS:
         return normalize(matrix).toarray()
-    return normalize(TruncatedSVD(COMPONENTS, random_state=0).fit_transform(matrix))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
+        return normalize(TruncatedSVD(COMPONENTS, random_state=0).fit_transform(matrix))
 
 
 def owned(seen: sp.csr_matrix, facts: ItemFacts, exclude_seen: bool) -> sp.csr_matrix | None:

@@ -163,7 +163,10 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     users = warehouse.table(contracts.USERS)
     found = warehouse.frame(users.filter(users.user_id == user_id))
     if len(found) and not found["consent_personalisation"].iloc[0]:
-        raise ConsentError("{user} has not consented to recommendations (consent_personalisation of the customer list)")
+        raise ConsentError(
+            "{user} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown where "
+            "none says it)"
+        )
     stored = warehouse.table(contracts.RECOMMENDATIONS)
     lists = warehouse.frame(stored.filter(stored.user_id == user_id).order_by("rank").limit(k))
     if len(lists) < k:

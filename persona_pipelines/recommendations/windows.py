@@ -120,7 +120,8 @@ def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Windo
         reasons.append("nobody turned to two items")
         newest = _by_time(warehouse, settings, known, cut_of(known, end, chosen.test_share, chosen.minimum_interactions), end)
         return Windows(None, newest, NEWEST, _reason(reasons, minimum, False))
-    reasons.append("each one's last items are left out instead")
+    drawn = f" (of {outer.drawn:,} people drawn among those of one moment)" if outer.drawn else ""
+    reasons.append(f"each one's last items are left out instead{drawn}")
     return _not_by_time(warehouse, settings, known, outer, WITHIN, _reason(reasons, minimum, False))
 
 

@@ -91,8 +91,8 @@ class DelimitedFormat(_Text):
             raise ValueError("expected columns: [names in order], because header is false")
         if self.header is not False and self.columns:
             raise ValueError("columns: the file's own header names them; expected header: false with columns")
-        if self.line_breaks_in_quotes and not self.quote:
-            raise ValueError("line_breaks_in_quotes: expected a quote character")
+        if self.line_breaks_in_quotes and not (self.quote or self.escape):
+            raise ValueError("line_breaks_in_quotes: expected a quote or an escape character")
         if self.columns and (double := next((name for name in self.columns if self.columns.count(name) > 1), None)):
             raise ValueError(f"columns: {double!r} stands there twice")
         return self

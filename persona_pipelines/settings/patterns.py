@@ -8,6 +8,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+ISO = "iso"
+"""The word that stands for ISO 8601 among formats of times."""
+
 
 @lru_cache(maxsize=4096)
 def checked_pattern(value: str) -> str:
@@ -41,14 +44,27 @@ def checked_time_format(value: str) -> str:
     Raises:
         ValueError: the engine does not know it, or it reads nothing of a time.
     """
+    if value == ISO:
+        return value
     if not re.search(r"%[^%]", value):
-        raise ValueError(f"format: expected codes of strptime such as %Y-%m-%d %H:%M:%S; found {value!r} without any")
+        raise ValueError(
+            f"format: expected codes of strptime such as %Y-%m-%d %H:%M:%S; found {value!r} without any, and not the word {ISO} for ISO 8601"
+        )
+    if "%s" in value:
+        raise ValueError(
+            "format: %s (seconds since 1970) is not known here; expected unit: seconds, beside format where texts have other times, too"
+        )
     if "%n" in value:
         raise ValueError(
             "format: %n (nanoseconds) is not known here; expected %f (up to six digits), no format at all (ISO 8601 with any), or unit: nanoseconds"
         )
     if reason := _refusal("SELECT try_strptime('', ?)", value):
         raise ValueError(f"format: expected codes of strptime; found {value!r} ({reason})")
+    codes = set(re.findall(r"%-?([A-Za-z])", value.replace("%%", "")))
+    if not codes & set("YyGcx"):
+        raise ValueError(f"format: {value!r} has no year; expected %Y (2024), %y (24) or %G (of an ISO week) in it")
+    if "I" in codes and "p" not in codes:
+        raise ValueError(f"format: {value!r} has hours of twelve without %p (AM or PM); expected %H for hours of twenty-four")
     return value
 
 

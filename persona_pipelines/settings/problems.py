@@ -22,7 +22,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
         place, context = _place(problem["loc"]), problem.get("ctx", {})
         if problem["type"] == "union_tag_invalid":
             place = f"{place}.{context['discriminator'].strip(chr(39))}"
-            expected = f"expected one of {context['expected_tags'].replace(chr(39), '')}, {', '.join(LOG_FORMATS)}"
+            names = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+            expected = f"expected one of {', '.join([*names, *(LOG_FORMATS if set(_FORMAT_TAGS) & set(names) else ())])}"
             lines.append(f"{place}: found {context['tag']!r}; {expected}")
             continue
         if problem["type"] == "extra_forbidden":

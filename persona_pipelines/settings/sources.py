@@ -204,6 +204,7 @@ class FieldMapping(Reading):
     running_sum: RunningSum | None = None
     scale: float | None = None
     absolute: bool = False
+    duration: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -233,19 +234,24 @@ class FieldMapping(Reading):
         origins = [name for name, found in given.items() if found is not None]
         if len(origins) != 1:
             raise ValueError(f"expected exactly one of {', '.join(given)}; found {', '.join(origins) or 'none'}")
+        if self.duration and self.from_ is None and self.first_of is None:
+            raise ValueError("duration: is of a field's text (01:02:03); expected it beside from or first_of")
         literal = next((entry for entry in self.format or [] if ZONE_AT_END.search(entry)), None)
         if literal is not None and self.timezone not in (None, "UTC"):
             raise ValueError(
                 f"format {literal!r} ends in a zone as plain text, which timezone {self.timezone} would overrule; expected %z or %Z for it"
             )
-        if self.unit is not None and self.format is not None:
-            raise ValueError("unit is for times as numbers, format for times as text; expected one of them")
-        if self.unit is not None and self.timezone is not None and ("since" not in self.model_fields_set or self.since.tzinfo is not None):
+        if self.unit is not None and self.format is None and self.timezone is not None and not self.since_is_local:
             since = f"{self.since:%Y-%m-%d %H:%M%z}" if self.since.tzinfo else "1970, which began in UTC"
             raise ValueError(
                 f"timezone {self.timezone}: counts of {self.unit} are since {since}; expected it beside a since without a zone, or not at all"
             )
         return self
+
+    @property
+    def since_is_local(self) -> bool:
+        """Whether counts are since a moment of the clocks of ``timezone``."""
+        return "since" in self.model_fields_set and self.since.tzinfo is None
 
     def numbers(self) -> list[NumberFormat]:
         return [*super().numbers(), *(found for case in self.cases or [] for found in case.when.numbers())]
@@ -362,7 +368,10 @@ TYPED_FIELDS = {
 """Columns that are no texts."""
 AMOUNTS = ("value", "price")
 """Columns with an amount of money, beside which its currency may stand."""
-SETTINGS_OF_TYPES = {"time": ("format", "unit", "since", "plus", "timezone", "order"), "number": ("product", "scale", "absolute")}
+SETTINGS_OF_TYPES = {
+    "time": ("format", "unit", "since", "plus", "timezone", "order"),
+    "number": ("product", "scale", "absolute", "duration"),
+}
 
 
 def refuse_settings_of_other_types(place: str, mapping: FieldMapping, kind: str) -> None:
@@ -474,6 +483,13 @@ class Source(Strict):
         if isinstance(self.format, DelimitedFormat) and self.format.fill_down:
             named += [*self.format.fill_down.fields, *self.format.fill_down.within]
         return list(dict.fromkeys(named))
+
+    def in_a_document(self, path: str) -> bool:
+        """Whether a field stands inside of a text or element that has to be a document, and may be none."""
+        inside = [*self.parse, *([self.each.path] if self.each else [])]
+        if any(path != name and path.startswith((f"{name}.", f"{name}[")) for name in inside):
+            return True
+        return self.format.type not in ("json", "json_lines", "parquet") and bool(re.search(r"[^.\[][.\[]", path))
 
     def conditions(self) -> list[Condition]:
         """All tests on fields, of ``drop_when`` and of cases."""

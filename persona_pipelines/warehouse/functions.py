@@ -66,6 +66,22 @@ def of_four_digits(moment: dt.datetime) -> dt.datetime: ...
 
 
 @ibis.udf.scalar.builtin
+def days_of_year(year: int) -> int:
+    """A macro of the connection (``zones``), as are the next two."""
+    ...
+
+
+@ibis.udf.scalar.builtin
+def iso_weeks_of_year(year: int) -> int: ...
+
+
+@ibis.udf.scalar.builtin
+def weeks_of_year(year: int, code: str) -> int:
+    """The number of the last week as ``strftime`` counts by a code, ``%U`` or ``%W``."""
+    ...
+
+
+@ibis.udf.scalar.builtin
 def canonical_json(text: str) -> str:
     """A function of the connection: JSON with sorted keys and without blanks (``warehouse.connection``)."""
     ...

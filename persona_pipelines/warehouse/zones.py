@@ -1,15 +1,15 @@
-"""Abbreviations of time zones, which the engine knows by other names than people, as macros of a connection."""
+"""Abbreviations of time zones, which the engine knows by other names than people, and lengths of years, as macros of a connection."""
 
 from __future__ import annotations
 
 ZONES = {
-    "UTC": "+00:00", "UT": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00", "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00",
+    "UTC": "+00:00", "UT": "+00:00", "GMT": "+00:00", "EST": "-05:00", "EDT": "-04:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00",
     "PDT": "-07:00", "WET": "+00:00", "WEST": "+01:00", "CET": "+01:00", "CEST": "+02:00", "EET": "+02:00", "EEST": "+03:00", "MSK": "+03:00",
     "JST": "+09:00", "AEST": "+10:00", "AEDT": "+11:00", "NZST": "+12:00", "NZDT": "+13:00", "SAST": "+02:00",
 }  # fmt: skip
-"""Those that mean one thing: of RFC 5322, of Europe, Japan, Australia, New Zealand and South Africa."""
+"""Those that mean one thing: of RFC 5322 (but CST, which is China's too), of Europe, Japan, Australia, New Zealand and South Africa."""
 AMBIGUOUS = (
-    "BST", "IST", "AST", "ADT", "NST", "ECT", "SST", "ACT", "AET", "AGT", "ART", "BET", "CAT", "CNT", "CTT", "EAT", "IET", "MIT", "NET", "PLT", "PNT", "PRT",
+    "CST", "BST", "IST", "AST", "ADT", "NST", "ECT", "SST", "ACT", "AET", "AGT", "ART", "BET", "CAT", "CNT", "CTT", "EAT", "IET", "MIT", "NET", "PLT", "PNT", "PRT",
     "VST", "HST", "HKT", "SGT", "PKT", "BRT", "CLT", "AKST", "AKDT", "ICT",
 )  # fmt: skip
 """Others that logs have: they stand for several zones, or the engine takes them for another one."""
@@ -44,6 +44,10 @@ MACROS = {
     ),
     # The text where it has none.
     "without_abbreviation(moment)": f"list_transform([moment], lambda text: CASE WHEN NOT regexp_matches(text, '{_ANYWHERE}') THEN text END)[1]",
+    "days_of_year(year)": "CASE WHEN year BETWEEN 1 AND 9998 THEN dayofyear(make_date(year, 12, 31)) END",
+    # The 28th of December is always in the last week.
+    "iso_weeks_of_year(year)": "CASE WHEN year BETWEEN 1 AND 9998 THEN weekofyear(make_date(year, 12, 28)) END",
+    "weeks_of_year(year, code)": "CASE WHEN year BETWEEN 1 AND 9998 THEN strftime(make_date(year, 12, 31), code)::INTEGER END",
     # A year of two digits where four are meant is another format's.
     "of_four_digits(moment)": "list_transform([moment], lambda found: CASE WHEN found >= TIMESTAMP '1000-01-01' THEN found END)[1]",
 }

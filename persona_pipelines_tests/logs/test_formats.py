@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.files import LogFileError, log_files
-from persona_pipelines.logs.loading import read_source
+from persona_pipelines.logs.loading import load_events, read_source
 from persona_pipelines.settings import ConfigurationError, Settings
-from persona_pipelines_tests.conftest import DAY, write
+from persona_pipelines_tests.conftest import DAY, law, rows, write
 
+CELLS = st.none() | st.text(st.sampled_from('ab\\tnrN\t\n\r", é'), min_size=0, max_size=8).filter(lambda text: text.strip("\r") == text)
 FIELDS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "u"}}
 
 
@@ -36,9 +39,9 @@ def configured(folder: Path, *sources: dict) -> Settings:
 
 def read(warehouse, folder: Path, described: dict, *lookups: dict) -> tuple[list[tuple], list[tuple]]:
     """Item and campaign of the good records, line and problem of the others, both in the order of the file."""
-    found = records(warehouse, folder, described, *lookups)
-    good = [(row["item_id"], row["campaign"]) for row in found if row["problem"] is None]
-    return good, [(row["source_line"], row["problem"]) for row in found if row["problem"] is not None]
+    found = [(row, row["problem"] or row["document_problem"]) for row in records(warehouse, folder, described, *lookups)]
+    good = [(row["item_id"], row["campaign"]) for row, problem in found if problem is None]
+    return good, [(row["source_line"], problem) for row, problem in found if problem is not None]
 
 
 def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[dict]:
@@ -224,6 +227,64 @@ def test_a_column_that_is_a_document_with_a_document_in_it_is_judged_at_both(war
     found, problems = read(warehouse, tmp_path, described)
     assert found == [("i7", "x")]
     assert problems == [(2, "j is no JSON document"), (3, "parse: j.in is no JSON document")]
+
+
+def test_a_condition_filters_what_is_no_document_and_nothing_is_missing_in_it(warehouse, tmp_path) -> None:
+    texts = ["starting", '{"id": "i1", "n": "x"}', '{"id": "i2"', "err", '{"id": "i3"}']
+    write(tmp_path, "log.txt", *(json.dumps({"log": text, "stream": "stderr" if text == "err" else "stdout"}) for text in texts))
+    drops = [{"field": "stream", "equals": "stderr"}, {"field": "log", "matches": "^[^{]"}, {"field": "log.n", "missing": True}]
+    described = source("json", parse={"log": "json"}, fields={"item_id": "log.id", "campaign": "log.n"}, drop_when=drops)
+    settings = configured(tmp_path, described)
+    loaded = load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert [reading.records for reading in loaded.readings] == [5]
+    assert rows(warehouse, "SELECT source_line, item_id, problem, dropped FROM logs.log ORDER BY source_line") == [
+        (1, None, None, "dropped: log matches ^[^{]"), (2, "i1", None, None), (3, None, "parse: log is no JSON document", None),
+        (4, None, None, "dropped: stream equals stderr"), (5, "i3", None, "dropped: log.n missing True"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [r"C:\x64ata\x41.doc", r"\\srv\share", r"a\"b", r"\u0042", "\\", "a\\\\"])
+def test_a_line_by_a_pattern_of_its_own_is_taken_as_it_stands(warehouse, tmp_path, text: str) -> None:
+    written = json.dumps({"id": text})
+    write(tmp_path, "log.txt", f"Mar  3 host app: {text} tail {written}")
+    pattern = r"^\w+ +\d+ host app: (?P<a>\S+) tail (?P<b>\{.*\})$"
+    described = source({"type": "access_log", "pattern": pattern}, parse={"b": "json"}, fields={"campaign": "b.id"})
+    assert read(warehouse, tmp_path, described) == ([(text, text)], [])
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+@law(40)
+def test_exports_of_databases_that_escape_by_a_backslash_are_read_back(warehouse, tmp_path_factory, quote: str, cells) -> None:
+    """As ``COPY ... TO`` of PostgreSQL and ``mysql -B`` write: tabs, breaks of lines and backslashes by letters."""
+    folder = tmp_path_factory.mktemp("export")
+    letters = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"' if quote else '"'}
+
+    def written(cell: str | None) -> str:
+        return "\\N" if cell is None else quote + "".join(letters.get(character, character) for character in cell) + quote
+
+    text = "".join("\t".join(map(written, row)) + "\n" for row in [("a", "b"), *cells])
+    (folder / "log.txt").write_text(text, newline="")
+    described = source({"type": "csv", "delimiter": "\t", "quote": quote, "escape": "\\"})
+    found, problems = read(warehouse, folder, described)
+    assert problems == []
+    assert found == [tuple(None if cell is None else cell.strip(" ") or None for cell in row) for row in cells]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("feed", ["\n", "\r\n"])
+def test_a_break_of_lines_behind_an_escape_ends_no_record(warehouse, tmp_path, quote: str, feed: str) -> None:
+    lines = ["a,b", f"one\\{feed}two,x", "three\\\\,y", f"four\\\\\\{feed}five,z", "six,w\\"]
+    (tmp_path / "log.txt").write_text(feed.join(lines) + feed, newline="")
+    described = source({"type": "csv", "quote": quote, "escape": "\\", "line_breaks_in_quotes": True})
+    found = [(row["source_line"], row["item_id"], row["campaign"], row["problem"]) for row in records(warehouse, tmp_path, described)]
+    unclosed = "a quote is not closed" if quote else "nothing stands behind the escape character at its end"
+    assert found == [
+        (2, f"one{feed}two", "x", None), (4, "three\\", "y", None), (5, f"four\\{feed}five", "z", None), (7, None, None, f"malformed line: {unclosed}"),
+    ]  # fmt: skip
+    alone = source({"type": "csv", "quote": "", "escape": "\\"})
+    write(tmp_path, "log.txt", "a,b", "six,w\\")
+    assert read(warehouse, tmp_path, alone)[1] == [(2, "malformed line: nothing stands behind the escape character at its end")]
 
 
 def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:

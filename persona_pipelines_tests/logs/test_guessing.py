@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from persona_pipelines.cli import main
 from persona_pipelines.logs.files import LogFileError
-from persona_pipelines.logs.guessing import guess
+from persona_pipelines.logs.guessing import HEAD_BYTES, guess
 from persona_pipelines.settings import load_settings
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
@@ -193,12 +193,38 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
         guess(tmp_path / "picture.png")
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
+def test_the_last_line_counts_whether_or_not_it_is_ended(end: str, tmp_path: Path) -> None:
+    lines = ["when,customer,action,sku", "2024-03-03T10:00:00Z,c1,purchase,s1", "2024-03-04T10:00:00Z,c2,returned,s2"]
+    (tmp_path / "own.csv").write_text((end or "\n").join(lines) + end, newline="")
+    found = guess(tmp_path / "own.csv")
+    assert set(found.source["fields"]["event_type"]["map"]) == {"returned"}
+    assert any("returned is taken for" in remark for remark in found.remarks)
+
+
+def test_the_last_line_of_a_part_of_a_file_is_no_record(tmp_path: Path) -> None:
+    line = f'2024-03-03T10:00:00Z,c1,purchase,"{"s" * 1000}"'
+    lines = ["when,customer,action,sku", *[line] * (HEAD_BYTES // len(line) + 5)]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    assert not [remark for remark in guess(tmp_path / "own.csv").remarks if "rejected" in remark]
+
+
+def test_days_that_spreadsheets_count_are_found(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("date,customer,action,sku\n45657.99,c1,purchase,s1\n45900,c2,purchase,s2\n")
+    found = guess(tmp_path / "own.csv")
+    assert found.source["fields"]["timestamp"] == {"from": "date", "unit": "days", "since": "1899-12-30"}
+    assert found.start == dt.date(2024, 12, 31)
+    assert "date is taken for the days that spreadsheets count" in found.remarks
+
+
 def test_the_command_writes_a_configuration_that_can_be_read_and_never_over_another(tmp_path: Path) -> None:
     (tmp_path / "access.log").write_text("".join(f"{line}\n" for line in FILES["combined"]))
     output = str(tmp_path / "mine.yaml")
     done = CliRunner().invoke(main, ["init", str(tmp_path / "access.log"), "--output", output])
     assert (done.exit_code, "preset combined" in done.output) == (0, True), done.output
     assert load_settings(output).sources[0].path == "access.log"
+    assert not load_settings(output).privacy.consent_when_unknown
+    assert "consent_when_unknown says what holds of them" in Path(output).read_text()
     assert yaml.safe_load(Path(output).read_text())["start_date"] == dt.date(2024, 3, 3)
     again = CliRunner().invoke(main, ["init", str(tmp_path / "access.log"), "--output", output])
     assert again.exit_code == 1

@@ -16,7 +16,7 @@ import pytest
 from persona_pipelines.logs.arrivals import changed_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
-from persona_pipelines.logs.profile import ids_that_do_not_meet, profile_source
+from persona_pipelines.logs.profile import Profile, ids_that_do_not_meet, profile_source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, KEY, ingested, rows, write
@@ -109,6 +109,121 @@ def test_amounts_without_a_currency_beside_others_are_said(configure, tmp_path) 
     fields = {"timestamp": "t", "user_id": "u", "value": "v", "currency": "c", "event_type": {"value": "purchase"}}
     settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
     assert "1 amounts name no currency: they are added to those in EUR" in profile_source(settings.sources[0], settings, 1).hints
+
+
+PLAIN = {"timestamp": "t", "user_id": "u", "event_type": {"value": "purchase"}}
+
+
+def seen_of(configure, folder: Path, *lines: str, **mapped) -> Profile:
+    write(folder, "log.csv", *lines)
+    more = {name: mapped.pop(name) for name in ("drop_when", "parse") if name in mapped}
+    fmt = {"type": "csv", "delimiter": ";"}
+    settings = configure({"name": "log", "path": "log.csv", "format": fmt, "same": "never", "fields": {**PLAIN, **mapped}, **more})
+    return profile_source(settings.sources[0], settings, 5)
+
+
+def test_a_preview_says_where_the_first_reject_of_a_reason_is_what_stands_there_and_what_may_mend_it(configure, tmp_path) -> None:
+    seen = seen_of(
+        configure, tmp_path, "t;u;v", "2025-09-01;anna;1", "2025-09-01;anna;$1,234.50", "2025-09-01;anna;$5", "1756980000;anna;2", ";anna;3",
+        "2025-09-01;;4", value="v",
+    )  # fmt: skip
+    assert seen.problems == {
+        "value: not a number": 2, "timestamp: not readable as a time": 1, "timestamp: missing": 1, "user_id: missing, and anonymous_id too": 1,
+    }  # fmt: skip
+    assert seen.places == {
+        "value: not a number": "line 3: v '$1,234.50'", "timestamp: not readable as a time": "line 5: t '1756980000'",
+        "timestamp: missing": "line 6: t is empty", "user_id: missing, and anonymous_id too": "line 7: u is empty",
+    }  # fmt: skip
+    assert any(hint.startswith('value: numbers written in another way need number: {decimal: "."') for hint in seen.hints)
+    assert any(hint.startswith("timestamp: a number counts something since a moment: unit: seconds") for hint in seen.hints)
+
+
+def test_a_preview_of_documents_names_nobody_in_them(configure, tmp_path) -> None:
+    seen = seen_of(
+        configure, tmp_path, "t;m", '2025-09-01;"{""who"": ""anna77"", ""n"": ""x""}"', '2025-09-01;"{""who"": [""anna77""], ""n"": ""1""}"',
+        user_id="m.who", value="m.n", drop_when=[{"field": "m", "equals": "nothing"}],
+    )  # fmt: skip
+    shown = seen.rows.to_csv() + seen.fields.to_csv() + str(seen.places)
+    assert "anna" not in shown
+    assert seen.places["value: not a number"] == "line 2: m.n 'x'"
+
+
+def test_least_and_greatest_are_those_of_the_times_and_amounts_that_are_read(configure, tmp_path) -> None:
+    seen = seen_of(
+        configure, tmp_path, "t;u;v;k", "02.01.2021;a;-99,50;9", "01.12.2023;b;1.234,00;10", "15.06.2022;c;5 EUR;x",
+        timestamp={"from": "t", "format": "%d.%m.%Y"}, value={"from": "v", "number": {"decimal": ",", "thousands": "."}}, item_id="k",
+    )  # fmt: skip
+    found = seen.fields.set_index("field")[["minimum", "maximum"]]
+    assert found.loc["t"].tolist() == ["2021-01-02 00:00:00", "2023-12-01 00:00:00"]
+    assert found.loc["v"].tolist() == ["-99.5", "1234"]
+    assert found.loc["k"].tolist() == ["10", "x"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "moved"), [("Europe/Berlin", True), ("Asia/Tokyo", True), ("UTC", False), ("America/New_York", False), (None, False)]
+)
+def test_dates_alone_that_are_another_day_in_utc_are_told(configure, tmp_path, zone: str | None, moved: bool) -> None:
+    mapping = {"from": "t"} | ({"timezone": zone} if zone else {})
+    seen = seen_of(configure, tmp_path, "t;u", "2025-09-02;a", "2025-09-04;b", timestamp=mapping)
+    assert seen.facts[0] == "days only, from 2025-09-02 to 2025-09-04: nothing within a day can be told"
+    assert bool([hint for hint in seen.hints if "without timezone a date stays that date" in hint]) == moved
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 30])
+@pytest.mark.parametrize("year", ["2001", "2024"])
+def test_clocks_that_are_years_off_are_told_however_many(configure, tmp_path, wrong: int, year: str) -> None:
+    """A shop that has grown for years, or rests in winter, has no such pause."""
+    lines = [f"{year}-0{month}-01;u{number}" for number in range(wrong) for month in range(1, 4)]
+    lines += [f"2025-0{month}-{day:02};u" for month in range(1, 9) for day in range(1, 20)]
+    write(tmp_path, "log.csv", "t;u", *lines)
+    settings = configure(
+        {"name": "log", "path": "log.csv", "format": {"type": "csv", "delimiter": ";"}, "same": "never", "fields": PLAIN}, start_date=dt.date(2000, 1, 1)
+    )  # fmt: skip
+    told = [hint for hint in profile_source(settings.sources[0], settings, 1).hints if "wrong clocks?" in hint]
+    expected = f"nothing between 2001-03-01 and 2025-01-01, {3 * wrong} of {len(lines)} events before that: wrong clocks?"
+    assert [hint[: len(expected)] for hint in told] == ([expected] if wrong and year == "2001" else [])
+
+
+@pytest.mark.parametrize(
+    ("written", "problem", "kept"),
+    [
+        ("GBP", None, "GBP"), ("gbp", None, "GBP"), ("€", None, "EUR"), ("GBp", "currency: GBp is a hundredth of GBP, and amounts are in whole ones", None),
+        ("GBX", "currency: GBX is a hundredth of GBP, and amounts are in whole ones", None),
+        ("ZAc", "currency: ZAc is a hundredth of ZAR, and amounts are in whole ones", None),
+        ("ILA", "currency: ILA is a hundredth of ILS, and amounts are in whole ones", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("rates", [False, True])
+def test_a_hundredth_of_a_currency_is_not_the_currency(warehouse, configure, tmp_path, written, problem, kept, rates: bool) -> None:
+    write(tmp_path, "log.csv", "t,u,v,c", f"2025-09-01,a,100,{written}", f"2025-09-01,a,,{written}")
+    write(tmp_path, "items.csv", "i,p,c", f"x,100,{written}")
+    write(tmp_path, "rates.csv", "date,currency,rate", *(f"2025-01-01,{code},1" for code in ("GBP", "GBX", "ZAR", "ILS", "EUR", "ILA")))
+    fields = {"timestamp": "t", "user_id": "u", "event_type": {"value": "purchase"}, "value": "v", "currency": "c"}
+    log = {"name": "log", "path": "log.csv", "format": "csv", "fields": fields}
+    items = {
+        "name": "items",
+        "kind": "items",
+        "path": "items.csv",
+        "format": "csv",
+        "fields": {"item_id": "i", "price": "p", "currency": "c"},
+    }
+    more = {"currencies": {"base": "GBP", "rates": "rates.csv"}} if rates else {}
+    settings = configure(log, items, **more)
+    load(warehouse, settings)
+    load_listing(warehouse, settings.sources[1], settings)
+    (problem_found, currency), (other, _) = rows(warehouse, "SELECT problem, currency FROM logs.log ORDER BY source_line")
+    assert (problem_found, other) == (problem, None)
+    assert kept is None or currency == ("GBP" if rates else kept)
+    assert rows(warehouse, "SELECT problem FROM logs.items") == [(problem,)]
+
+
+def test_what_is_no_code_of_a_currency_is_told(configure, tmp_path) -> None:
+    told = [
+        hint
+        for hint in seen_of(configure, tmp_path, "t;u;v;c", "2025-09-01;a;1;Euro", "2025-09-01;a;1;EUR", value="v", currency="c").hints
+        if "ISO 4217" in hint
+    ]
+    assert told == ["currency: EURO is no code of ISO 4217, as EUR is: map it to the one that is meant"]
 
 
 @pytest.mark.slow

@@ -77,6 +77,22 @@ def amounts(read: Read, texts: list[str], number: dict | None, own: dict | None 
     return [found.get(line) for line in range(2, len(texts) + 2)]
 
 
+@law(30)
+@given(cents=st.lists(st.integers(-(10**12), 10**12) | st.integers(0, 3000), min_size=1, max_size=20), places=st.integers(1, 6))
+def test_hundredths_are_the_nearest_number_there_is(read: Read, cents, places: int) -> None:
+    """929 cents are 9.29, as Python divides, and not 9.290000000000001."""
+    content = "a\n" + "".join(f"{number}\n" for number in cents)
+    mapping = {"value": {"from": "a", "scale": float(f"1e-{places}")}}
+    (file,) = read("csv", [content.encode()], mapping, general=GENERAL)
+    assert [value for _, value in file.good] == [number / 10**places for number in cents]
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(0.25, 0.75), (2, 6.0), (-1, -3.0), (1e-20, 3e-20), (1.1, 3.3), (1 / 3, 1.0)])
+def test_any_factor_may_be_said(read: Read, scale: float, expected: float) -> None:
+    (file,) = read("csv", [b"a\n3\n"], {"value": {"from": "a", "scale": scale}}, general=GENERAL)
+    assert file.good[0][1] == pytest.approx(expected, rel=1e-15)
+
+
 @pytest.mark.slow
 @law(40)
 @given(marks=st.sampled_from(FORMATS), data=st.data(), own=st.booleans())

@@ -319,7 +319,7 @@ def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read,
     [
         ("2024-07-16 10:15:00 UTC", "10:15"), ("2024-07-16T10:15:00GMT", "10:15"), ("2024-07-16 10:15:00 PST", "18:15"),
         ("2024-07-16 10:15:00 PDT", "17:15"), ("2024-07-16 10:15:00 cest", "08:15"), ("2024-01-16 10:15:00 CET", "09:15"),
-        ("2024-07-16 10:15:00 Europe/Berlin", "08:15"), ("2024-07-16 10:15:00 BST", None), ("2024-07-16 10:15:00 IST", None),
+        ("2024-07-16 10:15:00 Europe/Berlin", "08:15"), ("2024-07-16 10:15:00 CST", None), ("2024-07-16 10:15:00 IST", None),
         ("2024-07-16 10:15:00 AST", None), ("2024-07-16 10:15:00 NST", None), ("2024-07-16 10:15:00 XYZ", None),
     ],
 )  # fmt: skip
@@ -330,6 +330,126 @@ def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, tex
     assert times(read, [text], zone)[text] == expected
     if "T" not in text[:12] and "cest" not in text:
         assert times(read, [text], {"format": "%Y-%m-%d %H:%M:%S %Z", **zone})[text] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "meant"),
+    [
+        ("2024-07-16 10:15:00 BST", "Europe/London", "09:15"), ("2024-07-16 10:15:00 CST", "Asia/Shanghai", "02:15"),
+        ("2024-01-16 10:15:00 CST", "America/Chicago", "16:15"), ("2024-01-16 10:15:00 IST", "Asia/Kolkata", "04:45"),
+        ("2024-01-16 10:15:00 IST", "Asia/Jerusalem", "08:15"), ("2024-01-16 10:15:00 HKT", "Asia/Hong_Kong", "02:15"),
+        ("2024-01-16 10:15:00 CST", "Europe/Berlin", None), ("2024-01-16 10:15:00 XCST", "Asia/Shanghai", None),
+        ("2024-01-16 10:15:00 EST", "Asia/Shanghai", "15:15"),
+    ],
+)  # fmt: skip
+def test_an_abbreviation_of_several_zones_is_that_of_the_log(read: Read, text: str, zone: str, meant: str | None) -> None:
+    expected = None if meant is None else dt.datetime.fromisoformat(f"{text[:10]}T{meant}")
+    beside = "2024-01-16 10:15:00+00:00"
+    for mapping in ({}, {"format": "%Y-%m-%d %H:%M:%S %Z"}):
+        found = times(read, [beside, text, f"{text} "], {**mapping, "timezone": zone})
+        assert found[text] == expected
+        assert mapping or found[beside] == dt.datetime(2024, 1, 16, 10, 15)
+
+
+def _day_of_week_number(year: int, week: int, weekday: int, code: str) -> dt.date | None:
+    """The day of a week as ``strptime`` of C counts; None where the year has no such week."""
+    has = any((dt.date(year, 1, 1) + dt.timedelta(days=number)).strftime(code) == f"{week:02}" for number in range(365 + 1)
+              if (dt.date(year, 1, 1) + dt.timedelta(days=number)).year == year)  # fmt: skip
+    return dt.datetime.strptime(f"{year}-{week}-{weekday}", f"%Y-{code}-%w").date() if has else None
+
+
+def _day_of_the_year(year: int, number: int) -> dt.date | None:
+    found = dt.date(year, 1, 1) + dt.timedelta(days=number - 1)
+    return found if number > 0 and found.year == year else None
+
+
+def _day_of_iso_week(year: int, week: int, weekday: int) -> dt.date | None:
+    try:
+        return dt.date.fromisocalendar(year, week, weekday or 7)
+    except ValueError:
+        return None
+
+
+@law(60)
+@given(
+    year=st.integers(1991, 2024),
+    numbers=st.lists(
+        st.tuples(st.integers(0, 370) | st.sampled_from([365, 366]), st.integers(1, 54) | st.just(53), st.integers(0, 6)),
+        min_size=1,
+        max_size=8,
+    ),
+    how=st.sampled_from(["%Y-%j", "%y%j", "%Y-%jT%H:%M:%S%z", "%G-W%V-%u", "%Y-%U-%w", "%Y-%W-%w"]),
+)
+def test_days_and_weeks_that_a_year_has_not_are_rejects(read: Read, year: int, numbers, how: str) -> None:
+    expected: dict[str, dt.date | None] = {}
+    for day, week, weekday in numbers:
+        if "%j" in how:
+            text = how.replace("%Y", str(year)).replace("%y", f"{year % 100:02}").replace("%j", f"{day:03}")
+            expected[text.replace("T%H:%M:%S%z", "T00:00:00+0000")] = _day_of_the_year(year, day)
+        elif "%V" in how:
+            expected[f"{year}-W{week:02}-{weekday or 7}"] = _day_of_iso_week(year, week, weekday)
+        else:
+            expected[f"{year}-{week:02}-{weekday}"] = _day_of_week_number(year, week, weekday, how[3:5])
+    found = times(read, list(expected), {"format": how})
+    assert found == {text: day and dt.datetime.combine(day, dt.time()) for text, day in expected.items()}
+
+
+def test_a_time_of_day_beside_a_date_is_that_of_the_clocks(read: Read) -> None:
+    """Clocks are put forward at 02:00 of the 31st of March: noon is 11 hours after midnight."""
+    mapping = {"timestamp": {"from": "at", "timezone": "Europe/Berlin", "plus": {"from": "s", "unit": "seconds"}}}
+    lines = ["2024-03-31,43200", "2024-03-30,43200", "2024-03-31 00:30,43200", "2024-03-31,90000"]
+    (file,) = read("csv", ["\n".join(["at,s", *lines, ""]).encode()], mapping, columns=("timestamp",), day=LAST, general=GENERAL)
+    assert [moment for _, moment in file.good] == [
+        dt.datetime(2024, 3, 31, 10), dt.datetime(2024, 3, 30, 11), dt.datetime(2024, 3, 31, 11, 30), dt.datetime(2024, 4, 1),
+    ]  # fmt: skip
+
+
+@law(30)
+@given(moments=st.lists(st.tuples(MOMENTS, st.sampled_from(["iso", "day first", "count", "fraction"])), min_size=1, max_size=8))
+def test_a_column_may_have_texts_and_counts(read: Read, moments) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    expected: dict[str, set[dt.datetime]] = {}
+    for moment, kind in moments:
+        whole = moment.replace(microsecond=0)
+        seconds = (whole - dt.datetime(1970, 1, 1)) // dt.timedelta(seconds=1)
+        text = {"iso": whole.isoformat(), "day first": f"{whole:%d.%m.%Y %H:%M:%S}", "count": str(seconds), "fraction": f"{seconds}.5"}[
+            kind
+        ]
+        counted = {whole + dt.timedelta(seconds=0.5 * (kind == "fraction"))}
+        expected[text] = counted if kind in ("count", "fraction") else possible(whole, berlin)
+    mapping = {"format": ["iso", "%d.%m.%Y %H:%M:%S"], "unit": "seconds", "timezone": "Europe/Berlin"}
+    found = times(read, list(expected), mapping)
+    assert all(found[text] in allowed for text, allowed in expected.items())
+
+
+@law(40)
+@given(
+    entries=st.lists(
+        st.tuples(st.integers(0, 86_399_999 * 5), st.sampled_from(["clock", "minutes", "iso", "days"])), min_size=1, max_size=8
+    )
+)
+def test_durations_are_milliseconds_however_written(read: Read, entries) -> None:
+    expected = {}
+    for milliseconds, how in entries:
+        seconds, rest = divmod(milliseconds, 1000)
+        fraction = f".{rest:03}" if rest else ""
+        hours, minutes = seconds // 3600, seconds // 60
+        text = {
+            "clock": f"{hours:02}:{minutes % 60:02}:{seconds % 60:02}{fraction}", "minutes": f"{minutes}:{seconds % 60:02}{fraction}",
+            "iso": f"PT{hours}H{minutes % 60}M{seconds % 60}{fraction}S", "days": f"P{hours // 24}DT{seconds - hours // 24 * 86400}{fraction}S",
+        }[how]  # fmt: skip
+        expected[text] = milliseconds
+    content = "a\n" + "".join(f"{text}\n" for text in expected)
+    (file,) = read("csv", [content.encode()], {"dwell_ms": {"from": "a", "duration": True}})
+    assert [value for _, value in file.good] == list(expected.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["1:60", "1:60:00", "00:00:60", "P1Y", "P1M", "PT", "P", "5", "-1:00", "1:2", "1::2", ":30", "PT1M 5S", "1:30 min"]
+)
+def test_what_is_no_duration_is_a_reject(read: Read, text: str) -> None:
+    (file,) = read("csv", [f"a\n{text}\n1:30\n".encode()], {"dwell_ms": {"from": "a", "duration": True}})
+    assert (file.problems, file.good) == ([(2, "dwell_ms: not a duration")], [(3, 90_000)])
 
 
 def test_a_year_of_two_digits_is_not_the_format_with_four(read: Read) -> None:

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
+from persona_pipelines.profiles.forecasting import possible_together
 from persona_pipelines.profiles.lifetime import (
     BetaGeometric,
     Purchases,
@@ -85,8 +87,42 @@ def test_a_model_in_use_gives_way_only_beyond_doubt() -> None:
 def test_where_all_or_none_did_it_there_is_a_defined_answer(value: bool) -> None:
     windows = [Window(w.features, np.full(400, value), np.full(400, not value), np.zeros(400)) for w in (window(seed) for seed in range(4))]
     found = judge_probability(windows, "bought", window(9).features, None, 1)
-    assert np.isfinite(found.prediction).all()
+    assert found.prediction.mean() == pytest.approx(1 - 0.5 / 401 if value else 0.5 / 401)
     assert found.table["auc"].isna().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", [(0.3, 0.2, 0.15, 0.02), (0.5, 0.8, 0.9, 0.99), (0.2, 0.1, 0.05, 0.0), (0.0, 0.0, 0.0, 0.0)])
+def test_what_became_rare_is_not_impossible_and_what_became_usual_not_certain(rates) -> None:
+    """From 0.15 to 0.02 and half of that again would be less than nothing."""
+    windows = []
+    for number, rate in enumerate(rates):
+        plain = window(number)
+        bought = np.arange(400) < round(rate * 400)
+        windows.append(Window(plain.features, bought, ~bought, np.zeros(400)))
+    for target, certain in (("bought", rates[-1]), ("left", 1 - rates[-1])):
+        found = judge_probability(windows, target, window(9).features, None, 1)
+        assert ((found.prediction > 0) & (found.prediction < 1)).all()
+        assert found.prediction.mean() == pytest.approx(certain, abs=0.1)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_chances_of_what_cannot_come_together_are_at_most_1_together(pairs) -> None:
+    chances = pd.DataFrame(pairs, columns=["buys", "leaves"])
+    found = possible_together(chances)
+    assert (found.sum(axis=1) <= 1 + 1e-12).all()
+    kept = chances.sum(axis=1) <= 1
+    pd.testing.assert_frame_equal(found[kept], chances[kept])
+    assert np.allclose(found["buys"] * chances["leaves"], found["leaves"] * chances["buys"])
+
+
+@pytest.mark.slow
+def test_what_nothing_was_in_use_before_is_not_said_to_be_in_use() -> None:
+    windows = [window(seed, signal=0.0) for seed in range(4)]
+    for before, told in ((None, False), (BASE_RATE, True)):
+        table = judge_probability(windows, "bought", window(9).features, before, 1).table
+        reason = table[table["chosen"]]["reason"].iloc[0]
+        assert ("in use already" in reason) == (told and "is ahead of" not in reason)
 
 
 @pytest.mark.slow
@@ -116,7 +152,7 @@ def test_moving_the_base_rate_keeps_the_order_and_meets_the_mean() -> None:
     moved = with_base_rate(chances, 0.34)
     assert moved.mean() == pytest.approx(0.34)
     assert (np.argsort(moved) == np.argsort(chances)).all()
-    assert coming_rate([0.24, 0.28, 0.30]) == pytest.approx(0.31)
+    assert coming_rate([0.24, 0.28, 0.30]) == pytest.approx(expit(logit(0.30) + (logit(0.30) - logit(0.28)) / 2))
     assert coming_rate([0.3]) == 0.3
 
 

@@ -237,6 +237,32 @@ def test_the_last_item_of_each_user_is_left_out(warehouse: Warehouse) -> None:
     require_clean(audit(split, {}))
 
 
+def test_the_last_items_of_one_moment_are_drawn_and_not_the_last_of_the_alphabet(warehouse: Warehouse) -> None:
+    items = [f"i{number}" for number in range(8)]
+    baskets = [(user, item) for user in range(200) for item in items]
+    tested = {}
+    for key in ("u", "another key"):
+        split = last_items_out(
+            sources(warehouse, *((f"{key}{(user * 37) % 200:03}", item, user / 10) for user, item in baskets)), at(24), 0.25
+        )
+        assert split.drawn == 200
+        assert split.test.groupby("user_id").size().unique().tolist() == [2]
+        # 50 of each are expected; one in ten thousand draws would be outside.
+        assert split.test["item_id"].value_counts().reindex(items, fill_value=0).between(26, 74).all()
+        tested[key] = set(zip(split.test["user_id"].str[-3:], split.test["item_id"], strict=True))
+    assert tested["u"] == tested["another key"]
+
+
+def test_items_at_times_of_their_own_are_not_drawn(warehouse: Warehouse) -> None:
+    events = [(f"u{user}", f"i{(user * 3 + place) % 7}", user / 10 + place) for user in range(20) for place in range(6)]
+    split = last_items_out(sources(warehouse, *events), at(24), 0.34)
+    assert split.drawn == 0
+    last = {(user, item) for user, item, hours in events if hours - int(user[1:]) / 10 > 3.5}
+    assert set(zip(split.test["user_id"], split.test["item_id"], strict=True)) == last
+    # Two of one moment, and the later one alone is asked for: it is drawn among the two.
+    assert last_items_out(sources(warehouse, ("a", "x", 0), ("a", "y", 1), ("a", "z", 1)), at(24)).drawn == 1
+
+
 def test_a_random_share_of_each_users_items_is_left_out(warehouse: Warehouse) -> None:
     known = sources(warehouse, *((f"u{user}", f"i{item}", user + item / 10) for user in range(5) for item in range(8)))
     split = random_by_user(known, at(24), 0.25, 1)
@@ -258,9 +284,7 @@ def test_an_empty_window_is_an_error_with_the_numbers(warehouse: Warehouse) -> N
     known = sources(warehouse, *EVENTS)
     with pytest.raises(TooFewInteractionsError, match="0 pairs of users and items to learn from and 6 to judge by"):
         by_time(known, at(0), at(24))
-    with pytest.raises(
-        TooFewInteractionsError, match=r"7 interactions of known users with items; recommendations.minimum_interactions is 100"
-    ):
+    with pytest.raises(TooFewInteractionsError, match=r"7 events of known users with items; recommendations.minimum_interactions is 100"):
         cut_of(known, at(24), 0.2, 100)
 
 

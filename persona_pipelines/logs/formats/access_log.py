@@ -47,7 +47,7 @@ class AccessLogReader(TextReader):
                 f"CASE WHEN {further} THEN 'malformed line: its request cannot be read' WHEN NOT unread OR ({none}) OR ({server}) THEN NULL WHEN regexp_matches(record, {literal(pattern.loose)}) "
                 f"THEN 'malformed line: its request cannot be read' ELSE {wrong} END"
             )
-        return selected(inner, problem, [self._value(name) for name in fields], skipped)
+        return selected(inner, problem, [self._value(name, settings) for name in fields], skipped)
 
     @staticmethod
     def _pattern(settings: AccessLogFormat) -> LinePattern:
@@ -56,9 +56,12 @@ class AccessLogReader(TextReader):
         except ValueError as error:
             raise HeaderError(str(error)) from None
 
-    def _value(self, name: str) -> str:
-        """A field's text; servers write quotes and what is no ASCII as ``\\"`` and ``\\xNN``."""
+    @staticmethod
+    def _value(name: str, settings: AccessLogFormat) -> str:
+        """A field's text; servers write quotes and what is no ASCII as ``\\"`` and ``\\xNN``, others as they please."""
         text = f"parts.{quoted_name(name)}"
+        if settings.pattern is not None:
+            return f"nullif({clean(text)}, '-')"
         # All escapes become percent codes, so that one decoding undoes them all; bytes that are no UTF-8 stay as they stand.
         escaped = f"replace(replace(replace({text}, '%', '%25'), '\\\\', '%5C'), '\\\"', '%22')"
         bytes_ = f"regexp_replace({escaped}, '\\\\x([0-9A-Fa-f]{{2}})', '%\\1', 'g')"

@@ -22,12 +22,19 @@ SEPARATOR = "\x1f"
 
 WINDOW_BYTES = 1 << 12
 
+BY_LETTER = {"t": "\t", "n": "\n", "r": "\r"}
+"""What letters stand for behind a backslash that escapes, in the exports of PostgreSQL and MySQL."""
+
 TRIMMED = "trim({}, ' ' || chr(9))"
+
+
+UNFIT = "a quote is not closed or stands inside a field"
+NOTHING_ESCAPED = "nothing stands behind the escape character at its end"
 
 
 @dataclass
 class QuotedFile(TextFile):
-    """Records that may go on over line breaks inside of quotes. A record's line is the one that it begins on.
+    """Records that may go on over line breaks inside of quotes or behind an escape character. A record's line is the one that it begins on.
 
     A quote that is not closed within ``max_line_bytes``, or that another one closes by chance, costs its own line only: what goes on over
     lines and does not fit ``layout``, the pattern of a whole record, is taken apart at the end of its first line.
@@ -36,6 +43,10 @@ class QuotedFile(TextFile):
     quote: str = '"'
     escape: str = ""
     layout: re.Pattern[str] | None = None
+
+    @property
+    def unclosed(self) -> str:
+        return "a quote is not closed" if self.quote else NOTHING_ESCAPED
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         line, rest = 1, b""
@@ -55,7 +66,7 @@ class QuotedFile(TextFile):
             yield self.single(
                 first,
                 line,
-                "cut off: the file is damaged here" if self.break_found and not rest else "malformed line: a quote is not closed",
+                "cut off: the file is damaged here" if self.break_found and not rest else f"malformed line: {self.unclosed}",
             )
             line, rest, batches = self._closed(rest, line + 1)
             yield from batches
@@ -80,7 +91,7 @@ class QuotedFile(TextFile):
             end = text.find(b"\n", begin) + 1
             if broken is None and (left <= self.max_line_bytes or not end):
                 return line, text[begin:], batches
-            batches.append(self.single(text[begin : end - 1], line, "malformed line: a quote is not closed"))
+            batches.append(self.single(text[begin : end - 1], line, f"malformed line: {self.unclosed}"))
             # From here on little is looked at at once: the next quote may stand alone, too.
             begin, line, window = end, line + 1, WINDOW_BYTES
 
@@ -96,14 +107,15 @@ class QuotedFile(TextFile):
         return None
 
     def _ends(self, text: bytes) -> np.ndarray:
-        """Where records end: after line feeds with an even number of quotes before them."""
+        """Where records end: after line feeds with an even number of quotes and no escape before them."""
         characters = np.frombuffer(text, dtype=np.uint8)
-        quotes = characters == ord(self.quote)
+        quotes = characters == ord(self.quote) if self.quote else np.zeros(len(characters), dtype=bool)
+        feeds = characters == NEWLINE
         if self.escape and self.escape != self.quote and self.escape.encode() in text:
-            pairs = re.escape(self.escape).encode() + b"."
+            pairs = re.escape(self.escape).encode() + b"\r?."
             quotes = quotes.copy()
             for match in re.finditer(pairs, text, re.DOTALL):
-                quotes[match.end() - 1] = False
+                quotes[match.end() - 1] = feeds[match.end() - 1] = False
         if self.comment:  # what stands in a comment opens nothing; a line inside of quotes is none
             quotes, before, left_out = quotes.copy(), np.cumsum(quotes), 0
             for match in re.finditer(rb"(?m)^" + re.escape(self.comment.encode()) + rb".*$", text):
@@ -112,7 +124,7 @@ class QuotedFile(TextFile):
                     continue
                 left_out += int(quotes[begin:end].sum())
                 quotes[begin:end] = False
-        return np.flatnonzero((characters == NEWLINE) & (np.cumsum(quotes) % 2 == 0)) + 1
+        return np.flatnonzero(feeds & (np.cumsum(quotes) % 2 == 0)) + 1
 
     def _records(self, block: bytes, ends: np.ndarray, line: int) -> tuple[pa.RecordBatch, int]:
         breaks = np.cumsum(np.frombuffer(block, dtype=np.uint8) == NEWLINE)
@@ -209,13 +221,13 @@ class DelimitedReader(TextReader):
         if not special:
             return split, f"CASE WHEN contains(text, chr(13)) THEN {carriage_return} END"
         quoted, by_pattern = " OR ".join(special), self._by_pattern(settings)
+        unfit = f"malformed line: {UNFIT if settings.quote else NOTHING_ESCAPED}"
         if len(delimiter) > 1 and delimiter != "whitespace":
             by_pattern = f"list_transform({by_pattern}, lambda cell: replace(cell, chr(31), {literal(delimiter)}))"
         if _is_trimmed(settings):
             by_pattern = _each_trimmed(by_pattern)
         return f"CASE WHEN {quoted} THEN {by_pattern} ELSE {split} END", (
-            "CASE WHEN parts IS NULL THEN 'malformed line: a quote is not closed or stands inside a field' "
-            f"WHEN contains(text, chr(13)) AND NOT ({quoted}) THEN {carriage_return} END"
+            f"CASE WHEN parts IS NULL THEN {literal(unfit)} WHEN contains(text, chr(13)) AND NOT ({quoted}) THEN {carriage_return} END"
         )
 
     @staticmethod
@@ -245,7 +257,17 @@ class DelimitedReader(TextReader):
             value = f"CASE WHEN starts_with({trimmed}, {single}) THEN replace({inside}, {double}, {single}) ELSE cell END"
         if escaped:
             pattern, null = literal(rf"(?s){escape}(.)"), literal(settings.escape + "N")
-            value = f"CASE WHEN cell = {null} THEN NULL ELSE regexp_replace({value}, {pattern}, '\\1', 'g') END"
+            plain = f"regexp_replace({{}}, {pattern}, '\\1', 'g')"
+            if settings.escape == "\\":
+                # Databases write tabs and breaks of lines by letters. What an escaped backslash parts is looked at by itself.
+                letters = "part"
+                for letter, character in BY_LETTER.items():
+                    letters = f"replace({letters}, {literal(settings.escape + letter)}, chr({ord(character)}))"
+                parts = f"list_transform(string_split({value}, {literal(settings.escape * 2)}), lambda part: {plain.format(letters)})"
+                value = f"array_to_string({parts}, {literal(settings.escape)})"
+            else:
+                value = plain.format(value)
+            value = f"CASE WHEN cell = {null} THEN NULL ELSE {value} END"
         return (
             f"CASE WHEN regexp_full_match({text}, {literal('(?s)' + whole)}) THEN list_transform("
             f"regexp_extract_all({before} || {text}, {literal('(?s)' + cells)}, 1), lambda cell: {value}) END"

@@ -45,7 +45,8 @@ def item_vectors(interactions: Interactions, seed: int = 0) -> sp.csr_matrix | n
     components = min(VECTOR_COMPONENTS, *(size - 1 for size in interactions.weights.shape))
     if components < 1:
         return np.zeros((len(interactions.items), 1))
-    return normalize(TruncatedSVD(components, random_state=seed).fit_transform(sp.csr_matrix(interactions.weights.T)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
+        return normalize(TruncatedSVD(components, random_state=seed).fit_transform(sp.csr_matrix(interactions.weights.T)))
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Split:
         test: ``user_id``, ``item_id``, ``first_time``, ``rating``: distinct pairs.
         features_as_of: the day at whose end the features of users (their segments) were computed; None where none are used.
         repeats: whether a pair of the training may come again in the test, as a repurchase.
+        drawn: users whose last items were drawn among others of the same moment.
     """
 
     name: SplitName
@@ -48,6 +49,7 @@ class Split:
     test: pd.DataFrame
     features_as_of: dt.date | None = None
     repeats: bool = False
+    drawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def cut_of(sources: Sources, end: dt.datetime, test_share: float, minimum: int) 
     usable = sources.usable(end)
     count, at = sources.warehouse.row(usable.aggregate(count=usable.count(), at=usable.timestamp.epoch_seconds().quantile(1 - test_share)))
     if count < minimum:
-        raise TooFewInteractionsError(f"{count} interactions of known users with items; recommendations.minimum_interactions is {minimum}")
+        raise TooFewInteractionsError(f"{count} events of known users with items; recommendations.minimum_interactions is {minimum}")
     return dt.datetime.fromtimestamp(int(at), dt.UTC).replace(tzinfo=None)
 
 
@@ -131,7 +133,8 @@ def by_time(sources: Sources, cut: dt.datetime, end: dt.datetime, segments: Mapp
 def last_items_out(sources: Sources, end: dt.datetime, share: float | None = None) -> Split:
     """The items that each user turned to last are the test, what the user did before them is the training.
 
-    Users with one item have no test. Others' later events may be in the training: figures are above those of a cut in time.
+    Users with one item have no test. Others' later events may be in the training: figures are above those of a cut in time. Among items
+    of one moment, as those of a basket, the last are drawn: a list that is sorted by name says nothing of an order in time.
 
     Args:
         share: of each user's items, one at least and not all; None for the last one alone.
@@ -139,14 +142,22 @@ def last_items_out(sources: Sources, end: dt.datetime, share: float | None = Non
         TooFewInteractionsError: one of the two is empty.
     """
     usable = sources.usable(end)
-    firsts = usable.group_by("user_id", "item_id").aggregate(first_time=usable.timestamp.min())
+    place = [usable.source_line, usable.source_part]
+    firsts = usable.group_by("user_id", "item_id").aggregate(first_time=usable.timestamp.min(), line=place[0].min(), part=place[1].min())
     own = ibis.window(group_by="user_id")
-    order = ibis.row_number().over(group_by="user_id", order_by=[firsts.first_time.desc(), firsts.item_id.desc()])
+    # Of the item and its line, and not of the user: the same whatever key the pseudonyms are made with.
+    drawn = (firsts.item_id + ibis.literal(" ") + firsts.line.cast("string") + ibis.literal(" ") + firsts.part.cast("string")).hexdigest(
+        "md5"
+    )
+    order = ibis.row_number().over(group_by="user_id", order_by=[firsts.first_time.desc(), drawn, firsts.item_id])
     ranked = firsts.mutate(place=order, items=firsts.item_id.count().over(own))
     wanted = ibis.literal(1) if share is None else ibis.greatest((ranked["items"] * share).round().cast("int64"), 1)
     wanted = ibis.least(wanted, ranked["items"] - 1)
-    tested = ranked.filter(ranked.place < wanted).select(tested_user="user_id", tested_item="item_id", first_time="first_time")
-    tested = sources.warehouse.keep("last_items", tested)
+    parted = sources.warehouse.keep("last_items", ranked.mutate(is_tested=ranked.place < wanted))
+    tested = parted.filter(parted.is_tested).select(tested_user="user_id", tested_item="item_id", first_time="first_time")
+    ends = parted.group_by("user_id").aggregate(
+        kept=parted.first_time.max(where=~parted.is_tested), begins=parted.first_time.min(where=parted.is_tested)
+    )
     begins = tested.group_by("tested_user").aggregate(begins=tested.first_time.min())
     events = sources.events.filter(sources.events.timestamp < end)
     joined = events.left_join(begins, events.user_id == begins.tested_user)
@@ -154,7 +165,8 @@ def last_items_out(sources: Sources, end: dt.datetime, share: float | None = Non
     pair = [before.user_id == tested.tested_user, before.item_id == tested.tested_item]
     pairs, training = sources.learned(before.anti_join(tested, pair), end)
     inside = usable.semi_join(tested, [usable.user_id == tested.tested_user, usable.item_id == tested.tested_item])
-    return _checked(Split("last items out", end, pairs, training, sources.tested(inside)))
+    drawn_users = int(sources.warehouse.value((ends.kept == ends.begins).sum().fill_null(0)))
+    return _checked(Split("last items out", end, pairs, training, sources.tested(inside), drawn=drawn_users))
 
 
 def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: int) -> Split:
@@ -190,6 +202,6 @@ def _checked(split: Split) -> Split:
     if split.pairs.empty or split.test.empty:
         raise TooFewInteractionsError(
             f"{len(split.pairs)} pairs of users and items to learn from and {len(split.test)} to judge by ({split.name}, cut at "
-            f"{split.cut:%Y-%m-%d %H:%M}): both are needed, so events have to spread over time"
+            f"{split.cut:%Y-%m-%d %H:%M}): both are needed, so events have to spread over time, and people to turn to items that they have not had"
         )
     return split

@@ -27,5 +27,6 @@ class TruncatedSVD:
         components = min(self.settings.components, *(size - 1 for size in interactions.weights.shape))
         if components < 1:
             raise ModelError(f"{len(interactions.users)} users and {len(interactions.items)} items; at least 2 of both are needed")
-        found = Decomposition(components, random_state=self.seed).fit(binary(interactions.weights)).components_.astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
+            found = Decomposition(components, random_state=self.seed).fit(binary(interactions.weights)).components_.astype(np.float32)
         return HistoryModel(self.name, interactions.users, interactions.items, interactions.digest, {"weights": found.T, "back": found})

@@ -1,0 +1,94 @@
+"""What has to be true of the records of a source before anything is made of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from persona_pipelines.settings import Source
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+TOGETHER = "all records"
+FEW_REJECTS = 2
+"""So many bad records of a day or file fail nothing, however few good ones are beside them: a thin day is not worse than a busy one."""
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """``windows``: ``window`` in words, ``records``, ``rejects``; ``over``: those of them that have too many; ``described``: what is wrong in
+    words, None where nothing is."""
+
+    windows: pd.DataFrame
+    over: pd.DataFrame
+    described: str | None = None
+
+
+def rejects(
+    warehouse: Warehouse,
+    contract: contracts.Table,
+    source: Source,
+    limit: float,
+    days: tuple[dt.date, dt.date] | None = None,
+    records_of_files: Mapping[str, int] | None = None,
+) -> Rejects:
+    """Days, files and all that was loaded, with the share of their records that is rejected.
+
+    A record without a time that can be used belongs to no day: it is counted with its file, and so is all of a list.
+
+    Args:
+        days: of a source of events, the first and the last that were loaded.
+        records_of_files: how many records each file has where not all of them are in the table.
+    """
+    rows = warehouse.table(contract)
+    if days is not None:
+        rows = rows.filter(rows.day.between(*days))
+    file = rows.source_file.cast("string")
+    if days is None:
+        window: ir.StringValue = file
+    elif source.dated:
+        window = rows.day.cast("string")
+    else:
+        own = rows.timestamp.notnull() & (rows.timestamp.date() == rows.day)
+        window = ibis.ifelse(own, rows.day.cast("string"), file)
+    placed = rows.select("source_line", "problem", file=file, window=window, is_day=window != file)
+    counted = _counted(warehouse, placed.group_by("window", "is_day"))
+    by_file = warehouse.frame(placed.group_by("file").aggregate(records=placed.count())).set_index("file")["records"]
+    in_files = ~counted["is_day"].astype(bool)
+    of_files = counted.loc[in_files, "window"].map(lambda name: max(int(by_file[name]), (records_of_files or {}).get(name, 0)))
+    counted.loc[in_files, "records"] = of_files.astype("int64")
+    if len(counted) > 1:
+        together = _counted(warehouse, placed.group_by(window=ibis.literal(TOGETHER), is_day=ibis.literal(False)))
+        counted = pd.concat([counted, together], ignore_index=True)
+    # The last one is all that was loaded: where nothing of several records is left, few are too many.
+    lost = (counted.index == len(counted) - 1) & (counted["rejects"] == counted["records"]) & (counted["rejects"] > 1)
+    few = (counted["rejects"] <= FEW_REJECTS) & ~lost
+    over = counted[(counted["rejects"] > limit * counted["records"]) & ~few]
+    return Rejects(counted, over, _described(warehouse, placed, counted, over, limit) if len(over) else None)
+
+
+def _counted(warehouse: Warehouse, grouped: ir.GroupedTable) -> pd.DataFrame:
+    found = grouped.aggregate(records=lambda rows: rows.count(), rejects=lambda rows: rows.problem.count())
+    return warehouse.frame(found.order_by("window"))
+
+
+def _described(warehouse: Warehouse, placed: ir.Table, counted: pd.DataFrame, over: pd.DataFrame, limit: float) -> str:
+    """The worst of the windows that have too many rejects, with the reason that most of these have."""
+    worst = over.loc[(over["rejects"] / over["records"]).idxmax()]
+    bad = placed.filter(placed.problem.notnull())
+    bad = bad if worst["window"] == TOGETHER else bad.filter(bad.window == worst["window"])
+    reasons = bad.group_by("problem").aggregate(
+        records=bad.count(), file=bad.file.argmin((bad.file + ":").concat(bad.source_line.cast("string").lpad(20, "0"))),
+        line=bad.source_line.argmin((bad.file + ":").concat(bad.source_line.cast("string").lpad(20, "0"))),
+    )  # fmt: skip
+    reason, file, line = warehouse.row(reasons.order_by(ibis.desc("records"), "problem").limit(1).select("problem", "file", "line"))
+    others = f"; {len(over)} of {len(counted)} days, files and runs are above it" if len(over) > 1 else ""
+    return (
+        f"{worst['window']}: {worst['rejects']} of {worst['records']} records rejected, max_reject_share is {limit:g}; the usual reason is "
+        f"{reason!r}, first in {file}, line {line}{others}"
+    )

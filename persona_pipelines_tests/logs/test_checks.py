@@ -1,0 +1,125 @@
+"""A bad record never stops a run, many do, and what is said of them leads to the first."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_pipelines.logs.checks import FEW_REJECTS, TOGETHER, Rejects, rejects
+from persona_pipelines.logs.loading import load_events, load_listing
+from persona_pipelines.warehouse import contracts
+from persona_pipelines_tests.conftest import DAY, law, write
+
+LOG = {
+    "name": "log",
+    "path": "log-*.csv",
+    "format": "csv",
+    "same": "never",
+    "fields": {"timestamp": "at", "user_id": "u", "event_type": {"value": "purchase"}, "value": "n"},
+}
+LAST = DAY + dt.timedelta(days=5)
+
+
+def judged(warehouse, configure, folder, *files: list[str], limit: float = 0.05, **more) -> Rejects:
+    for number, lines in enumerate(files):
+        write(folder, f"log-{number}.csv", "at,u,n", *lines)
+    settings = configure({**LOG, **more})
+    loaded = load_events(warehouse, settings.sources[0], settings, DAY, LAST)
+    records = {reading.file.shown: reading.records for reading in loaded.readings}
+    return rejects(warehouse, contracts.raw_events("log"), settings.sources[0], limit, (DAY, LAST), records)
+
+
+def lines(day: int, good: int, bad: int) -> list[str]:
+    at = DAY + dt.timedelta(days=day)
+    return [f"{at},u{number},1" for number in range(good)] + [f"{at},u{number},x" for number in range(bad)]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "passed"),
+    [
+        (5, 1, True),
+        (1, 1, True),
+        (0, 1, True),
+        (1, 2, True),
+        (0, 2, True),
+        (0, 3, False),
+        (2, 3, False),
+        (100, 5, True),
+        (50, 3, False),
+        (0, 9, False),
+    ],
+)
+def test_two_bad_records_among_good_ones_fail_nothing_and_a_share_does(warehouse, configure, tmp_path, good, bad, passed) -> None:
+    found = judged(warehouse, configure, tmp_path, lines(0, good, bad), lines(1, 900, 0))
+    assert found.over.empty == passed
+    assert (found.described is None) == passed
+    if not passed:
+        assert found.described is not None
+        assert found.described.startswith(f"{DAY}: {bad} of {good + bad} records rejected, max_reject_share is 0.05; ")
+        assert f"'value: not a number', first in log-0.csv, line {good + 2}" in found.described
+
+
+def test_a_record_without_a_usable_time_is_judged_with_its_file_and_not_with_its_first_day(warehouse, configure, tmp_path) -> None:
+    """The first day is one event by a clock that was wrong itself, and the wrong time beside it belongs to no day."""
+    late = ["2099-01-01,u,1"] * 4 + ["not a time,u,1"]
+    found = judged(warehouse, configure, tmp_path, [*lines(0, 1, 0), *late, *lines(3, 200, 0)])
+    assert found.over.empty
+    assert found.windows.set_index("window").loc["log-0.csv", ["records", "rejects"]].tolist() == [206, 5]
+    worse = judged(warehouse, configure, tmp_path, [*lines(0, 1, 0), *late * 3, *lines(3, 200, 0)])
+    assert worse.described is not None
+    assert worse.described.startswith("log-0.csv: 15 of 216 records rejected, max_reject_share is 0.05; ")
+    assert "'timestamp: in the future', first in log-0.csv, line 3" in worse.described
+
+
+def test_a_little_on_every_thin_day_is_much_of_all(warehouse, configure, tmp_path) -> None:
+    found = judged(warehouse, configure, tmp_path, [line for day in range(5) for line in lines(day, 2, 1)])
+    assert found.over["window"].tolist() == [TOGETHER]
+    assert found.described is not None
+    assert found.described.startswith(f"{TOGETHER}: 5 of 15 records rejected")
+
+
+@pytest.mark.parametrize(("bad", "passed"), [(1, True), (2, False)])
+def test_where_nothing_is_left_of_several_records_few_are_too_many(warehouse, configure, tmp_path, bad: int, passed: bool) -> None:
+    assert judged(warehouse, configure, tmp_path, lines(0, 0, bad)).over.empty == passed
+
+
+def test_a_list_is_judged_file_by_file(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "a.csv", "u,day", *(f"u{number},2025-01-01" for number in range(50)))
+    write(tmp_path, "b.csv", "u,day", *(f"v{number},never" for number in range(3)), "v9,2025-01-01")
+    people = {"name": "people", "kind": "users", "path": "*.csv", "format": "csv", "fields": {"user_id": "u", "signup_date": "day"}}
+    settings = configure(people)
+    load_listing(warehouse, settings.sources[0], settings)
+    found = rejects(warehouse, contracts.raw_listing("people", "users"), settings.sources[0], 0.05)
+    assert found.over["window"].tolist() == ["b.csv", TOGETHER][: len(found.over)]
+    assert found.described is not None
+    assert found.described.startswith("b.csv: 3 of 4 records rejected")
+    assert "first in b.csv, line 2" in found.described
+
+
+@law(40)
+@given(
+    days=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)), min_size=1, max_size=5),
+    without_time=st.integers(0, 6),
+    limit=st.sampled_from([0.0, 0.05, 0.3]),
+)
+def test_what_is_counted_is_what_was_written(warehouse, configure, tmp_path, days, without_time: int, limit: float) -> None:
+    written = [line for number, (good, bad) in enumerate(days) for line in lines(number, good, bad)] + ["no time,u,1"] * without_time
+    if not any(good + bad for good, bad in days):
+        return
+    found = judged(warehouse, configure, tmp_path, written, limit=limit)
+    expected = [(f"{DAY + dt.timedelta(days=number)}", good + bad, bad) for number, (good, bad) in enumerate(days) if good + bad]
+    expected += [("log-0.csv", len(written), without_time)] if without_time else []
+    if len(expected) > 1:
+        expected.append((TOGETHER, len(written), without_time + sum(bad for _, bad in days)))
+    assert sorted(found.windows[["window", "records", "rejects"]].itertuples(index=False, name=None)) == sorted(expected)
+    wrong = [
+        (name, of, bad)
+        for name, of, bad in expected
+        if bad > limit * of and (bad > FEW_REJECTS or (name == expected[-1][0] and bad == of >= 2))
+    ]
+    assert sorted(pd.Series(found.over["window"])) == sorted(name for name, _, _ in wrong)
+    assert (found.described is None) == (not wrong)
