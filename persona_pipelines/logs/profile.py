@@ -168,7 +168,10 @@ def _about_rejects(source: Source, places: Mapping[str, str]) -> list[str]:
         described = source.fields.get(column)
         if described is None:
             continue
-        if problem == "not a number" and described.number is None and source.number is None and re.search("[0-9]", place.partition(":")[2]):
+        text = place.partition(":")[2]
+        if problem == "not a number" and re.search(r"'(P[0-9T]|[0-9]+:[0-9:]+)", text):
+            hints.append(f"{column}: durations such as 01:02:03 and PT1H2M3S need duration: true, which makes milliseconds of them")
+        elif problem == "not a number" and described.number is None and source.number is None and re.search("[0-9]", text):
             hints.append(
                 f'{column}: numbers written in another way need number: {{decimal: ".", thousands: ","}} (as in 1,234.50 or $5), or decimal: ","'
             )
@@ -401,7 +404,7 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
                 f"amounts in {len(currencies)} currencies ({', '.join(currencies[:8])}{' ...' if len(currencies) > 8 else ''}): set currencies, they are never added up"
             )
         if unknown := [currency for currency in currencies if currency not in CODES.split()]:
-            hints.append(f"currency: {', '.join(unknown[:5])} is no code of ISO 4217, as EUR is: map it to the one that is meant")
+            hints.append(f"currency: {', '.join(unknown[:5])}: no codes of ISO 4217, as EUR is: map them to those that are meant")
         unnamed = store.value((good.value.notnull() & good.currency.isnull() & (good.event_type != "rating")).sum().fill_null(0))
         if currencies and unnamed:
             hints.append(

@@ -75,6 +75,15 @@ def test_a_record_without_a_usable_time_is_judged_with_its_file_and_not_with_its
     assert "'timestamp: in the future', first in log-0.csv, line 3" in worse.described
 
 
+def test_a_file_of_which_a_day_is_loaded_is_judged_as_a_whole(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "log-0.csv", "at,u,n", *lines(0, 10, 0), *["no time,u,1"] * 3, *lines(3, 200, 0))
+    settings = configure(LOG)
+    loaded = load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    records = {reading.file.shown: reading.records for reading in loaded.readings}
+    found = rejects(warehouse, contracts.raw_events("log"), settings.sources[0], 0.05, (DAY, DAY), records)
+    assert found.windows.set_index("window").loc["log-0.csv", ["records", "rejects"]].tolist() == [213, 3]
+
+
 def test_a_little_on_every_thin_day_is_much_of_all(warehouse, configure, tmp_path) -> None:
     found = judged(warehouse, configure, tmp_path, [line for day in range(5) for line in lines(day, 2, 1)])
     assert found.over["window"].tolist() == [TOGETHER]

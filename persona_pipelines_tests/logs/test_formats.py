@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
@@ -254,6 +254,7 @@ def test_a_line_by_a_pattern_of_its_own_is_taken_as_it_stands(warehouse, tmp_pat
 
 @pytest.mark.parametrize("quote", ["", '"'])
 @given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+@example(cells=[("\\t", "a\\\\n"), ("\t\\", None), ("\\", "\\N")])
 @law(40)
 def test_exports_of_databases_that_escape_by_a_backslash_are_read_back(warehouse, tmp_path_factory, quote: str, cells) -> None:
     """As ``COPY ... TO`` of PostgreSQL and ``mysql -B`` write: tabs, breaks of lines and backslashes by letters."""

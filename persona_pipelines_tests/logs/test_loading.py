@@ -138,6 +138,14 @@ def test_a_preview_says_where_the_first_reject_of_a_reason_is_what_stands_there_
     assert any(hint.startswith("timestamp: a number counts something since a moment: unit: seconds") for hint in seen.hints)
 
 
+@pytest.mark.parametrize("text", ["01:02:03", "2:30", "PT5M", "P1DT2H"])
+def test_a_preview_knows_durations(configure, tmp_path, text: str) -> None:
+    told = [
+        hint for hint in seen_of(configure, tmp_path, "t;u;d", f"2025-09-01;a;{text}", dwell_ms="d").hints if hint.startswith("dwell_ms: ")
+    ]
+    assert told == ["dwell_ms: durations such as 01:02:03 and PT1H2M3S need duration: true, which makes milliseconds of them"]
+
+
 def test_a_preview_of_documents_names_nobody_in_them(configure, tmp_path) -> None:
     seen = seen_of(
         configure, tmp_path, "t;m", '2025-09-01;"{""who"": ""anna77"", ""n"": ""x""}"', '2025-09-01;"{""who"": [""anna77""], ""n"": ""1""}"',
@@ -223,7 +231,7 @@ def test_what_is_no_code_of_a_currency_is_told(configure, tmp_path) -> None:
         for hint in seen_of(configure, tmp_path, "t;u;v;c", "2025-09-01;a;1;Euro", "2025-09-01;a;1;EUR", value="v", currency="c").hints
         if "ISO 4217" in hint
     ]
-    assert told == ["currency: EURO is no code of ISO 4217, as EUR is: map it to the one that is meant"]
+    assert told == ["currency: EURO: no codes of ISO 4217, as EUR is: map them to those that are meant"]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.logs.profile import profile_source
@@ -380,6 +380,9 @@ def _day_of_iso_week(year: int, week: int, weekday: int) -> dt.date | None:
     ),
     how=st.sampled_from(["%Y-%j", "%y%j", "%Y-%jT%H:%M:%S%z", "%G-W%V-%u", "%Y-%U-%w", "%Y-%W-%w"]),
 )
+@example(year=2024, numbers=[(366, 52, 1)], how="%G-W%V-%u")
+@example(year=2023, numbers=[(366, 53, 0), (365, 52, 0)], how="%Y-%W-%w")
+@example(year=2023, numbers=[(366, 53, 0)], how="%Y-%U-%w")
 def test_days_and_weeks_that_a_year_has_not_are_rejects(read: Read, year: int, numbers, how: str) -> None:
     expected: dict[str, dt.date | None] = {}
     for day, week, weekday in numbers:
