@@ -215,10 +215,24 @@ class _Query:
             raise HeaderError(f"{path!r}: expected the name of one parameter")
         return clean(parameter_text(document, rest[0].name))
 
+    def _around_the_list(self) -> str:
+        """A case of a list that cannot be reached, because what it is to stand in is there and is no object; empty where that is the record."""
+        assert self.source.each is not None
+        outer, _, last = self.source.each.path.rpartition(".")
+        if not outer or not isinstance(self.each[-1], Key) or self.each[-1].name != last or steps_of(outer) != self.each[:-1]:
+            return ""
+        document, steps = self._document(outer)
+        if not document or plain_steps(steps) < len(steps):
+            return ""
+        kind = f"CASE WHEN json_valid({document}) THEN json_type({document}, {literal(pointer(steps))}) END"
+        said = literal(f"each: {outer} is no object, and has no {last}")
+        return f"WHEN problem IS NULL AND {kind} NOT IN ('OBJECT', 'NULL') THEN {said} "
+
     def _elements(self, elements: str) -> str:
         """One row an element; a record without any, or one that cannot be read, gives one row too."""
         assert self.source.each is not None
         path = self.source.each.path.replace("'", "")
+        around = ""
         if self.source.each.split is not None:
             is_list = "true"
             blanks = r"'^\s+|\s+$', '', 'g'"
@@ -227,13 +241,14 @@ class _Query:
         else:
             elements = f"nullif({elements}, 'null')"
             is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
+            around = self._around_the_list()
             made = f"json_extract({elements}, '$[*]')"
         skips = "false" if self.source.each.keeps_empty else "true"
         records = self.reader.query(self.bases, self.group, self.source.format)
         listed = f"SELECT *, CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND {is_list} THEN {made} END AS list, {is_list} AS is_list FROM ({records})"
         judged = (
             "SELECT * EXCLUDE (list, is_list) REPLACE ("
-            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN 'each: {path} is no list' ELSE problem END AS problem, "
+            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN 'each: {path} is no list' {around}ELSE problem END AS problem, "
             f"CASE WHEN skipped IS NULL AND {skips} AND coalesce(len(list), 0) = 0 THEN 'each: {path} is empty' ELSE skipped END AS skipped), "
             f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
         )

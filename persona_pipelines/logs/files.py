@@ -64,6 +64,16 @@ def impossible_dates(source: Source, settings: Settings) -> str | None:
     )
 
 
+def files_of_no_day(source: Source, settings: Settings, latest: dt.date) -> str | None:
+    """Says so where files are of days that are never loaded: before ``start_date``, or after ``latest``."""
+    dated = [(date, name) for name, date in _named(source, settings) if date is not None]
+    outside = [name for date, name in dated if date < settings.start_date or date > latest]
+    if not outside:
+        return None
+    shown = ", ".join(settings.displayed(Path(name)) for name in outside[:3])
+    return f"{source.name}: {len(outside)} files are of days before start_date {settings.start_date} or in the future, and are not read: {shown}"
+
+
 def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | None]]:
     """The files of a source's path with the date in it; None where what stands there is none."""
     pattern = str(settings.resolved(source.path))

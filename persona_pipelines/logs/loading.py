@@ -18,7 +18,15 @@ from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import Names, names_in, new_names
 from persona_pipelines.logs.fields import LookupTable, fields_query
-from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files, refuse_if_changed, wait_until_settled
+from persona_pipelines.logs.files import (
+    LogFile,
+    LogFileError,
+    files_of_no_day,
+    impossible_dates,
+    log_files,
+    refuse_if_changed,
+    wait_until_settled,
+)
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
 from persona_pipelines.logs.formats.sql import HeaderError, literal, quoted_name
@@ -204,6 +212,11 @@ def latest_timestamp() -> dt.datetime:
     return dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time())
 
 
+def last_day() -> dt.date:
+    """The last one of which there may be records."""
+    return (latest_timestamp() - dt.timedelta(days=1)).date()
+
+
 def file_days(source: Source, settings: Settings) -> dict[LogFile, tuple[dt.date, dt.date] | None]:
     """First and last day of each file: from its path where dated, else from its records with a plausible time; None where it has none."""
     return {file: (file.date, file.date) if file.date else _scanned_days(source, settings, file) for file in log_files(source, settings)}
@@ -272,8 +285,9 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     loaded, rates = Loaded(), rates_of(settings)
     files = log_files(source, settings, first, last)
     wait_until_settled(files, settings.logs.settle_seconds)
-    if told := impossible_dates(source, settings):
-        loaded.warnings.append(told)
+    for told in (impossible_dates(source, settings), files_of_no_day(source, settings, last_day())):
+        if told:
+            loaded.warnings.append(told)
     if source.dated:
         covered = {file.date for file in files}
         until = min(last, dt.datetime.now(dt.UTC).date())

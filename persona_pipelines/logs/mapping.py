@@ -15,6 +15,7 @@ import ibis.expr.types as ir
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.numbers import PARTS_OF_CURRENCIES, as_everywhere, may_be_one, meant, most_exact, read_number
+from persona_pipelines.logs.times import read_time
 from persona_pipelines.logs.values import (
     IDENTIFIERS,
     WORDS_MEAN_MISSING,
@@ -30,6 +31,8 @@ from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, Condition,
 from persona_pipelines.warehouse import contracts, functions
 
 LONGEST_TEXT = 2000
+LISTED = ("category", "categories", "brand")
+"""Texts that catalogues have lists of."""
 Problems = list[tuple[ir.BooleanValue, ir.StringValue]]
 
 
@@ -132,6 +135,11 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
             problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {wrong}")))
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
+        if name in LISTED:
+            document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
+            problems.append(
+                (document.fill_null(False), ibis.literal(f"{name}: an object or a list; expected a text, as PATH[*] makes of a list"))
+            )
         if name in IDENTIFIERS:
             document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
             problems.append((document.fill_null(False), ibis.literal(f"{name}: an object or a list, and no id")))
@@ -264,11 +272,12 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
 
     Beside the fields: ``record_order``, the number of the record in the source, and ``is_number_...``, whether the record has a number there.
     """
+    readable = records.problem.isnull() & records.document_problem.isnull()
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
         if mapping.running_sum is not None:
-            columns[name] = _running_sum(mapping, fields, source, records.order)
+            columns[name] = _running_sum(mapping, fields, source, records.order, ~readable)
             columns[f"is_number_{name}"] = ibis.literal(True)
             continue
         columns[name] = text_of(mapping, fields, source)
@@ -281,21 +290,32 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
             columns[name] = ibis.coalesce(read, columns[name])
             columns[f"is_number_{name}"] = columns[f"is_number_{name}"] | read.notnull()
     dropped = [dropped_by(condition, records, fields, source) for condition in source.drop_when]
-    readable = records.problem.isnull() & records.document_problem.isnull()
     kept = records.mutate(wanted=readable & ~ibis.or_(*dropped) if dropped else readable)
     return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
 
 
-def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue) -> ir.StringValue:
-    """The sum up to each record as text; behind a text that is no number there is no sum any more."""
+def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue, bad: ir.BooleanValue) -> ir.StringValue:
+    """The sum up to each record as text, in the order of a number or a time of ISO 8601; none without ``by``.
+
+    Behind a text that is no number, and a record that cannot be read, there is no sum any more; nor is there any where a record has no place in the order.
+    """
     assert mapping.running_sum is not None
     summed = mapping.running_sum
-    text = fields[summed.of]
+    text, by = fields[summed.of], fields[summed.by]
     number = read_number(mapping, text, source, fields.is_number(summed.of), money=False)
-    along = read_number(mapping, fields[summed.along], source, fields.is_number(summed.along), money=False)
-    so_far = ibis.window(group_by=fields[summed.by], order_by=[along, order], preceding=None, following=0)
-    unreadable = (text.notnull() & number.isnull()).cast("int64").sum().over(so_far)
-    return ibis.ifelse(unreadable > 0, "no number before", number.fill_null(0).sum().over(so_far).cast("string"))
+    along = ibis.coalesce(
+        read_number(mapping, fields[summed.along], source, fields.is_number(summed.along), money=False),
+        functions.epoch_us(read_time(FieldMapping.model_validate(summed.along), fields[summed.along])).cast("float64"),
+    )
+    so_far = ibis.window(group_by=by, order_by=[along, order], preceding=None, following=0)
+    unreadable = ((text.notnull() & number.isnull()) | bad).cast("int64").sum().over(so_far)
+    without_place = along.isnull().cast("int64").sum().over(ibis.window(group_by=by))
+    return ibis.cases(
+        (by.isnull(), ibis.null("string")),
+        (without_place > 0, "no order: a record without a number or a time to be ordered by"),
+        (unreadable > 0, "no number before"),
+        else_=number.fill_null(0).sum().over(so_far).cast("string"),
+    )
 
 
 def _rows(values: ir.Table, contract: contracts.Table, made: dict[str, ir.Value], problems: Problems) -> ir.Table:

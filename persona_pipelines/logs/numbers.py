@@ -48,10 +48,11 @@ def read_number(
     """
     plain = ibis.ifelse(text.contains("_"), None, text).try_cast("float64")  # the engine takes 1_000 for a number
     written = reading.number or source.number
-    if written is None:
-        return plain
-    as_said = as_everywhere(written, text, money).try_cast("float64")
-    return as_said if is_number is None else ibis.ifelse(is_number, plain, as_said)
+    if written is not None:
+        as_said = as_everywhere(written, text, money).try_cast("float64")
+        plain = as_said if is_number is None else ibis.ifelse(is_number, plain, as_said)
+    # To the engine NaN is a number, and greater than all others.
+    return ibis.ifelse(functions.isfinite(plain), plain, None)
 
 
 def as_everywhere(written: NumberFormat, text: ir.StringValue, money: bool = False) -> ir.StringValue:

@@ -15,8 +15,8 @@ from ibis import _
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
-from persona_pipelines.logs.files import LogFile, LogFileError, impossible_dates, log_files
-from persona_pipelines.logs.loading import break_of, latest_timestamp, read_source
+from persona_pipelines.logs.files import LogFile, LogFileError, files_of_no_day, impossible_dates, log_files
+from persona_pipelines.logs.loading import break_of, last_day, latest_timestamp, read_source
 from persona_pipelines.logs.numbers import CODES, read_number
 from persona_pipelines.logs.times import read_duration, read_time
 from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
@@ -69,10 +69,13 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
     Raises:
         LogFileError: no file, or it cannot be read as described.
     """
-    files = log_files(source, settings)
-    undated = impossible_dates(source, settings)
+    last = last_day()
+    files = log_files(source, settings, settings.start_date if source.dated else None, last if source.dated else None)
+    left_out = [told for told in (impossible_dates(source, settings), files_of_no_day(source, settings, last)) if told]
     if not files:
-        raise LogFileError(undated or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}")
+        raise LogFileError(
+            "; ".join(left_out) or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}"
+        )
     store = engine or Warehouse(None, b"\0" * 32)
     for number, file in enumerate(files):
         with read_source(store, source, settings, [file]) as batches:
@@ -85,7 +88,7 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                     told += [f"{file.shown}: {reading.break_found}" for reading in batch.readings if reading.break_found]
                     if len(files) > 1:
                         found.facts.insert(0, f"of {len(files)} files the records of {file.shown} were looked at, and the headers of all")
-                    hints = [*([undated] if undated else []), *batch.warnings, *told, *found.hints]
+                    hints = [*left_out, *batch.warnings, *told, *found.hints]
                     _headers_read(store, source, settings, files[number + 1 :])
                     return replace(found, hints=hints)
     if broken := next((f"{file.shown}: {reason}" for file in files if (reason := break_of(file))), None):

@@ -46,8 +46,8 @@ WORDS_MEAN_MISSING = ("event_id", "user_id", "anonymous_id", "target_user_id")
 """Columns in which the source's ``missing_words`` are no ids. An item may be called anything."""
 WHOLE_IDS = ("event_id", "user_id", "target_user_id")
 """Columns for which a text joined of several fields needs all of them: without one, it would stand for many."""
-TRUE_WORDS = ("true", "t", "yes", "y", "1", "granted")
-FALSE_WORDS = ("false", "f", "no", "n", "0", "denied")
+TRUE_WORDS = ("true", "t", "yes", "y", "1", "1.0", "on", "granted")
+FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0", "off", "denied")
 INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
 BLANKS_AT_ENDS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
 BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
@@ -93,7 +93,8 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
     if words:
         # A pattern and not a list: the engine makes a join of a long list, and holds all records for it.
         known = "|".join(re.escape(word) for word in sorted(set(words)))
-        text = ibis.ifelse(text.re_search(rf"^(?i:{known})$"), None, text)
+        nothing = rf"|{INVISIBLE}+" if column in WORDS_MEAN_MISSING else ""
+        text = ibis.ifelse(text.re_search(rf"^(?i:{known}{nothing})$"), None, text)
     return text.nullif("") if words else text
 
 

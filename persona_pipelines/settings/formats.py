@@ -52,6 +52,12 @@ class FillDown(Strict):
     fields: list[str] = Field(min_length=1)
     within: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
 
+    @model_validator(mode="after")
+    def _apart(self) -> FillDown:
+        if both := next((name for name in self.fields if name in self.within), None):
+            raise ValueError(f"fields: {both!r} stands in within too, which has to be in every line; expected fields alone where it is not")
+        return self
+
 
 def _switch(value: Any) -> Any:
     """Words for yes and no as such; any other is the begin of a header."""

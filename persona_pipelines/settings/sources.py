@@ -312,6 +312,13 @@ class Each(Strict):
     def _shorthand(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
 
+    @field_validator("path")
+    @classmethod
+    def _one_list(cls, value: str) -> str:
+        if "[*]" in value:
+            raise ValueError(f"{value!r} goes through a list itself; expected the path of one list, whose elements are events")
+        return value
+
 
 class Lookup(Strict):
     """Fields of a record of another source (of kind ``lookup``), found by a field of this one.

@@ -1,12 +1,14 @@
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_pipelines.events.bots import filter_reason
 from persona_pipelines.events.duplicates import repeated
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices, with_visitors
 from persona_pipelines.events.sessions import in_sessions, sessions
-from persona_pipelines_tests.conftest import at, events_table
+from persona_pipelines_tests.conftest import at, events_table, law
 
 
 def users_of(warehouse, *events) -> list[tuple]:
@@ -42,6 +44,66 @@ def test_a_device_shared_by_many_says_nothing_of_who_is_anonymous_on_it(warehous
 
 def test_an_anonymous_visitor_belongs_to_their_user_from_login_and_before(warehouse) -> None:
     assert users_of(warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d")) == [("ann", "ann")] * 3
+
+
+def by_hand(events: list[dict]) -> list[str | None]:
+    """Whose the events of one device are, one after the other."""
+    users: list[str | None] = []
+    current: str | None = None
+    began = False
+    for number, one in enumerate(events):
+        named, leaves = one["user_id"], one["event_type"] == "logout"
+        if named and not leaves:
+            current, began = named, True
+        elif not began and current is None:
+            # Before anybody was seen: the first one after, unless somebody logs out first and is not named.
+            later = next((other for other in events[number:] if other["user_id"] or other["event_type"] == "logout"), None)
+            current = later["user_id"] if later else None
+        users.append(named or current)
+        if leaves:
+            current, began = None, True
+        elif not began:
+            current = None
+    return users
+
+
+SEEN = st.tuples(
+    st.integers(0, 3),
+    st.sampled_from([None, None, "u1", "u2"]),
+    st.sampled_from(["page_view", "page_view", "logout"]),
+    st.sampled_from("ab"),
+)
+
+
+@law(60)
+@given(seen=st.lists(SEEN, min_size=1, max_size=9))
+def test_whose_an_event_is_follows_files_and_lines_within_a_moment_and_no_hash(warehouse, seen) -> None:
+    """Told from a walk through the events; and the same whatever pseudonyms the two people have."""
+    events = [
+        {**event(hour, "d", user, kind), "source_file": file, "source_line": line, "event_id": f"{hash((line, file)) % 97}-{line}"}
+        for line, (hour, user, kind, file) in enumerate(seen)
+    ]
+    in_order = sorted(events, key=lambda one: (one["timestamp"], one["source_file"], one["source_line"]))
+    told = [one for one in in_order if one["user_id"] and one["event_type"] != "logout"]
+    if not told:
+        return
+    decided = []
+    for names in ({"u1": "u1", "u2": "u2"}, {"u1": "z1", "u2": "a2"}):
+        renamed = [{**one, "user_id": names.get(one["user_id"])} for one in events]
+        table = events_table(warehouse, *renamed).rename(logged_user_id="user_id").drop("stitched")
+        devices = device_users(table)
+        found = warehouse.frame(stitched(table, devices, users_on_shared_devices(table, devices, 3)))
+        users = found.set_index("event_id")["user_id"]
+        back = {other: name for name, other in names.items()}
+        decided.append([back.get(users[one["event_id"]]) for one in in_order])
+    assert decided[0] == decided[1]
+    if not any(one["event_type"] == "logout" and one["user_id"] for one in events):
+        assert decided[0] == by_hand(in_order)
+
+
+def test_a_logout_that_names_somebody_who_was_gone_takes_nothing_over(warehouse) -> None:
+    events = [event(1, "d", "zoe"), event(2, "d", "ann", "login"), event(3, "d"), event(4, "d", "zoe", "logout"), event(5, "d")]
+    assert [user for user, _ in users_of(warehouse, *events)] == ["zoe", "ann", "ann", "zoe", None]
 
 
 def test_two_people_on_one_device_stay_two_people(warehouse) -> None:

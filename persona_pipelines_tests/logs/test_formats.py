@@ -11,6 +11,8 @@ import lzma
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import example, given
@@ -19,8 +21,9 @@ from hypothesis import strategies as st
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.files import LogFileError, log_files
 from persona_pipelines.logs.loading import load_events, read_source
-from persona_pipelines.settings import ConfigurationError, Settings
+from persona_pipelines.settings import ConfigurationError, Settings, Source
 from persona_pipelines_tests.conftest import DAY, law, rows, write
+from persona_pipelines_tests.logs.test_round_trips import blocks_of
 
 CELLS = st.none() | st.text(st.sampled_from('ab\\tnrN\t\n\r", é'), min_size=0, max_size=8).filter(lambda text: text.strip("\r") == text)
 FIELDS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "u"}}
@@ -286,6 +289,124 @@ def test_a_break_of_lines_behind_an_escape_ends_no_record(warehouse, tmp_path, q
     alone = source({"type": "csv", "quote": "", "escape": "\\"})
     write(tmp_path, "log.txt", "a,b", "six,w\\")
     assert read(warehouse, tmp_path, alone)[1] == [(2, "malformed line: nothing stands behind the escape character at its end")]
+
+
+@pytest.mark.parametrize("within", ["order", None])
+def test_a_line_that_cannot_be_read_fills_nothing_down(warehouse, tmp_path, within: str | None) -> None:
+    lines = ["order,a,b", "1,x,ann", "1,y,", "2,z, ann, bob", "2,v,", "3,w,cy", "3,u,"]
+    write(tmp_path, "log.txt", *lines)
+    fill = {"fields": ["b"]} | ({"within": within} if within else {})
+    found, problems = read(warehouse, tmp_path, source({"type": "csv", "fill_down": fill}, fields={"list_id": "order"}))
+    unknown = "fill_down: the line above it that cannot be read may have given its fields"
+    assert problems == [(4, "malformed line: 4 columns instead of 3"), *([] if within else [(5, unknown)])]
+    assert found == [("x", "ann"), ("y", "ann"), *([("v", None)] if within else []), ("w", "cy"), ("u", "cy")]
+
+
+def test_a_running_sum_is_in_the_order_of_numbers_or_times_and_of_nothing_else(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", *(f"{number},x" for number in range(1, 13)))
+    sums = [
+        "1,ann,2025-01-03,3", "2,ann,2025-01-01,1", "3,ann,2025-01-02,2",  # by days
+        "4,bob,10,1", "5,bob,9,2",  # by numbers, and not as texts
+        "6,cy,first,1", "7,cy,second,2",  # by nothing that has an order
+        "8,,1,5", "9,,2,5",  # of nobody
+        "10,dee,1,1", "13,dee,2,7,7", "11,dee,3,1", "12,ed,1,4",
+    ]  # fmt: skip
+    write(tmp_path, "sums.csv", "id,who,n,d", *sums)
+    look_up = {
+        "name": "sums", "kind": "lookup", "path": "sums.csv", "format": "csv",
+        "fields": {"id": "id", "sum": {"running_sum": {"of": "d", "by": "who", "along": "n"}}},
+    }  # fmt: skip
+    described = source("csv", join={"source": "sums", "on": {"a": "id"}}, fields={"campaign": "sums.sum"})
+    found, _ = read(warehouse, tmp_path, described, look_up)
+    none = "no order: a record without a number or a time to be ordered by"
+    assert [sum_ for _, sum_ in found] == ["6.0", "1.0", "3.0", "3.0", "2.0", none, none, None, None, "1.0", "no number before", "4.0"]
+
+
+@pytest.mark.parametrize("size", [None, 1, 3, 7])
+def test_marks_at_the_begin_of_lines_are_no_part_of_them(warehouse, tmp_path, size: int | None) -> None:
+    mark = b"\xef\xbb\xbf"
+    text = b"".join([mark, b"a,b\n", b"1,x\n", mark, b"a,b\n", mark, b"2,y\n3,z", mark, b"\n", mark])
+    (tmp_path / "log.txt").write_bytes(text)
+    with blocks_of(size):
+        assert read(warehouse, tmp_path, source("csv")) == ([("1", "x"), ("2", "y"), ("3", "z\ufeff")], [])
+
+
+@pytest.mark.parametrize("again", ["b,a", "a,b"])
+@pytest.mark.parametrize("feed", ["\n", "\r\n"])
+@pytest.mark.parametrize("lines", [1, 3000])
+def test_a_header_again_with_its_columns_in_another_order_is_an_error(warehouse, tmp_path, again: str, feed: str, lines: int) -> None:
+    (tmp_path / "log.txt").write_text(feed.join(["a,b", *["1,2", "b;a"] * lines, again, "x,y", ""]), newline="")
+    described = source("csv")
+    if again == "a,b":
+        found, problems = read(warehouse, tmp_path, described)
+        assert (len(found), len(problems)) == (lines + 1, lines)
+        return
+    with pytest.raises(
+        LogFileError, match=r"log.txt: 'b,a' stands in the middle, and the header is 'a,b': files whose columns are in another order"
+    ):
+        read(warehouse, tmp_path, described)
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"o": {"lines": [{"id": 1}]}}, None), ({"o": {}}, None), ({}, None), ({"o": None}, None), ({"o": {"lines": None}}, None),
+        ({"o": [{"lines": [{"id": 1}]}]}, "each: o is no object, and has no lines"),
+        ({"o": '{"lines": []}'}, "each: o is no object, and has no lines"), ({"o": "text"}, "each: o is no object, and has no lines"),
+        ({"o": {"lines": "text"}}, "each: o.lines is no list"),
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_reached_is_no_empty_one(warehouse, tmp_path, record: dict, problem: str | None) -> None:
+    write(tmp_path, "log.txt", json.dumps(record))
+    _, problems = read(warehouse, tmp_path, source("json", each="o.lines", fields={"item_id": "o.lines.id"}))
+    assert problems == ([(1, problem)] if problem else [])
+    with pytest.raises(ValueError, match=r"goes through a list itself; expected the path of one list"):
+        Source.model_validate(source("json", each="o[*].lines"))
+
+
+def test_names_of_columns_may_stand_in_quotes_and_say_what_is_in_the_way(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a.b,@file,x[0]", "1,2,3")
+    described = source("csv", fields={"item_id": '"a.b"', "campaign": '"@file"', "list_id": '"x[0]"'})
+    assert read(warehouse, tmp_path, described) == ([("1", "2")], [])
+    for first, told in (
+        ("sep=;", "the first line is Excel's word on the delimiter: expected skip_lines: 1"), (" ", "the first line is blank: expected skip_lines"),
+    ):  # fmt: skip
+        write(tmp_path, "log.txt", first, "a;b", "1;2")
+        with pytest.raises(LogFileError, match=f"column 'a' not found; .*; {told}"):
+            read(warehouse, tmp_path, source({"type": "csv", "delimiter": ";"}))
+    (tmp_path / "log.txt").write_bytes(b"a,b\r1,2\r\n3,4\r\n")
+    with pytest.raises(LogFileError, match=r"the header has a carriage return in it: lines end in two ways"):
+        read(warehouse, tmp_path, source("csv"))
+
+
+@pytest.mark.parametrize(("unit", "value"), [("s", 90), ("ms", 90_000), ("us", 90_000_000), ("ns", 90_000_000_000)])
+def test_durations_of_parquet_are_durations_in_whatever_unit(warehouse, tmp_path, unit: str, value: int) -> None:
+    columns = {"a": pa.array([value, value + 1, None, -value], pa.duration(unit)), "b": ["x"] * 4, "n": [1, 2, 3, 4]}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    described = source("parquet", path="log.parquet", fields={"dwell_ms": {"from": "a", "duration": True}, "list_id": "n"})
+    settings = configured(tmp_path, described)
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    one = {"s": 1000, "ms": 1, "us": 0, "ns": 0}[unit]
+    assert rows(warehouse, "SELECT dwell_ms, problem FROM logs.log ORDER BY source_line") == [
+        (90_000, None), (90_000 + one, None), (None, None), (None, "dwell_ms: not a duration"),
+    ]  # fmt: skip
+
+
+def test_columns_of_parquet_that_differ_in_case_alone_are_two(warehouse, tmp_path) -> None:
+    pq.write_table(pa.table({"A": ["1"], "a": ["2"], "b": ["3"], "B": ["4"]}), tmp_path / "log.parquet")
+    described = source("parquet", path="log.parquet", fields={"item_id": "a", "campaign": "b", "list_id": "A", "channel": "B"})
+    (record,) = records(warehouse, tmp_path, described)
+    assert [record[name] for name in ("item_id", "campaign", "list_id", "channel")] == ["2", "3", "1", "4"]
+    assert json.loads(record["record"]) == {"A": "1", "a": "2", "b": "3", "B": "4"}
+
+
+def test_an_empty_file_of_parquet_among_others_is_told(warehouse, tmp_path) -> None:
+    pq.write_table(pa.table({"a": ["1"], "b": ["x"]}), tmp_path / "log1.parquet")
+    (tmp_path / "log0.parquet").write_bytes(b"")
+    settings = configured(tmp_path, source("parquet", path="log*.parquet"))
+    loaded = load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert "log: 1 files without records: log0.parquet" in loaded.warnings
+    assert rows(warehouse, "SELECT count(*) FROM logs.log WHERE problem IS NULL") == [(1,)]
 
 
 def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:

@@ -111,6 +111,57 @@ def test_amounts_without_a_currency_beside_others_are_said(configure, tmp_path) 
     assert "1 amounts name no currency: they are added to those in EUR" in profile_source(settings.sources[0], settings, 1).hints
 
 
+def test_files_of_days_that_are_never_loaded_are_said(warehouse, configure, tmp_path) -> None:
+    for name in ("2025-08-31", "2025-09-01", "2199-01-01"):
+        write(tmp_path, f"clicks/{name}.csv", HEADER, GOOD.replace("2025-09-01", name))
+    settings = configure(CLICKS)
+    told = "clicks: 2 files are of days before start_date 2025-09-01 or in the future, and are not read: clicks/2025-08-31.csv, clicks/2199-01-01.csv"
+    assert told in load(warehouse, settings).warnings
+    seen = profile_source(settings.sources[0], settings, 1)
+    assert told in seen.hints
+    assert (seen.files, seen.file) == (1, "clicks/2025-09-01.csv")
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "inf", "-Infinity"])
+@pytest.mark.parametrize("comparison", [{"above": 0}, {"below": 0}, {"at_least": -5}, {"at_most": 5}, {"equals": "0"}])
+def test_what_is_no_number_meets_no_comparison(warehouse, configure, tmp_path, text: str, comparison: dict) -> None:
+    write(tmp_path, "log.csv", "t,u,p", f"2025-09-01,a,{text}", "2025-09-01,b,0")
+    kinds = {"cases": [{"when": {"field": "p", **comparison}, "value": "purchase"}], "default": "item_view"}
+    source = {"name": "log", "path": "log.csv", "format": "csv", "fields": {**PLAIN, "event_type": kinds}}
+    settings = configure(source)
+    load(warehouse, settings)
+    assert rows(warehouse, "SELECT event_type FROM logs.log WHERE source_line = 2") == [("item_view",)]
+    hints = profile_source(settings.sources[0], settings, 1).hints
+    assert any("1 of p are no numbers" in hint for hint in hints) == ("equals" not in comparison)
+
+
+@pytest.mark.parametrize("column", ["category", "categories", "brand"])
+@pytest.mark.parametrize("fmt", ["json", "csv"])
+def test_a_list_is_no_category(warehouse, configure, tmp_path, column: str, fmt: str) -> None:
+    cells = [["A", "B"], "A", "[A]", {"n": 1}]
+    if fmt == "json":
+        write(tmp_path, "items.txt", *(json.dumps({"i": number, "c": cell}) for number, cell in enumerate(cells)))
+    else:
+        texts = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
+        write(tmp_path, "items.txt", "i;c", *(f"{number};{text}" for number, text in enumerate(texts)))
+    written = "json" if fmt == "json" else {"type": "csv", "delimiter": ";", "quote": ""}
+    items = {"name": "items", "kind": "items", "path": "items.txt", "format": written, "fields": {"item_id": "i", column: "c"}}
+    settings = configure(CLICKS, items)
+    load_listing(warehouse, settings.sources[1], settings)
+    listed = f"{column}: an object or a list; expected a text, as PATH[*] makes of a list"
+    assert [problem for (problem,) in rows(warehouse, "SELECT problem FROM logs.items ORDER BY item_id")] == [listed, None, None, listed]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200b\ufeff", "\u2060"])
+def test_an_id_of_nothing_that_can_be_seen_is_none(warehouse, configure, tmp_path, text: str) -> None:
+    write(tmp_path, "log.csv", "t,u,d", f"2025-09-01,{text},phone")
+    fields = {**PLAIN, "user_id": {"first_of": ["u", "d"]}}
+    settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+    load(warehouse, settings)
+    expected = hmac.new(KEY, b"phone", hashlib.sha256).hexdigest()[:32]
+    assert rows(warehouse, "SELECT user_id FROM logs.log") == [(expected,)]
+
+
 PLAIN = {"timestamp": "t", "user_id": "u", "event_type": {"value": "purchase"}}
 
 

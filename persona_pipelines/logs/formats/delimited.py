@@ -186,7 +186,14 @@ class DelimitedReader(TextReader):
                 [],
             )
         except csv.Error as error:
+            if "\r" in header:
+                raise HeaderError("the header has a carriage return in it: lines end in two ways; expected one in a file") from None
             raise HeaderError(f"the header cannot be read ({error}); found {header[:80]!r}") from None
+
+    def instead(self, group: Group) -> str:
+        if re.match(r"(?i)sep=", group.header):
+            return "; the first line is Excel's word on the delimiter: expected skip_lines: 1 and the delimiter of the format"
+        return "" if group.header.strip() else "; the first line is blank: expected skip_lines, or header: with the begin of the right one"
 
     def resolve(self, path: str, group: Group, settings: DelimitedFormat) -> Resolved:
         try:
@@ -275,7 +282,10 @@ class DelimitedReader(TextReader):
 
     @staticmethod
     def _filled(fields: Sequence[str], values: list[str], query: str, settings: DelimitedFormat) -> str:
-        """Blank fields with the value above them, in the same file and the same record of ``within``."""
+        """Blank fields with the value above them, in the same file and the same record of ``within``.
+
+        A line that cannot be read gives nothing; without ``within`` nobody knows then whose the lines below it are.
+        """
         fill = settings.fill_down
         assert fill is not None
         for name in [*fill.fields, *fill.within]:
@@ -283,11 +293,17 @@ class DelimitedReader(TextReader):
                 raise HeaderError(f"fill_down: {name!r} is no field that the mapping reads; expected some of {', '.join(fields)}")
         within = "".join(f", base_{fields.index(name)}" for name in fill.within)
         over = f"OVER (PARTITION BY source_file{within} ORDER BY source_line, part ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-        replaced = ", ".join(
-            f"last_value(base_{fields.index(name)} IGNORE NULLS) {over} AS base_{fields.index(name)}" for name in fill.fields
-        )
+        replaced, blank = [], []
+        for name in fill.fields:
+            base = f"base_{fields.index(name)}"
+            replaced.append(f"last_value(CASE WHEN problem IS NULL THEN {base} END IGNORE NULLS) {over} AS {base}")
+            unknown = f"last_value(CASE WHEN problem IS NOT NULL THEN true WHEN {base} IS NOT NULL THEN false END IGNORE NULLS) {over}"
+            blank.append(f"({base} IS NULL AND coalesce({unknown}, false))")
+        if not fill.within:
+            lost = literal("fill_down: the line above it that cannot be read may have given its fields")
+            replaced.append(f"CASE WHEN problem IS NOT NULL THEN problem WHEN {' OR '.join(blank)} THEN {lost} END AS problem")
         number = f"row_number() OVER (PARTITION BY source_file{within} ORDER BY source_line, part) AS number_within"
-        return f"SELECT * REPLACE ({replaced}), {number} FROM ({query})"
+        return f"SELECT * REPLACE ({', '.join(replaced)}), {number} FROM ({query})"
 
 
 def _separation(delimiter: str) -> tuple[str, str, str]:

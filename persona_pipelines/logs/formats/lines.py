@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from persona_pipelines.logs.encoding import as_utf8
-from persona_pipelines.logs.packing import Unpacked
+from persona_pipelines.logs.packing import PackingError, Unpacked
 
 BLOCK_BYTES = 8 << 20
 SHOWN_CHARACTERS = 1000
 SCHEMA = pa.schema([("source_line", pa.int64()), ("part", pa.int32()), ("record", pa.string()), ("line_problem", pa.string())])
 NEWLINE, CARRIAGE_RETURN = 10, 13
+MARK = b"\xef\xbb\xbf"
 SURROGATES = re.compile("[\ud800-\udfff]")
 C1_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")  # not the next line, which some hosts write
 
@@ -55,7 +56,7 @@ class TextFile:
     def blocks(self) -> Iterator[bytes]:
         """The text as UTF-8 in large blocks."""
         unpacked = Unpacked(self.path, self.member)
-        yield from _joined(as_utf8(unpacked.blocks(), self.encoding))
+        yield from _joined(without_marks(as_utf8(unpacked.blocks(), self.encoding)))
         self.break_found = unpacked.break_found
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -131,6 +132,12 @@ class TextFile:
         if self.header:
             for number in beginning_with(self.header.encode(), block, offsets):
                 out[number] |= block[offsets[number] : offsets[number + 1]].rstrip(b"\r\n") == self.header.encode()
+            for number in permuted(self.header.encode(), block, offsets):
+                if not out[number]:
+                    raise PackingError(
+                        f"{block[offsets[number] : offsets[number + 1]].rstrip().decode()!r} stands in the middle, and the header is {self.header!r}: files whose "
+                        "columns are in another order were joined; expected each by itself"
+                    )
         return out
 
     def judged(self, raw: bytes) -> tuple[str, str | None]:
@@ -176,6 +183,20 @@ def beginning_with(begin: bytes, block: bytes, offsets: np.ndarray) -> list[int]
     return found
 
 
+def permuted(header: bytes, block: bytes, offsets: np.ndarray) -> list[int]:
+    """The numbers of the records that are made of the same characters as a header."""
+    lengths, characters = np.diff(offsets), np.frombuffer(block, dtype=np.uint8)
+    total = int(np.frombuffer(header, dtype=np.uint8).sum())
+    candidates = [np.flatnonzero(lengths == len(header) + size) for size in (1, 2)]
+    found = []
+    for numbers in candidates:
+        if len(numbers):
+            cells = characters[offsets[numbers][:, None] + np.arange(len(header))]
+            found += numbers[cells.sum(axis=1, dtype=np.int64) == total].tolist()
+    wanted = sorted(header)
+    return [number for number in found if sorted(block[offsets[number] : offsets[number] + len(header)]) == wanted]
+
+
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Blocks of about ``BLOCK_BYTES`` behind the first, which goes as it comes: small ones cost more in handling than in reading."""
     gathered: list[bytes] = []
@@ -190,6 +211,23 @@ def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
             gathered, size = [], 0
     if gathered:
         yield b"".join(gathered)
+
+
+def without_marks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Text without byte order marks at the begin of lines: files that were joined have them in their middle."""
+    held, begins = b"", True
+    for incoming in blocks:
+        block = held + incoming
+        cut = next((number for number in (1, 2) if block[-number:] == MARK[:number] and (block[:-number] or b"\n").endswith(b"\n")), 0)
+        block, held = (block[: len(block) - cut], block[len(block) - cut :]) if cut else (block, b"")
+        if MARK in block:
+            block = block[len(MARK) :] if begins and block.startswith(MARK) else block
+            block = block.replace(b"\n" + MARK, b"\n")
+        if block:
+            begins = block.endswith(b"\n")
+            yield block
+    if held:
+        yield held
 
 
 def _readable(raw: bytes) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from persona_pipelines.logs.files import LogFile, LogFileError, refuse_if_changed
 from persona_pipelines.logs.formats.reader import Group, Resolved, steps_of
@@ -20,6 +23,8 @@ class ParquetReader:
 
     def groups(self, files: Sequence[LogFile], settings: ParquetFormat, max_line_bytes: int) -> Iterator[Group]:
         for file in files:
+            if not file.size_bytes:
+                continue  # an empty file: the caller warns of it
             refuse_if_changed(file)
             with duckdb.connect() as engine, _named(file):
                 records = int(engine.execute("SELECT count(*) FROM read_parquet(?)", [_exactly(file)]).fetchall()[0][0])
@@ -38,22 +43,32 @@ class ParquetReader:
         raise HeaderError(f"column {path!r} not found; found {', '.join(columns)}")
 
     def query(self, fields: Sequence[str], group: Group, settings: ParquetFormat) -> str:
-        types = _types(group.files[0])
+        columns = _types(group.files[0])
         bases, wrong = [], ""
         for number, name in enumerate(fields):
-            column = quoted_name(name)
-            nested = types[name].endswith("]") or types[name].startswith(("STRUCT", "MAP"))
-            binary = f"TRY(decode({column}))" if types[name] == "BLOB" else f"{column}::VARCHAR"
-            if types[name] == "BLOB":
+            column, kind = quoted_name(columns[name].name), columns[name].type
+            nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+            binary = f"TRY(decode({column}))" if kind == "BLOB" else f"{column}::VARCHAR"
+            if columns[name].per_second is not None:
+                # As of ISO 8601: the engine gives the number alone, of whatever unit.
+                seconds = f"abs({column}::HUGEINT)::DECIMAL(28, 9) / {columns[name].per_second}"
+                sign = f"CASE WHEN {column} < 0 THEN '-PT' ELSE 'PT' END"
+                binary = f"{sign} || rtrim(rtrim(({seconds})::DECIMAL(28, 9)::VARCHAR, '0'), '.') || 'S'"
+            if kind == "BLOB":
                 said = literal(f"invalid UTF-8 in {name}: bytes are read as text")
                 wrong += f"WHEN {column} IS NOT NULL AND TRY(decode({column})) IS NULL THEN {said} "
-            if types[name] in ("DOUBLE", "FLOAT"):
+            if kind in ("DOUBLE", "FLOAT"):
                 # NaN is how pandas writes that there is none, and 7.0 how it writes the 7 of a column with gaps.
                 whole = f"{column} = trunc({column}) AND abs({column}) < 1e15"
                 binary = f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} THEN {column}::BIGINT::VARCHAR ELSE {column}::VARCHAR END"
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
-        record = "to_json(struct_pack(" + ", ".join(f"{quoted_name(name)} := {quoted_name(name)}" for name in types) + "))::VARCHAR"
+        if len({name.lower() for name in columns}) < len(columns):  # a document may have names that differ in case alone, a struct not
+            pairs = ", ".join(f"{literal(name)}, {quoted_name(column.name)}" for name, column in columns.items())
+            record = f"json_object({pairs})::VARCHAR"
+        else:
+            pairs = ", ".join(f"{quoted_name(name)} := {quoted_name(column.name)}" for name, column in columns.items())
+            record = f"to_json(struct_pack({pairs}))::VARCHAR"
         inner = (
             f"SELECT *, file_row_number + 1 AS source_line FROM read_parquet({literal(_exactly(group.files[0]))}, file_row_number = true)"
         )
@@ -63,11 +78,28 @@ class ParquetReader:
         )
 
 
+@dataclass(frozen=True)
+class _Column:
+    """What the engine calls a column and its type; ``per_second`` how many of its units a second has, of one that is a duration."""
+
+    name: str
+    type: str
+    per_second: int | None
+
+
+UNITS_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
 @lru_cache(maxsize=256)
-def _types(file: LogFile) -> dict[str, str]:
-    """The columns of a file with their types; asked for once a field."""
+def _types(file: LogFile) -> dict[str, _Column]:
+    """The columns of a file by their names in it, of which some may differ in upper and lower case alone; asked for once a field."""
     with duckdb.connect() as engine, _named(file):
-        return {row[0]: row[1] for row in engine.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_exactly(file)]).fetchall()}
+        described = engine.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_exactly(file)]).fetchall()
+    schema = pq.read_schema(file.path)
+    return {
+        field.name: _Column(row[0], row[1], UNITS_A_SECOND[field.type.unit] if pa.types.is_duration(field.type) else None)
+        for field, row in zip(schema, described, strict=True)
+    }
 
 
 def _exactly(file: LogFile) -> str:

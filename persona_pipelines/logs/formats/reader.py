@@ -103,9 +103,13 @@ class TextReader:
                 raise HeaderError(f"column {path!r} stands there twice; expected once")
             return path, ()
         steps = steps_of(path)
-        if len(steps) > 1 and isinstance(steps[0], Key) and columns.count(steps[0].name) == 1:
+        if isinstance(steps[0], Key) and columns.count(steps[0].name) == 1:
             return steps[0].name, steps[1:]
-        raise HeaderError(f"column {path!r} not found; found {', '.join(columns) or 'an empty line'}")
+        raise HeaderError(f"column {path!r} not found; found {', '.join(columns) or 'an empty line'}{self.instead(group)}")
+
+    def instead(self, group: Group) -> str:
+        """What to say of a header in which a column is not found, beside what is in it."""
+        return ""
 
 
 def steps_of(path: str) -> tuple[Step, ...]:
