@@ -106,6 +106,22 @@ def test_a_logout_that_names_somebody_who_was_gone_takes_nothing_over(warehouse)
     assert [user for user, _ in users_of(warehouse, *events)] == ["zoe", "ann", "ann", "zoe", None]
 
 
+def test_who_logs_out_first_was_there_before(warehouse) -> None:
+    events = [event(1, "d"), event(2, "d", "ann", "logout"), event(3, "d"), event(4, "d", "bob"), event(5, "d")]
+    assert [user for user, _ in users_of(warehouse, *events)] == ["ann", "ann", None, "bob", "bob"]
+
+
+@pytest.mark.parametrize("names", [("ann", "bob"), ("bob", "ann")])
+def test_files_follow_each_other_within_a_moment_whatever_the_numbers_of_their_lines(warehouse, names: tuple[str, str]) -> None:
+    first, second = names
+    lines = [(1, first, "1", 2), (2, first, "1", 4), (2, second, "2", 2), (2, None, "2", 3), (3, None, "2", 4)]
+    events = [
+        {**event(hour, "d", user), "source_file": file, "source_line": line, "event_id": f"{number}"}
+        for number, (hour, user, file, line) in enumerate(lines)
+    ]
+    assert [user for user, _ in users_of(warehouse, *events)] == [first, first, second, second, second]
+
+
 def test_two_people_on_one_device_stay_two_people(warehouse) -> None:
     found = users_of(
         warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", "bob"), event(5, "d"), event(6, "d", "ann")
