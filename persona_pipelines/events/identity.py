@@ -12,7 +12,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.events.sessions import ORDER
+ORDER = ("timestamp", "source", "source_file", "source_line", "source_part", "event_id")
+"""Events of the same moment follow their lines, file by file."""
 
 
 def visitor_of(events: ir.Table) -> ir.StringValue:
