@@ -194,10 +194,12 @@ def number_of(mapping: FieldMapping, fields: Fields, source: Source, column: str
         read = []
         if recorded is not None:
             plain = read_duration(recorded) if mapping.duration else read_number(mapping, recorded, source, fields.is_number(*alone), money)
-            read.append(_finite(recorded, plain))
+            read.append((plain, recorded.notnull() & plain.isnull()))
         if configured is not None:  # written as in every configuration
             said = read_number(mapping, configured, source, money=money)
-            read.append(_finite(configured, ibis.coalesce(configured.try_cast("float64"), said)))
+            plain = configured.try_cast("float64")
+            number = ibis.ifelse(functions.isfinite(plain), plain, said)
+            read.append((number, configured.notnull() & number.isnull()))
         number, unreadable = ibis.coalesce(*(found for found, _ in read)), ibis.or_(*(wrong for _, wrong in read))
     if mapping.absolute:
         number = number.abs()
@@ -223,18 +225,12 @@ def _factor(
     for path in entry:
         if isinstance(path, str):
             text = read_text(mapping, fields[path], source)
-            number, unreadable = _finite(text, read_number(mapping, text, source, fields.is_number(path), money))
+            number = read_number(mapping, text, source, fields.is_number(path), money)
             numbers.append(number)
-            wrong.append((text.notnull(), unreadable))
+            wrong.append((text.notnull(), number.isnull()))
         else:
             numbers.append(ibis.literal(float(path)))
     return ibis.coalesce(*numbers), ibis.cases(*wrong, else_=False) if wrong else ibis.literal(False)
-
-
-def _finite(text: ir.StringValue, number: ir.FloatingValue) -> tuple[ir.FloatingValue, ir.BooleanValue]:
-    """A finite number, and whether there was text that is none."""
-    finite = functions.isfinite(number).fill_null(False)
-    return ibis.ifelse(finite, number, None), text.notnull() & ~finite
 
 
 def timestamp_of(
