@@ -54,24 +54,18 @@ def log_files(source: Source, settings: Settings, first: dt.date | None = None, 
     return sorted(found, key=lambda file: (file.date or dt.date.min, file.shown))
 
 
-def impossible_dates(source: Source, settings: Settings) -> str | None:
-    """Says so where files have the path of a source, and a date in it that there is not."""
-    names = [settings.displayed(Path(name)) for name, date in _named(source, settings) if date is None and source.dated]
-    if not names:
-        return None
-    return (
-        f"{source.name}: {len(names)} files are left out, because they have no date or two (YYYY-MM-DD, YYYYMMDD): {', '.join(names[:3])}"
+def left_out(source: Source, settings: Settings, latest: dt.date) -> list[str]:
+    """Which files of a dated source are never read, in words: with a date that there is not, or one before ``start_date`` or after ``latest``."""
+    if not source.dated:
+        return []
+    named = [(settings.displayed(Path(name)), date) for name, date in _named(source, settings)]
+    undated = [name for name, date in named if date is None]
+    outside = [name for name, date in named if date is not None and not settings.start_date <= date <= latest]
+    reasons = (
+        (undated, "are left out, because they have no date or two (YYYY-MM-DD, YYYYMMDD)"),
+        (outside, f"are of days before start_date {settings.start_date} or in the future, and are not read"),
     )
-
-
-def files_of_no_day(source: Source, settings: Settings, latest: dt.date) -> str | None:
-    """Says so where files are of days that are never loaded: before ``start_date``, or after ``latest``."""
-    dated = [(date, name) for name, date in _named(source, settings) if date is not None]
-    outside = [name for date, name in dated if date < settings.start_date or date > latest]
-    if not outside:
-        return None
-    shown = ", ".join(settings.displayed(Path(name)) for name in outside[:3])
-    return f"{source.name}: {len(outside)} files are of days before start_date {settings.start_date} or in the future, and are not read: {shown}"
+    return [f"{source.name}: {len(names)} files {reason}: {', '.join(names[:3])}" for names, reason in reasons if names]
 
 
 def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | None]]:

@@ -21,8 +21,7 @@ from persona_pipelines.logs.fields import LookupTable, fields_query
 from persona_pipelines.logs.files import (
     LogFile,
     LogFileError,
-    files_of_no_day,
-    impossible_dates,
+    left_out,
     log_files,
     refuse_if_changed,
     wait_until_settled,
@@ -285,9 +284,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     loaded, rates = Loaded(), rates_of(settings)
     files = log_files(source, settings, first, last)
     wait_until_settled(files, settings.logs.settle_seconds)
-    for told in (impossible_dates(source, settings), files_of_no_day(source, settings, last_day())):
-        if told:
-            loaded.warnings.append(told)
+    loaded.warnings += left_out(source, settings, last_day())
     if source.dated:
         covered = {file.date for file in files}
         until = min(last, dt.datetime.now(dt.UTC).date())

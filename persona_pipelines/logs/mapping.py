@@ -31,8 +31,10 @@ from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, Condition,
 from persona_pipelines.warehouse import contracts, functions
 
 LONGEST_TEXT = 2000
-LISTED = ("category", "categories", "brand")
-"""Texts that catalogues have lists of."""
+NO_DOCUMENTS = dict.fromkeys(IDENTIFIERS, ", and no id") | dict.fromkeys(
+    ("category", "categories", "brand"), "; expected a text, as PATH[*] makes of a list"
+)
+"""Ids, and texts that catalogues have lists of, with what is wrong where a document stands in their place."""
 Problems = list[tuple[ir.BooleanValue, ir.StringValue]]
 
 
@@ -135,14 +137,9 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
             problems.append((values[f"unreadable_{name}"], ibis.literal(f"{name}: {wrong}")))
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
-        if name in LISTED:
+        if name in NO_DOCUMENTS:
             document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
-            problems.append(
-                (document.fill_null(False), ibis.literal(f"{name}: an object or a list; expected a text, as PATH[*] makes of a list"))
-            )
-        if name in IDENTIFIERS:
-            document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
-            problems.append((document.fill_null(False), ibis.literal(f"{name}: an object or a list, and no id")))
+            problems.append((document.fill_null(False), ibis.literal(f"{name}: an object or a list{NO_DOCUMENTS[name]}")))
         if column.type == "string" and name not in WORDS_MEAN_MISSING:
             problems.append(
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))

@@ -15,7 +15,7 @@ from ibis import _
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
-from persona_pipelines.logs.files import LogFile, LogFileError, files_of_no_day, impossible_dates, log_files
+from persona_pipelines.logs.files import LogFile, LogFileError, left_out, log_files
 from persona_pipelines.logs.loading import break_of, last_day, latest_timestamp, read_source
 from persona_pipelines.logs.numbers import CODES, read_number
 from persona_pipelines.logs.times import read_duration, read_time
@@ -71,10 +71,10 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
     """
     last = last_day()
     files = log_files(source, settings, settings.start_date if source.dated else None, last if source.dated else None)
-    left_out = [told for told in (impossible_dates(source, settings), files_of_no_day(source, settings, last)) if told]
+    never_read = left_out(source, settings, last)
     if not files:
         raise LogFileError(
-            "; ".join(left_out) or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}"
+            "; ".join(never_read) or f"sources.{source.name}.path: no file matches {settings.displayed(settings.resolved(source.path))}"
         )
     store = engine or Warehouse(None, b"\0" * 32)
     for number, file in enumerate(files):
@@ -88,7 +88,7 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                     told += [f"{file.shown}: {reading.break_found}" for reading in batch.readings if reading.break_found]
                     if len(files) > 1:
                         found.facts.insert(0, f"of {len(files)} files the records of {file.shown} were looked at, and the headers of all")
-                    hints = [*left_out, *batch.warnings, *told, *found.hints]
+                    hints = [*never_read, *batch.warnings, *told, *found.hints]
                     _headers_read(store, source, settings, files[number + 1 :])
                     return replace(found, hints=hints)
     if broken := next((f"{file.shown}: {reason}" for file in files if (reason := break_of(file))), None):
@@ -217,7 +217,7 @@ def _without_names(rows: ir.Table, people: Collection[str]) -> ir.Table:
 
 def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collection[str]) -> pd.DataFrame:
     """Each field in numbers, as ``Profile.fields``; of ``people`` the shape only."""
-    rows = []
+    rows, typed = [], _typed(source)
     for path, text in fields_of(looked, source).texts.items():
         shape = _shows_people(path, people)
         value = mapping.masked(_shape(text) if shape else text)
@@ -227,9 +227,9 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
         )
         first, last = store.row(table.aggregate(first=table.shown.min(), last=table.shown.max()))
         # Least and greatest as the field is read: dates and amounts as texts are in the order of their first digit.
-        read = _ordered(looked, text, path, source)
+        read = _ordered(looked, text, path, source, typed)
         low, high, ordered = store.row(looked.select(read=read).aggregate(low=_.read.min(), high=_.read.max(), ordered=_.read.count()))
-        if ordered and not shape and (ordered == total - missing or not read.type().is_floating() or path in _typed(source)):
+        if ordered and not shape and (ordered == total - missing or not read.type().is_floating() or path in typed):
             first, last = (f"{bound:.15g}" if read.type().is_floating() else f"{bound:%Y-%m-%d %H:%M:%S}" for bound in (low, high))
         often = table.filter(table.shown.notnull()).group_by("shown").aggregate(n=lambda rows: rows.count())
         examples = [
@@ -256,9 +256,9 @@ def _typed(source: Source) -> dict[str, tuple[str, FieldMapping]]:
     }
 
 
-def _ordered(looked: ir.Table, text: ir.StringValue, path: str, source: Source) -> ir.Value:
+def _ordered(looked: ir.Table, text: ir.StringValue, path: str, source: Source, typed: Mapping[str, tuple[str, FieldMapping]]) -> ir.Value:
     """A field as what has an order: the time or number that it is read as; else the number that it may be."""
-    kind, described = _typed(source).get(path, ("text", None))
+    kind, described = typed.get(path, ("text", None))
     if described is None or (kind == "time" and described.order is not None):
         return text.try_cast("float64")
     plain = read_text(described, text, source)

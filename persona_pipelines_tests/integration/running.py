@@ -20,16 +20,26 @@ QUICK: dict[str, Any] = {
 """Few methods and refits: the shop of ``test_whole_flow`` has more of them."""
 
 
+def with_home(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a command whose state is in ``home`` below a folder, which is made.
+
+    The key is the same every time: order of people, and with it what is learned from so few of them, follow the pseudonyms.
+    """
+    home = folder / "home"
+    home.mkdir()
+    key = home / "pseudonym.key"
+    key.write_text(KEY.hex())
+    key.chmod(0o600)
+    plain = {name: value for name, value in os.environ.items() if name not in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI")}
+    return {**plain, **more, "PERSONA_HOME": str(home), "COLUMNS": "200"}
+
+
 class Run:
     """A run of a configuration with a state of its own."""
 
     def __init__(self, folder: Path, configuration: Path, **environment: str) -> None:
         self.home = folder / "home"
-        self.home.mkdir()
-        (self.home / "pseudonym.key").write_text(KEY.hex())
-        (self.home / "pseudonym.key").chmod(0o600)
-        plain = {name: value for name, value in os.environ.items() if name not in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI")}
-        self.environment = {**plain, **environment, "PERSONA_HOME": str(self.home), "COLUMNS": "200"}
+        self.environment = with_home(folder, **environment)
         self.configuration = configuration
         done = self.asked("run")
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,10 @@ from click.testing import CliRunner, Result
 
 from persona_pipelines.cli import main
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
-from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.integration.running import PERSONA, with_home
 
 pytestmark = pytest.mark.slow
 
-PERSONA = str(Path(sys.executable).parent / "persona")
 ROOT = Path(__file__).parents[2]
 PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)
 
@@ -41,20 +39,13 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         write_shop(PLAN, folder / "raw", folder / "truth")
-        # The same every time: order of people, and with it what is learned from so few of them, follow the pseudonyms.
-        (folder / "home").mkdir()
-        key = folder / "home" / "pseudonym.key"
-        key.write_text(KEY.hex())
-        key.chmod(0o600)
+        self.environment = with_home(folder)
         content = yaml.safe_load((ROOT / "data" / "persona.yaml").read_text())
         content["logs"] = {"max_reject_share": 0.6, "settle_seconds": 0}
         content["recommendations"] = {"minimum_interactions": 20, "methods": METHODS}
         content["segments"] = {"algorithms": ["k_means"], "stability_refits": 2, "maximum_k": 4}
         content["predictions"] = {"horizon_days": 3, "lifetime_days": 6, "minimum_users": 20, "windows": 1}
         (folder / "persona.yaml").write_text(yaml.safe_dump(content))
-        self.environment = {**os.environ, "PERSONA_HOME": str(folder / "home"), "COLUMNS": "200"}
-        for name in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI"):
-            self.environment.pop(name, None)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -8,6 +8,7 @@ costs less than the parsing that follows.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ BLOCK_BYTES = 8 << 20
 SHOWN_CHARACTERS = 1000
 SCHEMA = pa.schema([("source_line", pa.int64()), ("part", pa.int32()), ("record", pa.string()), ("line_problem", pa.string())])
 NEWLINE, CARRIAGE_RETURN = 10, 13
-MARK = b"\xef\xbb\xbf"
+MARK = codecs.BOM_UTF8
 SURROGATES = re.compile("[\ud800-\udfff]")
 C1_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")  # not the next line, which some hosts write
 

@@ -158,7 +158,7 @@ def last_items_out(sources: Sources, end: dt.datetime, share: float | None = Non
     ends = parted.group_by("user_id").aggregate(
         kept=parted.first_time.max(where=~parted.is_tested), begins=parted.first_time.min(where=parted.is_tested)
     )
-    begins = tested.group_by("tested_user").aggregate(begins=tested.first_time.min())
+    begins = ends.filter(ends.begins.notnull()).select(tested_user="user_id", begins="begins")
     events = sources.events.filter(sources.events.timestamp < end)
     joined = events.left_join(begins, events.user_id == begins.tested_user)
     before = joined.filter(joined.begins.isnull() | (joined.timestamp <= joined.begins)).select(sources.events.columns)
