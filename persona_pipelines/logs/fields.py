@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.reader import Group, steps_of
-from persona_pipelines.logs.formats.sql import HeaderError, clean, json_text, literal, parameter_text, plain_steps, pointer, quoted_name
+from persona_pipelines.logs.formats.sql import (
+    HeaderError,
+    clean,
+    json_text,
+    literal,
+    parameter_text,
+    plain_steps,
+    pointer,
+    quoted_name,
+    without_blanks,
+)
 from persona_pipelines.logs.paths import Key, Step
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import PLACE_FIELDS
@@ -80,16 +90,21 @@ class _Query:
             for column in [*lookup.on.values(), *(lookup.fields or [])]:
                 if column not in table.columns:
                     raise HeaderError(f"join: {column!r} is no field of the source {lookup.source}; found {', '.join(table.columns)}")
-            met = " AND ".join(f"records.{named[name]} = lookup_{position}.{quoted_name(column)}" for name, column in lookup.on.items())
+            own = {name: self._trimmed(name, f"records.{named[name]}") for name in lookup.on}
+            met = " AND ".join(f"{own[name]} = lookup_{position}.{quoted_name(column)}" for name, column in lookup.on.items())
             joins += f" LEFT JOIN {quoted_name(table.table)} AS lookup_{position} ON {met}"
         for position, path in enumerate(self.source.paths()):
             found = self._looked_up(path)
-            columns.append(f"{found or f'records.{named[path]}'} AS field_{position}")
+            columns.append(f"{found or self._trimmed(path, f'records.{named[path]}')} AS field_{position}")
             if self.source.tells_numbers:
                 told = self._looked_up(path, "is_number_") if found else f"records.number_{named[path]}"
                 columns.append(f"coalesce({told}, false) AS is_number_{position}")
         kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, document_problem, skipped'
         return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
+
+    def _trimmed(self, path: str, column: str) -> str:
+        """A text as found, without the blanks around it that only documents and parameters can hold."""
+        return without_blanks(column) if self.source.parse or self._document(path)[0] else column
 
     def _looked_up(self, path: str, before: str = "") -> str | None:
         """The column of a look-up that a path names as ``SOURCE.COLUMN``; or the one of that name with something before it."""

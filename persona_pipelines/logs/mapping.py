@@ -138,8 +138,10 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
         if column.type in ("float64", "int64"):
             problems += _bounds_problems(column, values[name])
         if name in NO_DOCUMENTS:
-            document = values[name].re_search(r"^[\[{]") & functions.json_valid(values[name])
-            problems.append((document.fill_null(False), ibis.literal(f"{name}: an object or a list{NO_DOCUMENTS[name]}")))
+            text = values[name]
+            begins = ((text >= "[") & (text < "\\")) | ((text >= "{") & (text < "|"))  # with [ or {: no pattern is as fast
+            document = ibis.ifelse(begins, functions.json_valid(text), False)
+            problems.append((document, ibis.literal(f"{name}: an object or a list{NO_DOCUMENTS[name]}")))
         if column.type == "string" and name not in WORDS_MEAN_MISSING:
             problems.append(
                 ((values[name].length() > LONGEST_TEXT).fill_null(False), ibis.literal(f"{name}: longer than {LONGEST_TEXT} characters"))

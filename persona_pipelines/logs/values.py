@@ -10,6 +10,7 @@ from decimal import Decimal
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.logs.formats.sql import BLANKS_AT_ENDS
 from persona_pipelines.logs.numbers import LARGEST_EXACT, as_everywhere, currencies_beside, is_one_of, read_number
 from persona_pipelines.logs.times import read_duration, read_time, time_of_number
 from persona_pipelines.settings import Source
@@ -49,7 +50,6 @@ WHOLE_IDS = ("event_id", "user_id", "target_user_id")
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "1.0", "on", "granted")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0", "off", "denied")
 INVISIBLE = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
-BLANKS_AT_ENDS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
 BLANKS = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]+"
 
 
@@ -83,8 +83,8 @@ def read_text(reading: Reading, text: ir.StringValue, source: Source, column: st
         text = spelled(text, source)
     for old, new in (reading.replace or {}).items():
         text = text.replace(old, new)
-    if reading.pattern is not None or reading.decode or reading.replace or source.format.type in ("json", "json_lines"):
-        text = text.re_replace(BLANKS_AT_ENDS, "").nullif("")  # what is cut out of a field, and what only documents can hold
+    if reading.pattern is not None or reading.decode or reading.replace:
+        text = text.re_replace(BLANKS_AT_ENDS, "").nullif("")
     if reading.lower_case:
         text = text.lower()
     words = reading.missing_words

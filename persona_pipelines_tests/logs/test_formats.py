@@ -10,6 +10,8 @@ import json
 import lzma
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +24,8 @@ from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.files import LogFileError, log_files
 from persona_pipelines.logs.loading import load_events, read_source
 from persona_pipelines.settings import ConfigurationError, Settings, Source
-from persona_pipelines_tests.conftest import DAY, law, rows, write
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import DAY, KEY, law, rows, write
 from persona_pipelines_tests.logs.test_round_trips import blocks_of
 
 CELLS = st.none() | st.text(st.sampled_from('ab\\tnrN\t\n\r", é'), min_size=0, max_size=8).filter(lambda text: text.strip("\r") == text)
@@ -398,6 +401,50 @@ def test_columns_of_parquet_that_differ_in_case_alone_are_two(warehouse, tmp_pat
     (record,) = records(warehouse, tmp_path, described)
     assert [record[name] for name in ("item_id", "campaign", "list_id", "channel")] == ["2", "3", "1", "4"]
     assert json.loads(record["record"]) == {"A": "1", "a": "2", "b": "3", "B": "4"}
+
+
+BLANK = st.text(" \t\n\r\f\u00a0\u1680\u2003\u2028\u202f\u3000", max_size=2)
+INNER = st.sampled_from(["", "ann", "a b", "\u00e9t\u00e9", "[x]", "~", "a\u00a0b"])
+
+
+@law(60)
+@given(
+    where=st.sampled_from(["json", "element", "parquet", "parse", "parameters"]),
+    texts=st.lists(st.tuples(BLANK, INNER, BLANK), min_size=1, max_size=4),
+)
+@example(where="json", texts=[("", "~", "\u00a0")])
+def test_blanks_of_all_kinds_at_the_ends_of_what_documents_hold_go(where: str, texts: list[tuple[str, str, str]]) -> None:
+    whole = ["".join(parts) for parts in texts]
+    more = {}
+    with TemporaryDirectory() as folder, Warehouse(None, KEY) as engine:
+        if where == "parquet":
+            pq.write_table(pa.table({"a": whole, "b": ["x"] * len(whole)}), Path(folder) / "log.txt")
+        elif where == "parameters":
+            write(Path(folder), "log.txt", *(json.dumps({"b": "x", "q": "?" + urlencode({"a": one})}) for one in whole))
+            more = {"fields": {"item_id": "q.a"}, "parse": {"q": "parameters"}}
+        elif where == "parse":
+            write(Path(folder), "log.txt", *(json.dumps({"b": "x", "q": json.dumps({"a": one})}) for one in whole))
+            more = {"fields": {"item_id": "q.a"}, "parse": {"q": "json"}}
+        elif where == "element":
+            write(Path(folder), "log.txt", *(json.dumps({"b": "x", "q": [{"a": one}]}) for one in whole))
+            more = {"fields": {"item_id": "q.a"}, "each": "q"}
+        else:
+            write(Path(folder), "log.txt", *(json.dumps({"b": "x", "a": one}) for one in whole))
+        write(
+            Path(folder),
+            "people.csv",
+            "name,id",
+            *(f"{one},{number}" for number, one in enumerate(sorted({one for _, one, _ in texts if one}))),
+        )
+        people = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"name": "name", "id": "id"}}
+        path = more.pop("fields", {"item_id": "a"})["item_id"]
+        fields = {"item_id": path, "list_id": "people.id"}
+        described = source(
+            "parquet" if where == "parquet" else "json", fields=fields, join={"source": "people", "on": {path: "name"}}, **more
+        )
+        found = records(engine, Path(folder), described, people)
+    numbers = {one: str(number) for number, one in enumerate(sorted({one for _, one, _ in texts if one}))}
+    assert [(record["item_id"], record["list_id"]) for record in found] == [(one or None, numbers.get(one)) for _, one, _ in texts]
 
 
 def test_an_empty_file_of_parquet_among_others_is_told(warehouse, tmp_path) -> None:

@@ -8,6 +8,9 @@ from urllib.parse import quote, quote_plus
 
 from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
 
+BLANKS_AT_ENDS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
+"""Of all kinds that Unicode has."""
+
 
 class HeaderError(ValueError):
     """The header of a file lacks a column that the mapping reads, or names it twice."""
@@ -25,6 +28,12 @@ def quoted_name(name: str) -> str:
 def clean(expression: str) -> str:
     """Text without blanks around it; empty text is missing."""
     return f"nullif(trim({expression}), '')"
+
+
+def without_blanks(column: str) -> str:
+    """A column of texts without blanks of any kind around them; empty text is missing. Most have none, and are looked at alone."""
+    ends = f"{column} >= '!' AND {column} < chr(127) AND {column}[-1] BETWEEN '!' AND '~'"
+    return f"CASE WHEN {ends} THEN {column} ELSE nullif(regexp_replace({column}, {literal(BLANKS_AT_ENDS)}, '', 'g'), '') END"
 
 
 def plain_steps(steps: Sequence[Step]) -> int:
