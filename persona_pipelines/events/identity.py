@@ -55,10 +55,10 @@ def users_on_shared_devices(events: ir.Table, devices: ir.Table, most_users: int
     numbered = contested.mutate(stretch=login.sum().over(so_far) + logout.sum().over(so_far) - logout)
     user = numbered.logged_user_id
     of_stretch = ibis.window(group_by=["anonymous_id", "stretch"])
-    # Who opened the stretch; a logout may name somebody else, who was gone already.
+    # Who opened the stretch; a logout may name somebody else, who was gone already. Only at the begin of all does it tell who was there.
     opened = ibis.ifelse(numbered.event_type != "logout", user, None)
-    latest = ibis.coalesce(opened.max().over(of_stretch), user.max().over(of_stretch))
-    first = ibis.ifelse(numbered.stretch == 1, user, None).max().over(ibis.window(group_by="anonymous_id"))
+    latest = ibis.coalesce(opened.max().over(of_stretch), ibis.ifelse(numbered.stretch == 0, user.max().over(of_stretch), None))
+    first = ibis.ifelse(numbered.stretch == 1, opened, None).max().over(ibis.window(group_by="anonymous_id"))
     return numbered.select("event_id", decided_user=ibis.coalesce(user, latest, ibis.ifelse(numbered.stretch == 0, first, None)))
 
 

@@ -42,8 +42,8 @@ class LookupTable:
 
 
 def fields_query(source: Source, group: Group, lookups: Mapping[str, LookupTable]) -> str:
-    """A query over a group of files: ``source_file``, ``file_day``, ``source_line``, ``source_part``, ``order``, ``record``,
-    ``problem``, ``document_problem`` (a text or element that is to be a document is none), ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``; where ``source.tells_numbers``, ``is_number_0`` ...
+    """A query over a group of files: ``source_file``, ``file_day``, ``source_line``, ``source_part``, ``order``, ``record``, ``layout`` (the columns
+    that the mapping reads, in their order, of formats with a header), ``problem``, ``document_problem`` (a text or element that is to be a document is none), ``skipped`` and ``field_0``, ``field_1`` ... in the order of ``source.paths()``; where ``source.tells_numbers``, ``is_number_0`` ...
     too: whether the record has a number there, and no text that says one.
 
     Raises:
@@ -99,12 +99,14 @@ class _Query:
             if self.source.tells_numbers:
                 told = self._looked_up(path, "is_number_") if found else f"records.number_{named[path]}"
                 columns.append(f"coalesce({told}, false) AS is_number_{position}")
-        kept = 'records.source_file, file_day, source_line, source_part, "order", record, problem, document_problem, skipped'
+        layout = literal("\t".join(name for name in self.reader.columns(self.group, self.source.format) if name in self.bases))
+        kept = f'records.source_file, file_day, source_line, source_part, "order", record, {layout} AS layout, problem, document_problem, skipped'
         return f"SELECT {', '.join([kept, *columns])} FROM ({plain}) AS records{joins}"
 
     def _trimmed(self, path: str, column: str) -> str:
-        """A text as found, without the blanks around it that only documents and parameters can hold."""
-        return without_blanks(column) if self.source.parse or self._document(path)[0] else column
+        """A text as found, without the blanks around it; cells of CSV have none any more."""
+        cell = self.source.format.type == "csv" and not self.source.parse and not self._document(path)[0]
+        return column if cell else without_blanks(column)
 
     def _looked_up(self, path: str, before: str = "") -> str | None:
         """The column of a look-up that a path names as ``SOURCE.COLUMN``; or the one of that name with something before it."""
@@ -183,6 +185,11 @@ class _Query:
             return (self._expression(name) if self.source.parse[name] == "json" else ""), steps[len(prefix) :]
         if self.each and steps[: len(self.each)] == self.each:
             return ("element" if self.source.each and self.source.each.split is None else ""), steps[len(self.each) :]
+        return self._document_of_the_record(path, steps)
+
+    def _document_of_the_record(self, path: str, steps: Sequence[Step]) -> tuple[str, Sequence[Step]]:
+        for prefix, name in self._parsed_around(steps):
+            return (self._of_the_record(name, prefix) if self.source.parse[name] == "json" else ""), steps[len(prefix) :]
         if self.source.format.type == "parquet":
             columns = self.reader.columns(self.group, self.source.format)
             return "record", (Key(path),) if path in columns else steps
@@ -246,10 +253,14 @@ class _Query:
     def _elements(self, elements: str) -> str:
         """One row an element; a record without any, or one that cannot be read, gives one row too."""
         assert self.source.each is not None
-        path = self.source.each.path.replace("'", "")
-        around = ""
+        path = self.source.each.path
+        around, wrong = "", f"each: {path} is no list"
         if self.source.each.split is not None:
-            is_list = "true"
+            document, steps = self._document_of_the_record(path, self.each)
+            is_list, wrong = "true", f"each: {path} is no text to be split"
+            if document and plain_steps(steps) == len(steps):  # what a document has there may be a list already
+                kind = f"CASE WHEN json_valid({document}) THEN json_type({document}, {literal(pointer(steps))}) END"
+                is_list = f"coalesce({kind}, '') NOT IN ('ARRAY', 'OBJECT')"
             blanks = r"'^\s+|\s+$', '', 'g'"
             parts = f"list_transform(string_split({elements}, {literal(self.source.each.split)}), lambda x: regexp_replace(x, {blanks}))"
             made = f"list_filter({parts}, lambda x: x <> '')"
@@ -263,8 +274,8 @@ class _Query:
         listed = f"SELECT *, CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND {is_list} THEN {made} END AS list, {is_list} AS is_list FROM ({records})"
         judged = (
             "SELECT * EXCLUDE (list, is_list) REPLACE ("
-            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN 'each: {path} is no list' {around}ELSE problem END AS problem, "
-            f"CASE WHEN skipped IS NULL AND {skips} AND coalesce(len(list), 0) = 0 THEN 'each: {path} is empty' ELSE skipped END AS skipped), "
+            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN {literal(wrong)} {around}ELSE problem END AS problem, "
+            f"CASE WHEN skipped IS NULL AND {skips} AND coalesce(len(list), 0) = 0 THEN {literal(f'each: {path} is empty')} ELSE skipped END AS skipped), "
             f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
         )
         return f"(SELECT * EXCLUDE (list), unnest(list) AS element, generate_subscripts(list, 1) AS element_number FROM ({judged}))"

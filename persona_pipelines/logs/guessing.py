@@ -194,7 +194,7 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
         "format": "csv",
         "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
     }
-    settings = Settings(name="guess", start_date=dt.date(2000, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
+    settings = Settings(name="guess", start_date=dt.date(1990, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
                         file=file.absolute(), home=file.parent / "none")  # fmt: skip
     described = settings.sources[0]
     with read_source(engine, described, settings, log_files(described, settings)) as batches:

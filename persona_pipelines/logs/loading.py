@@ -184,7 +184,9 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     with read_source(warehouse, source, settings, files) as batches:
         for batch in batches:
             read = warehouse.keep("read_lookup", batch.fields)
-            warehouse.connection.execute(f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(read, source))}')
+            warehouse.connection.execute(
+                f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(read, source, list(lookup.on.values())))}'
+            )
             bad = read.mutate(problem=ibis.coalesce(read.problem, read.document_problem)).filter(lambda rows: rows.problem.notnull())
             first = {name: bad[name].argmin(bad.order) for name in ("source_file", "source_line", "problem")}
             count, file, line, problem = warehouse.row(bad.aggregate(count=bad.count(), **first))
@@ -304,17 +306,11 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
         for batch in batches:
             mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp(), rates)
             own = mapped.timestamp.date()
-            # A file of the first day may hold what came in just before midnight, or by another clock.
-            begin = settings.start_date - dt.timedelta(days=1) if source.dated else settings.start_date
-            early = (own < begin).fill_null(False)
-            too_early = ibis.coalesce(mapped.problem, ibis.ifelse(early, f"timestamp: before start_date {settings.start_date}", None))
             if source.dated:
-                rows = mapped.mutate(day=mapped.file_day, problem=too_early)
+                rows = mapped.mutate(day=mapped.file_day)
             else:
-                rows = mapped.mutate(
-                    day=ibis.ifelse(own.isnull() | mapped.problem.startswith("timestamp").fill_null(False) | early, mapped.file_day, own),
-                    problem=too_early,
-                )
+                untimed = own.isnull() | mapped.problem.startswith("timestamp").fill_null(False)
+                rows = mapped.mutate(day=ibis.ifelse(untimed, mapped.file_day, own))
                 rows = rows.filter(rows.day.between(first, last))
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings

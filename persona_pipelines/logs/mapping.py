@@ -7,7 +7,7 @@ their types, and ``problem``: the first rule of the contract that the record bre
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -27,7 +27,8 @@ from persona_pipelines.logs.values import (
     value_of,
 )
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, Condition, FieldMapping
+from persona_pipelines.settings.formats import DelimitedFormat
+from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, PLACE_FIELDS, Condition, FieldMapping
 from persona_pipelines.warehouse import contracts, functions
 
 LONGEST_TEXT = 2000
@@ -86,7 +87,9 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
     columns["dropped"] = ibis.cases(
         (records.problem.notnull(), ibis.null("string")), (records.skipped.notnull(), records.skipped), *conditions
     )
-    values = records.select("source_file", "file_day", "source_line", "source_part", "record", "problem", "document_problem", **columns)
+    values = records.select(
+        "source_file", "file_day", "source_line", "source_part", "record", "layout", "problem", "document_problem", **columns
+    )
     return _with_currency(values, str(amount), list(beside)) if beside else values
 
 
@@ -178,6 +181,7 @@ def mapped_events(
         (timestamp.isnull(), ibis.literal("timestamp: missing")),
         (timestamp < earliest, ibis.literal(f"timestamp: before {earliest:%Y-%m-%d}")),
         (timestamp > latest, ibis.literal("timestamp: in the future")),
+        (timestamp.date() < _begin(source, settings), ibis.literal(f"timestamp: before start_date {settings.start_date}")),
     ]
     if delivered:
         problems.append((timestamp.date() > values.file_day + ibis.interval(days=1), ibis.literal("timestamp: after the day of its file")))
@@ -199,6 +203,11 @@ def mapped_events(
     if "anonymous_id" in source.fields:
         made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
     return _rows(values, contract, made, problems)
+
+
+def _begin(source: Source, settings: Settings) -> dt.date:
+    """A file of the first day may hold what came in just before midnight, or by another clock."""
+    return settings.start_date - dt.timedelta(days=1) if source.dated else settings.start_date
 
 
 def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Problems:
@@ -232,7 +241,12 @@ def _currency_problems(values: ir.Table, amount: str) -> Problems:
 
 def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     """What makes a record the same as another one (``Source.sameness``), after the source's name."""
-    content = functions.md5(functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record)
+    record = functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record
+    if source.format.type == "csv":
+        record = values.layout + "\n" + record
+    for value in _from_elsewhere(values, source):
+        record = record + "\n" + value.cast("string").fill_null("")
+    content = functions.md5(record)
     if source.sameness == "never":
         part = values.source_part.cast("string")
         return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
@@ -244,6 +258,14 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
         if not any(path == "@index" or path.startswith(source.each.path) for path in inside):
             made = made + number
     return f"{source.name}:" + ibis.coalesce(made, content)
+
+
+def _from_elsewhere(values: ir.Table, source: Source) -> list[ir.Value]:
+    """The columns that say what does not stand in the record itself: where it stands, and what lines above it gave. The same text is not the same then."""
+    filled = source.format.fill_down.fields if isinstance(source.format, DelimitedFormat) and source.format.fill_down else []
+    outside = {*PLACE_FIELDS, *filled}
+    found = [values[name] for name, mapping in source.fields.items() if outside & set(mapping.paths())]
+    return found + ([values.attributes] if any(outside & set(mapping.paths()) for mapping in source.attributes.values()) else [])
 
 
 def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None, today: dt.date | None = None) -> ir.Table:
@@ -266,17 +288,21 @@ def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None
     return _rows(values, contract, made, problems)
 
 
-def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
+def mapped_lookup(records: ir.Table, source: Source, keys: Sequence[str] = ()) -> ir.Table:
     """Records of a source of kind ``lookup`` as texts, one column a field; those that cannot be read or are dropped are left out.
 
     Beside the fields: ``record_order``, the number of the record in the source, and ``is_number_...``, whether the record has a number there.
+
+    Args:
+        keys: the fields by which records are found: of several with the same ones the first is used, and adds to running sums alone.
     """
+    records = _told_apart(records, source, keys)
     readable = records.problem.isnull() & records.document_problem.isnull()
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
     for name, mapping in source.fields.items():
         if mapping.running_sum is not None:
-            columns[name] = _running_sum(mapping, fields, source, records.order, ~readable)
+            columns[name] = _running_sum(mapping, fields, source, records, ~readable)
             columns[f"is_number_{name}"] = ibis.literal(True)
             continue
         columns[name] = text_of(mapping, fields, source)
@@ -293,10 +319,22 @@ def mapped_lookup(records: ir.Table, source: Source) -> ir.Table:
     return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
 
 
-def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, order: ir.IntegerValue, bad: ir.BooleanValue) -> ir.StringValue:
+def _told_apart(records: ir.Table, source: Source, keys: Sequence[str]) -> ir.Table:
+    """The records with ``comes_again``: whether one with the same keys was before it."""
+    fields = fields_of(records, source)
+    asked = [text_of(source.fields[name], fields, source) for name in keys if source.fields[name].running_sum is None]
+    if not asked:
+        return records.mutate(comes_again=False)
+    found = ibis.and_(records.problem.isnull(), records.document_problem.isnull(), *(text.notnull() for text in asked))
+    number = ibis.row_number().over(ibis.window(group_by=[found, *asked], order_by=records.order))
+    return records.mutate(comes_again=found & (number > 0))
+
+
+def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, records: ir.Table, bad: ir.BooleanValue) -> ir.StringValue:
     """The sum up to each record as text, in the order of a number or a time of ISO 8601; none without ``by``.
 
     Behind a text that is no number, and a record that cannot be read, there is no sum any more; nor is there any where a record has no place in the order.
+    Records that come again add nothing.
     """
     assert mapping.running_sum is not None
     summed = mapping.running_sum
@@ -306,14 +344,15 @@ def _running_sum(mapping: FieldMapping, fields: Fields, source: Source, order: i
         read_number(mapping, fields[summed.along], source, fields.is_number(summed.along), money=False),
         functions.epoch_us(read_time(FieldMapping.model_validate(summed.along), fields[summed.along])).cast("float64"),
     )
-    so_far = ibis.window(group_by=by, order_by=[along, order], preceding=None, following=0)
-    unreadable = ((text.notnull() & number.isnull()) | bad).cast("int64").sum().over(so_far)
-    without_place = along.isnull().cast("int64").sum().over(ibis.window(group_by=by))
+    so_far = ibis.window(group_by=by, order_by=[along, records.order], preceding=None, following=0)
+    first = ~records.comes_again
+    unreadable = (((text.notnull() & number.isnull()) | bad) & first).cast("int64").sum().over(so_far)
+    without_place = (along.isnull() & first).cast("int64").sum().over(ibis.window(group_by=by))
     return ibis.cases(
         (by.isnull(), ibis.null("string")),
         (without_place > 0, "no order: a record without a number or a time to be ordered by"),
         (unreadable > 0, "no number before"),
-        else_=number.fill_null(0).sum().over(so_far).cast("string"),
+        else_=ibis.ifelse(first, number.fill_null(0), 0).sum().over(so_far).cast("string"),
     )
 
 

@@ -26,6 +26,8 @@ from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.functions import local_time
 
 LOOKED_AT = 100_000
+ALL_DIGITS = 1e15
+"""Below it numbers are shown as read; longer ones are ids, of which the last digits count."""
 MANY_WORDS, MANY_FLOATS, MANY_DUPLICATES, MANY_DISORDERED, FEW_MET = 0.01, 0.5, 0.2, 0.01, 0.5
 PEOPLE = ("user_id", "anonymous_id", "target_user_id")
 MANY_DAYS = 400
@@ -110,8 +112,10 @@ def _profile(
     ids = {path for name in people for path in source.fields[name].paths()}
     fields = _fields(store, looked, source, ids)
     if source.kind == "lookup":
+        joins = [lookup for other in settings.sources for lookup in other.join if lookup.source == source.name]
+        keys = list(joins[0].on.values()) if joins else []
         found = (
-            mapping.mapped_lookup(looked, source)
+            mapping.mapped_lookup(looked, source, keys)
             .order_by("record_order")
             .limit(records)
             .drop("record_order", *(f"is_number_{name}" for name in source.fields))
@@ -160,6 +164,8 @@ def _place(store: Warehouse, looked: ir.Table, mapped: ir.Table, source: Source,
     }
     found = store.row(record.select(**shown))
     told = [f"{path} {text!r}" for path, text in zip(paths, found, strict=True) if text is not None]
+    if reason.endswith(": missing"):
+        told = [f"{path} is empty" for path, text in zip(paths, found, strict=True) if text is None] or told
     return f"line {line}: {', '.join(told[:4]) or f'{paths[0]} is empty'}"
 
 
@@ -230,7 +236,10 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
         read = _ordered(looked, text, path, source, typed)
         low, high, ordered = store.row(looked.select(read=read).aggregate(low=_.read.min(), high=_.read.max(), ordered=_.read.count()))
         if ordered and not shape and (ordered == total - missing or not read.type().is_floating() or path in typed):
-            first, last = (f"{bound:.15g}" if read.type().is_floating() else f"{bound:%Y-%m-%d %H:%M:%S}" for bound in (low, high))
+            if not read.type().is_floating():
+                first, last = (f"{bound:%Y-%m-%d %H:%M:%S}" for bound in (low, high))
+            elif max(abs(low), abs(high)) < ALL_DIGITS:
+                first, last = (f"{bound:.15g}" for bound in (low, high))
         often = table.filter(table.shown.notnull()).group_by("shown").aggregate(n=lambda rows: rows.count())
         examples = [
             row[0]

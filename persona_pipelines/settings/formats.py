@@ -132,6 +132,7 @@ class W3CFormat(_Text):
 
 class ParquetFormat(Strict):
     type: Literal["parquet"] = "parquet"
+    missing_columns: Literal["reject", "empty"] = "reject"
 
 
 def _shorthand(value: Any) -> Any:

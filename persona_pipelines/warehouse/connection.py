@@ -73,7 +73,8 @@ class Warehouse:
             self.connection.execute(f"CREATE TEMP MACRO {signature} AS ({definition})")
         for name, meant in (("decode_url", "text"), ("decode_form", "replace(text, '+', ' ')")):
             self.connection.execute(
-                f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"
+                f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%00') THEN text "
+                f"WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"
             )
         self.connection.create_function("canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
         if key is not None:

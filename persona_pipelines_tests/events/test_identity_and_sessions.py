@@ -84,9 +84,6 @@ def test_whose_an_event_is_follows_files_and_lines_within_a_moment_and_no_hash(w
         for line, (hour, user, kind, file) in enumerate(seen)
     ]
     in_order = sorted(events, key=lambda one: (one["timestamp"], one["source_file"], one["source_line"]))
-    told = [one for one in in_order if one["user_id"] and one["event_type"] != "logout"]
-    if not told:
-        return
     decided = []
     for names in ({"u1": "u1", "u2": "u2"}, {"u1": "z1", "u2": "a2"}):
         renamed = [{**one, "user_id": names.get(one["user_id"])} for one in events]
@@ -97,13 +94,24 @@ def test_whose_an_event_is_follows_files_and_lines_within_a_moment_and_no_hash(w
         back = {other: name for name, other in names.items()}
         decided.append([back.get(users[one["event_id"]]) for one in in_order])
     assert decided[0] == decided[1]
-    if not any(one["event_type"] == "logout" and one["user_id"] for one in events):
-        assert decided[0] == by_hand(in_order)
+    assert decided[0] == by_hand(in_order)
 
 
 def test_a_logout_that_names_somebody_who_was_gone_takes_nothing_over(warehouse) -> None:
     events = [event(1, "d", "zoe"), event(2, "d", "ann", "login"), event(3, "d"), event(4, "d", "zoe", "logout"), event(5, "d")]
     assert [user for user, _ in users_of(warehouse, *events)] == ["zoe", "ann", "ann", "zoe", None]
+
+
+@pytest.mark.parametrize("last", [None, event(9, "d", "bob", "logout"), event(9, "d", "bob")])
+@pytest.mark.parametrize("before", [[event(1, "d", "bob", "login")], [event(1, "d", "bob", "login"), event(2, "d", "cid", "login")]])
+def test_what_comes_after_a_logout_is_nobodys_whoever_logs_out_once_more(warehouse, before: list[dict], last: dict | None) -> None:
+    events = [*before, event(3, "d", "bob", "logout"), event(4, "d"), *([last] if last else [])]
+    assert users_of(warehouse, *events)[len(before) + 1] == (None, "d")
+
+
+def test_who_was_there_before_somebody_logs_out_is_told_by_nobody_behind_it(warehouse) -> None:
+    events = [event(1, "d"), event(2, "d", None, "logout"), event(3, "d"), event(4, "d", "ann", "logout")]
+    assert [user for user, _ in users_of(warehouse, *events)] == [None, None, None, "ann"]
 
 
 def test_who_logs_out_first_was_there_before(warehouse) -> None:

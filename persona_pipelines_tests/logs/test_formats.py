@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
 from persona_pipelines.logs.files import LogFileError, log_files
 from persona_pipelines.logs.loading import load_events, read_source
+from persona_pipelines.logs.profile import profile_source
 from persona_pipelines.settings import ConfigurationError, Settings, Source
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import DAY, KEY, law, rows, write
+from persona_pipelines_tests.conftest import DAY, KEY, ingested, law, rows, write
 from persona_pipelines_tests.logs.test_round_trips import blocks_of
 
 CELLS = st.none() | st.text(st.sampled_from('ab\\tnrN\t\n\r", é'), min_size=0, max_size=8).filter(lambda text: text.strip("\r") == text)
@@ -125,6 +126,120 @@ def test_blank_fields_take_the_value_above_them_in_the_same_order(warehouse, tmp
     fmt = {"type": "csv", "fill_down": {"within": "order", "fields": ["b"]}}
     found, _ = read(warehouse, tmp_path, source(fmt, fields={"channel": "order"}))
     assert found == [("A", "x"), ("B", "x"), ("C", None), ("D", "y"), ("E", "y")]
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("123"), st.sampled_from(["ann", "bob", ""]), st.sampled_from("xyz")), min_size=1, max_size=8)
+
+
+@law(60)
+@given(rows_=ROWS, blank=st.sets(st.integers(0, 8)), repeated=st.sets(st.integers(0, 8)))
+def test_merged_cells_are_filled_from_the_outermost_to_the_innermost(
+    rows_: list[tuple[str, str, str]], blank: set[int], repeated: set[int]
+) -> None:
+    """A value that is the same as above, with all before it, may be left out, and a row of blank cells be between any two."""
+    lines, above = ["order,who,item"], ("", "")
+    for number, (order, who, item) in enumerate(rows_):
+        # Somebody who is not named is told from the one above by an order before them alone.
+        same_order = order == above[0] and number not in repeated and bool(who or not above[1])
+        lines += [" ,,"] * (number in blank)
+        lines.append(",".join(["" if same_order else order, "" if same_order and who == above[1] else who, item]))
+        above = (order, who)
+    with TemporaryDirectory() as folder, Warehouse(None, KEY) as engine:
+        write(Path(folder), "log.txt", *lines, "Total,,9")
+        fields = {"list_id": "order", "item_id": "item", "campaign": "who"}
+        described = source({"type": "csv", "fill_down": {"fields": ["order", "who"]}}, fields=fields)
+        found = [(row["list_id"], row["campaign"], row["item_id"]) for row in records(engine, Path(folder), described)]
+    assert len(found) == len(lines)
+    assert [row for row in found if any(row)] == [(order, who or None, item) for order, who, item in rows_] + [("Total", None, "9")]
+
+
+def test_what_begins_anew_behind_a_line_that_cannot_be_read_is_known_to_be_missing(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "order,a,b", "1,ann,x", "2,bob,y,z", "3,,v", ",,w", ",cid,u")
+    fmt = {"type": "csv", "fill_down": {"fields": ["order", "a"]}}
+    found = records(warehouse, tmp_path, source(fmt, fields={"list_id": "order"}))
+    assert [(row["list_id"], row["item_id"], row["campaign"], row["problem"] is None) for row in found if row["source_line"] != 3] == [
+        ("1", "ann", "x", True), ("3", None, "v", True), ("3", None, "w", True), ("3", "cid", "u", True),
+    ]  # fmt: skip
+
+
+def test_the_same_text_that_means_another_thing_is_no_duplicate(configure, tmp_path) -> None:
+    """What lines above give, the header and the name of the file say are parts of what a record says; delivered again, it is the same."""
+    plain = {"timestamp": "t", "user_id": "u", "item_id": "i", "event_type": {"value": "purchase"}}
+    files = {
+        "down": ["t,u,i", "2025-09-01,ann,p1", ",,p2", "2025-09-01,bob,p1", ",,p2"],
+        "h_1": ["t,u,i", "2025-09-01,5,7"], "h_2": ["t,i,u", "2025-09-01,5,7"],
+        "d-2025-09-01": ["u,i", "ann,p1"], "d-2025-09-02": ["u,i", "ann,p1"],
+    }  # fmt: skip
+    for folder in ("first", "again"):
+        (tmp_path / folder).mkdir()
+        for name, lines in files.items():
+            write(tmp_path / folder, f"{name}.csv", *lines)
+    of_file = {**plain, "timestamp": {"from": "@file", "pattern": r"(\d{4}-\d{2}-\d{2})"}}
+    down = {"type": "csv", "fill_down": {"fields": ["t", "u"]}}
+    for path, fmt, fields, count in (("down", down, plain, 4), ("h_*", "csv", plain, 2), ("d-*", "csv", of_file, 2)):
+        for folder, duplicates in (("first", 0), ("*", count)):
+            with Warehouse(None, KEY) as engine:
+                ingested(engine, configure({"name": "log", "path": f"{folder}/{path}.csv", "format": fmt, "fields": fields}))
+                found = rows(engine, "SELECT (SELECT count(*) FROM events.events), (SELECT count(*) FROM events.duplicates)")
+                assert found == [(count, duplicates)], path
+
+
+@pytest.mark.parametrize("fmt", ["json", "parquet"])
+def test_a_list_is_no_text_to_be_split(warehouse, tmp_path, fmt: str) -> None:
+    if fmt == "parquet":
+        pq.write_table(pa.table({"a": [["q", "r"]], "b": ["x"]}), tmp_path / "log.txt")
+    else:
+        write(tmp_path, "log.txt", *(json.dumps({"a": one, "b": "x"}) for one in (["q", "r"], "q,r", {"q": "r"})))
+    good, problems = read(warehouse, tmp_path, source(fmt, each={"path": "a", "split": ","}))
+    assert good == ([("q", "x"), ("r", "x")] if fmt == "json" else [])
+    assert problems == [(line, "each: a is no text to be split") for line in ([1, 3] if fmt == "json" else [1])]
+
+
+@pytest.mark.parametrize("line", ['[7, {"a": "1"}, {"a": "2"}]', '[{"a": "1"}, 7, {"a": "2"}]', '[{"a": "1"}, {"a": "2"}, 7]'])
+@pytest.mark.parametrize(("before", "size"), [(0, None), (1, None), (1, 1)])
+def test_what_is_no_object_in_an_array_costs_itself(warehouse, tmp_path, line: str, before: int, size: int | None) -> None:
+    write(tmp_path, "log.txt", *['{"a": "0"}'] * before, line, '{"a": "3"}')
+    with blocks_of(size):
+        found, problems = read(warehouse, tmp_path, source("json"))
+    assert found == [("0", None)] * before + [("1", None), ("2", None), ("3", None)]
+    assert problems == [(before + 1, "malformed line: not a JSON object")]
+
+
+def test_columns_may_be_missing_in_a_file_of_parquet(warehouse, tmp_path) -> None:
+    pq.write_table(pa.table({"a": ["1"], "b": ["x"]}), tmp_path / "log1.parquet")
+    pq.write_table(pa.table({"a": ["2"], "c": ["y"]}), tmp_path / "log2.parquet")
+    fmt = {"type": "parquet", "missing_columns": "empty"}
+    assert read(warehouse, tmp_path, source(fmt, path="log*.parquet")) == ([("1", "x"), ("2", None)], [])
+    with pytest.raises(LogFileError, match=r"log2.parquet: column 'b' not found; found a, c"):
+        read(warehouse, tmp_path, source("parquet", path="log*.parquet"))
+
+
+@pytest.mark.parametrize("how", ["decode", "parse"])
+def test_a_nul_that_is_percent_encoded_stays_as_it_stands(warehouse, tmp_path, how: str) -> None:
+    texts = ["%00x", "%2500x", "%E2%82%AC"]
+    write(tmp_path, "log.txt", "a,b", *(f"{'?i=' * (how == 'parse')}{text},{number}" for number, text in enumerate(texts)))
+    described = source("csv", fields={"item_id": "a.i" if how == "parse" else {"from": "a", "decode": "url"}, "list_id": "b"})
+    settings = configured(tmp_path, described | ({"parse": {"a": "parameters"}} if how == "parse" else {}))
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert rows(warehouse, "SELECT item_id FROM logs.log ORDER BY source_line") == [("%00x",), ("%00x",), ("€",)]
+
+
+def test_records_that_come_again_add_nothing_to_a_sum(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a,b", *(f"o{number},x" for number in range(1, 4)))
+    orders = ["o1,A,1,", "o2,A,2,7", "o2,A,2,7", "o3,A,3,30", "o1,A,1,100", "o2,A,2,no number", "o3,A,first,1"]
+    write(tmp_path, "orders.csv", "id,who,n,d", *orders)
+    look_up = {
+        "name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv",
+        "fields": {"id": "id", "sum": {"running_sum": {"of": "d", "by": "who", "along": "n"}}},
+    }  # fmt: skip
+    described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"campaign": "orders.sum"})
+    assert [sum_ for _, sum_ in read(warehouse, tmp_path, described, look_up)[0]] == ["0.0", "7.0", "37.0"]
+    shown = profile_source((settings := configured(tmp_path, described, look_up)).sources[1], settings, 9).rows
+    assert list(shown["sum"].drop_duplicates()) == ["0.0", "7.0", "37.0"]
+    unasked = configured(tmp_path, source("csv"), look_up)
+    assert set(profile_source(unasked.sources[1], unasked, 3).rows["sum"]) == {
+        "no order: a record without a number or a time to be ordered by"
+    }
 
 
 def test_a_number_within_what_is_not_told_is_refused(warehouse, tmp_path) -> None:
@@ -275,7 +390,7 @@ def test_exports_of_databases_that_escape_by_a_backslash_are_read_back(warehouse
     described = source({"type": "csv", "delimiter": "\t", "quote": quote, "escape": "\\"})
     found, problems = read(warehouse, folder, described)
     assert problems == []
-    assert found == [tuple(None if cell is None else cell.strip(" ") or None for cell in row) for row in cells]
+    assert found == [tuple(None if cell is None else cell.strip() or None for cell in row) for row in cells]
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
@@ -403,17 +518,18 @@ def test_columns_of_parquet_that_differ_in_case_alone_are_two(warehouse, tmp_pat
     assert json.loads(record["record"]) == {"A": "1", "a": "2", "b": "3", "B": "4"}
 
 
-BLANK = st.text(" \t\n\r\f\u00a0\u1680\u2003\u2028\u202f\u3000", max_size=2)
+BLANK = st.text(" \t\n\r\f\x0b\x85\u00a0\u1680\u2003\u2028\u202f\u3000", max_size=2)
 INNER = st.sampled_from(["", "ann", "a b", "\u00e9t\u00e9", "[x]", "~", "a\u00a0b"])
 
 
 @law(60)
 @given(
-    where=st.sampled_from(["json", "element", "parquet", "parse", "parameters"]),
+    where=st.sampled_from(["csv", "json", "element", "parquet", "parse", "parameters"]),
     texts=st.lists(st.tuples(BLANK, INNER, BLANK), min_size=1, max_size=4),
 )
 @example(where="json", texts=[("", "~", "\u00a0")])
-def test_blanks_of_all_kinds_at_the_ends_of_what_documents_hold_go(where: str, texts: list[tuple[str, str, str]]) -> None:
+@example(where="csv", texts=[("", "ann", "\t"), ("\x0b", "ann", ""), ("", "", "\t")])
+def test_blanks_of_all_kinds_at_the_ends_of_fields_go(where: str, texts: list[tuple[str, str, str]]) -> None:
     whole = ["".join(parts) for parts in texts]
     more = {}
     with TemporaryDirectory() as folder, Warehouse(None, KEY) as engine:
@@ -428,22 +544,19 @@ def test_blanks_of_all_kinds_at_the_ends_of_what_documents_hold_go(where: str, t
         elif where == "element":
             write(Path(folder), "log.txt", *(json.dumps({"b": "x", "q": [{"a": one}]}) for one in whole))
             more = {"fields": {"item_id": "q.a"}, "each": "q"}
+        elif where == "csv":
+            with (Path(folder) / "log.txt").open("w", newline="") as stream:
+                csv.writer(stream).writerows([["b", "a"], *(["x", one] for one in whole)])
         else:
             write(Path(folder), "log.txt", *(json.dumps({"b": "x", "a": one}) for one in whole))
-        write(
-            Path(folder),
-            "people.csv",
-            "name,id",
-            *(f"{one},{number}" for number, one in enumerate(sorted({one for _, one, _ in texts if one}))),
-        )
+        numbers = {one: str(number) for number, one in enumerate(sorted({one for _, one, _ in texts if one}))}
+        write(Path(folder), "people.csv", "name,id", *(f"{one},{number}" for one, number in numbers.items()))
         people = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"name": "name", "id": "id"}}
         path = more.pop("fields", {"item_id": "a"})["item_id"]
-        fields = {"item_id": path, "list_id": "people.id"}
-        described = source(
-            "parquet" if where == "parquet" else "json", fields=fields, join={"source": "people", "on": {path: "name"}}, **more
-        )
+        fmt = {"csv": {"type": "csv", "line_breaks_in_quotes": True}, "parquet": "parquet"}.get(where, "json")
+        joined = {"source": "people", "on": {path: "name"}}
+        described = source(fmt, fields={"item_id": path, "list_id": "people.id"}, join=joined, **more)
         found = records(engine, Path(folder), described, people)
-    numbers = {one: str(number) for number, one in enumerate(sorted({one for _, one, _ in texts if one}))}
     assert [(record["item_id"], record["list_id"]) for record in found] == [(one or None, numbers.get(one)) for _, one, _ in texts]
 
 

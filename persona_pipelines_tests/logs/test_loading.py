@@ -94,6 +94,35 @@ def test_a_preview_says_what_it_looked_at_and_that_a_file_is_cut_off(configure, 
     assert any("clicks/a.gz: truncated" in hint for hint in seen.hints)
 
 
+@pytest.mark.parametrize(("path", "early"), [("log.csv", ["2025-08-30", "2025-08-31"]), ("log-{date}.csv", ["2025-08-30"])])
+def test_a_preview_rejects_what_a_run_rejects(configure, warehouse, tmp_path, path: str, early: list[str]) -> None:
+    """Before the first day, but for a file of that day, which may begin just before midnight."""
+    days = ["2025-08-30", "2025-08-31", "2025-09-01"]
+    write(tmp_path, path.format(date=DAY), "t,u,kind", *(f"{day}T23:00:00Z,u,{kind}" for day in days for kind in ("item_view", "odd")))
+    fields = {"timestamp": "t", "user_id": "u", "event_type": "kind"}
+    settings = configure({"name": "log", "path": path, "format": "csv", "fields": fields})
+    seen = profile_source(settings.sources[0], settings, 10)
+    load_events(warehouse, settings.sources[0], settings, DAY, DAY)
+    assert [problem or "" for problem in seen.rows.problem.fillna("")] == [
+        "timestamp: before start_date 2025-09-01" if day in early else "event_type: not in the vocabulary" if odd else ""
+        for day in days for odd in (False, True)
+    ]  # fmt: skip
+    assert rows(warehouse, "SELECT coalesce(problem, '') FROM logs.log ORDER BY source_line") == [
+        (one,) for one in seen.rows.problem.fillna("")
+    ]
+
+
+def test_a_preview_names_the_field_that_is_empty_and_all_digits_of_ids(configure, tmp_path) -> None:
+    write(tmp_path, "log.csv", "day,ms,i", "2025-09-01,,9007199254740993", "2025-09-01,5,9007199254740992")
+    time = {"from": "day", "plus": {"from": "ms", "unit": "milliseconds"}}
+    fields = {"timestamp": time, "user_id": {"value": "u"}, "item_id": "i", "event_type": {"value": "item_view"}}
+    settings = configure({"name": "log", "path": "log.csv", "format": "csv", "fields": fields})
+    seen = profile_source(settings.sources[0], settings, 1)
+    assert seen.places["timestamp: missing"] == "line 2: ms is empty"
+    found = seen.fields.set_index("field").loc["i"]
+    assert [found["minimum"], found["maximum"]] == ["9007199254740992", "9007199254740993"]
+
+
 def test_texts_that_a_condition_takes_for_numbers_are_said(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "t,u,q", "2025-09-01,a,1", "2025-09-01,b,x", "2025-09-01,c,", "2025-09-01,d,-2")
     inner = {"all": [{"field": "q", "below": 0}, {"field": "u", "equals": "d"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ def device(identifier: str) -> str:
 def mapped(configure: Callable[..., Settings], path: str, preset: str | None, **settings: Any) -> list[dict[str, Any]]:
     """All records of a file as the preset maps them; missing values are None, times ISO 8601."""
     source = {"name": "source", "path": path, **({"preset": preset} if preset else {}), **settings}
-    configured = configure(source, CLICKS)  # a list of items needs a source of events beside it
+    configured = configure(source, CLICKS, start_date=dt.date(1990, 1, 1))  # a list of items needs a source of events beside it
     rows = profile_source(configured.sources[0], configured, 1000).rows.astype(object)
     rows = rows.where(rows.notna(), None).to_dict("records")
     return [{name: value.isoformat() if isinstance(value, pd.Timestamp) else value for name, value in row.items()} for row in rows]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import NEWLINE, TextFile, first_line
 from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
+from persona_pipelines.logs.formats.sql import HeaderError, literal, without_blanks
 from persona_pipelines.settings.formats import DelimitedFormat
 
 SEPARATOR = "\x1f"
@@ -209,8 +209,8 @@ class DelimitedReader(TextReader):
         cells, wrong_text = self._cells_of_a_line(settings)
         problem = f"coalesce({wrong_text}, {self._wrong_number(len(columns), settings)})"
         inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {cells} END AS parts FROM (SELECT *, {text} AS text FROM lines)"
-        value = "nullif({}, '')" if _is_trimmed(settings) else clean("{}")
-        values = [value.format(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
+        value = "nullif({}, '')".format if _is_trimmed(settings) else without_blanks
+        values = [value(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
             return self._filled(fields, values, selected(inner, problem, values), settings)
         return selected(inner, problem, values)
@@ -223,6 +223,7 @@ class DelimitedReader(TextReader):
             # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
             edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
                      f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
+            edges += "".join(f" OR contains(text, chr({code}))" for code in (9, 11, 12) if chr(code) not in delimiter)
             split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
         special = [f"contains(text, {literal(character)})" for character in (settings.quote, settings.escape) if character]
         if not special:
@@ -284,7 +285,9 @@ class DelimitedReader(TextReader):
     def _filled(fields: Sequence[str], values: list[str], query: str, settings: DelimitedFormat) -> str:
         """Blank fields with the value above them, in the same file and the same record of ``within``.
 
-        A line that cannot be read gives nothing; without ``within`` nobody knows then whose the lines below it are.
+        Without ``within``, fields go from the outermost to the innermost, as in tables with merged cells: a field is filled unless one named before
+        it stands in the record, with which everything behind it begins anew; and a record of blank cells is none of anybody's. A line that
+        cannot be read gives nothing; without ``within`` nobody knows then whose the lines below it are.
         """
         fill = settings.fill_down
         assert fill is not None
@@ -294,10 +297,16 @@ class DelimitedReader(TextReader):
         within = "".join(f", base_{fields.index(name)}" for name in fill.within)
         over = f"OVER (PARTITION BY source_file{within} ORDER BY source_line, part ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         replaced, blank = [], []
-        for name in fill.fields:
+        without_values = literal(rf"[\s\p{{Z}}{re.escape(settings.quote + settings.delimiter)}]*")
+        for place, name in enumerate(fill.fields):
             base = f"base_{fields.index(name)}"
-            replaced.append(f"last_value(CASE WHEN problem IS NULL THEN {base} END IGNORE NULLS) {over} AS {base}")
-            unknown = f"last_value(CASE WHEN problem IS NOT NULL THEN true WHEN {base} IS NOT NULL THEN false END IGNORE NULLS) {over}"
+            outer = [] if fill.within else [f"base_{fields.index(before)} IS NOT NULL" for before in fill.fields[:place]]
+            begins = f"({' OR '.join([f'{base} IS NOT NULL', *outer])})"  # a value of its own, or none of those above
+            filled = f"nullif(last_value(CASE WHEN problem IS NULL AND {begins} THEN coalesce({base}, '') END IGNORE NULLS) {over}, '')"
+            if not fill.within:
+                filled = f"CASE WHEN NOT regexp_full_match(record, {without_values}) THEN {filled} END"
+            replaced.append(f"{filled} AS {base}")
+            unknown = f"last_value(CASE WHEN problem IS NOT NULL THEN true WHEN {begins} THEN false END IGNORE NULLS) {over}"
             blank.append(f"({base} IS NULL AND coalesce({unknown}, false))")
         if not fill.within:
             lost = literal("fill_down: the line above it that cannot be read may have given its fields")
@@ -334,4 +343,4 @@ def _is_trimmed(settings: DelimitedFormat) -> bool:
 
 
 def _each_trimmed(cells: str) -> str:
-    return f"list_transform({cells}, lambda cell: trim(cell))"
+    return f"list_transform({cells}, lambda cell: {without_blanks('cell')})"

@@ -76,12 +76,12 @@ class JsonFile(TextFile):
 
     def batch_of(self, block: bytes, ends: np.ndarray, numbers: np.ndarray) -> pa.RecordBatch:
         batch = super().batch_of(block, ends, numbers)
-        if not SIDE_BY_SIDE.search(block):
+        if not (SIDE_BY_SIDE.search(block) or block.startswith(b"[") or b"\n[" in block):
             return batch
         made: list[tuple[int, int, str, str | None]] = []
         for row in batch.to_pylist():
             parts = [row["record"]]
-            if row["line_problem"] is None and SIDE_BY_SIDE.search(row["record"].encode()):
+            if row["line_problem"] is None and (row["record"].startswith("[") or SIDE_BY_SIDE.search(row["record"].encode())):
                 parts = _side_by_side(row["record"]) or parts
             made += [(row["source_line"], number, part, row["line_problem"]) for number, part in enumerate(parts, start=1)]
         self.records += len(made) - batch.num_rows
@@ -225,10 +225,11 @@ def _opened_alone(lines: bytes) -> int | None:
 
 
 def _side_by_side(record: str) -> list[str]:
-    """The values of a line, where it is nothing but values; none otherwise."""
+    """The values of a line, where it is an array, or nothing but values; none otherwise."""
     scan = _Scan(len(record) + 1)
     parts = [text for _, text in [*scan.fed(record.encode()), *scan.ended()]]
-    return [part.decode() for part in parts] if all(part.startswith((b"{", b"[")) for part in parts) else []
+    values = record.startswith("[") or all(part.startswith((b"{", b"[")) for part in parts)
+    return [part.decode() for part in parts] if values else []
 
 
 class JsonReader(TextReader):

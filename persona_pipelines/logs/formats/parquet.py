@@ -40,12 +40,17 @@ class ParquetReader:
         steps = steps_of(path)
         if isinstance(steps[0], Key) and steps[0].name in columns:
             return steps[0].name, steps[1:]
+        if settings.missing_columns == "empty":
+            return "", ()
         raise HeaderError(f"column {path!r} not found; found {', '.join(columns)}")
 
     def query(self, fields: Sequence[str], group: Group, settings: ParquetFormat) -> str:
         columns = _types(group.files[0])
         bases, wrong = [], ""
         for number, name in enumerate(fields):
+            if not name:
+                bases.append(f", CAST(NULL AS VARCHAR) AS base_{number}")
+                continue
             column, kind = quoted_name(columns[name].name), columns[name].type
             nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
             binary = f"TRY(decode({column}))" if kind == "BLOB" else f"{column}::VARCHAR"

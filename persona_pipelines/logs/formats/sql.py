@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
 
-BLANKS_AT_ENDS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
+BLANKS_AT_ENDS = r"^[\s\x0b\x{85}\p{Z}]+|[\s\x0b\x{85}\p{Z}]+$"
 """Of all kinds that Unicode has."""
 
 
@@ -102,6 +102,6 @@ def parameter_text(query: str, name: str) -> str:
 
 
 def decoded(text: str, *, plus: bool = False) -> str:
-    """Percent-encoded text as it was meant; what is no UTF-8 behind the percent signs stays as it stands."""
+    """Percent-encoded text as it was meant; what is no UTF-8 behind the percent signs, or a NUL, stays as it stands."""
     inner = f"replace({text}, '+', ' ')" if plus else text
-    return f"CASE WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({inner})), {text}) ELSE {inner} END"
+    return f"CASE WHEN contains({text}, '%00') THEN {text} WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({inner})), {text}) ELSE {inner} END"
