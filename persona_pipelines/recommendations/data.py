@@ -163,6 +163,15 @@ def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(matrix.nnz, dtype=np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
+def decomposed(matrix: sp.csr_matrix, components: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A truncated singular value decomposition: the rows in its components, shape (rows, components), and the components, shape (components, columns)."""
+    from sklearn.decomposition import TruncatedSVD
+
+    found = TruncatedSVD(components, random_state=seed)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
+        return found.fit_transform(matrix), found.components_
+
+
 def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[str]) -> list[list[str]]:
     """The features of each id as ``attribute=value``; an id or value that is unknown has none.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, features, tokens
+from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, decomposed, features, tokens
 from persona_pipelines.settings.recommendations import RulesSettings
 
 COMPONENTS = 64
@@ -43,7 +43,6 @@ def item_facts(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> It
 
 def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.ndarray:
     """Of a catalogue without any of the attributes every item is unlike every other; without diversity nobody looks."""
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
     if not rules.diversity:
@@ -53,8 +52,7 @@ def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.n
         return np.zeros((len(ids), 1))
     if min(matrix.shape) <= COMPONENTS:
         return normalize(matrix).toarray()
-    with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
-        return normalize(TruncatedSVD(COMPONENTS, random_state=0).fit_transform(matrix))
+    return normalize(decomposed(matrix, COMPONENTS, 0)[0])
 
 
 def owned(seen: sp.csr_matrix, facts: ItemFacts, exclude_seen: bool) -> sp.csr_matrix | None:

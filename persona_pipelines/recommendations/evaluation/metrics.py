@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.data import Interactions, decomposed
 
 VECTOR_COMPONENTS = 32
 
@@ -37,7 +37,6 @@ class Catalogue:
 
 def item_vectors(interactions: Interactions, seed: int = 0) -> sp.csr_matrix | np.ndarray:
     """Unit vectors of items: their categories, brand and price band; without these, a decomposition of who turned to them."""
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
     if interactions.item_features.names:
@@ -45,8 +44,7 @@ def item_vectors(interactions: Interactions, seed: int = 0) -> sp.csr_matrix | n
     components = min(VECTOR_COMPONENTS, *(size - 1 for size in interactions.weights.shape))
     if components < 1:
         return np.zeros((len(interactions.items), 1))
-    with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
-        return normalize(TruncatedSVD(components, random_state=seed).fit_transform(sp.csr_matrix(interactions.weights.T)))
+    return normalize(decomposed(sp.csr_matrix(interactions.weights.T), components, seed)[0])
 
 
 @dataclass(frozen=True)

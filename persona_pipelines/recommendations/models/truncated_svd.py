@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from persona_pipelines.recommendations.data import Interactions, binary
+from persona_pipelines.recommendations.data import Interactions, binary, decomposed
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import TruncatedSVDSettings
@@ -22,11 +22,8 @@ class TruncatedSVD:
         self.name = settings.name
 
     def fit(self, interactions: Interactions) -> HistoryModel:
-        from sklearn.decomposition import TruncatedSVD as Decomposition
-
         components = min(self.settings.components, *(size - 1 for size in interactions.weights.shape))
         if components < 1:
             raise ModelError(f"{len(interactions.users)} users and {len(interactions.items)} items; at least 2 of both are needed")
-        with np.errstate(divide="ignore", invalid="ignore"):  # of what is all alike no share of the variance is explained
-            found = Decomposition(components, random_state=self.seed).fit(binary(interactions.weights)).components_.astype(np.float32)
+        found = decomposed(binary(interactions.weights), components, self.seed)[1].astype(np.float32)
         return HistoryModel(self.name, interactions.users, interactions.items, interactions.digest, {"weights": found.T, "back": found})
