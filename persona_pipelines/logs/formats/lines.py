@@ -27,6 +27,7 @@ SCHEMA = pa.schema([("source_line", pa.int64()), ("part", pa.int32()), ("record"
 NEWLINE, CARRIAGE_RETURN = 10, 13
 MARK = codecs.BOM_UTF8
 SURROGATES = re.compile("[\ud800-\udfff]")
+WORD = re.compile(r"\w+")
 C1_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")  # not the next line, which some hosts write
 
 
@@ -185,7 +186,7 @@ def beginning_with(begin: bytes, block: bytes, offsets: np.ndarray) -> list[int]
 
 
 def permuted(header: bytes, block: bytes, offsets: np.ndarray) -> list[int]:
-    """The numbers of the records that are made of the same characters as a header."""
+    """The numbers of the records that are made of the same words as a header, and of the same characters."""
     lengths, characters = np.diff(offsets), np.frombuffer(block, dtype=np.uint8)
     total = int(np.frombuffer(header, dtype=np.uint8).sum())
     candidates = [np.flatnonzero(lengths == len(header) + size) for size in (1, 2)]
@@ -194,8 +195,12 @@ def permuted(header: bytes, block: bytes, offsets: np.ndarray) -> list[int]:
         if len(numbers):
             cells = characters[offsets[numbers][:, None] + np.arange(len(header))]
             found += numbers[cells.sum(axis=1, dtype=np.int64) == total].tolist()
-    wanted = sorted(header)
-    return [number for number in found if sorted(block[offsets[number] : offsets[number] + len(header)]) == wanted]
+    wanted = _words(header)
+    return [number for number in found if _words(block[offsets[number] : offsets[number] + len(header)]) == wanted]
+
+
+def _words(line: bytes) -> list[str]:
+    return sorted(WORD.findall(line.decode(errors="replace")))
 
 
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
