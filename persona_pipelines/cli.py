@@ -375,7 +375,8 @@ def _print_profile(seen: Profile) -> None:
         click.echo(f"  {fact}")
     for what, reasons in (("rejected", seen.problems), ("filtered", seen.dropped)):
         if reasons:
-            click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}:")
+            beside = "" if what == "rejected" else ", beside bots and requests for static assets"
+            click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}{beside}:")
             for reason, count in reasons.items():
                 place = f" ({_shown(seen.places[reason])})" if what == "rejected" and reason in seen.places else ""
                 click.echo(f"    {count:>6}  {reason}{place}")

@@ -84,7 +84,7 @@ def ingested(store: Warehouse, settings: Settings) -> dt.date:
     for source in settings.sources:
         if source.kind == "events":
             load_events(store, source, settings, first, last)
-        else:
+        elif source.kind != "lookup":
             load_listing(store, source, settings)
     refresh_events(store, settings, first, last)
     refresh_items(store, settings)

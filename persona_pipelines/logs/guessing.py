@@ -285,7 +285,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         if seen.problems:
             remarks.append(f"{seen.problems} of the first {seen.events} records would be rejected, most of them for: {seen.problem}")
     except (LogFileError, ValueError) as error:
-        remarks.append(f"not readable like this yet: {str(error).splitlines()[0]}")
+        remarks.append(f"not readable like this yet: {str(error).splitlines()[0].replace(head.name, file.name)}")
     return Guess(None, source, start, tuple(remarks))
 
 
@@ -322,7 +322,12 @@ def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Wa
             raise LogFileError(f"{file}: this Parquet file is damaged or cut off; expected a whole one") from None
     if documents:
         return "json", pd.DataFrame(documents, dtype=object)
+    said = re.match(r'\ufeff?"?sep=(.)"?\r?\n', head.read_text(errors="replace"))  # Excel's word on the delimiter, before the header
     try:
+        if said:
+            query = "SELECT * FROM read_csv(?, all_varchar = true, header = true, skip = 1, delim = ?) LIMIT 200"
+            sample = engine.connection.execute(query, [str(head), said[1]]).df()
+            return {"type": "csv", "delimiter": said[1], "skip_lines": 1}, sample
         found = engine.connection.execute("SELECT delimiter FROM sniff_csv(?)", [str(head)]).fetchall()
         sample = engine.connection.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true) LIMIT 200", [str(head)]).df()
     except duckdb.Error as error:

@@ -80,6 +80,9 @@ def _values(records: ir.Table, source: Source, contract: contracts.Table) -> ir.
             if unreadable is not None:
                 columns[f"unreadable_attributes.{name}"] = unreadable
         columns["attributes"] = _json_object(own)
+    if isinstance(source.format, DelimitedFormat) and source.format.fill_down:
+        filled = [fields[path].fill_null("") for path in source.format.fill_down.fields]
+        columns["from_above"] = ibis.literal("\n").join(filled)
     conditions = [
         (dropped_by(condition, records, fields, source), ibis.literal(f"dropped: {condition.described()}"))
         for condition in source.drop_when
@@ -244,6 +247,8 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     record = functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record
     if source.format.type == "csv":
         record = values.layout + "\n" + record
+    if "from_above" in values.columns:
+        record = record + "\n" + values.from_above
     for value in _from_elsewhere(values, source):
         record = record + "\n" + value.cast("string").fill_null("")
     content = functions.md5(record)
@@ -261,11 +266,13 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
 
 
 def _from_elsewhere(values: ir.Table, source: Source) -> list[ir.Value]:
-    """The columns that say what does not stand in the record itself: where it stands, and what lines above it gave. The same text is not the same then."""
-    filled = source.format.fill_down.fields if isinstance(source.format, DelimitedFormat) and source.format.fill_down else []
-    outside = {*PLACE_FIELDS, *filled}
-    found = [values[name] for name, mapping in source.fields.items() if outside & set(mapping.paths())]
-    return found + ([values.attributes] if any(outside & set(mapping.paths()) for mapping in source.attributes.values()) else [])
+    """The columns that say where the record stands, or what is looked up by that: the same text is not the same then."""
+    by_place = [lookup for lookup in source.join if set(PLACE_FIELDS) & set(lookup.on)]
+
+    def told_by_place(mapping: FieldMapping) -> bool:
+        return any(path in PLACE_FIELDS or any(lookup.gives(path) for lookup in by_place) for path in mapping.paths())
+
+    return [values[name] for name, mapping in source.fields.items() if told_by_place(mapping)]
 
 
 def mapped_listing(records: ir.Table, source: Source, rates: Rates | None = None, today: dt.date | None = None) -> ir.Table:

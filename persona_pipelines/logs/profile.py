@@ -181,9 +181,12 @@ def _about_rejects(source: Source, places: Mapping[str, str]) -> list[str]:
         if problem == "not a number" and re.search(r"'(P[0-9T]|[0-9]+:[0-9:]+)", text):
             hints.append(f"{column}: durations such as 01:02:03 and PT1H2M3S need duration: true, which makes milliseconds of them")
         elif problem == "not a number" and described.number is None and source.number is None and re.search("[0-9]", text):
-            hints.append(
-                f'{column}: numbers written in another way need number: {{decimal: ".", thousands: ","}} (as in 1,234.50 or $5), or decimal: ","'
-            )
+            ways = [
+                'number: {decimal: ","} (as in 0,50 or 1.234,50 with thousands: ".")',
+                'number: {decimal: ".", thousands: ","} (as in 1,234.50 or $5)',
+            ]
+            told = ways if re.search(r"[0-9],[0-9]{1,2}[^0-9]", text) else ways[::-1]
+            hints.append(f"{column}: numbers written in another way need {', or '.join(told)}")
         if problem == "not readable as a time" and described.unit is None and re.search(r" '[+-]?[0-9]+(\.[0-9]+)?'$", place):
             hints.append(
                 f"{column}: a number counts something since a moment: unit: seconds, milliseconds ..., or days since 1899-12-30 (Excel)"

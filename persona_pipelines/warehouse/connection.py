@@ -31,8 +31,8 @@ DUCKDB_TYPES = {
     "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
 }  # fmt: skip
 
-LONG_NUMBER = re.compile(r"[0-9]{16}|NaN|Infinity")
-"""Numbers that lose digits as doubles, and words that Python writes."""
+LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|\.[0-9]+0(?![0-9])|NaN|Infinity")
+"""Numbers that lose digits as doubles, or zeros at their end, and words that Python writes."""
 
 
 def from_frame(frame: pd.DataFrame) -> ir.Table:

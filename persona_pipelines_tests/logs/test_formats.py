@@ -242,6 +242,89 @@ def test_records_that_come_again_add_nothing_to_a_sum(warehouse, tmp_path) -> No
     }
 
 
+OF_ORDERS = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"key": "key", "who": "who"}}
+
+
+@pytest.mark.parametrize(
+    ("case", "count"),
+    [
+        ("by a field above", 4),
+        ("by a file", 4),
+        ("by a path in a field above", 4),
+        ("dropped by a field above", 2),
+        ("dropped by a file", 2),
+    ],
+)
+def test_the_same_text_is_told_apart_by_what_is_looked_up_and_dropped_too(configure, tmp_path, case: str, count: int) -> None:
+    lines = ["order,user,item", "o1,u1,a", ",u1,b", "o2,u1,a", ",u1,b"]
+    files = {"log1.csv": lines}
+    if "file" in case:
+        files = {f"log{number}.csv": ["user,item", "u1,a", "u1,b"] for number in (1, 2)}
+    elif "path" in case:
+        files = {"log1.csv": [line.replace("o1", '"{""t"": ""x""}"').replace("o2", '"{""t"": ""y""}"') for line in lines]}
+    for name, content in files.items():
+        write(tmp_path, name, *content)
+    write(tmp_path, "people.csv", "key,who", "o1,ann", "o2,bob", "log1.csv,ann", "log2.csv,bob")
+    fields = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "user_id": "user", "item_id": "item", "event_type": {"value": "purchase"}}
+    described = {"name": "log", "path": "log*.csv", "format": {"type": "csv", "fill_down": {"fields": ["order"]}}, "fields": fields}
+    if "file" in case:
+        described["format"] = "csv"
+    key = "@file" if "file" in case else "order"
+    if case.startswith("dropped"):
+        described["drop_when"] = [{"field": key, "one_of": ["o1", "log1.csv"]}]
+    elif "path" in case:
+        fields["campaign"] = "order.t"
+    else:
+        described["join"] = {"source": "people", "on": {key: "key"}}
+        fields["user_id"] = "people.who"
+    with Warehouse(None, KEY) as engine:
+        ingested(engine, configure(described, *([OF_ORDERS] if "join" in described else [])))
+        found = rows(engine, "SELECT (SELECT count(*) FROM events.events), (SELECT count(*) FROM events.duplicates)")
+        filtered = rows(engine, "SELECT count(*) FROM events.filtered")
+    assert (found, filtered) == ([(count, 0)], [(4 - count,)])
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [["1767344400.1234567891", "1767344400.1234567892"], ["1.10", "1.1"], ["1839284712.1699999999", "1839284712.1699999998"], ["1.0", "1"]],
+)
+def test_numbers_of_other_digits_are_other_content(configure, tmp_path, numbers: list[str]) -> None:
+    lines = [f'{{"t": "2025-09-01T10:00:00Z", "u": {number}, "i": "a"}}' for number in numbers]
+    turned = [f'{{"i": "a", "u": {number}, "t": "2025-09-01T10:00:00Z"}}' for number in numbers]
+    write(tmp_path, "log.json", *lines, *turned)
+    fields = {"timestamp": "t", "user_id": "u", "item_id": "i", "event_type": {"value": "item_view"}}
+    with Warehouse(None, KEY) as engine:
+        ingested(engine, configure({"name": "log", "path": "log.json", "format": "json", "fields": fields}))
+        found = rows(engine, "SELECT (SELECT count(*) FROM events.events), (SELECT count(*) FROM events.duplicates)")
+    assert found == [(2, 2)]
+
+
+def test_a_record_that_is_left_out_takes_nobodys_place(configure, tmp_path) -> None:
+    """An order that is first open and then paid, and delivered once more when it is."""
+    lines = ["id,state,user,item", "1,open,u,a", "1,open,u,a", "1,paid,u,a", "1,paid,u,a", "2,open,v,b"]
+    write(tmp_path, "log.csv", *lines)
+    fields = {
+        "event_id": "id",
+        "timestamp": {"value": "2025-09-01"},
+        "user_id": "user",
+        "item_id": "item",
+        "event_type": {"value": "purchase"},
+    }
+    described = {"name": "log", "path": "log.csv", "format": "csv", "fields": fields, "drop_when": [{"field": "state", "equals": "open"}]}
+    with Warehouse(None, KEY) as engine:
+        ingested(engine, configure(described))
+        assert rows(engine, "SELECT source_line FROM events.events") == [(4,)]
+        assert rows(engine, "SELECT records_read, events, rejects, duplicates, filtered FROM events.accounting") == [(5, 1, 0, 1, 3)]
+
+
+def test_a_line_without_values_is_no_record(warehouse, tmp_path) -> None:
+    write(tmp_path, "log.txt", "a;b", "1;x", ";", " ; ", '"";""', ";;;", "   ", "2;")
+    found = records(warehouse, tmp_path, source({"type": "csv", "delimiter": ";"}))
+    assert [(row["item_id"], row["problem"], row["skipped"]) for row in found] == [
+        ("1", None, None), *[(None, None, "a line without values")] * 5, ("2", None, None),
+    ]  # fmt: skip
+
+
 def test_a_number_within_what_is_not_told_is_refused(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "order,a,b", "1,A,x", "1,B,", "2,C,y")
     fmt = {"type": "csv", "fill_down": {"within": "order", "fields": ["b"]}}
@@ -450,13 +533,13 @@ def test_marks_at_the_begin_of_lines_are_no_part_of_them(warehouse, tmp_path, si
         assert read(warehouse, tmp_path, source("csv")) == ([("1", "x"), ("2", "y"), ("3", "z\ufeff")], [])
 
 
-@pytest.mark.parametrize("again", ["b,a", "a,b", "ab,"])
+@pytest.mark.parametrize("again", ["b,a", "a,b", "a,b ", "ab,"])
 @pytest.mark.parametrize("feed", ["\n", "\r\n"])
 @pytest.mark.parametrize("lines", [1, 3000])
 def test_a_header_again_with_its_columns_in_another_order_is_an_error(warehouse, tmp_path, again: str, feed: str, lines: int) -> None:
     (tmp_path / "log.txt").write_text(feed.join(["a,b", *["1,2", "`,c"] * lines, again, "x,y", ""]), newline="")
     described = source("csv")
-    if again in ("a,b", "ab,"):  # itself, and the same characters in other words
+    if again in ("a,b", "a,b ", "ab,"):  # itself, and the same characters in other words
         found, problems = read(warehouse, tmp_path, described)
         assert (len(found), problems) == (2 * lines + 1 + (again == "ab,"), [])
         return

@@ -209,6 +209,15 @@ def test_the_last_line_of_a_part_of_a_file_is_no_record(tmp_path: Path) -> None:
     assert not [remark for remark in guess(tmp_path / "own.csv").remarks if "rejected" in remark]
 
 
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"'])
+def test_what_excel_says_of_the_delimiter_is_heard(tmp_path: Path, said: str) -> None:
+    lines = [said, "Time;User;Item", "2026-01-02 10:00:00;u1;i,1", "2026-01-02 10:00:00;u2;i2"]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    found = guess(tmp_path / "own.csv")
+    assert found.source["format"] == {"type": "csv", "delimiter": ";", "skip_lines": 1}
+    assert (found.start, [remark for remark in found.remarks if "not readable" in remark]) == (dt.date(2026, 1, 2), [])
+
+
 def test_days_that_spreadsheets_count_are_found(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("date,customer,action,sku\n45657.99,c1,purchase,s1\n45900,c2,purchase,s2\n")
     found = guess(tmp_path / "own.csv")

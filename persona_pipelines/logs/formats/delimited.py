@@ -29,6 +29,7 @@ TRIMMED = "trim({}, ' ' || chr(9))"
 
 
 UNFIT = "a quote is not closed or stands inside a field"
+NO_VALUES = "a line without values"
 NOTHING_ESCAPED = "nothing stands behind the escape character at its end"
 
 
@@ -207,13 +208,26 @@ class DelimitedReader(TextReader):
         columns = self.columns(group, settings)
         text = TRIMMED.format("record") if settings.delimiter == "whitespace" else "record"
         cells, wrong_text = self._cells_of_a_line(settings)
-        problem = f"coalesce({wrong_text}, {self._wrong_number(len(columns), settings)})"
-        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {cells} END AS parts FROM (SELECT *, {text} AS text FROM lines)"
+        problem = f"CASE WHEN NOT no_values THEN coalesce({wrong_text}, {self._wrong_number(len(columns), settings)}) END"
+        inner = f"SELECT *, CASE WHEN line_problem IS NULL THEN {cells} END AS parts, {self._no_values(settings)} AS no_values FROM (SELECT *, {text} AS text FROM lines)"
+        skipped = f"CASE WHEN no_values THEN {literal(NO_VALUES)} END"
         value = "nullif({}, '')".format if _is_trimmed(settings) else without_blanks
         values = [value(f"parts[{columns.index(name) + 1}]") if name else "CAST(NULL AS VARCHAR)" for name in fields]
         if settings.fill_down:
-            return self._filled(fields, values, selected(inner, problem, values), settings)
-        return selected(inner, problem, values)
+            return self._filled(fields, values, selected(inner, problem, values, skipped), settings)
+        return selected(inner, problem, values, skipped)
+
+    @staticmethod
+    def _no_values(settings: DelimitedFormat) -> str:
+        """Whether a line has nothing but delimiters, quotes and blanks, as spreadsheets write rows below and between tables."""
+        between = [
+            " ",
+            *([settings.quote] if settings.quote else []),
+            *([] if settings.delimiter == "whitespace" else [settings.delimiter]),
+        ]
+        begins = " OR ".join(f"starts_with(text, {literal(one)})" for one in between)
+        nothing = "|".join([r"[\s\p{Z}]", *map(re.escape, between[1:])])
+        return f"CASE WHEN {begins} THEN regexp_full_match(text, {literal(f'(?:{nothing})*')}) ELSE false END"
 
     def _cells_of_a_line(self, settings: DelimitedFormat) -> tuple[str, str]:
         """The cells of ``text``, and what is wrong with it: lines without quotes and escapes, nearly all of most logs, are split."""
@@ -286,7 +300,7 @@ class DelimitedReader(TextReader):
         """Blank fields with the value above them, in the same file and the same record of ``within``.
 
         Without ``within``, fields go from the outermost to the innermost, as in tables with merged cells: a field is filled unless one named before
-        it stands in the record, with which everything behind it begins anew; and a record of blank cells is none of anybody's. A line that
+        it stands in the record, with which everything behind it begins anew. A line that
         cannot be read gives nothing; without ``within`` nobody knows then whose the lines below it are.
         """
         fill = settings.fill_down
@@ -297,14 +311,13 @@ class DelimitedReader(TextReader):
         within = "".join(f", base_{fields.index(name)}" for name in fill.within)
         over = f"OVER (PARTITION BY source_file{within} ORDER BY source_line, part ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         replaced, blank = [], []
-        without_values = literal(rf"[\s\p{{Z}}{re.escape(settings.quote + settings.delimiter)}]*")
         for place, name in enumerate(fill.fields):
             base = f"base_{fields.index(name)}"
             outer = [] if fill.within else [f"base_{fields.index(before)} IS NOT NULL" for before in fill.fields[:place]]
             begins = f"({' OR '.join([f'{base} IS NOT NULL', *outer])})"  # a value of its own, or none of those above
             filled = f"nullif(last_value(CASE WHEN problem IS NULL AND {begins} THEN coalesce({base}, '') END IGNORE NULLS) {over}, '')"
             if not fill.within:
-                filled = f"CASE WHEN NOT regexp_full_match(record, {without_values}) THEN {filled} END"
+                filled = f"CASE WHEN skipped IS NULL THEN {filled} END"
             replaced.append(f"{filled} AS {base}")
             unknown = f"last_value(CASE WHEN problem IS NOT NULL THEN true WHEN {begins} THEN false END IGNORE NULLS) {over}"
             blank.append(f"({base} IS NULL AND coalesce({unknown}, false))")

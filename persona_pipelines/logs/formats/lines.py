@@ -133,7 +133,7 @@ class TextFile:
             out[beginning_with(self.comment.encode(), block, offsets)] = True
         if self.header:
             for number in beginning_with(self.header.encode(), block, offsets):
-                out[number] |= block[offsets[number] : offsets[number + 1]].rstrip(b"\r\n") == self.header.encode()
+                out[number] |= block[offsets[number] : offsets[number + 1]].strip() == self.header.encode().strip()
             for number in permuted(self.header.encode(), block, offsets):
                 if not out[number]:
                     raise PackingError(
