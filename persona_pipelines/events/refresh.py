@@ -65,9 +65,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         _refresh_rejects(warehouse, raw, first, last)
         good = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
         records = good if everything else _touched_records(warehouse, good, first, last)
-        # What the configuration leaves out takes nobody's place: an order that is first open and then paid is a purchase.
-        asked = records.filter(records.dropped.isnull())
-        copies = warehouse.keep("copies", repeated(asked.select(*ORDER, *COMPARED, "event_id")))
+        copies = warehouse.keep("copies", repeated(records.select(*ORDER, *COMPARED, "event_id", "dropped")))
         records = _with_reasons(warehouse, records, good, settings)
         once = records.anti_join(copies, ORDER)
         accepted = once.filter(once.reason.isnull()).select(CARRIED)
