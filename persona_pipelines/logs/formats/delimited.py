@@ -225,7 +225,7 @@ class DelimitedReader(TextReader):
             *([settings.quote] if settings.quote else []),
             *([] if settings.delimiter == "whitespace" else [settings.delimiter]),
         ]
-        begins = " OR ".join(f"starts_with(text, {literal(one)})" for one in between)
+        begins = " OR ".join(["text < '0'", *(f"starts_with(text, {literal(one)})" for one in between if one >= "0")])
         nothing = "|".join([r"[\s\p{Z}]", *map(re.escape, between[1:])])
         return f"CASE WHEN {begins} THEN regexp_full_match(text, {literal(f'(?:{nothing})*')}) ELSE false END"
 
