@@ -224,15 +224,24 @@ def test_a_nul_that_is_percent_encoded_stays_as_it_stands(warehouse, tmp_path, h
     assert rows(warehouse, "SELECT item_id FROM logs.log ORDER BY source_line") == [("%00x",), ("%00x",), ("€",)]
 
 
+def summed_by(name: str) -> tuple[dict, dict]:
+    """A source whose campaign is the running sum of a look-up in ``NAME.csv``, and the look-up."""
+    running = {"of": "d", "by": "who", "along": "n"}
+    look_up = {
+        "name": name,
+        "kind": "lookup",
+        "path": f"{name}.csv",
+        "format": "csv",
+        "fields": {"id": "id", "sum": {"running_sum": running}},
+    }
+    return source("csv", join={"source": name, "on": {"a": "id"}}, fields={"campaign": f"{name}.sum"}), look_up
+
+
 def test_records_that_come_again_add_nothing_to_a_sum(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", *(f"o{number},x" for number in range(1, 4)))
     orders = ["o1,A,1,", "o2,A,2,7", "o2,A,2,7", "o3,A,3,30", "o1,A,1,100", "o2,A,2,no number", "o3,A,first,1"]
     write(tmp_path, "orders.csv", "id,who,n,d", *orders)
-    look_up = {
-        "name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv",
-        "fields": {"id": "id", "sum": {"running_sum": {"of": "d", "by": "who", "along": "n"}}},
-    }  # fmt: skip
-    described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"campaign": "orders.sum"})
+    described, look_up = summed_by("orders")
     assert [sum_ for _, sum_ in read(warehouse, tmp_path, described, look_up)[0]] == ["0.0", "7.0", "37.0"]
     shown = profile_source((settings := configured(tmp_path, described, look_up)).sources[1], settings, 9).rows
     assert list(shown["sum"].drop_duplicates()) == ["0.0", "7.0", "37.0"]
@@ -514,11 +523,7 @@ def test_a_running_sum_is_in_the_order_of_numbers_or_times_and_of_nothing_else(w
         "10,dee,1,1", "13,dee,2,7,7", "11,dee,3,1", "12,ed,1,4",
     ]  # fmt: skip
     write(tmp_path, "sums.csv", "id,who,n,d", *sums)
-    look_up = {
-        "name": "sums", "kind": "lookup", "path": "sums.csv", "format": "csv",
-        "fields": {"id": "id", "sum": {"running_sum": {"of": "d", "by": "who", "along": "n"}}},
-    }  # fmt: skip
-    described = source("csv", join={"source": "sums", "on": {"a": "id"}}, fields={"campaign": "sums.sum"})
+    described, look_up = summed_by("sums")
     found, _ = read(warehouse, tmp_path, described, look_up)
     none = "no order: a record without a number or a time to be ordered by"
     assert [sum_ for _, sum_ in found] == ["6.0", "1.0", "3.0", "3.0", "2.0", none, none, None, None, "1.0", "no number before", "4.0"]

@@ -98,10 +98,4 @@ def parameter_text(query: str, name: str) -> str:
     names = dict.fromkeys((name, quote_plus(name), quote(name, safe="")))
     begins = " OR ".join(f"starts_with(pair, {literal(spelling + '=')})" for spelling in names)
     found = f"list_filter({pairs}, lambda pair: {begins})[1]"
-    return decoded(f"substr({found}, strpos({found}, '=') + 1)", plus=True)
-
-
-def decoded(text: str, *, plus: bool = False) -> str:
-    """Percent-encoded text as it was meant; what is no UTF-8 behind the percent signs, or a NUL, stays as it stands."""
-    inner = f"replace({text}, '+', ' ')" if plus else text
-    return f"CASE WHEN contains({text}, '%00') THEN {text} WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({inner})), {text}) ELSE {inner} END"
+    return f"decode_form(substr({found}, strpos({found}, '=') + 1))"
