@@ -17,10 +17,13 @@ import pandas as pd
 
 from persona_pipelines.logs.encoding import as_utf8, guessed
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files
+from persona_pipelines.logs.formats.delimited import DelimitedReader
 from persona_pipelines.logs.formats.json_values import JsonReader
 from persona_pipelines.logs.formats.reader import steps_of
+from persona_pipelines.logs.formats.sql import HeaderError
+from persona_pipelines.logs.layouts import layout_of
 from persona_pipelines.logs.loading import latest_timestamp, read_source
-from persona_pipelines.logs.mapping import mapped_events, mapped_listing
+from persona_pipelines.logs.mapping import mapped_events, mapped_listing, mapped_lookup
 from persona_pipelines.logs.packing import PackingError, Unpacked, members, packing_of
 from persona_pipelines.logs.paths import Key
 from persona_pipelines.settings import Settings, Source
@@ -33,7 +36,9 @@ from persona_pipelines.warehouse.connection import Warehouse
 GOOD_ENOUGH = 0.9
 """Share of the records that a preset has to read without a problem."""
 HEAD_BYTES = 1 << 18
+SAMPLED = 200
 FIRST_LINES = 50
+LONGEST_SHOWN = 200
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat", "saledate", "purchasedate"),
     "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid", "distinctid", "email", "emailaddress"),
@@ -49,7 +54,40 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "url": ("url", "pageurl", "page"),
     "user_agent": ("useragent",),
 }  # fmt: skip
+SAID_OTHERWISE: dict[str, tuple[str, ...]] = {
+    "purchase": (
+        "buy",
+        "buys",
+        "bought",
+        "purchased",
+        "order",
+        "ordered",
+        "sale",
+        "sold",
+        "paid",
+        "payment",
+        "transaction",
+        "checkoutcompleted",
+    ),
+    "refund": ("return", "returned", "refunded"),
+    "add_to_cart": ("cart", "basket", "addcart", "addtobasket", "addtobag"),
+    "add_to_wishlist": ("fav", "favorite", "favourite", "favorited", "bookmark", "wish", "wishlist", "save", "saved"),
+    "item_view": ("view", "viewed", "viewitem", "detail", "productview"),
+    "page_view": ("pv", "visit", "pageview", "screenview"),
+    "play": ("watch", "watched", "listen", "listened", "stream", "streamed", "read"),
+    "rating": ("rate", "rated"),
+    "sign_up": ("register", "registered", "registration", "signedup"),
+    "login": ("signin", "signedin", "loggedin"),
+    "logout": ("signout", "signedout", "loggedout"),
+    "impression": ("shown", "exposure"),
+    "click": ("clicked", "tap"),
+}
+"""What is done, in words that no preset has; by their letters and digits."""
 PRICES = ("price", "unitprice", "itemprice", "amount", "revenue", "total", "lineprice", "linetotal", "ordertotal", "subtotal")
+NUMBERS: tuple[dict[str, str], ...] = (
+    {"decimal": ".", "thousands": ","}, {"decimal": ","}, {"decimal": ",", "thousands": "."}, {"decimal": ",", "thousands": " "}, {"decimal": ".", "thousands": "'"},
+)  # fmt: skip
+"""How amounts are written where not as numbers are everywhere; of those that read as many the first."""
 ZONES = ("timezone", "tz", "utcoffset", "timezoneoffset", "tzoffset", "zone")
 DIGITS = (
     (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"), (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
@@ -187,15 +225,7 @@ def _read_by(name: str, file: Path, engine: Warehouse) -> _Seen | None:
 
 
 def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
-    # A list of items needs a source of events beside it, which is never read.
-    events = {
-        "name": "other",
-        "path": "none",
-        "format": "csv",
-        "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
-    }
-    settings = Settings(name="guess", start_date=dt.date(1990, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
-                        file=file.absolute(), home=file.parent / "none")  # fmt: skip
+    settings = _settings(source, file)
     described = settings.sources[0]
     with read_source(engine, described, settings, log_files(described, settings)) as batches:
         for batch in batches:
@@ -216,6 +246,18 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
             known = sum(1 for name, count in found.items() if name.startswith("known_") and count)
             return _Seen(found["events"], found["problems"], found["dropped"], known, found.get("first"), found["problem"])
     return _Seen()
+
+
+def _settings(source: dict[str, Any], file: Path) -> Settings:
+    """A configuration with the source; one of events is beside it, which lists need, and is never read."""
+    events = {
+        "name": "other",
+        "path": "none",
+        "format": "csv",
+        "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
+    }
+    return Settings(name="guess", start_date=dt.date(1990, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
+                    file=file.absolute(), home=file.parent / "none")  # fmt: skip
 
 
 def _merit(seen: _Seen) -> tuple[float, int, int]:
@@ -250,7 +292,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     if not {"timestamp", "user_id", "anonymous_id", "item_id"} & set(fields) or sample.empty:
         raise LogFileError(
             f"{file}: no preset reads it, and {'it has no records' if sample.empty else 'none of its fields is called like a time, a person or a thing'}; "
-            f"found {', '.join(sample.columns[:12]) or 'none'}; expected a log, or describe it by hand (docs/bring-your-own-logs.md)"
+            f"found {', '.join(sample.columns[:12])[:LONGEST_SHOWN] or 'none'}; expected a log, or describe it by hand (docs/bring-your-own-logs.md)"
         )
     remarks = []
     start = dt.date(2000, 1, 1)
@@ -281,6 +323,11 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
         seen = _tried({**source, "path": str(head)}, head, engine)
+        if (seen.problem or "").startswith("value: not a number"):
+            tries = [(_tried({**source, "path": str(head), "number": number}, head, engine), number) for number in NUMBERS]
+            best, number = min(tries, key=lambda one: one[0].problems)
+            if best.problems < seen.problems:
+                seen, source["number"] = best, number
         start = _first_day(seen)
         if seen.problems:
             remarks.append(f"{seen.problems} of the first {seen.events} records would be rejected, most of them for: {seen.problem}")
@@ -299,8 +346,13 @@ def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame)
         doubts.append(
             f"value: {value} is taken for the amount of a whole record; {beside}for a price of one piece say product: [QUANTITY, PRICE]"
         )
-    if value and sample[value].dropna().astype(str).str.fullmatch(r"\d{1,3}\.\d{3}").all():
-        doubts.append(f'value: is {sample[value].dropna().iloc[0]} above a thousand? Then say number: {{decimal: ",", thousands: "."}}')
+    texts = sample[value].dropna().astype(str) if value else pd.Series(dtype=str)
+    if len(texts) and texts.str.fullmatch(r"\d{1,3}\.\d{3}").all():
+        doubts.append(f'value: is {texts.iloc[0]} above a thousand? Then say number: {{decimal: ",", thousands: "."}}')
+    if texts.str.fullmatch(r"\d{1,3},\d{3}").any() and texts.str.fullmatch(r"\d{1,3}(?:,\d{3})*").all():
+        doubts.append(
+            f'value: {texts[texts.str.contains(",")].iloc[0]} is taken for more than a thousand; else say number: {{decimal: ","}}'
+        )
     if zone := next((plain[name] for name in ZONES if name in plain), None):
         doubts.append(
             f"timestamp: {zone} may say the zone of its times; where they name none they are taken for UTC, timezone says another"
@@ -317,23 +369,37 @@ def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Wa
     """The format as settings, and the first records."""
     if head == file:
         try:
-            return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT 200", [str(head)]).df().astype(object)
+            return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT ?", [str(head), SAMPLED]).df().astype(object)
         except duckdb.Error:
             raise LogFileError(f"{file}: this Parquet file is damaged or cut off; expected a whole one") from None
     if documents:
         return "json", pd.DataFrame(documents, dtype=object)
-    said = re.match(r'\ufeff?"?sep=(.)"?\r?\n', head.read_text(errors="replace"))  # Excel's word on the delimiter, before the header
+    written = {"type": "csv", **layout_of(head.read_text(errors="replace"))}
+    return ("csv" if len(written) == 1 else written), _records(file, head, written, engine)
+
+
+def _records(file: Path, head: Path, written: dict[str, Any], engine: Warehouse) -> pd.DataFrame:
+    """The first records between delimiters as the reader gives them, by the names of their columns; but those that stand twice.
+
+    Raises:
+        LogFileError: it is no such text.
+    """
+    reader, layout = DelimitedReader(), DelimitedFormat.model_validate(written)
     try:
-        if said:
-            query = "SELECT * FROM read_csv(?, all_varchar = true, header = true, skip = 1, delim = ?) LIMIT 200"
-            sample = engine.connection.execute(query, [str(head), said[1]]).df()
-            return {"type": "csv", "delimiter": said[1], "skip_lines": 1}, sample
-        found = engine.connection.execute("SELECT delimiter FROM sniff_csv(?)", [str(head)]).fetchall()
-        sample = engine.connection.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true) LIMIT 200", [str(head)]).df()
-    except duckdb.Error as error:
+        groups = list(reader.groups([LogFile(head, head.name, None, 0, 0)], layout, HEAD_BYTES))
+        columns = reader.columns(groups[0], layout) if groups else []
+        names = [name for name in columns if columns.count(name) == 1 and not name.startswith("@")]
+        source = {"name": "log", "kind": "lookup", "path": str(head), "format": written,
+                  "fields": {f"field_{number}": name for number, name in enumerate(names)}}  # fmt: skip
+        settings = _settings(source, head)
+        described = settings.sources[0]
+        with read_source(engine, described, settings, log_files(described, settings)) as batches:
+            for batch in batches:
+                found = engine.frame(mapped_lookup(batch.fields, described).order_by("record_order").limit(SAMPLED))
+                return found[list(described.fields)].set_axis(names, axis=1)
+    except (LogFileError, HeaderError, ValueError, duckdb.Error) as error:
         raise LogFileError(f"{file}: no preset reads it, and it is neither CSV, JSON nor Parquet: {str(error).splitlines()[0]}") from None
-    delimiter = str(found[0][0]) if found else ","
-    return ("csv" if delimiter == "," else {"type": "csv", "delimiter": delimiter}), sample
+    return pd.DataFrame(columns=names)
 
 
 def _documents(head: Path) -> list[dict[str, Any]]:
@@ -341,7 +407,7 @@ def _documents(head: Path) -> list[dict[str, Any]]:
     text = JsonReader().text_file(LogFile(head, head.name, None, 0, 0), JsonFormat(), HEAD_BYTES)
     batch = next(text.batches(), None)
     found = []
-    for record in [] if batch is None else batch.column("record")[:200].to_pylist():
+    for record in [] if batch is None else batch.column("record")[:SAMPLED].to_pylist():
         with contextlib.suppress(orjson.JSONDecodeError):
             document = orjson.loads(record)
             if isinstance(document, dict):
@@ -381,6 +447,7 @@ def _letters(name: str) -> str:
 def _types_of_presets() -> dict[str, str]:
     """What other programs call the types of the vocabulary: words as ``_letters`` and types, as the presets know them; and the types themselves."""
     found = {_letters(name): name for name in EVENT_TYPES}
+    found |= {word: name for name, words in SAID_OTHERWISE.items() for word in words}
     for preset in presets().values():
         described = preset.get("fields", {}).get("event_type")
         if isinstance(described, dict):

@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 
 from persona_pipelines.logs.currencies import Rates, converted
 from persona_pipelines.logs.fields import PARTS_OF_A_LINE
+from persona_pipelines.logs.formats.reader import NO_VALUES
 from persona_pipelines.logs.numbers import PARTS_OF_CURRENCIES, as_everywhere, may_be_one, meant, most_exact, read_number
 from persona_pipelines.logs.times import read_time
 from persona_pipelines.logs.values import (
@@ -243,7 +244,15 @@ def _currency_problems(values: ir.Table, amount: str) -> Problems:
 
 
 def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
-    """What makes a record the same as another one (``Source.sameness``), after the source's name."""
+    """What makes a record the same as another one (``Source.sameness``), after the source's name. A line without values says nothing twice."""
+    place = values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + values.source_part.cast("string")
+    by_place = f"{source.name}:" + functions.md5(place)
+    if source.sameness == "never":
+        return by_place
+    return ibis.ifelse((values.dropped == NO_VALUES).fill_null(False), by_place, _identity(values, source))
+
+
+def _identity(values: ir.Table, source: Source) -> ir.StringValue:
     record = functions.canonical_json(values.record) if source.format.type in ("json", "json_lines") else values.record
     if source.format.type == "csv":
         record = values.layout + "\n" + record
@@ -252,9 +261,6 @@ def _event_id(values: ir.Table, source: Source) -> ir.StringValue:
     for value in _from_elsewhere(values, source):
         record = record + "\n" + value.cast("string").fill_null("")
     content = functions.md5(record)
-    if source.sameness == "never":
-        part = values.source_part.cast("string")
-        return f"{source.name}:" + functions.md5(values.source_file.cast("string") + ":" + values.source_line.cast("string") + ":" + part)
     made = values.event_id if source.sameness == "id" else content
     if source.each is not None:  # the events of one record have its content in common, and its id unless that is the element's
         number = "#" + ((values.source_part - 1) % PARTS_OF_A_LINE + 1).cast("string")
@@ -303,7 +309,7 @@ def mapped_lookup(records: ir.Table, source: Source, keys: Sequence[str] = ()) -
     Args:
         keys: the fields by which records are found: of several with the same ones the first is used, and adds to running sums alone.
     """
-    records = _told_apart(records, source, keys)
+    records = _told_apart(_kept(records, source), source, keys)
     readable = records.problem.isnull() & records.document_problem.isnull()
     fields = fields_of(records, source)
     columns: dict[str, ir.Value] = {}
@@ -321,9 +327,16 @@ def mapped_lookup(records: ir.Table, source: Source, keys: Sequence[str] = ()) -
                 read = ibis.ifelse(told, None, read)
             columns[name] = ibis.coalesce(read, columns[name])
             columns[f"is_number_{name}"] = columns[f"is_number_{name}"] | read.notnull()
+    found = records.mutate(wanted=readable)
+    return found.mutate(record_order=found.order, **columns).filter(found.wanted).select("record_order", *columns)
+
+
+def _kept(records: ir.Table, source: Source) -> ir.Table:
+    """The records without those that are left out: these take nobody's place, and nothing is summed over them."""
+    fields = fields_of(records, source)
     dropped = [dropped_by(condition, records, fields, source) for condition in source.drop_when]
-    kept = records.mutate(wanted=readable & ~ibis.or_(*dropped) if dropped else readable)
-    return kept.mutate(record_order=kept.order, **columns).filter(kept.wanted).select("record_order", *columns)
+    left_out = ibis.or_(records.skipped.notnull(), *dropped)
+    return records.filter(records.problem.notnull() | ~left_out)
 
 
 def _told_apart(records: ir.Table, source: Source, keys: Sequence[str]) -> ir.Table:

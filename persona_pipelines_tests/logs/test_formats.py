@@ -251,6 +251,17 @@ def test_records_that_come_again_add_nothing_to_a_sum(warehouse, tmp_path) -> No
     }
 
 
+@pytest.mark.parametrize("left_out", ["o1,A,1,3,open", "o2,A,2,x,open", "o9,A,bad,2,open", "o9,A,1,40,open", ",,,,", "o9,A"])
+def test_records_that_are_left_out_are_no_part_of_a_sum(warehouse, tmp_path, left_out: str) -> None:
+    """But a line that cannot be read may have been any."""
+    write(tmp_path, "log.txt", "a,b", *(f"o{number},x" for number in range(1, 4)))
+    write(tmp_path, "orders.csv", "id,who,n,d,state", left_out, "o1,A,1,5,paid", "o2,A,2,4,paid", "o3,A,3,1,paid")
+    described, look_up = summed_by("orders")
+    look_up["drop_when"] = [{"field": "state", "equals": "open"}]
+    expected = ["no order: a record without a number or a time to be ordered by"] * 3 if left_out == "o9,A" else ["5.0", "9.0", "10.0"]
+    assert [sum_ for _, sum_ in read(warehouse, tmp_path, described, look_up)[0]] == expected
+
+
 OF_ORDERS = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"key": "key", "who": "who"}}
 
 
@@ -332,6 +343,30 @@ def test_a_line_without_values_is_no_record(warehouse, tmp_path) -> None:
     assert [(row["item_id"], row["problem"], row["skipped"]) for row in found] == [
         ("1", None, None), *[(None, None, "a line without values")] * 5, ("2", None, None),
     ]  # fmt: skip
+
+
+@given(cells=st.lists(st.text(" \t\x0b\x85\u00a0\u1680\u2009\u202f\u3000", max_size=2), min_size=3, max_size=3), above=st.booleans())
+@example(cells=["\u00a0", "", ""], above=True)
+@example(cells=["", "\u00a0", ""], above=True)
+def test_a_line_of_blanks_of_any_kind_is_no_record(cells: list[str], above: bool) -> None:
+    with TemporaryDirectory() as name, Warehouse(None, KEY) as engine:
+        write(folder := Path(name), "log.txt", "a;b;c", "1;x;p", ";".join(cells), "2;y;q")
+        fill = {"fill_down": {"fields": ["a", "b"]}} if above else {}
+        found = records(engine, folder, source({"type": "csv", "delimiter": ";", **fill}))
+    assert [(row["item_id"], row["campaign"], row["problem"], row["skipped"]) for row in found] == [
+        ("1", "x", None, None), (None, None, None, "a line without values"), ("2", "y", None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sameness", [{}, {"same": "id"}, {"same": "content"}, {"same": "never"}])
+def test_lines_without_values_are_filtered_each_and_repeat_nothing(configure, tmp_path, sameness: dict) -> None:
+    for name in ("1.csv", "2.csv"):
+        write(tmp_path, name, "id,t,user,item", f"{name},2025-09-01T10:00:00Z,u,a", *[",,,"] * 4, " , ,,")
+    fields = {"timestamp": "t", "user_id": "user", "item_id": "item", "event_type": {"value": "purchase"}}
+    fields |= {} if sameness.get("same") in ("content", "never") else {"event_id": "id"}
+    with Warehouse(None, KEY) as engine:
+        ingested(engine, configure({"name": "log", "path": "*.csv", "format": "csv", "fields": fields, **sameness}))
+        assert rows(engine, "SELECT records_read, events, rejects, duplicates, filtered FROM events.accounting") == [(12, 2, 0, 0, 10)]
 
 
 def test_a_number_within_what_is_not_told_is_refused(warehouse, tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import gzip
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -12,12 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_pipelines.cli import main
 from persona_pipelines.logs.files import LogFileError
 from persona_pipelines.logs.guessing import HEAD_BYTES, guess
+from persona_pipelines.logs.layouts import DELIMITERS, layout_of
 from persona_pipelines.settings import load_settings
 
+WORDS = st.sampled_from(["Orders of all shops", "8 rows", "Total: 12", "exported 2026-01-02"])
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
 REQUEST = f'"GET /a HTTP/1.1" 200 512 "https://shop.example/" "{AGENT}"'
 FILES = {
@@ -216,6 +221,96 @@ def test_what_excel_says_of_the_delimiter_is_heard(tmp_path: Path, said: str) ->
     found = guess(tmp_path / "own.csv")
     assert found.source["format"] == {"type": "csv", "delimiter": ";", "skip_lines": 1}
     assert (found.start, [remark for remark in found.remarks if "not readable" in remark]) == (dt.date(2026, 1, 2), [])
+
+
+HEADER = "time;user;action;product;note"
+ROWS = [f"2026-01-0{number} 10:00:00;u{number};purchase;p{number};" for number in range(1, 9)]
+LAYOUTS = {
+    "a sum below": ([HEADER, *ROWS, "8 rows exported"], {}, 1),
+    "a sum with a blank cell below": ([HEADER, *ROWS, "Rows: 8;"], {}, 1),
+    "rows of blank cells": ([HEADER, *ROWS, ";;;;", "   ", ";;"], {}, 0),
+    "blank cells before": ([";;;;", HEADER, *ROWS], {"skip_lines": 1}, 0),
+    "a title": (["Orders, of all shops", "", HEADER, *ROWS], {"skip_lines": 2}, 0),
+    "comments": (["# made by us", "# 2026", HEADER, *ROWS, "# end; of; the; file; x"], {"comment": "#"}, 0),
+    "orders called so": (["# made by us", HEADER, *(row.replace("2026", "#2026", 1) for row in ROWS)], {"skip_lines": 1}, 8),
+    "a header with a mark": ([f"#{HEADER}", *ROWS], {}, 0),
+    "delimiters at some ends": ([HEADER, *(row + ";" * (place % 3) for place, row in enumerate(ROWS))], {"further_columns": "ignore"}, 0),
+    "delimiters at no end": ([HEADER, *(row.rstrip(";") for row in ROWS[:4]), *ROWS[4:]], {"missing_columns": "empty"}, 0),
+    "the header once more": ([HEADER, *ROWS[:2], HEADER, *ROWS[2:], HEADER], {}, 0),
+    "blanks around": (["\t" + HEADER.replace(";", " ;\t"), *(f" {row} ".replace(";", "; ") for row in ROWS)], {}, 0),
+    "quotes": ([";".join(f'"{cell}"' for cell in one.split(";")) for one in [HEADER, *ROWS]], {}, 0),
+    "commas inside": ([HEADER, *(f"{row}one, two, three, four, five, six" for row in ROWS)], {}, 0),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+@pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
+def test_what_stands_around_records_is_seen(tmp_path: Path, case: str, delimiter: str) -> None:
+    lines, settings, rejects = LAYOUTS[case]
+    if case == "blanks around" and delimiter == "\t":
+        pytest.skip("tabs are both")
+    if delimiter == ",":
+        lines = [line.replace(",", ".") for line in lines]
+    (tmp_path / "own.csv").write_text("\n".join(lines).replace(";", delimiter))
+    found = guess(tmp_path / "own.csv")
+    expected = {"type": "csv", **({} if delimiter == "," else {"delimiter": delimiter}), **settings}
+    assert found.source["format"] == (expected if len(expected) > 1 else "csv")
+    assert list(found.source["fields"]) == ["timestamp", "user_id", "event_type", "item_id"]
+    assert (found.source["fields"]["event_type"], found.source["fields"]["item_id"]) == ("action", "product")
+    assert [remark.split(",")[0] for remark in found.remarks] == (
+        [f"{rejects} of the first {len(ROWS) + (rejects == 1)} records would be rejected"] if rejects else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("amounts", "number", "value"),
+    [
+        (["19,90", "1.234,50", "7"], {"decimal": ",", "thousands": "."}, None), (["19,90", "1234,5"], {"decimal": ","}, None),
+        (["19.90", "1,234.50"], {"decimal": ".", "thousands": ","}, None), (["$5.00", "7.50 EUR"], {"decimal": ".", "thousands": ","}, None),
+        (["1\u00a0234,50", "9,90"], {"decimal": ",", "thousands": " "}, None), (["1'234.50"], {"decimal": ".", "thousands": "'"}, None),
+        (["19.90", "7"], None, None), (["1,234", "12,000"], {"decimal": ".", "thousands": ","}, "1,234 is taken for more than a thousand"),
+        (["1.234", "12.000"], None, "is 1.234 above a thousand?"), (["19,90", "free", "8,50"], {"decimal": ","}, "1 of the first 3 records would be rejected"),
+    ],
+)  # fmt: skip
+def test_how_amounts_are_written_is_found(tmp_path: Path, amounts: list[str], number: dict | None, value: str | None) -> None:
+    (tmp_path / "own.csv").write_text(
+        "\n".join(["time;user;action;product;price", *(f"2026-01-02;u;purchase;p;{amount}" for amount in amounts)])
+    )
+    found = guess(tmp_path / "own.csv")
+    assert found.source.get("number") == number
+    told = [remark for remark in found.remarks if "thousand" in remark or "rejected" in remark]
+    assert len(told) == (value is not None)
+    assert not told or value in told[0]
+
+
+def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
+    words = {
+        "Buy": "purchase",
+        "buys": "purchase",
+        "fav": "add_to_wishlist",
+        "Added to basket": "page_view",
+        "add to basket": "add_to_cart",
+        "pv": "page_view",
+    }
+    (tmp_path / "own.csv").write_text("\n".join(["time,user,action,product", *(f"2026-01-02,u,{word},p" for word in words)]))
+    assert guess(tmp_path / "own.csv").source["fields"]["event_type"]["map"] == words
+
+
+@given(
+    delimiter=st.sampled_from(DELIMITERS), columns=st.integers(2, 7), above=st.lists(WORDS, max_size=3), below=st.lists(WORDS, max_size=2),
+    rows_=st.lists(st.lists(st.text("ab1.,;|\t\"' ", min_size=1, max_size=6).filter(str.strip), min_size=7, max_size=7), min_size=8, max_size=20),
+)  # fmt: skip
+def test_a_layout_is_found_whatever_is_in_the_cells(
+    delimiter: str, columns: int, above: list[str], below: list[str], rows_: list[list[str]]
+) -> None:
+    """Written by another writer, which quotes what has to be, and everything that says something about delimiters."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerow([f"name {number}" for number in range(columns)])
+    writer.writerows(row[:columns] for row in rows_)
+    text = "".join(f"{line}\n" for line in [*above, *stream.getvalue().splitlines(), *below])
+    expected = {"delimiter": delimiter, "skip_lines": len(above)}
+    assert layout_of(text) == {name: value for name, value in expected.items() if value not in (",", 0)}
 
 
 def test_days_that_spreadsheets_count_are_found(tmp_path: Path) -> None:

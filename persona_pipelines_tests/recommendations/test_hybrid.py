@@ -7,19 +7,20 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.models import Hybrid, LearnedModel, load
-from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS, BlendModel, Window, standardised
+from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS, BlendModel, Window, alike, standardised
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import (
+    ContentBasedSettings,
     EASESettings,
     HybridSettings,
     LightFMSettings,
     MostPopularSettings,
     SegmentPopularSettings,
 )  # fmt: skip
-from persona_pipelines_tests.recommendations.conftest import END, USERS
+from persona_pipelines_tests.recommendations.conftest import END, USERS, tastes
 
 METHODS = (MostPopularSettings(), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5))
 
@@ -88,6 +89,24 @@ def test_a_new_item_is_ranked_as_the_items_like_it(planted: Interactions, member
     scores = model.scores(planted.audience(planted.users, USERS))[:, 19]
     men = np.arange(39) % 2 == 1
     assert scores[men].min() > scores[~men].max()
+
+
+@pytest.mark.parametrize("title", ["{}", "{} {}", "\u2014", "", "the {}"])
+def test_a_catalogue_of_words_of_one_character_has_new_items_too(title: str) -> None:
+    letters = "SML1234567890abcdefg"
+    items = pd.DataFrame(
+        {"item_id": [f"i{n:02d}" for n in range(20)], "title": [title.format(letters[n], letters[n % 2]) for n in range(20)]}
+    )
+    known = build(tastes(), USERS, items, END)
+    models, left_out = fit_all((MostPopularSettings(), EASESettings(regularisation=5), ContentBasedSettings()), known, 7)
+    assert set(left_out) == ({"content_based"} if title in ("\u2014", "") else set())
+    scores = (
+        Hybrid(HybridSettings(), 7)
+        .blend(models, {"ease_items": 1.0}, END.to_pydatetime(), known)
+        .scores(known.audience(known.users, USERS))
+    )
+    assert np.isfinite(scores).all()
+    assert (alike(known)[19].nnz > 0) == (title in ("{} {}", "the {}"))
 
 
 def test_a_stored_blend_gives_the_same_scores(planted: Interactions, members: dict[str, LearnedModel], tmp_path) -> None:

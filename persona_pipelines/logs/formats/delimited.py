@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import NEWLINE, TextFile, first_line
-from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, literal, without_blanks
+from persona_pipelines.logs.formats.reader import NO_VALUES, Group, Resolved, TextReader, selected
+from persona_pipelines.logs.formats.sql import BLANK, HeaderError, literal, without_blanks
 from persona_pipelines.settings.formats import DelimitedFormat
 
 SEPARATOR = "\x1f"
@@ -29,7 +29,6 @@ TRIMMED = "trim({}, ' ' || chr(9))"
 
 
 UNFIT = "a quote is not closed or stands inside a field"
-NO_VALUES = "a line without values"
 NOTHING_ESCAPED = "nothing stands behind the escape character at its end"
 
 
@@ -225,8 +224,8 @@ class DelimitedReader(TextReader):
             *([settings.quote] if settings.quote else []),
             *([] if settings.delimiter == "whitespace" else [settings.delimiter]),
         ]
-        begins = " OR ".join(["text < '0'", *(f"starts_with(text, {literal(one)})" for one in between if one >= "0")])
-        nothing = "|".join([r"[\s\p{Z}]", *map(re.escape, between[1:])])
+        begins = " OR ".join(["text < '0'", "text > '~'", *(f"starts_with(text, {literal(one)})" for one in between if one >= "0")])
+        nothing = "|".join([BLANK, *map(re.escape, between[1:])])
         return f"CASE WHEN {begins} THEN regexp_full_match(text, {literal(f'(?:{nothing})*')}) ELSE false END"
 
     def _cells_of_a_line(self, settings: DelimitedFormat) -> tuple[str, str]:

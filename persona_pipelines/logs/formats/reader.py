@@ -17,6 +17,9 @@ from persona_pipelines.logs.formats.sql import HeaderError
 from persona_pipelines.logs.packing import PackingError
 from persona_pipelines.logs.paths import Key, Step, parse
 
+NO_VALUES = "a line without values"
+"""Why a line of nothing but blank cells is skipped."""
+
 Resolved = tuple[str, tuple[Step, ...]]
 """A field as the reader gives it, and the path to follow inside of its text."""
 

@@ -8,8 +8,9 @@ from urllib.parse import quote, quote_plus
 
 from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
 
-BLANKS_AT_ENDS = r"^[\s\x0b\x{85}\p{Z}]+|[\s\x0b\x{85}\p{Z}]+$"
+BLANK = r"[\s\x0b\x{85}\p{Z}]"
 """Of all kinds that Unicode has."""
+BLANKS_AT_ENDS = f"^{BLANK}+|{BLANK}+$"
 
 
 class HeaderError(ValueError):

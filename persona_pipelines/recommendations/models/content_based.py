@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -9,6 +12,20 @@ from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import ContentBasedSettings
+
+
+def text_vectors(texts: Sequence[str], maximum_terms: int | None = None) -> sp.csr_matrix:
+    """The TF-IDF of each text, rows of length 1 or 0, shape (texts, words); no columns where no text has a word.
+
+    Words of one character count: sizes, and writings without blanks.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    pattern = r"(?u)\b\w+\b"
+    if not any(re.search(pattern, text) for text in texts):
+        return sp.csr_matrix((len(texts), 0), dtype=np.float32)
+    vectorizer = TfidfVectorizer(max_features=maximum_terms, sublinear_tf=True, token_pattern=pattern)
+    return sp.csr_matrix(vectorizer.fit_transform(texts), dtype=np.float32)
 
 
 class ContentBased:
@@ -25,12 +42,8 @@ class ContentBased:
         self.name = settings.name
 
     def fit(self, interactions: Interactions) -> HistoryModel:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        vectorizer = TfidfVectorizer(max_features=self.settings.maximum_terms, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106
-        try:
-            vectors = sp.csr_matrix(vectorizer.fit_transform(interactions.texts), dtype=np.float32)
-        except ValueError:
-            raise ModelError("no item has a title, category or brand: map them in a source of kind items") from None
+        vectors = text_vectors(interactions.texts, self.settings.maximum_terms)
+        if not vectors.shape[1]:
+            raise ModelError("no item has a title, category or brand: map them in a source of kind items")
         state = {"weights": vectors, "back": sp.csr_matrix(vectors.T)}
         return HistoryModel(self.name, interactions.users, interactions.items, interactions.digest, state)

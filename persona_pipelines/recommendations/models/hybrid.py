@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Audience, Interactions
+from persona_pipelines.recommendations.models.content_based import text_vectors
 from persona_pipelines.recommendations.models.factors import FactorModel
 from persona_pipelines.recommendations.models.followed import FollowedModel
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, best_of
@@ -39,7 +40,6 @@ def alike(interactions: Interactions, neighbours: int = ALIKE) -> sp.csr_matrix:
     By features, else by texts. Features say what kind of item it is, the members' scores of that kind say who wants it
     (Gantner et al. 2010 map attributes to factors for the same end).
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
     count = len(interactions.items)
@@ -48,11 +48,9 @@ def alike(interactions: Interactions, neighbours: int = ALIKE) -> sp.csr_matrix:
     empty = sp.csr_matrix((count, count), dtype=np.float32)
     if not len(new) or not known.any():
         return empty
-    if interactions.item_features.names:
-        vectors = normalize(interactions.item_features.matrix)
-    elif any(interactions.texts):
-        vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(interactions.texts)
-    else:
+    by_features = bool(interactions.item_features.names)
+    vectors = normalize(interactions.item_features.matrix) if by_features else text_vectors(interactions.texts)
+    if not vectors.shape[1]:
         return empty
     others = np.flatnonzero(known)
     step = max(1, 4_000_000 // len(others))
