@@ -38,11 +38,11 @@ def layout_of(text: str) -> dict[str, Any]:
     """Settings of ``format: {type: csv}`` that differ from their defaults: those by which most lines have as many cells as the header.
 
     Args:
-        text: the first lines of a file.
+        text: the first lines of a file, each ended by a line feed.
     """
-    said = re.match(r'\ufeff?"?sep=(.)"?\r?\n', text)  # Excel's word on the delimiter, before the header
-    parts = re.split(r"\r\n|\n|\r", text.lstrip("\ufeff"))
-    lines = [(number, line) for number, line in enumerate(parts, start=1) if line and not (said and number == 1)]
+    text = text.lstrip("\ufeff")
+    said = re.match(r'"?sep=(.)"?\n', text)  # Excel's word on the delimiter, before the header
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line and not (said and number == 1)]
     fits = [fit for delimiter in ([said[1]] if said else DELIMITERS) if (fit := _fit(lines, delimiter)) is not None]
     if not fits:
         return ({"delimiter": said[1]} if said and said[1] != "," else {}) | ({"skip_lines": 1} if said else {})

@@ -108,13 +108,15 @@ def test_times_that_are_not_as_of_iso_8601_get_their_format_or_a_remark(written:
     ("content", "message"),
     [
         ("", "this file is empty"), ("\n \n", "this file is empty"), ("date,user_id,action\n", "no records; found date, user_id, action"), ("{}\n{}\n", "found none"),
+        ("word " * 5000, "none of its fields is called like a time, a person or a thing; found word word"),
         ("Once upon a time, there was a log.\nIt had no fields at all, none.\n", "none of its fields is called like a time, a person or a thing; found Once upon"),
     ],
 )  # fmt: skip
 def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(content)
-    with pytest.raises(LogFileError, match=message):
+    with pytest.raises(LogFileError, match=message) as refused:
         guess(tmp_path / "x.txt")
+    assert len(str(refused.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -233,6 +235,10 @@ LAYOUTS = {
     "a title": (["Orders, of all shops", "", HEADER, *ROWS], {"skip_lines": 2}, 0),
     "comments": (["# made by us", "# 2026", HEADER, *ROWS, "# end; of; the; file; x"], {"comment": "#"}, 0),
     "orders called so": (["# made by us", HEADER, *(row.replace("2026", "#2026", 1) for row in ROWS)], {"skip_lines": 1}, 8),
+    "a header with a mark below comments": (["# made by us", f"#{HEADER}", *ROWS], {"skip_lines": 1}, 0),
+    "a cell too many": ([HEADER, *ROWS[:-1], f"{ROWS[-1]};more"], {}, 1),
+    "names that stand twice": ([f"{HEADER};note;@x", *(f"{row};;" for row in ROWS)], {}, 0),
+    "other delimiters everywhere": ([f"{HEADER}, more", *(f"{row}a, b" for row in ROWS)], {}, 0),
     "a header with a mark": ([f"#{HEADER}", *ROWS], {}, 0),
     "delimiters at some ends": ([HEADER, *(row + ";" * (place % 3) for place, row in enumerate(ROWS))], {"further_columns": "ignore"}, 0),
     "delimiters at no end": ([HEADER, *(row.rstrip(";") for row in ROWS[:4]), *ROWS[4:]], {"missing_columns": "empty"}, 0),
@@ -257,9 +263,15 @@ def test_what_stands_around_records_is_seen(tmp_path: Path, case: str, delimiter
     assert found.source["format"] == (expected if len(expected) > 1 else "csv")
     assert list(found.source["fields"]) == ["timestamp", "user_id", "event_type", "item_id"]
     assert (found.source["fields"]["event_type"], found.source["fields"]["item_id"]) == ("action", "product")
-    assert [remark.split(",")[0] for remark in found.remarks] == (
-        [f"{rejects} of the first {len(ROWS) + (rejects == 1)} records would be rejected"] if rejects else []
-    )
+    assert [remark.partition(" of the first")[0] for remark in found.remarks] == ([str(rejects)] if rejects else [])
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_byte_order_mark_is_no_part_of_the_first_cell(mark: str) -> None:
+    assert layout_of(f'{mark}"a;b";c\n1;2\n3;4\n5;6\n') == {"delimiter": ";"}
+    assert layout_of(f"{mark}sep=;\na,x;b,x\n1,x;2,x\n") == {"delimiter": ";", "skip_lines": 1}
+    assert layout_of(f"{mark}sep=;\nuser\n1\n") == {"delimiter": ";", "skip_lines": 1}
+    assert layout_of(f"{mark}user\n1\n") == {}
 
 
 @pytest.mark.parametrize(
@@ -268,7 +280,7 @@ def test_what_stands_around_records_is_seen(tmp_path: Path, case: str, delimiter
         (["19,90", "1.234,50", "7"], {"decimal": ",", "thousands": "."}, None), (["19,90", "1234,5"], {"decimal": ","}, None),
         (["19.90", "1,234.50"], {"decimal": ".", "thousands": ","}, None), (["$5.00", "7.50 EUR"], {"decimal": ".", "thousands": ","}, None),
         (["1\u00a0234,50", "9,90"], {"decimal": ",", "thousands": " "}, None), (["1'234.50"], {"decimal": ".", "thousands": "'"}, None),
-        (["19.90", "7"], None, None), (["1,234", "12,000"], {"decimal": ".", "thousands": ","}, "1,234 is taken for more than a thousand"),
+        (["free", "none"], None, "2 of the first 2 records would be rejected"), (["19.90", "7"], None, None), (["1,234", "12,000"], {"decimal": ".", "thousands": ","}, "1,234 is taken for more than a thousand"),
         (["1.234", "12.000"], None, "is 1.234 above a thousand?"), (["19,90", "free", "8,50"], {"decimal": ","}, "1 of the first 3 records would be rejected"),
     ],
 )  # fmt: skip
