@@ -108,7 +108,7 @@ def test_times_that_are_not_as_of_iso_8601_get_their_format_or_a_remark(written:
     ("content", "message"),
     [
         ("", "this file is empty"), ("\n \n", "this file is empty"), ("date,user_id,action\n", "no records; found date, user_id, action"), ("{}\n{}\n", "found none"),
-        ("word " * 5000, "none of its fields is called like a time, a person or a thing; found word word"),
+        ("word " * 5000 + "\nno\n", "none of its fields is called like a time, a person or a thing; found word word"),
         ("Once upon a time, there was a log.\nIt had no fields at all, none.\n", "none of its fields is called like a time, a person or a thing; found Once upon"),
     ],
 )  # fmt: skip
