@@ -209,25 +209,36 @@ class _Query:
                 continue  # names of columns may hold anything
             if path in PLACE_FIELDS:
                 continue
-            around = [name for _, name in reversed(self._parsed_around(steps))]
             if self.each and steps[: len(self.each)] == self.each:
                 inside_of_elements |= isinstance((*steps[len(self.each) :], None)[0], Key)
-            elif self.source.format.type not in ("json", "json_lines", "parquet"):
-                name, rest = self.reader.resolve((*around, path)[0], self.group, self.source.format)
-                if rest:
-                    texts[name] = self._base(name)
-            texts |= {f"parse: {name}": self._expression(name) for name in around if self.source.parse[name] == "json"}
-        cases = []
-        for name, text in texts.items():
-            words = ", ".join(literal(word.lower()) for word in self.source.missing_words)
-            missing = f" AND lower({text}) NOT IN ({words})" if words else ""
-            cases.append(f"WHEN {text} IS NOT NULL AND NOT json_valid({text}){missing} THEN {literal(f'{name} is no JSON document')}")
+            texts |= self._texts_around(path, steps)
+        cases = self._damaged(texts)
         if inside_of_elements:
             path = self.source.each.path if self.source.each else ""
             cases.append(
                 f"WHEN element IS NOT NULL AND json_type(element) <> 'OBJECT' THEN {literal(f'each: an element of {path} is no object')}"
             )
         return f"CASE WHEN problem IS NOT NULL THEN NULL {' '.join(cases)} END" if cases else "CAST(NULL AS VARCHAR)"
+
+    def _texts_around(self, path: str, steps: Sequence[Step]) -> dict[str, str]:
+        """The texts that have to be JSON for a field to be reached, by their names, as expressions."""
+        around = [name for _, name in reversed(self._parsed_around(steps))]
+        texts = {f"parse: {name}": self._expression(name) for name in around if self.source.parse[name] == "json"}
+        inside = self.each and steps[: len(self.each)] == self.each and steps != self.each
+        if self.source.format.type not in ("json", "json_lines", "parquet") and not inside:
+            name, rest = self.reader.resolve((*around, path)[0], self.group, self.source.format)
+            if rest:
+                texts = {name: self._base(name), **texts}
+        return texts
+
+    def _damaged(self, texts: Mapping[str, str]) -> list[str]:
+        """Cases of texts that are no JSON, as one cut off is."""
+        words = ", ".join(literal(word.lower()) for word in self.source.missing_words)
+        cases = []
+        for name, text in texts.items():
+            missing = f" AND lower({text}) NOT IN ({words})" if words else ""
+            cases.append(f"WHEN {text} IS NOT NULL AND NOT json_valid({text}){missing} THEN {literal(f'{name} is no JSON document')}")
+        return cases
 
     def _parsed(self, path: str, name: str, document: str, rest: Sequence[Step]) -> str:
         """What stands at ``rest`` inside of a text that is a document or a list of parameters itself."""
@@ -237,24 +248,38 @@ class _Query:
             raise HeaderError(f"{path!r}: expected the name of one parameter")
         return clean(parameter_text(document, rest[0].name))
 
-    def _around_the_list(self) -> str:
-        """A case of a list that cannot be reached, because what it is to stand in is there and is no object; empty where that is the record."""
+    def _around_the_list(self) -> list[str]:
+        """Cases of a list that cannot be reached, because something that it is to stand in is there and is no object."""
         assert self.source.each is not None
-        outer, _, last = self.source.each.path.rpartition(".")
-        if not outer or not isinstance(self.each[-1], Key) or self.each[-1].name != last or steps_of(outer) != self.each[:-1]:
-            return ""
-        document, steps = self._document(outer)
-        if not document or plain_steps(steps) < len(steps):
-            return ""
-        kind = f"CASE WHEN json_valid({document}) THEN json_type({document}, {literal(pointer(steps))}) END"
-        said = literal(f"each: {outer} is no object, and has no {last}")
-        return f"WHEN problem IS NULL AND {kind} NOT IN ('OBJECT', 'NULL') THEN {said} "
+        cases: list[str] = []
+        outer, steps = self.source.each.path, self.each
+        while len(steps) > 1:
+            outer, _, last = outer.rpartition(".")
+            if not isinstance(steps[-1], Key) or steps[-1].name != last or steps_of(outer) != steps[:-1]:
+                break
+            steps = steps[:-1]
+            document, rest = self._document_at(outer, steps)
+            if document and plain_steps(rest) == len(rest):
+                kind = f"CASE WHEN json_valid({document}) THEN json_type({document}, {literal(pointer(rest))}) END"
+                cases.append(f"WHEN {kind} NOT IN ('OBJECT', 'NULL') THEN {literal(f'each: {outer} is no object, and has no {last}')}")
+        return cases
+
+    def _document_at(self, path: str, steps: Sequence[Step]) -> tuple[str, Sequence[Step]]:
+        """The JSON that a field is or stands in, as an expression, and where; empty where there is none."""
+        name = next((name for prefix, name in self.parsed if prefix == steps), None)
+        if name is not None:
+            return (self._of_the_record(name, steps) if self.source.parse[name] == "json" else ""), ()
+        document, rest = self._document_of_the_record(path, steps)
+        if document or self.source.format.type in ("json", "json_lines", "parquet") or self._parsed_around(steps):
+            return document, rest
+        return self._base(path), ()
 
     def _elements(self, elements: str) -> str:
         """One row an element; a record without any, or one that cannot be read, gives one row too."""
         assert self.source.each is not None
         path = self.source.each.path
-        around, wrong = "", f"each: {path} is no list"
+        wrong = f"each: {path} is no list"
+        around = " ".join([*self._damaged(self._texts_around(path, self.each)), *self._around_the_list()])
         if self.source.each.split is not None:
             document, steps = self._document_of_the_record(path, self.each)
             is_list, wrong = "true", f"each: {path} is no text to be split"
@@ -267,14 +292,13 @@ class _Query:
         else:
             elements = f"nullif({elements}, 'null')"
             is_list = f"CASE WHEN json_valid({elements}) THEN json_type({elements}) = 'ARRAY' ELSE false END"
-            around = self._around_the_list()
             made = f"json_extract({elements}, '$[*]')"
         skips = "false" if self.source.each.keeps_empty else "true"
         records = self.reader.query(self.bases, self.group, self.source.format)
         listed = f"SELECT *, CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND {is_list} THEN {made} END AS list, {is_list} AS is_list FROM ({records})"
         judged = (
             "SELECT * EXCLUDE (list, is_list) REPLACE ("
-            f"CASE WHEN problem IS NULL AND {elements} IS NOT NULL AND NOT is_list THEN {literal(wrong)} {around}ELSE problem END AS problem, "
+            f"CASE WHEN problem IS NOT NULL THEN problem WHEN {elements} IS NOT NULL THEN CASE WHEN NOT is_list THEN {literal(wrong)} END {around} END AS problem, "
             f"CASE WHEN skipped IS NULL AND {skips} AND coalesce(len(list), 0) = 0 THEN {literal(f'each: {path} is empty')} ELSE skipped END AS skipped), "
             f"CASE WHEN coalesce(len(list), 0) = 0 THEN [NULL] ELSE list END AS list FROM ({listed})"
         )

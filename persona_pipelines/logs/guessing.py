@@ -133,7 +133,8 @@ def guess(file: Path) -> Guess:
         found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
         if found:
             name, seen = max(found, key=lambda entry: _merit(entry[1]))
-            made = Guess(name, {"name": _name(file), "path": str(file), "preset": name}, _first_day(seen))
+            source = {"name": _name(file), "path": str(file), "preset": name}
+            made = Guess(name, source, _first_day(seen), _not_read(Source.model_validate({**source, "path": "x"}), text))
         else:
             made = _by_names(file, head, documents, engine)
     if encoding == "utf-8":
@@ -193,6 +194,16 @@ def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Wareh
         cells = [cell.strip(' "') for cell in lines[0].split(written.delimiter)]
         return len(cells) == len(written.columns) if written.columns else _asks_for(source, set(cells))
     return True
+
+
+def _not_read(source: Source, text: str) -> tuple[str, ...]:
+    """What is to be said of the columns of a file that its preset does not read."""
+    written = source.format
+    if not isinstance(written, DelimitedFormat) or written.columns:
+        return ()
+    cells = [cell.strip(' "') for cell in text.splitlines()[0].split(written.delimiter)]
+    further = [cell for cell in cells if cell and cell not in source.paths()]
+    return (f"the preset does not read {', '.join(further)[:LONGEST_SHOWN]}: map what counts under fields",) if further else ()
 
 
 def _asks_for(source: Source, names: set[str]) -> bool:

@@ -123,14 +123,15 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
         raise ValueError(
             "log_format: expected $syslog_header at the begin, and nothing between it and what follows: it ends in its own blank"
         )
-    for match in directive.finditer(text):
+    matches = list(directive.finditer(text))
+    for match, following in zip(matches, [*matches[1:], None], strict=True):
         marked = any(text[:position].endswith(f"${name}") or match[0] == f"${name}" for name in MAY_BE_EMPTY)
         if match.start() == position > 0 and "%%" not in (match[0], text[position - 2 : position]) and not marked:
             raise ValueError(
                 f"log_format: nothing stands between {text[:position].split()[-1]!r} and {match[0]!r}: where one ends cannot be told"
             )
         made += _literal(text[position : match.start()])
-        before, after = text[: match.start()][-1:], text[match.end() : match.end() + 1]
+        before, after = text[: match.start()][-1:], text[match.end() : following.start() if following else None]
         position = match.end()
         if match[0] == "%%":
             made += "%"
@@ -140,8 +141,10 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
             made += request
             fields += ["method", "url", "protocol"] if request is REQUEST else ["request"]
             continue
-        if name == "time" and directive is APACHE_DIRECTIVE and not match[1] and before != "[":
-            made += rf"\[({TIME})\]"
+        if name == "time" and directive is APACHE_DIRECTIVE and not match[1]:
+            made += rf"\[?({TIME})\]?" if before == "[" else rf"\[({TIME})\]"  # %t has brackets of its own
+        elif name == "user_agent" and following is None and not after and before != '"':
+            made += "(.*?)"  # to the end of the line, blanks and marks in it
         else:
             made += f"({_shape(shape, before, after)})"
         fields.append(name)
@@ -149,13 +152,17 @@ def _compiled(text: str, directive: re.Pattern[str], request: str) -> tuple[str,
 
 
 def _shape(shape: str, before: str, after: str) -> str:
-    if before == '"' and after == '"':
+    """Args: before, after: the character before a value, and the text up to the next one."""
+    end = after[:1]
+    if before == '"' and end == '"':
         return QUOTED
-    if shape in (WORD, LIST) and after and after in MARKS:
-        return rf"[^{re.escape(after)}]*"
-    if shape in (WORD, LIST) and after and not after.isspace():
-        return rf"[^\s{re.escape(after)}]*"
-    return shape
+    if shape not in (WORD, LIST) or not end or end.isspace():
+        return shape
+    if end in MARKS:
+        return rf"[^{re.escape(end)}]*"
+    # A mark with a blank behind it ends the value, and may stand inside of it without one: 10.0.0.1:80: GET.
+    inside = r"\S" if re.fullmatch(r"\S+\s.*", after, re.DOTALL) else rf"[^\s{re.escape(end)}]"
+    return rf"(?:{inside}+(?:(?:,| :) {inside}+)*)?" if shape is LIST else f"{inside}*"
 
 
 def _literal(text: str) -> str:

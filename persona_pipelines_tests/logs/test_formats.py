@@ -11,8 +11,10 @@ import lzma
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -336,6 +338,59 @@ def test_a_record_that_is_left_out_takes_nobodys_place(configure, tmp_path) -> N
         ingested(engine, configure(described))
         assert rows(engine, "SELECT source_line FROM events.events") == [(4,)]
         assert rows(engine, "SELECT records_read, events, rejects, duplicates, filtered FROM events.accounting") == [(5, 1, 0, 2, 2)]
+
+
+TABS = {"type": "csv", "delimiter": "\t", "quote": ""}
+IN_TEXTS: list[tuple[Any, dict, Any, str, list]] = [
+    ("json", {"m": "json"}, "m.k", "m.k.id", ["x", "y", None]),
+    ("json", {"o.m": "json"}, "o.m.k", "o.m.k.id", ["x", "y", None]),
+    ("json", {"m": "json", "m.d": "json"}, "m.d.k", "m.d.k.id", ["x", "y", None]),
+    ("json", {"m": "json"}, {"path": "m.t", "split": " "}, "m.t", ["p", "q"]),
+    (TABS, {}, "m.k", "m.k.id", ["x", "y", None]),
+    (TABS, {}, "m.k", "@index", ["1", "2", "1"]),
+    (TABS, {"m": "json"}, {"path": "m.t", "split": " "}, "m.t", ["p", "q"]),
+    (TABS, {}, {"path": "m.t", "split": " "}, "m.t", ["p", "q"]),
+]
+
+
+@pytest.mark.parametrize("case", range(len(IN_TEXTS)))
+def test_a_list_inside_of_a_text_is_reached_and_a_damaged_text_is_a_reject(warehouse, tmp_path, case: int) -> None:
+    fmt, parse, each, item, expected = IN_TEXTS[case]
+    listed = '{"k": [{"id": "x"}, {"id": "y"}]}'
+    whole = json.dumps({**json.loads(listed), "t": "p q", "d": listed})
+    texts = [whole, whole[:-9], "-", "[1]"]
+    written = [json.dumps({"m": text, "o": {"m": text}, "u": "u"}) for text in texts]
+    write(tmp_path, "log.txt", *(written if fmt == "json" else ["u\tm", *(f"u\t{text}" for text in texts)]))
+    described = source(fmt, parse=parse, each=each, fields={"item_id": item, "campaign": "u"})
+    found = [(row["item_id"], row["problem"] or row["document_problem"], row["skipped"]) for row in records(warehouse, tmp_path, described)]
+    assert [entry for entry, problem, skipped in found if problem is None and skipped is None] == expected
+    damaged, no_object = [problem for _, problem, _ in found if problem is not None]
+    assert ("no JSON document" in damaged, "is no object" in no_object) == (True, True)
+
+
+@given(
+    values=st.lists(
+        st.one_of(st.none(), st.just(float("nan")), st.integers(-(2**59), 2**59).map(float), st.floats(width=32, allow_infinity=False)), min_size=1, max_size=5
+    ),
+    single=st.booleans(), statistics=st.booleans(),
+)  # fmt: skip
+@example(values=[17850.0, 17851.0, float("nan")], single=False, statistics=True)
+@example(values=[0.1, float("nan"), 1e-9], single=False, statistics=True)
+@example(values=[1234567890123456.0, 1e16], single=False, statistics=True)
+def test_floats_of_parquet_are_whole_where_they_are_and_nan_is_none(values: list[float | None], single: bool, statistics: bool) -> None:
+    column = pa.array(np.array([np.nan if value is None else value for value in values], dtype="float32" if single else "float64"),
+                      mask=np.array([value is None for value in values]))  # fmt: skip
+    with TemporaryDirectory() as name, Warehouse(None, KEY) as engine:
+        pq.write_table(pa.table({"a": column, "b": ["x"] * len(values)}), Path(name) / "log.parquet", write_statistics=statistics)
+        found, problems = read(engine, Path(name), source("parquet", path="log.parquet"))
+    assert problems == []
+    for (text, _), value in zip(found, column.to_pylist(), strict=True):
+        if value is None or value != value:
+            assert text is None
+        elif value == int(value):
+            assert text == str(int(value))
+        else:
+            assert (np.float32(text) if single else float(text)) == value
 
 
 def test_a_line_without_values_is_no_record(warehouse, tmp_path) -> None:
@@ -890,6 +945,9 @@ def test_elements_that_are_no_objects_are_rejects_where_their_fields_are_read(wa
     assert read(warehouse, tmp_path, source(fmt, each="l", fields={"item_id": "l"}))[1] == []
 
 
+AGENT = "Mozilla/5.0 (X11; Linux) Firefox/1"
+
+
 @pytest.mark.parametrize(
     ("log_format", "line", "expected"),
     [
@@ -897,6 +955,12 @@ def test_elements_that_are_no_objects_are_rejects_where_their_fields_are_read(wa
         ("$remote_addr\t\"$request\"\t$upstream_response_time\t$request_time", '1.1.1.2\t"GET /a HTTP/1.1"\t0.001, 0.002\t1.2', ("/a", "0.001, 0.002")),
         ('$remote_addr "$request" $upstream_response_time $request_time', '1.1.1.2 "GET /a HTTP/1.1" 0.001, 0.002 : 0.1 1.2', ("/a", "0.001, 0.002 : 0.1")),
         ('%{X-Forwarded-For}i %u "%r" %>s', '10.0.0.9, 203.0.113.9 ann "GET /a HTTP/1.1" 200', ("/a", "10.0.0.9, 203.0.113.9")),
+        ("$remote_addr to: $upstream_response_time: $request $status", "1.1.1.1 to: 10.1.1.1:80, [::1]:81: GET /a HTTP/1.1 200", ("/a", "10.1.1.1:80, [::1]:81")),
+        ("$upstream_response_time: $request $status", "10.1.1.1:80: GET /a HTTP/1.1 200", ("/a", "10.1.1.1:80")),
+        ('$remote_addr "$request" $upstream_response_time/$request_time', '1.1.1.2 "GET /a HTTP/1.1" 0.1, 0.2/0.3', ("/a", "0.1, 0.2")),
+        ('$remote_addr "$request" $status $http_user_agent', f'1.1.1.2 "GET /a HTTP/1.1" 200 {AGENT}', ("/a", AGENT)),
+        ("$remote_addr;$request;$status;$http_user_agent", f"1.1.1.2;GET /a HTTP/1.1;200;{AGENT}", ("/a", AGENT)),
+        ('%a [%t] "%r" %>s %{SSL_PROTOCOL}x %{User-Agent}i', f'1.1.1.2 [[01/Mar/2026:10:00:00 +0000]] "GET /a HTTP/1.1" 200 - {AGENT}', ("/a", AGENT)),
         ('%h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b', '1.1.1.1 TLSv1.3 TLS_AES_256 "GET /a HTTP/1.1" 5', ("/a", "TLSv1.3")),
     ],
 )  # fmt: skip
@@ -904,8 +968,8 @@ def test_values_of_a_format_string_that_hold_blanks_are_read(warehouse, tmp_path
     write(tmp_path, "log.txt", line, line.replace("/", "|", 1).replace('"', ""))
     name = next(
         one
-        for one in ("upstream_response_time", "forwarded_for", "ssl_protocol")
-        if one in log_format.lower().replace("x-forwarded-for", "forwarded_for")
+        for one in ("user_agent", "upstream_response_time", "forwarded_for", "ssl_protocol")
+        if one in log_format.lower().replace("x-forwarded-for", "forwarded_for").replace("user-agent", "user_agent")
     )
     described = source({"type": "access_log", "log_format": log_format}, fields={"item_id": "url", "campaign": name})
     found, problems = read(warehouse, tmp_path, described)

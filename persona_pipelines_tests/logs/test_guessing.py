@@ -295,6 +295,14 @@ def test_how_amounts_are_written_is_found(tmp_path: Path, amounts: list[str], nu
     assert not told or value in told[0]
 
 
+def test_columns_that_a_preset_leaves_out_are_said(tmp_path: Path) -> None:
+    header, row = "event_time,event_type,product_id,user_id,price", "2026-03-01 10:00:00 UTC,view,1,2,3.5"
+    for further, told in (("", ()), (",currency,shop", ("the preset does not read currency, shop: map what counts under fields",))):
+        (tmp_path / "own.csv").write_text(f"{header}{further}\n" + f"{row}{',EUR' * further.count(',')}\n" * 3)
+        found = guess(tmp_path / "own.csv")
+        assert (found.preset, found.remarks) == ("kaggle_ecommerce", told)
+
+
 def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
     words = {
         "Buy": "purchase",

@@ -218,15 +218,17 @@ class DelimitedReader(TextReader):
 
     @staticmethod
     def _no_values(settings: DelimitedFormat) -> str:
-        """Whether a line has nothing but delimiters, quotes and blanks, as spreadsheets write rows below and between tables."""
+        """Whether a line has nothing but blank cells, in quotes or without, as spreadsheets write rows below and between tables."""
         between = [
             " ",
             *([settings.quote] if settings.quote else []),
             *([] if settings.delimiter == "whitespace" else [settings.delimiter]),
         ]
         begins = " OR ".join(["text < '0'", "text > '~'", *(f"starts_with(text, {literal(one)})" for one in between if one >= "0")])
-        nothing = "|".join([BLANK, *map(re.escape, between[1:])])
-        return f"CASE WHEN {begins} THEN regexp_full_match(text, {literal(f'(?:{nothing})*')}) ELSE false END"
+        quote = re.escape(settings.quote)
+        cell = f"{BLANK}*(?:{quote}{BLANK}*{quote}{BLANK}*)?" if quote else f"{BLANK}*"
+        delimiter = BLANK if settings.delimiter == "whitespace" else re.escape(settings.delimiter)
+        return f"CASE WHEN {begins} THEN regexp_full_match(text, {literal(f'{cell}(?:{delimiter}{cell})*')}) ELSE false END"
 
     def _cells_of_a_line(self, settings: DelimitedFormat) -> tuple[str, str]:
         """The cells of ``text``, and what is wrong with it: lines without quotes and escapes, nearly all of most logs, are split."""
