@@ -189,7 +189,9 @@ EXTRAS = st.sampled_from(["", "blank", "comment", "header"])
     skipped=st.integers(0, 3), begun=st.sampled_from(["first line", "by text", "none"]), line_break=st.sampled_from(["\n", "\r\n"]),
     block=st.sampled_from([None, 16]),
 )  # fmt: skip
-@example(table=[("", ('"', "", ",")), ("", ("", "'", '""'))], skipped=0, begun="first line", line_break="\n", block=None)
+@example(
+    table=[("", ('"', "", "")), ("", ('"', "", ",")), ("", ("", "'", '""'))], skipped=0, begun="first line", line_break="\n", block=None
+)
 def test_lines_that_are_no_records_are_passed_over_and_the_others_keep_their_numbers(
     read: Read, table, skipped: int, begun: str, line_break: str, block: int | None
 ) -> None:
