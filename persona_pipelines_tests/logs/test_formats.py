@@ -376,6 +376,7 @@ def test_a_list_inside_of_a_text_is_reached_and_a_damaged_text_is_a_reject(wareh
 )  # fmt: skip
 @example(values=[17850.0, 17851.0, float("nan")], single=False, statistics=True)
 @example(values=[0.1, float("nan"), 1e-9], single=False, statistics=True)
+@example(values=[float("nan"), 0.5], single=False, statistics=True)
 @example(values=[1234567890123456.0, 1e16], single=False, statistics=True)
 def test_floats_of_parquet_are_whole_where_they_are_and_nan_is_none(values: list[float | None], single: bool, statistics: bool) -> None:
     column = pa.array(np.array([np.nan if value is None else value for value in values], dtype="float32" if single else "float64"),

@@ -64,10 +64,10 @@ class ParquetReader:
                 wrong += f"WHEN {column} IS NOT NULL AND TRY(decode({column})) IS NULL THEN {said} "
             if kind in ("DOUBLE", "FLOAT"):
                 # NaN is how pandas writes that there is none, and 7.0 how it writes the 7 of a column with gaps.
-                # Told by the text: the engine judges comparisons by the file's statistics, in which there is no NaN.
+                # The engine judges comparisons, of texts made of numbers too, by the file's statistics, in which there is no NaN: contains() it cannot.
                 whole = f"{column} = trunc({column}) AND abs({column}) < 1e18"
-                text = f"CASE WHEN {whole} THEN TRY_CAST({column} AS BIGINT)::VARCHAR ELSE {column}::VARCHAR END"
-                binary = f"nullif({text}, 'nan')"
+                shortest = f"CASE WHEN {whole} THEN TRY_CAST({column} AS BIGINT)::VARCHAR ELSE {binary} END"
+                binary = f"CASE WHEN contains({binary}, 'nan') THEN NULL ELSE {shortest} END"
             value = f"to_json({column})::VARCHAR" if nested else binary
             bases.append(f", {clean(value)} AS base_{number}")
         if len({name.lower() for name in columns}) < len(columns):  # a document may have names that differ in case alone, a struct not
