@@ -368,6 +368,7 @@ def test_a_list_inside_of_a_text_is_reached_and_a_damaged_text_is_a_reject(wareh
     assert ("no JSON document" in damaged, "is no object" in no_object) == (True, True)
 
 
+@law(60)
 @given(
     values=st.lists(
         st.one_of(st.none(), st.just(float("nan")), st.integers(-(2**59), 2**59).map(float), st.floats(width=32, allow_infinity=False)), min_size=1, max_size=5
@@ -402,6 +403,7 @@ def test_a_line_without_values_is_no_record(warehouse, tmp_path) -> None:
     ]  # fmt: skip
 
 
+@law(40)
 @given(cells=st.lists(st.text(" \t\x0b\x85\u00a0\u1680\u2009\u202f\u3000", max_size=2), min_size=3, max_size=3), above=st.booleans())
 @example(cells=["\u00a0", "", ""], above=True)
 @example(cells=["", "\u00a0", ""], above=True)
@@ -558,6 +560,7 @@ def test_a_line_by_a_pattern_of_its_own_is_taken_as_it_stands(warehouse, tmp_pat
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
+@law(20)
 @given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
 @example(cells=[("ab", "")])
 @example(cells=[("\\t", "a\\\\n"), ("\t\\", None), ("\\", "\\N")])

@@ -21,6 +21,7 @@ from persona_pipelines.logs.files import LogFileError
 from persona_pipelines.logs.guessing import HEAD_BYTES, guess
 from persona_pipelines.logs.layouts import DELIMITERS, layout_of
 from persona_pipelines.settings import load_settings
+from persona_pipelines_tests.conftest import law
 
 WORDS = st.sampled_from(["Orders of all shops", "8 rows", "Total: 12", "exported 2026-01-02"])
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
@@ -316,6 +317,7 @@ def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
     assert guess(tmp_path / "own.csv").source["fields"]["event_type"]["map"] == words
 
 
+@law(100)
 @given(
     delimiter=st.sampled_from(DELIMITERS), columns=st.integers(2, 7), above=st.lists(WORDS, max_size=3), below=st.lists(WORDS, max_size=2),
     rows_=st.lists(st.lists(st.text("ab1.,;|\t\"' ", min_size=1, max_size=6).filter(str.strip), min_size=7, max_size=7), min_size=8, max_size=20),
