@@ -560,7 +560,6 @@ def test_a_line_by_a_pattern_of_its_own_is_taken_as_it_stands(warehouse, tmp_pat
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-@law(20)
 @given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
 @example(cells=[("ab", "")])
 @example(cells=[("\\t", "a\\\\n"), ("\t\\", None), ("\\", "\\N")])
