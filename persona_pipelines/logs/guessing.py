@@ -191,9 +191,13 @@ def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Wareh
         matched = engine.connection.execute("SELECT bool_or(regexp_matches(line, ?)) FROM (SELECT unnest(?) AS line)", [pattern, lines])
         return bool(matched.fetchall()[0][0])
     if isinstance(written, DelimitedFormat):
-        cells = [cell.strip(' "') for cell in lines[0].split(written.delimiter)]
+        cells = _first_cells(text, written)
         return len(cells) == len(written.columns) if written.columns else _asks_for(source, set(cells))
     return True
+
+
+def _first_cells(text: str, written: DelimitedFormat) -> list[str]:
+    return [cell.strip(' "') for cell in text.splitlines()[0].split(written.delimiter)]
 
 
 def _not_read(source: Source, text: str) -> tuple[str, ...]:
@@ -201,8 +205,7 @@ def _not_read(source: Source, text: str) -> tuple[str, ...]:
     written = source.format
     if not isinstance(written, DelimitedFormat) or written.columns:
         return ()
-    cells = [cell.strip(' "') for cell in text.splitlines()[0].split(written.delimiter)]
-    further = [cell for cell in cells if cell and cell not in source.paths()]
+    further = [cell for cell in _first_cells(text, written) if cell and cell not in source.paths()]
     return (f"the preset does not read {', '.join(further)[:LONGEST_SHOWN]}: map what counts under fields",) if further else ()
 
 

@@ -219,12 +219,8 @@ class DelimitedReader(TextReader):
     @staticmethod
     def _no_values(settings: DelimitedFormat) -> str:
         """Whether a line has nothing but blank cells, in quotes or without, as spreadsheets write rows below and between tables."""
-        between = [
-            " ",
-            *([settings.quote] if settings.quote else []),
-            *([] if settings.delimiter == "whitespace" else [settings.delimiter]),
-        ]
-        begins = " OR ".join(["text < '0'", "text > '~'", *(f"starts_with(text, {literal(one)})" for one in between if one >= "0")])
+        marks = [settings.quote, *([] if settings.delimiter == "whitespace" else [settings.delimiter])]
+        begins = " OR ".join(["text < '0'", "text > '~'", *(f"starts_with(text, {literal(mark)})" for mark in marks if mark >= "0")])
         quote = re.escape(settings.quote)
         cell = f"{BLANK}*(?:{quote}{BLANK}*{quote}{BLANK}*)?" if quote else f"{BLANK}*"
         delimiter = BLANK if settings.delimiter == "whitespace" else re.escape(settings.delimiter)
