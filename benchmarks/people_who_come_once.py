@@ -21,8 +21,8 @@ import yaml
 
 from persona_pipelines.privacy.pseudonyms import load_or_create_key, pseudonym
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
+from persona_pipelines.recommendations.listed import listed_users
 from persona_pipelines.recommendations.training import everything
-from persona_pipelines.recommendations.windows import listed_users
 from persona_pipelines.settings import load_settings
 from persona_pipelines.settings.recommendations import HybridSettings
 from persona_pipelines.warehouse import contracts
@@ -91,7 +91,7 @@ def main() -> None:
             _, interactions = everything(store, settings, end)
             singles = [method for method in settings.recommendations.methods if not isinstance(method, HybridSettings)]
             models, failed = fit_all(singles, interactions, settings.recommendations.seed)
-            audience = interactions.audience(interactions.users, listed_users(store, settings))
+            audience = interactions.audience(interactions.users, listed_users(store, settings, end))
         found = {}
         for model in models.values():
             best, _ = model.top(audience, K, audience.seen)

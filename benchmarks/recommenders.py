@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.features.interactions import InteractionRules
+from persona_pipelines.features.interactions import InteractionRules, interactions
 from persona_pipelines.intervals import interval
 from persona_pipelines.recommendations.data import Interactions, build, positions
-from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
+from persona_pipelines.recommendations.evaluation.audit import TEST, Known, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
-from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs
+from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs, unchanging
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
     HybridSettings,
@@ -98,7 +98,8 @@ def sources(
     found = from_frame(events)
     empty = {column.name: ibis.null(column.type) for column in contracts.EVENTS.columns if column.name not in events.columns}
     table = store.keep("events", found.mutate(**empty))
-    return Sources(store, table, InteractionRules({events["event_type"].iloc[0]: weight}, half_life_days), users, items)
+    rules = InteractionRules({events["event_type"].iloc[0]: weight}, half_life_days)
+    return Sources(store, table, rules, unchanging(users), unchanging(items))
 
 
 def pairs_of(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -125,11 +126,19 @@ STRATIFIED: tuple[MethodSettings, ...] = (
 )  # fmt: skip
 
 
-def fitted(inner: Task, outer: Task, methods: tuple[MethodSettings, ...], end: dt.datetime, seed: int) -> tuple[dict, dict]:
+def require_no_leak(outer: Task, pairs: pd.DataFrame, end: dt.datetime, models: dict) -> None:
+    """The leakage audit of the window that decides; ``pairs`` could be known before it, or with the test that was drawn from them."""
+    if not outer.split.by_time:
+        tested = pd.MultiIndex.from_frame(outer.split.test[["user_id", "item_id"]])
+        pairs = pairs[~pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]).isin(tested)]
+    require_clean(audit(TEST, outer, Known(pairs, end, None, {}, {}), models))
+
+
+def fitted(inner: Task, outer: Task, methods: tuple[MethodSettings, ...], seed: int) -> tuple[dict, dict]:
     """Models of the outer training, hybrids with weights of the inner one's test."""
     validated, _ = fit_all([method for method in methods if _is_member(method, methods)], inner.training, seed)
     models, failed = fit_all(methods, outer.training, seed)
-    weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(end)), models, outer.training, K, seed)
+    weights, not_blended = blend_all(methods, validated, inner.window(), models, outer.training, K, seed)
     for name, reason in (failed | not_blended).items():
         print(f"left out: {name}: {reason}")
     return models, weights
@@ -149,9 +158,9 @@ def stratified(seeds: int) -> None:
         left = ratings.merge(outer_split.pairs[["user_id", "item_id"]], on=["user_id", "item_id"])
         inner = task(random_split(left, users, items, 0.75, seed + 100), users, True)
         outer = task(outer_split, users, True)
-        models, weights = fitted(inner, outer, STRATIFIED, outer_split.cut, seed)
-        require_clean(audit(outer_split, models))
-        judged = compare(models, outer, K)
+        models, weights = fitted(inner, outer, STRATIFIED, seed)
+        require_no_leak(outer, pairs_of(ratings), outer_split.cut, models)
+        judged, _ = compare(models, outer, K)
         rows += [
             {"model": entry.model, "seed": seed, **entry.scores.means(), **entry.errors}
             for entry in judged
@@ -182,10 +191,10 @@ def over_time(name: str) -> None:
             cut = dt.datetime(2011, 11, 9)
             inner_cut = cut - dt.timedelta(days=30)
         splits = by_time(known, inner_cut, cut), by_time(known, cut, end)
-        inner, outer = (task(split, known.users, True) for split in splits)
-        models, weights = fitted(inner, outer, DEFAULT_METHODS, cut, 20)
-        require_clean(audit(splits[1], models))
-    judged = {entry.model: entry for entry in compare(models, outer, K) if (entry.case, entry.segment) == (WARM, ALL)}
+        inner, outer = (task(split, known.users(split.cut), True) for split in splits)
+        models, weights = fitted(inner, outer, DEFAULT_METHODS, 20)
+        require_no_leak(outer, store.frame(interactions(known.events, known.rules, cut)), end, models)
+    judged = {entry.model: entry for entry in compare(models, outer, K)[0] if (entry.case, entry.segment) == (WARM, ALL)}
     print(
         f"{name}: cut {cut}, {len(judged['hybrid'].users)} known users; weights",
         {n: round(w, 3) for n, w in weights["hybrid"].items() if w},
@@ -216,7 +225,7 @@ def new_users() -> None:
     })  # fmt: skip
     models, _ = fit_all(methods, learned, 20)
     validated, _ = fit_all(methods, split.training, 20)
-    blend_all(methods, validated, inner.window(end), models, learned, K, 20)
+    blend_all(methods, validated, inner.window(), models, learned, K, 20)
     rows = []
     for first in range(4):
         mine = order[order["user_id"].isin(new)].copy()
@@ -254,7 +263,7 @@ def new_items() -> None:
         training = ratings[~ratings["item_id"].isin(new)]
         end = ratings["timestamp"].max() + pd.Timedelta(seconds=1)
         pairs = pairs_of(training)
-        test = pairs_of(ratings[ratings["item_id"].isin(new)]).rename(columns={"last_time": "first_time"})
+        test = pairs_of(ratings[ratings["item_id"].isin(new)]).assign(first_time=lambda tested: tested["last_time"])
         split = Split("random by user", end.to_pydatetime(), pairs, build(pairs, users, items, end), test)
         judged_by = task(split, users, True)
         methods = tuple(
@@ -263,8 +272,8 @@ def new_items() -> None:
         models, _ = fit_all(methods, split.training, seed)
         inner = task(random_split(training, users, items, 0.75, seed), users, True)
         validated, _ = fit_all(methods, inner.training, seed)
-        blend_all(methods, validated, inner.window(end), models, split.training, K, seed)
-        judged = [entry for entry in compare(models, judged_by, K) if entry.case == NEW_ITEM]
+        blend_all(methods, validated, inner.window(), models, split.training, K, seed)
+        judged = [entry for entry in compare(models, judged_by, K)[0] if entry.case == NEW_ITEM]
         rows += [{"model": entry.model, "ndcg_at_k": entry.scores.means()["ndcg_at_k"]} for entry in judged]
         newcomers = np.flatnonzero(split.training.item_users() == 0)
         relevant = judged_by.relevant[:, newcomers]

@@ -29,7 +29,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     """The good records of all sources of a kind, the first of each id; the others go to rejects, duplicates, filtered."""
     contract = contracts.ITEMS if kind == "items" else contracts.USERS
     key = contract.key[0]
-    columns = [name for name in contract.column_names if name not in contracts.LISTED_FLAGS]
+    columns = [name for name in contract.column_names if name not in contracts.NOT_LISTED]
     tables = []
     for number, source in enumerate(settings.sources_of(kind)):
         table = warehouse.table(contracts.raw_listing(source.name, kind))
@@ -64,18 +64,24 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
 
 def items(listed: ir.Table, events: ir.Table) -> ir.Table:
     """``contracts.ITEMS`` from the catalogue and the events."""
-    bought = events.filter(events.event_type.isin(SPENDING_TYPES) & (events.quantity.fill_null(1) > 0) & (events.value >= 0))
-    paid = bought.group_by("item_id").aggregate(paid_price=(bought.value / bought.quantity.fill_null(1)).quantile(0.5))
+    paid = paid_prices(events)
     seen = events.filter(events.item_id.notnull()).select("item_id").distinct()
     known = ibis.union(seen, listed.select("item_id"), distinct=True)
     joined = (
         known.left_join(listed.mutate(in_catalogue=True), "item_id").drop("item_id_right").left_join(paid, "item_id").drop("item_id_right")
     )
     return joined.mutate(
+        listed_price=joined.price,
         price=ibis.coalesce(joined.price, joined.paid_price),
         categories=ibis.coalesce(joined.categories, joined.category),
         in_catalogue=joined.in_catalogue.fill_null(False),
     )
+
+
+def paid_prices(events: ir.Table) -> ir.Table:
+    """``item_id``, ``paid_price``: the median paid per piece; of items that some event bought."""
+    bought = events.filter(events.event_type.isin(SPENDING_TYPES) & (events.quantity.fill_null(1) > 0) & (events.value >= 0))
+    return bought.group_by("item_id").aggregate(paid_price=(bought.value / bought.quantity.fill_null(1)).quantile(0.5))
 
 
 def users(listed: ir.Table, events: ir.Table, consent_when_unknown: bool) -> ir.Table:
@@ -85,6 +91,7 @@ def users(listed: ir.Table, events: ir.Table, consent_when_unknown: bool) -> ir.
     joined = known.left_join(listed.mutate(in_customer_list=True), "user_id").drop("user_id_right")
     joined = joined.left_join(seen, "user_id").drop("user_id_right")
     return joined.mutate(
+        listed_country=joined.country,
         country=ibis.coalesce(joined.country, joined.seen_country),
         consent_personalisation=joined.consent_personalisation.fill_null(consent_when_unknown),
         consent_marketing=joined.consent_marketing.fill_null(consent_when_unknown),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -12,13 +13,28 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 
-def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``contracts.USER_FEATURES`` in the order of the users' ids, and ``user_id``, ``category``, ``attention_share``; no later event
-    reaches either."""
+@dataclass(frozen=True)
+class Features:
+    """What could be known of users at the end of a day.
+
+    Attributes:
+        users: ``contracts.USER_FEATURES`` in the order of the users' ids.
+        shares: ``user_id``, ``category``, ``attention_share``.
+        newest: the newest event of all that both were made from, as found in them; None without any.
+    """
+
+    users: pd.DataFrame
+    shares: pd.DataFrame
+    newest: dt.datetime | None
+
+
+def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Features:
+    """Features as of the end of a day; no later event reaches them."""
     items = warehouse.table(contracts.ITEMS)
     known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
     shares = warehouse.keep("known_shares", category_shares(known, items))
     features = warehouse.frame(user_features(known, items, shares, day, timezone).order_by("user_id"))
     shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
+    newest = warehouse.value(known.timestamp.max())
     warehouse.drop_kept("known_events", "known_shares")
-    return features, shown
+    return Features(features, shown, newest)

@@ -39,7 +39,7 @@ class Past:
     def features(self, day: dt.date) -> pd.DataFrame:
         """``contracts.USER_FEATURES`` as of a day."""
         if day not in self.known:
-            self.known[day], _ = features_as_of(self.warehouse, day, self.timezone)
+            self.known[day] = features_as_of(self.warehouse, day, self.timezone).users
         return self.known[day]
 
 

@@ -1,8 +1,6 @@
 """Tune, compare and promote recommenders; what goes with an item; the champion's lists for every consenting user."""
 
 import datetime as dt
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,27 +14,13 @@ from persona_pipelines.warehouse import contracts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_pipelines.recommendations.data import Interactions
     from persona_pipelines.recommendations.recipes import Recipe
-    from persona_pipelines.recommendations.training import Comparison
-    from persona_pipelines.tracking.experiments import Origin, TrackedRun
-    from persona_pipelines.warehouse.connection import Warehouse
 
 STAGE = "recommendations"
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
     return [_tuning(settings), _comparison(settings), _related(settings), _recommendations(settings)]
-
-
-def _end(store: "Warehouse") -> dt.datetime:
-    """The end of the day up to which interactions are known."""
-    as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
-    if as_of is None:
-        from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
-
-        raise TooFewInteractionsError("no interactions of known users with items: user_id and item_id of the events are needed for it")
-    return dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
 
 
 class TuningConfig(dg.Config):
@@ -59,6 +43,8 @@ def _tuning(settings: Settings) -> dg.AssetsDefinition:
     )
     def tuned_parameters(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: TuningConfig) -> Any:
         from persona_pipelines.orchestration.metadata import contract_check, markdown_table, table_metadata
+        from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
+        from persona_pipelines.recommendations.registering import searched
         from persona_pipelines.tracking.experiments import Origin
         from persona_pipelines.warehouse.connection import from_frame
 
@@ -76,7 +62,10 @@ def _tuning(settings: Settings) -> dg.AssetsDefinition:
             wanted = config.methods or tuning.methods
             trials = config.trials or tuning.trials
             origin = Origin(context.run_id, key(contract).to_user_string())
-            found = _search(store, chosen, wanted, minutes, trials, origin, context)
+            try:
+                found = searched(store, chosen, wanted, minutes, trials, origin, context.log.warning)
+            except TooFewInteractionsError as error:
+                raise dg.Failure(str(error), allow_retries=False) from None
             # What was found earlier of other methods stays.
             found = _stacked(before[~before["model"].isin(found["model"])], found)
         with store.transaction():
@@ -95,51 +84,6 @@ def _stacked(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     return second if first.empty else pd.concat([first, second], ignore_index=True)
-
-
-def _search(store: "Warehouse", chosen: Settings, wanted: list[str], minutes: float, trials: int | None,
-            origin: "Origin", context: dg.AssetExecutionContext) -> "pd.DataFrame":  # fmt: skip
-    import pandas as pd
-
-    from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
-    from persona_pipelines.recommendations.models.learned import ModelError
-    from persona_pipelines.recommendations.training import NO_VALIDATION
-    from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
-    from persona_pipelines.recommendations.windows import windows
-    from persona_pipelines.tracking.experiments import tracked_run
-
-    try:
-        window = windows(store, chosen, _end(store)).inner
-    except TooFewInteractionsError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    settings = chosen.recommendations
-    if window is None:
-        context.log.warning(f"not tuned: {NO_VALIDATION}")
-        return pd.DataFrame(columns=contracts.TUNED_PARAMETERS.column_names)
-    methods = [method for method in settings.methods if method.method in SPACES and (not wanted or method.name in wanted)]
-    rows = []
-    for method in methods:
-        with tracked_run(chosen, STAGE, f"tuning {method.name}", origin) as run:
-
-            def log(trial: Trial, name: str = method.name) -> None:
-                with tracked_run(chosen, STAGE, f"{name} trial {trial.number}", origin, nested=True) as child:
-                    child.parameters(trial.settings.parameters())
-                    child.tags({"split": "validation window", **({"problem": trial.problem} if trial.problem else {})})
-                    if trial.ndcg is not None:
-                        child.metrics({"ndcg_at_k": trial.ndcg})
-
-            try:
-                found = tune(method, window, settings.k, settings.seed, minutes * 60 / len(methods), trials, log)
-            except ModelError as error:
-                context.log.warning(f"not tuned: {error}")
-                continue
-            run.parameters({**found.best.settings.parameters(), "split": "validation window", "trials": found.trials})
-            run.metrics({"ndcg_at_k": found.best.ndcg or 0.0, "ndcg_configured": found.configured.ndcg or 0.0})
-            rows.append(
-                {"model": method.name, "parameters": found.best.settings.model_dump_json(), "configured": method.model_dump_json(),
-                 "ndcg_configured": found.configured.ndcg, "ndcg_tuned": found.best.ndcg, "trials": found.trials, "mlflow_run_id": run.run_id}
-            )  # fmt: skip
-    return pd.DataFrame(rows, columns=contracts.TUNED_PARAMETERS.column_names)
 
 
 def _comparison(settings: Settings) -> dg.AssetsDefinition:
@@ -178,17 +122,20 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.recommendations.evaluation.audit import table as audit_table
         from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
         from persona_pipelines.recommendations.models.learned import ModelError
+        from persona_pipelines.recommendations.registering import end_of_interactions, registered
         from persona_pipelines.tracking.experiments import Origin
+        from persona_pipelines.tracking.registry import promote
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         options = chosen.recommendations
-        methods = training.tuned(options.methods, store.frame(store.table(contracts.TUNED_PARAMETERS)))
         try:
-            end = _end(store)
-            comparison = training.compare_models(store, chosen, end, methods, _champion_recipe(chosen, context), context.log.info)
+            end = end_of_interactions(store)
+            comparison = training.compare_models(store, chosen, end, _champion_recipe(chosen, context), context.log.info)
             origin = Origin(context.run_id, key(contract).to_user_string())
-            table, url = _registered(store, chosen, comparison, end, origin)
+            comparison, table, url = registered(store, chosen, comparison, end, origin)
+            version = table.loc[table["champion"], "model_version"].iloc[0]
+            promote(chosen, STAGE, version, "gate", f"{comparison.decision.outcome}: {comparison.decision.reason}")
         except TooFewInteractionsError as error:
             checks = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
             yield from left_out(store, tables, f"no recommenders: {error}", checks=checks)
@@ -258,112 +205,6 @@ def _champion_recipe(settings: Settings, context: dg.AssetExecutionContext) -> "
         return None
 
 
-def _registered(
-    store: "Warehouse", chosen: Settings, comparison: "Comparison", end: dt.datetime, origin: "Origin"
-) -> "tuple[pd.DataFrame, str]":
-    """Log every model, fit the champion and a refused challenger on everything, register them, and move the alias at last.
-
-    Returns:
-        The comparison's table with versions and runs, and the address of the run.
-    """
-    from persona_pipelines import charts
-    from persona_pipelines.recommendations import training
-    from persona_pipelines.recommendations.evaluation.audit import table as audit_table
-    from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
-    from persona_pipelines.recommendations.windows import listed_users
-    from persona_pipelines.tracking.experiments import fingerprint, tracked_run
-    from persona_pipelines.tracking.registry import promote
-
-    options, decision = chosen.recommendations, comparison.decision
-    pairs, everything = training.everything(store, chosen, end)
-    users = listed_users(store, chosen)
-    # Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
-    fitted = {name: training.fitted_on(everything, recipe, users, options.seed) for name, recipe in comparison.recipes.items()}
-    table = comparison.table(options.k, options.seed)
-    as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
-    versions: dict[str, str] = {}
-    runs: dict[str, str] = {}
-    with tracked_run(chosen, STAGE, f"comparison {as_of}", origin) as parent:
-        parent.parameters({"split": comparison.split.name, "k": options.k, "test_share": options.test_share, "exclude_seen": options.exclude_seen,
-                           "half_life_days": chosen.features.interaction_half_life_days, "seed": options.seed})  # fmt: skip
-        parent.tags({**decision.tags(), "cut": f"{comparison.split.cut:%Y-%m-%d %H:%M:%S}"})
-        parent.data("interactions", comparison.split.pairs, fingerprint(comparison.split.pairs), f"{comparison.split.pairs['last_time'].min():%Y-%m-%d}",
-                    f"{comparison.split.cut:%Y-%m-%d}")  # fmt: skip
-        parent.table(table, "comparison.csv")
-        parent.table(comparison.advantages(options.seed), "advantages.csv")
-        parent.table(audit_table(comparison.findings), "leakage_audit.csv")
-        parent.figure(charts.model_intervals(table), "comparison.png")
-        settings_of = {method.name: method for method in options.methods} | {
-            name: recipe.settings for name, recipe in comparison.recipes.items()
-        }
-        for name in dict.fromkeys(table["model"]):
-            with tracked_run(chosen, STAGE, f"{name} {as_of}", origin, nested=True) as run:
-                runs[name] = run.run_id
-                run.parameters({**(settings_of[name].parameters() if name in settings_of else {}), "model": name})
-                run.parameters(
-                    {f"weight.{member}": round(weight, 4) for member, weight in comparison.weights.get(name, {}).items() if weight}
-                )
-                _log_metrics(run, table[table["model"] == name])
-                run.tags(
-                    {
-                        "champion": str(name == decision.champion).lower(),
-                        "leakage_audit": "passed",
-                        "cut": f"{comparison.split.cut:%Y-%m-%d %H:%M:%S}",
-                    }
-                )
-                if name in fitted:
-                    row = table[(table["model"] == name) & (table["case"] == WARM) & (table["segment"] == ALL)]
-                    versions[name] = _register(run, chosen, fitted[name], comparison, name, everything, as_of, len(pairs),
-                                               float(row["ndcg_at_k"].iloc[0]) if len(row) else None)  # fmt: skip
-        if decision.champion not in versions:
-            raise RuntimeError(f"{decision.champion} was not registered")
-        promote(chosen, STAGE, versions[decision.champion], "gate", f"{decision.outcome}: {decision.reason}")
-        url = parent.url
-    return table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs)), url
-
-
-def _log_metrics(run: "TrackedRun", rows: "pd.DataFrame") -> None:
-    suffixes = {"warm": "", "new user": "_new_user", "new item": "_new_item"}
-    named = [column.name for column in contracts.MODEL_COMPARISON.columns if column.type == "float64"]
-    for row in rows.to_dict("records"):
-        suffix = suffixes[row["case"]] + (
-            "" if row["segment"] == "all" else "_in_" + "".join(c if c.isalnum() else "_" for c in row["segment"])
-        )
-        run.metrics({f"{name}{suffix}": row[name] for name in named if row.get(name) is not None and row[name] == row[name]})
-
-
-def _register(
-    run: "TrackedRun",
-    chosen: Settings,
-    model: Any,
-    comparison: "Comparison",
-    name: str,
-    interactions: "Interactions",
-    as_of: str,
-    pairs: int,
-    ndcg: float | None,
-) -> str:
-    import pandas as pd
-
-    from persona_pipelines.recommendations.promotion import REFUSED
-    from persona_pipelines.recommendations.serving import PyfuncRecommender, save
-
-    decision = comparison.decision
-    refused = name != decision.champion
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "model"
-        save(folder, model, interactions.weights, interactions.seen)
-        comparison.recipes[name].save(folder)
-        example = pd.DataFrame({"user_id": ["0" * 32], "k": [chosen.recommendations.k]})
-        tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": comparison.recipes[name].name}
-        registered = run.register(
-            folder, "persona_pipelines.recommendations.serving", example, PyfuncRecommender(model, interactions.weights, interactions.seen).predict(example),
-            f"{comparison.recipes[name].name}, fitted on {pairs} interactions until {as_of}" + ("; refused by the gate" if refused else ""),
-            tags if ndcg is None else {**tags, "ndcg_at_k": f"{ndcg:.6f}"},
-        )  # fmt: skip
-    return registered.version
-
-
 def _related(settings: Settings) -> dg.AssetsDefinition:
     tables = (contracts.SIMILAR_ITEMS, contracts.BOUGHT_TOGETHER)
     deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.INTERACTIONS)]
@@ -378,11 +219,12 @@ def _related(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
         from persona_pipelines.recommendations import related, training
         from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
+        from persona_pipelines.recommendations.registering import end_of_interactions
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         try:
-            end = _end(store)
+            end = end_of_interactions(store)
         except TooFewInteractionsError as error:
             yield from left_out(store, tables, f"no related items: {error}", contract_checks=True)
             return

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from persona_pipelines.features.attributes import PREFIX
 
 USER_ATTRIBUTES = ("country", "gender", "age_group", "occupation")
-ITEM_ATTRIBUTES = ("category", "brand")
-PRICE_BANDS = 5
+ITEM_ATTRIBUTES = ("category", "brand", "price")
+BANDS = 5
 UNKNOWN_SEGMENT = 0
 
 
@@ -172,6 +172,28 @@ def decomposed(matrix: sp.csr_matrix, components: int, seed: int) -> tuple[np.nd
         return found.fit_transform(matrix), found.components_
 
 
+def band_edges(values: np.ndarray) -> np.ndarray:
+    """Where the fifths of some numbers end; none of fewer than five. Numbers that are not finite do not count."""
+    known = values[np.isfinite(values)]
+    return np.unique(np.quantile(known, np.arange(1, BANDS) / BANDS)) if len(known) >= BANDS else np.array([])
+
+
+def banded(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Numbers as ``band 0`` to ``band 4``: equal ones are in the same band; None where there is no number, or no edge to tell by."""
+    bands = np.searchsorted(edges, values, side="right")
+    return np.array(
+        [f"band {band}" if known and len(edges) else None for band, known in zip(bands, np.isfinite(values), strict=True)], dtype=object
+    )
+
+
+def with_price_bands(items: pd.DataFrame, known: np.ndarray) -> pd.DataFrame:
+    """``contracts.ITEMS`` with the price as a band among those of the ``known`` items: what others cost is learned later."""
+    if "price" not in items:
+        return items
+    price = pd.to_numeric(items["price"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    return items.assign(price=banded(price, band_edges(price[items["item_id"].isin(known).to_numpy()])))
+
+
 def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[str]) -> list[list[str]]:
     """The features of each id as ``attribute=value``; an id or value that is unknown has none.
 
@@ -182,14 +204,7 @@ def tokens(frame: pd.DataFrame, key: str, ids: np.ndarray, attributes: Sequence[
     for attribute in (*attributes, *sorted(name for name in found.columns if name.startswith(PREFIX))):
         if attribute not in found:
             continue
-        values = found[attribute]
-        if attribute == "price":
-            number = pd.to_numeric(values, errors="coerce")
-            if number.notna().sum() < PRICE_BANDS:
-                continue
-            values = pd.Series(pd.qcut(number.rank(method="first"), PRICE_BANDS, labels=False), index=values.index)
-            values = values.map(lambda band: f"band {int(band)}" if pd.notna(band) else None)
-        columns.append([f"{attribute}={value}" if isinstance(value, str) else None for value in values])
+        columns.append([f"{attribute}={value}" if isinstance(value, str) else None for value in found[attribute]])
     rows = [[token for token in row if token] for row in zip(*columns, strict=True)] if columns else [[] for _ in ids]
     if "categories" in found:
         for row, text in zip(rows, found["categories"], strict=True):
@@ -240,7 +255,8 @@ def build(
         interactions: ``user_id``, ``item_id``, ``weight`` (0 for what was met and says nothing good), ``last_time`` and, where there are
             ratings, ``rating``, where propensities are logged ``importance``; all before ``end``.
         users: ``contracts.USERS``; only attributes that do not come from events should be in it.
-        items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended.
+        items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended, but bands of prices are
+            those of items with some.
         baskets: ``basket``, ``item_id``; without it, all items of a user are one basket.
         segments: of users, as of ``end``.
         follows: ``user_id``, ``target_user_id``, as of ``end``; pairs whose target has done nothing with any item are left out.
@@ -273,7 +289,8 @@ def build(
     else:
         basket_matrix = baskets_of(baskets, item_ids)
     of_users = features(tokens(users, "user_id", user_ids, USER_ATTRIBUTES))
-    of_items = features(tokens(items, "item_id", item_ids, (*ITEM_ATTRIBUTES, "price")))
+    met = interactions["item_id"].unique()
+    of_items = features(tokens(with_price_bands(items, met), "item_id", item_ids, ITEM_ATTRIBUTES))
     item_texts = texts(items, item_ids)
     segment = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in user_ids], dtype=np.int64)
     digest = hashlib.sha256()

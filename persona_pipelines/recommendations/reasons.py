@@ -95,7 +95,7 @@ def _kinds(model: LearnedModel, audience: Audience, places: np.ndarray) -> tuple
     else:
         strongest, members = np.zeros(places.shape, dtype=int), [model]
     kinds = np.array([_kind(member) for member in members])[strongest]
-    recent = np.array([isinstance(member, PopularityModel) and "_days" in member.name for member in members])[strongest]
+    recent = np.array([isinstance(member, PopularityModel) and member.recent for member in members])[strongest]
     return kinds, recent
 
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.models import Hybrid
+from persona_pipelines.recommendations.models.hybrid import BlendModel
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.settings.recommendations import HybridSettings, Method, MethodSettings
 
@@ -22,12 +23,18 @@ _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method with its settings; of a hybrid also its members and weights, and until when these were learned."""
+    """A method with its settings; of a hybrid also its members and weights.
+
+    Attributes:
+        until: the newest event that the weights were learned from.
+        tuned: the newest event that parameters were tuned on, by the name of each tuned method.
+    """
 
     settings: MethodSettings
     members: tuple[MethodSettings, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     until: dt.datetime | None = None
+    tuned: Mapping[str, dt.datetime] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -52,6 +59,7 @@ class Recipe:
             "members": [member.model_dump() for member in self.members],
             "weights": dict(self.weights),
             "until": self.until.isoformat() if self.until else None,
+            "tuned": {name: until.isoformat() for name, until in self.tuned.items()},
         }
         (folder / FILE).write_text(json.dumps(content, indent=1))
 
@@ -64,15 +72,23 @@ class Recipe:
             raise ValueError(f"{folder}: no {FILE}: the model was made by another version; train it again") from None
         settings, *members = (_METHOD.validate_python(entry) for entry in (content["settings"], *content["members"]))
         until = dt.datetime.fromisoformat(content["until"]) if content["until"] else None
-        return cls(settings, tuple(members), content["weights"], until)
+        tuned = {name: dt.datetime.fromisoformat(moment) for name, moment in content.get("tuned", {}).items()}
+        return cls(settings, tuple(members), content["weights"], until, tuned)
 
 
 def recipe_of(
-    methods: Sequence[MethodSettings], name: str, model: LearnedModel, weights: Mapping[str, float], until: dt.datetime
+    methods: Sequence[MethodSettings], name: str, model: LearnedModel, weights: Mapping[str, float], tuned: Mapping[str, dt.datetime]
 ) -> Recipe:
-    """The recipe of a fitted model of a comparison; of a hybrid with the members that it kept."""
+    """The recipe of a fitted model of a comparison; of a hybrid with the members that it kept.
+
+    Args:
+        tuned: as ``Recipe.tuned``, of all methods.
+    """
     settings = next(method for method in methods if method.name == name)
-    if not isinstance(settings, HybridSettings):
-        return Recipe(settings)
+    if not isinstance(settings, HybridSettings) or not isinstance(model, BlendModel):
+        return Recipe(settings, tuned={name: tuned[name]} if name in tuned else {})
     kept = model.members()
-    return Recipe(settings, tuple(method for method in methods if method.name in kept), dict(weights), until)
+    return Recipe(
+        settings, tuple(method for method in methods if method.name in kept), dict(weights), model.weights_learned_until.to_pydatetime(),
+        {name: until for name, until in tuned.items() if name in kept},
+    )  # fmt: skip

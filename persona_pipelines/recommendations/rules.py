@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, decomposed, features, tokens
+from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, decomposed, features, tokens, with_price_bands
 from persona_pipelines.settings.recommendations import RulesSettings
 
 COMPONENTS = 64
@@ -47,7 +47,7 @@ def _vectors(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> np.n
 
     if not rules.diversity:
         return np.zeros((len(ids), 0))
-    matrix = features(tokens(items, "item_id", ids, (*ITEM_ATTRIBUTES, "price"))).matrix
+    matrix = features(tokens(with_price_bands(items, ids), "item_id", ids, ITEM_ATTRIBUTES)).matrix
     if not matrix.shape[1]:
         return np.zeros((len(ids), 1))
     if min(matrix.shape) <= COMPONENTS:

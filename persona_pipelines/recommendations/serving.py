@@ -10,9 +10,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.features.following import follows
-from persona_pipelines.recommendations.attributes import described
 from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, followed, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
+from persona_pipelines.recommendations.listed import described
 from persona_pipelines.recommendations.models import LearnedModel, load
 from persona_pipelines.recommendations.reasons import Evidence, reasons
 from persona_pipelines.recommendations.rules import item_facts, owned, rerank

@@ -11,21 +11,20 @@ import pandas as pd
 
 from persona_pipelines.intervals import interval
 from persona_pipelines.recommendations.data import Interactions
-from persona_pipelines.recommendations.evaluation.audit import Finding, audit, require_clean
+from persona_pipelines.recommendations.evaluation.audit import Finding, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import (
-    ALL,
-    WARM,
     Judged,
     Task,
     blend_all,
     compare,
     cross_fitted,
     fit_all,
+    require_serviceable,
 )  # fmt: skip
 from persona_pipelines.recommendations.evaluation.splits import Split
 from persona_pipelines.recommendations.models import Hybrid
-from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
-from persona_pipelines.recommendations.promotion import Decision, decide, paired
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, leaving_out
+from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED, Decision, decide, paired
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
 from persona_pipelines.recommendations.windows import sources_of, windows
 from persona_pipelines.settings import Settings
@@ -45,23 +44,24 @@ class Comparison:
 
     Attributes:
         judged: every model, case and segment.
-        split: what is judged on (``windows.Windows.outer``); ``until`` the end of the validation window before it.
+        split: what is judged on (``windows.Windows.outer``).
         findings: of the leakage audit.
-        failed: the reason of each method that could not be fitted.
+        failed: the reason of each method that could not be fitted or judged.
         validation: nDCG of known users on the validation window, by model.
         decision: who is champion now.
-        recipes: of the models that may have to be fitted on everything: champion and challenger.
+        holder: who held the place before, or would without a challenger.
+        recipes: of the models that may have to be fitted on everything: champion, challenger and holder.
         baselines: names of the most popular models.
     """
 
     judged: list[Judged]
     split: Split
-    until: dt.datetime
     findings: list[Finding]
     failed: dict[str, str]
     validation: dict[str, float]
     weights: dict[str, dict[str, float]]
     decision: Decision
+    holder: str
     recipes: dict[str, Recipe]
     baselines: list[str]
 
@@ -102,22 +102,34 @@ class Comparison:
         return pd.DataFrame(rows, columns=["model", "against", "users", "advantage", "low", "high"])
 
 
-def tuned(methods: Sequence[MethodSettings], found: pd.DataFrame) -> list[MethodSettings]:
-    """The methods with the parameters of ``contracts.TUNED_PARAMETERS``, where these were found for the present configuration."""
-    better = {row.model: row for row in found.itertuples()}
-    return [
-        type(method).model_validate_json(better[method.name].parameters)
-        if method.name in better and better[method.name].configured == method.model_dump_json()
-        else method
-        for method in methods
-    ]
+def tuned(
+    methods: Sequence[MethodSettings], found: pd.DataFrame, before: pd.Timestamp | None = None
+) -> tuple[list[MethodSettings], dict[str, dt.datetime]]:
+    """The methods with the parameters of ``contracts.TUNED_PARAMETERS``, where these were found for the present configuration.
+
+    Args:
+        before: the first moment of the test; what was tuned on events from then on is left aside. None where time does not part them.
+    Returns:
+        The methods, and of those that were tuned the newest event that they were tuned on.
+    """
+    rows = {row.model: row for row in found.itertuples() if before is None or row.tuned_until < before}
+    chosen, until = [], {}
+    for method in methods:
+        row = rows.get(method.name)
+        if row is not None and row.configured == method.model_dump_json():
+            chosen.append(type(method).model_validate_json(row.parameters))
+            until[method.name] = row.tuned_until.to_pydatetime()
+        else:
+            chosen.append(method)
+    return chosen, until
 
 
 def compare_models(
-    warehouse: Warehouse, settings: Settings, end: dt.datetime, methods: Sequence[MethodSettings], champion: Recipe | None,
-    say: Callable[[str], None] = lambda text: None,
-) -> Comparison:  # fmt: skip
+    warehouse: Warehouse, settings: Settings, end: dt.datetime, champion: Recipe | None, say: Callable[[str], None] = lambda text: None
+) -> Comparison:
     """Fit all methods before the validation window and before the newest, learn blends on the first, judge and decide on the second.
+
+    A method or blend that cannot be fitted or judged is left out, with its reason.
 
     Args:
         end: events from this moment on are ignored.
@@ -125,85 +137,109 @@ def compare_models(
         say: told what is judged on, before anything is fitted.
     Raises:
         TooFewInteractionsError: too few interactions, or nobody to judge by.
-        ModelError: not one method could be fitted.
+        ModelError: the most popular items could not be fitted.
         LeakageError: the audit found something; nothing is decided.
     """
     chosen = settings.recommendations
     found = windows(warehouse, settings, end)
     inner, outer = found.inner, found.outer
     say(f"judged on the {found.protocol}: {found.reason}" + ("" if inner else f"; {NO_VALIDATION}"))
-    until, seed, k = outer.split.cut, chosen.seed, chosen.k
+    seed, k = chosen.seed, chosen.k
+    first = outer.split.test["first_time"].min() if outer.split.by_time else None
+    methods, tuned_until = tuned(chosen.methods, warehouse.frame(warehouse.table(contracts.TUNED_PARAMETERS)), first)
+    hybrids = [method for method in methods if isinstance(method, HybridSettings)]
     models, failed = fit_all(methods, outer.training, seed)
-    if not models:
-        raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     weights: dict[str, dict[str, float]] = {}
     validation: dict[str, float] = {}
-    if champion and champion.until and champion.until > until:
-        champion = _learned_again(champion, inner, until, k, seed)
+    validated: dict[str, LearnedModel] = {}
     if inner:
         validated, _ = fit_all(methods, inner.training, seed)
-        weights, not_blended = blend_all(methods, validated, inner.window(pd.Timestamp(until)), models, outer.training, k, seed)
+        weights, not_blended = blend_all(methods, validated, inner.window(), models, outer.training, k, seed)
         failed |= not_blended
-        validation = _validation(validated, inner, k)
-        for method in methods:
-            if isinstance(method, HybridSettings) and method.name in weights:
-                validation[method.name] = cross_fitted(method, validated, inner, until, k, seed)
+        validation = {entry.model: entry.scores.means()["ndcg_at_k"] for entry in compare(validated, inner, k)[0] if entry.whole}
+        for method in hybrids:
+            if method.name in models:
+                with leaving_out(failed, method.name):
+                    validation[method.name] = cross_fitted(method, validated, inner, k, seed)
     else:
-        failed |= {method.name: NO_VALIDATION for method in methods if isinstance(method, HybridSettings)}
-    current = _entered(champion, models, methods, weights, outer, until, seed, failed) if champion else None
-    findings = audit(outer.split, models)
+        failed |= {method.name: NO_VALIDATION for method in hybrids}
+    current = None
+    if champion:
+        with leaving_out(failed, CURRENT):
+            champion = _usable(champion, chosen.methods, outer.split, inner, k, seed)
+            current = _entered(champion, models, methods, weights, tuned_until, outer, seed)
+    audited_until = {name: until for name, until in tuned_until.items() if name in models}
+    if champion and current == CURRENT and champion.tuned:
+        audited_until[CURRENT] = max(champion.tuned.values())
+    findings = found.audited(warehouse, settings, end, models, validated, audited_until)
     require_clean(findings)
-    judged = compare(models, outer, k)
-    baselines = [method.name for method in methods if isinstance(method, MostPopularSettings) and method.name in models]
+    judged, not_judged = compare(models, outer, k)
+    failed |= not_judged
+    judged = [entry for entry in judged if entry.model not in failed]
+    usable = {name for name in models if name not in failed}
+    baselines = [method.name for method in methods if isinstance(method, MostPopularSettings) and method.name in usable]
     if not baselines:
         raise ModelError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    candidates = {name: quality for name, quality in validation.items() if name in models and np.isfinite(quality)}
+    if current not in usable:
+        current = None
+    candidates = {name: quality for name, quality in validation.items() if name in usable and np.isfinite(quality)}
     challenger = max(candidates, key=lambda name: candidates[name]) if candidates else None
+    holder = current or baselines[0]
     decision = decide(judged, challenger, current, baselines[0], chosen.gate, seed).on(found.protocol, found.reason)
     if champion and not current:
-        decision = replace(decision, reason=f"{decision.reason}; the champion before is not compared: {failed[CURRENT]}")
+        why = failed.get(CURRENT) or failed[champion.name]
+        decision = replace(decision, reason=f"{decision.reason}; the champion before is not compared: {why}")
     recipes = {
-        name: champion if name == CURRENT and champion else recipe_of(methods, name, models[name], weights.get(name, {}), until)
-        for name in {decision.champion, decision.challenger}
+        name: champion if name == CURRENT and champion else recipe_of(methods, name, models[name], weights.get(name, {}), tuned_until)
+        for name in {decision.champion, decision.challenger, holder}
     }
-    return Comparison(judged, outer.split, until, findings, failed, validation, weights, decision, recipes, baselines)
+    return Comparison(judged, outer.split, findings, failed, validation, weights, decision, holder, recipes, baselines)
 
 
-def _validation(models: Mapping[str, LearnedModel], inner: Task, k: int) -> dict[str, float]:
-    judged = compare(models, inner, k)
-    return {entry.model: entry.scores.means()["ndcg_at_k"] for entry in judged if (entry.case, entry.segment) == (WARM, ALL)}
+def _usable(champion: Recipe, methods: Sequence[MethodSettings], split: Split, inner: Task | None, k: int, seed: int) -> Recipe:
+    """The champion without what it has learned from the test, as it may have where the cut is an earlier one than last time.
 
+    Parameters that were tuned on it become those of the configuration. Weights that were learned on it are learned anew; without a
+    validation window all members count alike.
 
-def _learned_again(champion: Recipe, inner: Task | None, until: dt.datetime, k: int, seed: int) -> Recipe:
-    """A blend whose weights were learned after the cut, as it may be where the cut is an earlier one: the weights are learned anew.
-
-    Without a validation window all its members count alike.
+    Raises:
+        ModelError: a tuned method of the champion stands in the configuration no longer.
     """
-    if not isinstance(champion.settings, HybridSettings):
+    if not split.by_time:
+        return champion
+    first = split.test["first_time"].min()
+    late = {name for name, until in champion.tuned.items() if until >= first}
+    configured = {method.name: method for method in methods}
+    if gone := sorted(late - configured.keys()):
+        raise ModelError(f"{gone[0]} was tuned on what it would be judged by, and stands in recommendations.methods no longer")
+    if late:
+        champion = replace(
+            champion, settings=configured[champion.name] if champion.name in late else champion.settings,
+            members=tuple(configured[member.name] if member.name in late else member for member in champion.members),
+            tuned={name: until for name, until in champion.tuned.items() if name not in late},
+        )  # fmt: skip
+    if not isinstance(champion.settings, HybridSettings) or champion.until is None or champion.until < first:
         return champion
     if inner is None:
-        return replace(
-            champion, weights=dict.fromkeys((method.name for method in champion.members), 1 / len(champion.members)), until=until
-        )
+        weights = dict.fromkeys((method.name for method in champion.members), 1 / len(champion.members))
+        return replace(champion, weights=weights, until=split.pairs["last_time"].max().to_pydatetime())
     fitted, _ = fit_all(champion.members, inner.training, seed)
-    weights = Hybrid(champion.settings, seed).learned_weights(fitted, inner.window(pd.Timestamp(until)), k)
-    return replace(champion, weights=weights, until=until)
+    weights = Hybrid(champion.settings, seed).learned_weights(fitted, inner.window(), k)
+    return replace(champion, weights=weights, until=inner.newest)
 
 
 def _entered(
-    champion: Recipe, models: dict[str, LearnedModel], methods: Sequence[MethodSettings], weights: Mapping[str, Mapping[str, float]], outer: Task,
-    until: dt.datetime, seed: int, failed: dict[str, str],
-) -> str | None:  # fmt: skip
+    champion: Recipe, models: dict[str, LearnedModel], methods: Sequence[MethodSettings], weights: Mapping[str, Mapping[str, float]],
+    tuned_until: Mapping[str, dt.datetime], outer: Task, seed: int,
+) -> str:  # fmt: skip
     """The champion's name in the comparison: that of the same method, else its recipe is fitted and enters as ``CURRENT``."""
     if champion.name in models:
-        same = recipe_of(methods, champion.name, models[champion.name], weights.get(champion.name, {}), until)
+        same = recipe_of(methods, champion.name, models[champion.name], weights.get(champion.name, {}), tuned_until)
         if (same.settings, same.members, same.weights) == (champion.settings, champion.members, dict(champion.weights)):
             return champion.name
-    try:
-        models[CURRENT] = champion.fit(outer.training, seed)
-    except (ModelError, ArithmeticError) as error:
-        failed[CURRENT] = str(error)
-        return None
+    model = champion.fit(outer.training, seed)
+    require_serviceable(model, outer.training)
+    models[CURRENT] = model
     return CURRENT
 
 
@@ -215,22 +251,39 @@ def everything(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tu
     return known.learned(known.events.filter(known.events.timestamp < end), end, segments)
 
 
-def fitted_on(interactions: Interactions, recipe: Recipe, users: pd.DataFrame, seed: int) -> LearnedModel:
-    """A recipe, fitted on all interactions.
+def fit_on_everything(
+    comparison: Comparison, interactions: Interactions, users: pd.DataFrame, seed: int
+) -> tuple[Comparison, dict[str, LearnedModel]]:
+    """The champion and a refused challenger, fitted on all interactions.
+
+    A new champion that cannot be, or does not answer with finite scores, is refused after all: who held the place keeps it.
 
     Args:
         users: attributes, for the trial of new users.
+    Returns:
+        The comparison with its last decision, and the models by name.
     Raises:
-        ModelError: it cannot be fitted, or does not answer with finite scores: such a model must not be promoted.
+        ModelError: not even the champion of before can be fitted.
     """
-    model = recipe.fit(interactions, seed)
-    require_serviceable(model, interactions, users)
-    return model
+    fitted: dict[str, LearnedModel] = {}
+    failed: dict[str, str] = {}
 
+    def fit(name: str) -> None:
+        with leaving_out(failed, name):
+            model = comparison.recipes[name].fit(interactions, seed)
+            require_serviceable(model, interactions, users)
+            fitted[name] = model
 
-def require_serviceable(model: LearnedModel, interactions: Interactions, users: pd.DataFrame) -> None:
-    """Raise ModelError where scores of some known users, or of a stranger, are not finite numbers."""
-    ids = np.array([*interactions.users[:256], "nobody"], dtype=object)
-    scores = model.scores(interactions.audience(ids, users))
-    if not np.isfinite(scores).all():
-        raise ModelError(f"{model.name} gives scores that are no finite numbers; it is not registered")
+    decision = comparison.decision
+    for name in dict.fromkeys((decision.champion, decision.challenger)):
+        fit(name)
+    if decision.champion in failed and decision.champion != comparison.holder:
+        reason = f"{comparison.holder} stays: {decision.champion} cannot be fitted on all interactions: {failed[decision.champion]}"
+        decision = replace(
+            decision, outcome=REFUSED if decision.outcome == PROMOTED else decision.outcome, champion=comparison.holder, reason=reason
+        )
+        if decision.champion not in fitted:
+            fit(decision.champion)
+    if decision.champion not in fitted:
+        raise ModelError(f"{failed[decision.champion]}: nothing can be fitted on all interactions; the champion stays as it is")
+    return replace(comparison, decision=decision, failed=comparison.failed | failed), fitted

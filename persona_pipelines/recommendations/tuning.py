@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Task, compare
+from persona_pipelines.recommendations.evaluation.comparison import Task, judge
 from persona_pipelines.recommendations.models import recommender
-from persona_pipelines.recommendations.models.learned import ModelError
+from persona_pipelines.recommendations.models.learned import ModelError, leaving_out
 from persona_pipelines.settings.recommendations import MethodSettings
 
 SPACES: dict[str, dict[str, tuple[float, float] | tuple[int, int]]] = {
@@ -54,7 +54,7 @@ def validated(settings: MethodSettings, window: Task, k: int, seed: int) -> floa
         ModelError: the method cannot be fitted, or nobody is known.
     """
     model = recommender(settings, seed).fit(window.training)
-    judged = [entry for entry in compare({settings.name: model}, window, k) if (entry.case, entry.segment) == (WARM, ALL)]
+    judged = [entry for entry in judge(settings.name, model, window, k) if entry.whole]
     if not judged:
         raise ModelError("no user known in training came back in the validation window")
     return judged[0].scores.means()["ndcg_at_k"]
@@ -85,10 +85,11 @@ def tune(
     def objective(trial: optuna.Trial) -> float:
         values = {name: _suggested(trial, name, bounds) for name, bounds in space.items()}
         chosen = settings if trial.number == 0 else settings.model_copy(update=values)
-        try:
-            found = Trial(trial.number, chosen, validated(chosen, window, k, seed))
-        except (ValueError, ArithmeticError, MemoryError) as error:
-            found = Trial(trial.number, chosen, None, str(error) or type(error).__name__)
+        ndcg: float | None = None
+        problem: dict[str, str] = {}
+        with leaving_out(problem, settings.name):
+            ndcg = validated(chosen, window, k, seed)
+        found = Trial(trial.number, chosen, ndcg, problem.get(settings.name))
         made.append(found)
         on_trial(found)
         if found.ndcg is None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 
 from persona_pipelines.features.asof import features_as_of
-from persona_pipelines.features.interactions import rules_of
-from persona_pipelines.recommendations.attributes import described
+from persona_pipelines.features.interactions import interactions, rules_of
+from persona_pipelines.recommendations.evaluation.audit import TEST, VALIDATION, Finding, Known, audit, audit_validation
 from persona_pipelines.recommendations.evaluation.comparison import Task, task
 from persona_pipelines.recommendations.evaluation.splits import (
+    Segments,
     Sources,
     Split,
     TooFewInteractionsError,
@@ -22,6 +24,8 @@ from persona_pipelines.recommendations.evaluation.splits import (
     random_by_user,
     random_pairs,
 )  # fmt: skip
+from persona_pipelines.recommendations.listed import features_then, listed_items, listed_users
+from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.segments.model import fit_segments
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -55,19 +59,46 @@ class Windows:
     protocol: str
     reason: str
 
+    def audited(
+        self, warehouse: Warehouse, settings: Settings, end: dt.datetime, models: Mapping[str, LearnedModel], validated: Mapping[str, LearnedModel],
+        tuned: Mapping[str, dt.datetime],
+    ) -> list[Finding]:  # fmt: skip
+        """The leakage audit of both windows.
 
-def listed_users(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
-    """Attributes of users as the customer list gives them; what only events tell is left out, so that no test leaks in."""
-    users = warehouse.table(contracts.USERS)
-    frame = warehouse.frame(users.filter(users.in_customer_list).order_by("user_id"))
-    return described(warehouse, settings, contracts.USERS, frame)
+        Args:
+            end: events from this moment on are ignored.
+            models, validated: fitted on the training of ``outer`` and of ``inner``.
+            tuned: the newest event that the parameters of a method were tuned on, by its name.
+        """
+        sources = sources_of(warehouse, settings)
+        outer = known_before_test(sources, settings, self.outer.split, end)
+        found = audit(TEST, self.outer, outer, models, tuned)
+        if self.inner is None:
+            return found
+        if self.inner.split.by_time or self.inner.split.name == "last items out":
+            inner = known_before_test(sources, settings, self.inner.split, self.outer.split.cut)
+        else:
+            inner = known_before_test(sources, settings, self.inner.split, end, outer.pairs)
+        return [*found, audit_validation(self.inner, self.outer), *audit(VALIDATION, self.inner, inner, validated)]
 
 
-def listed_items(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
-    """The catalogue; an item that only events know becomes known with its first event."""
-    items = warehouse.table(contracts.ITEMS)
-    frame = warehouse.frame(items.filter(items.in_catalogue).order_by("item_id"))
-    return described(warehouse, settings, contracts.ITEMS, frame)
+def known_before_test(sources: Sources, settings: Settings, split: Split, end: dt.datetime, within: pd.DataFrame | None = None) -> Known:
+    """What could be known before a test, read from the events and lists once more.
+
+    Args:
+        end: of the window.
+        within: the pairs of which the split is a part, as ``Known.pairs``; None for all before ``end``.
+    """
+    store, moment = sources.warehouse, split.cut if split.by_time else end
+    before = sources.events.filter(sources.events.timestamp < moment)
+    pairs = store.frame(interactions(before, sources.rules, moment)) if within is None else within
+    if not split.by_time:
+        tested = pd.MultiIndex.from_frame(split.test[["user_id", "item_id"]])
+        pairs = pairs[~pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]).isin(tested)]
+    people = store.frame(before.filter(before.user_id.notnull()).select("user_id").distinct())["user_id"] if split.by_time else None
+    met = split.pairs["item_id"].unique()
+    items, users = (features_then(store, settings, contract, split.cut, met) for contract in (contracts.ITEMS, contracts.USERS))
+    return Known(pairs, end, None if people is None else frozenset(people), items, users)
 
 
 def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:
@@ -76,20 +107,20 @@ def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:
         warehouse,
         warehouse.table(contracts.EVENTS),
         rules_of(settings),
-        listed_users(warehouse, settings),
-        listed_items(warehouse, settings),
+        partial(listed_users, warehouse, settings),
+        partial(listed_items, warehouse, settings),
     )
 
 
-def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> dict[str, int]:
-    """The segments that would have been known at the end of a day: trained on the features as of that day alone."""
-    features, category_shares_frame = features_as_of(warehouse, day, settings.features.timezone)
-    if features.empty:
-        return {}
+def segments_as_of(warehouse: Warehouse, settings: Settings, day: dt.date) -> Segments | None:
+    """The segments that would have been known at the end of a day: trained on the features as of that day alone; None where nobody was."""
+    features = features_as_of(warehouse, day, settings.features.timezone)
+    if features.newest is None or features.users.empty:
+        return None
     # One algorithm and few refits: what is judged here are recommenders, not segments.
     quick = settings.segments.model_copy(update={"algorithms": ["k_means"], "stability_refits": 2})
-    assigned = fit_segments(features, category_shares_frame, quick).model.assign(features, category_shares_frame)
-    return dict(zip(assigned["user_id"], assigned["segment_id"].astype(int), strict=True))
+    assigned = fit_segments(features.users, features.shares, quick).model.assign(features.users, features.shares)
+    return Segments(dict(zip(assigned["user_id"], assigned["segment_id"].astype(int), strict=True)), features.newest)
 
 
 def windows(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> Windows:
@@ -147,12 +178,11 @@ def _people(known: Sources, cut: dt.datetime, end: dt.datetime, repeats: bool) -
 
 def _by_time(warehouse: Warehouse, settings: Settings, known: Sources, cut: dt.datetime, end: dt.datetime) -> Task:
     chosen = settings.recommendations
-    day = cut.date() - dt.timedelta(days=1)
-    segments = segments_as_of(warehouse, settings, day)
-    split = by_time(known, cut, end, segments, day if segments else None, not chosen.exclude_seen)
+    segments = segments_as_of(warehouse, settings, cut.date() - dt.timedelta(days=1))
+    split = by_time(known, cut, end, segments, not chosen.exclude_seen)
     if _without_clock(settings):
         split = replace(split, name="record order")
-    return task(split, known.users, chosen.exclude_seen, segments, _groups(warehouse), chosen.seed)
+    return task(split, known.users(cut), chosen.exclude_seen, segments.of if segments else None, _groups(warehouse), chosen.seed)
 
 
 def _validation(warehouse: Warehouse, settings: Settings, known: Sources, end: dt.datetime) -> Task | None:
@@ -166,21 +196,22 @@ def _validation(warehouse: Warehouse, settings: Settings, known: Sources, end: d
         split = last_items_out(known, end, chosen.test_share)
     except TooFewInteractionsError:
         return None
-    return task(split, known.users, chosen.exclude_seen, None, _groups(warehouse), chosen.seed)
+    return task(split, known.users(end), chosen.exclude_seen, None, _groups(warehouse), chosen.seed)
 
 
 def _not_by_time(warehouse: Warehouse, settings: Settings, known: Sources, outer: Split, protocol: str, reason: str) -> Windows:
     """The validation window inside a training that is not cut by time is a random share of its pairs."""
     chosen = settings.recommendations
     groups = _groups(warehouse)
-    judged = task(outer, known.users, chosen.exclude_seen, None, groups, chosen.seed)
+    users = known.users(outer.cut)
+    judged = task(outer, users, chosen.exclude_seen, None, groups, chosen.seed)
     try:
         inner = random_pairs(
-            outer.pairs, known.users, known.items, outer.cut, chosen.test_share, chosen.seed + 1, outer.training.follow_pairs
+            outer.pairs, users, known.items(outer.cut), outer.cut, chosen.test_share, chosen.seed + 1, outer.training.follow_pairs
         )
     except TooFewInteractionsError:
         return Windows(None, judged, protocol, reason)
-    return Windows(task(inner, known.users, chosen.exclude_seen, None, groups, chosen.seed), judged, protocol, reason)
+    return Windows(task(inner, users, chosen.exclude_seen, None, groups, chosen.seed), judged, protocol, reason)
 
 
 def _groups(warehouse: Warehouse) -> Mapping[str, str]:

@@ -114,8 +114,8 @@ def raw_events(source: str) -> Table:
     )  # fmt: skip
 
 
-LISTED_FLAGS = ("in_catalogue", "in_customer_list")
-"""Columns that say whether a source lists the item or user: no record has them."""
+NOT_LISTED = ("in_catalogue", "listed_price", "in_customer_list", "listed_country")
+"""Columns that say what a source lists of the item or user: no record has them."""
 
 
 def raw_listing(source: str, kind: str) -> Table:
@@ -124,7 +124,7 @@ def raw_listing(source: str, kind: str) -> Table:
     return Table(
         "logs", source, f"Every record of the list of {kind} as read and mapped, good or bad. User ids are already pseudonyms.",
         (
-            _FILE, _LINE, _PART, *(replace(column, required=False) for column in listed.columns if column.name not in LISTED_FLAGS),
+            _FILE, _LINE, _PART, *(replace(column, required=False) for column in listed.columns if column.name not in NOT_LISTED),
             Column("dropped", "string", "The drop_when condition of the configuration that the record meets."),
             Column("problem", "string", "Why the record is rejected; null for a good one."),
             Column("record", "string", "The rejected record, whole, with addresses masked; null for a good one.", personal=True),
@@ -243,6 +243,7 @@ ITEMS = Table(
         Column("in_stock", "boolean", "Whether it can be had now, where the catalogue says; false keeps it out of lists."),
         Column("attributes", "string", "The attributes that the configuration names, as a JSON object; null without any."),
         Column("in_catalogue", "boolean", "Whether a source of kind items lists it.", required=True),
+        Column("listed_price", "float64", "The price that the catalogue lists; null where it lists none.", "currency", minimum=0),
     ), ("item_id",),
 )  # fmt: skip
 
@@ -251,7 +252,7 @@ USERS = Table(
     (
         replace(_USER, required=True),
         Column("signup_date", "date", "Day the account was created."),
-        Column("country", "string", "Country."),
+        Column("country", "string", "The listed country, else the last in the alphabet of those that the events name."),
         Column("gender", "string", "As given."),
         Column("age_group", "string", "As given, or the decade of the age."),
         Column("occupation", "string", "As given."),
@@ -259,6 +260,7 @@ USERS = Table(
         Column("consent_personalisation", "boolean", "Whether recommendations may be made for the person.", required=True),
         Column("consent_marketing", "boolean", "Whether messages may be sent.", required=True),
         Column("in_customer_list", "boolean", "Whether a source of kind users lists the user.", required=True),
+        Column("listed_country", "string", "The country that the customer list gives; null where it gives none."),
     ), ("user_id",), personal_rows=True,
 )  # fmt: skip
 
@@ -621,11 +623,12 @@ MODEL_ADVANTAGES = Table(
 LEAKAGE_AUDIT = Table(
     "recommendations", "leakage_audit", "What was checked so that no model has seen what it is judged by.",
     (
+        Column("window", "string", "validation, on which weights are learned and the challenger is chosen, or test, which decides.", required=True),
         Column("check", "string", "What has to hold.", required=True),
         Column("passed", "boolean", "Whether it does.", required=True),
         Column("found", "string", "What was found."),
         Column("expected", "string", "What is expected."),
-    ), ("check",),
+    ), ("window", "check"),
 )  # fmt: skip
 
 TUNED_PARAMETERS = Table(
@@ -637,6 +640,7 @@ TUNED_PARAMETERS = Table(
         _share("ndcg_configured", "nDCG on the validation window with the configured ones."),
         _share("ndcg_tuned", "nDCG on the validation window with the best found."),
         _count("trials", "Trials made in the time given."),
+        Column("tuned_until", "timestamp", "The newest event of the validation window searched on, UTC: later tests alone may judge them.", required=True),
         Column("mlflow_run_id", "string", "MLflow run whose children are the trials."),
     ), ("model",),
 )  # fmt: skip

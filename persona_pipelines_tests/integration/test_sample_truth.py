@@ -30,14 +30,14 @@ def sample() -> Sample:
     settings = load_settings(DATA / "persona.yaml")
     with Warehouse(None, KEY) as store:
         last = ingested(store, settings)
-        features, shares = features_as_of(store, last, "UTC")
-        earlier, earlier_shares = features_as_of(store, last - dt.timedelta(days=14), "UTC")
+        known, earlier = features_as_of(store, last, "UTC"), features_as_of(store, last - dt.timedelta(days=14), "UTC")
+    features, shares = known.users, known.shares
     truth = pd.read_csv(DATA / "truth" / "users.csv")
     persona = truth.set_index(truth["user_id"].map(lambda user: pseudonym(user, KEY)))["persona"].reindex(features["user_id"])
     options = settings.segments.model_copy(update={"stability_refits": 3})
-    before = fit_segments(earlier, earlier_shares, options)
+    before = fit_segments(earlier.users, earlier.shares, options)
     fit = fit_segments(features, shares, options, before.model)
-    old = before.model.assign(earlier, earlier_shares).set_index("user_id")["segment_id"]
+    old = before.model.assign(earlier.users, earlier.shares).set_index("user_id")["segment_id"]
     features.attrs["old"] = old
     return features, shares, persona, fit
 

@@ -189,8 +189,8 @@ def test_a_list_of_customers_alone_is_enough(configure, warehouse, tmp_path) -> 
     assert [(source.name, source.kind) for source in settings.sources] == [("customers", "users"), ("customers_sign_ups", "events")]
     last = ingested(warehouse, settings)
     assert (warehouse.rows(contracts.EVENTS), last) == (300, DAY)
-    features, shares = features_as_of(warehouse, last, "UTC")
-    features = joined(features, attributes_of_users(warehouse, settings))
+    known = features_as_of(warehouse, last, "UTC")
+    features, shares = joined(known.users, attributes_of_users(warehouse, settings)), known.shares
     fit = fit_segments(features, shares, settings.segments.model_copy(update={"algorithms": ["k_means"], "minimum_k": 2, "maximum_k": 3}))
     assigned = fit.model.assign(features, shares)
     truth = (features["attributes.balance"] > 5_000).to_numpy()

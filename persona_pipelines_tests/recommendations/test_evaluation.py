@@ -1,7 +1,6 @@
-"""Splits, the leakage audit with a planted leak of each kind, intervals, the comparison."""
+"""Splits, intervals, the comparison, and the boundary around each method."""
 
-import datetime as dt
-from dataclasses import replace
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.intervals import LARGE, interval
 from persona_pipelines.recommendations.data import Interactions, build
-from persona_pipelines.recommendations.evaluation.audit import LeakageError, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
@@ -24,7 +22,9 @@ from persona_pipelines.recommendations.evaluation.splits import (
     last_items_out,
     random_by_user,
     random_share,
+    unchanging,
 )  # fmt: skip
+from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.settings.recommendations import (
     BiasedFactorsSettings,
     EASESettings,
@@ -48,8 +48,8 @@ def split_of(planted: Interactions) -> Split:
     known = set(map(tuple, tastes()[["user_id", "item_id"]].to_numpy()))
     pairs = [(f"u{u:02d}", f"i{i:02d}") for u in range(39) for i in range(u % 2, 20, 2) if (f"u{u:02d}", f"i{i:02d}") not in known]
     test = pd.DataFrame([*pairs, ("u39", "i01"), ("u39", "never seen")], columns=["user_id", "item_id"])
-    test = test.assign(first_time=END + pd.Timedelta(hours=3), rating=4.0)
-    return Split("global time", END.to_pydatetime(), tastes(), planted, test, END.date() - dt.timedelta(days=1))
+    after = END + pd.Timedelta(hours=3)
+    return Split("global time", END.to_pydatetime(), tastes(), planted, test.assign(first_time=after, last_time=after, rating=4.0))
 
 
 @pytest.fixture(scope="module")
@@ -61,82 +61,15 @@ def split(planted: Interactions) -> Split:
 def models(split: Split):
     fitted, failed = fit_all(METHODS, split.training, 7)
     assert not failed
-    window = task(split, USERS, True).window(END)
+    window = task(split, USERS, True).window()
     blend_all(METHODS, dict(fitted), window, fitted, split.training, 3, 7)
     return fitted
 
 
-def test_a_clean_comparison_passes_the_audit(split: Split, models) -> None:
-    findings = audit(split, models)
-    require_clean(findings)
-    assert {"training ends before the test begins", "features are as of the cut", "no pair of the test is in the training",
-            "ease_items has learned from the training alone", "hybrid has learned its weights before the test",
-            "most_popular counts users of the training alone"} <= {finding.check for finding in findings}  # fmt: skip
-
-
-def late_training(split: Split, models):
-    pairs = split.pairs.copy()
-    pairs.loc[0, "last_time"] = END + pd.Timedelta(hours=1)
-    return replace(split, pairs=pairs), models
-
-
-def late_features(split: Split, models):
-    return replace(split, features_as_of=END.date()), models
-
-
-def shared_pair(split: Split, models):
-    first = split.pairs.head(1)[["user_id", "item_id", "rating"]].assign(first_time=END + pd.Timedelta(hours=1))
-    return replace(split, test=pd.concat([split.test, first], ignore_index=True)), models
-
-
-def everything_known(split: Split) -> Interactions:
-    later = split.test.assign(weight=1.0, last_time=END - pd.Timedelta(days=1)).drop(columns="first_time")
-    return build(pd.concat([split.pairs, later], ignore_index=True), USERS, ITEMS, END, segments=SEGMENTS)
-
-
-def model_of_everything(split: Split, models):
-    return split, {**models, **fit_all([EASESettings(regularisation=5)], everything_known(split), 7)[0]}
-
-
-def member_of_everything(split: Split, models):
-    leaked = fit_all([EASESettings(regularisation=5)], everything_known(split), 7)[0]["ease_items"]
-    hybrid = models["hybrid"]
-    return split, {**models, "hybrid": replace(hybrid, parts={**hybrid.parts, "ease_items": leaked})}
-
-
-def popularity_of_everything(split: Split, models):
-    leaked = fit_all([MostPopularSettings()], everything_known(split), 7)[0]["most_popular"]
-    counts = np.array([leaked.state["popularity"][list(leaked.items).index(item)] for item in split.training.items])
-    # Even where the model says that it has learned from the training.
-    return split, {**models, "most_popular": replace(models["most_popular"], state={"popularity": counts})}
-
-
-def late_weights(split: Split, models):
-    hybrid = models["hybrid"]
-    return split, {**models, "hybrid": replace(hybrid, texts={**hybrid.texts, "weights_until": ("2025-10-02",)})}
-
-
-@pytest.mark.parametrize(
-    ("leak", "message"),
-    [
-        (late_training, "training ends before the test begins"),
-        (late_features, "features are as of the cut: found as of the end of 2025-09-30"),
-        (shared_pair, "no pair of the test is in the training: found 1 of"),
-        (model_of_everything, "ease_items has learned from the training alone"),
-        (member_of_everything, "hybrid has learned from the training alone"),
-        (popularity_of_everything, "most_popular counts users of the training alone"),
-        (late_weights, "hybrid has learned its weights before the test"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_planted_leak_is_caught(leak, message: str, split: Split, models) -> None:
-    with pytest.raises(LeakageError, match=message):
-        require_clean(audit(*leak(split, models)))
-
-
 def test_the_comparison_tells_known_users_segments_new_users_and_new_items_apart(split: Split, models) -> None:
     groups = {user: "women" if number % 2 == 0 else "men" for number, user in enumerate(USERS["user_id"])}
-    judged = compare(models, task(split, USERS, True, SEGMENTS, groups), 3)
+    judged, failed = compare(models, task(split, USERS, True, SEGMENTS, groups), 3)
+    assert not failed
     found = {(entry.model, entry.case, entry.segment): entry for entry in judged}
     assert len(found["ease_items", WARM, ALL].users) == 39
     assert len(found["ease_items", WARM, "women"].users) == 20
@@ -160,10 +93,10 @@ def test_of_new_items_those_who_know_features_are_judged_and_others_have_no_orde
     later = table["item_id"].isin(["i16", "i17", "i18"]) & (table["rating"] >= 4)
     pairs = table[~table["item_id"].isin(["i16", "i17", "i18"])]
     training = build(pairs, USERS, ITEMS, END, segments=SEGMENTS)
-    test = table[later].rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]].reset_index(drop=True)
+    test = table[later].assign(first_time=table["last_time"]).reset_index(drop=True)
     split = Split("random by user", END.to_pydatetime(), pairs, training, test)
     fitted, _ = fit_all(METHODS, training, 7)
-    found = {entry.model: entry for entry in compare(fitted, task(split, USERS, True), 1) if entry.case == NEW_ITEM}
+    found = {entry.model: entry for entry in compare(fitted, task(split, USERS, True), 1)[0] if entry.case == NEW_ITEM}
     assert "most_popular" not in found
     assert found["lightfm_warp"].answered == 1
     # Two even and two odd things are new: a draw finds the right one of four in a quarter to a half of the cases.
@@ -176,8 +109,47 @@ def test_a_method_that_fails_is_left_out_and_the_comparison_goes_on(planted: Int
 
     monkeypatch.setattr("persona_pipelines.recommendations.models.ease.EASE.fit", broken)
     fitted, failed = fit_all(METHODS, planted, 7)
-    assert failed == {"ease_items": "singular"}
+    assert re.fullmatch(r"LinAlgError: singular \(test_evaluation.py, line \d+\)", failed.pop("ease_items"))
+    assert not failed
     assert {"most_popular", "lightfm_warp"} <= fitted.keys()
+
+
+class Fault(TypeError):
+    """A fault of a library that nobody here has foreseen."""
+
+
+def test_a_blend_or_a_judgement_that_fails_leaves_that_one_out(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise Fault("unexpected\nkeyword")
+
+    fitted, _ = fit_all(METHODS, split.training, 7)
+    judged_by = task(split, USERS, True)
+    with monkeypatch.context() as patch:
+        patch.setattr("persona_pipelines.recommendations.models.hybrid._candidates", broken)
+        weights, failed = blend_all(METHODS, dict(fitted), judged_by.window(), dict(fitted), split.training, 3, 7)
+    assert not weights
+    assert failed["hybrid"].startswith("Fault: unexpected keyword (test_evaluation.py, line ")
+    monkeypatch.setattr("persona_pipelines.recommendations.models.segment_popular.SegmentPopularityModel.answers", broken)
+    judged, failed = compare(fitted, judged_by, 3)
+    assert failed.keys() == {"segment_popular"}
+    assert {entry.model for entry in judged} == fitted.keys() - {"segment_popular"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        (lambda found: np.where(np.arange(found.shape[1]) == 3, np.nan, found), "ease_items gives scores that are no finite numbers"),
+        (lambda found: found[:, 1:], r"ease_items gives scores of shape \(40, 19\); expected \(40, 20\)"),
+    ],
+)
+def test_a_method_that_answers_with_nonsense_is_left_out_as_if_it_could_not_be_fitted(
+    scores, reason: str, planted: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = HistoryModel.scores
+    monkeypatch.setattr(HistoryModel, "scores", lambda self, audience: scores(right(self, audience)))
+    fitted, failed = fit_all([MostPopularSettings(), EASESettings(regularisation=5)], planted, 7)
+    assert fitted.keys() == {"most_popular"}
+    assert re.fullmatch(reason, failed["ease_items"])
 
 
 @settings(max_examples=20, deadline=None)
@@ -209,7 +181,7 @@ def sources(warehouse: Warehouse, *events: tuple[str, str, float]) -> Sources:
         warehouse,
         *({"user_id": user, "item_id": item, "timestamp": at(hours), "event_type": "rating", "value": 4.0} for user, item, hours in events),
     )
-    return Sources(warehouse, table, InteractionRules({"rating": 4.0}, 90.0), USERS.head(0), ITEMS.head(0))
+    return Sources(warehouse, table, InteractionRules({"rating": 4.0}, 90.0), unchanging(USERS.head(0)), unchanging(ITEMS.head(0)))
 
 
 EVENTS = [("a", "x", 0), ("a", "y", 2), ("b", "x", 3), ("b", "z", 5), ("a", "z", 6), ("c", "x", 7), ("a", "x", 8)]
@@ -223,8 +195,6 @@ def test_a_cut_in_time_puts_what_is_new_to_the_user_into_the_test(warehouse: War
     assert set(map(tuple, split.test[["user_id", "item_id"]].to_numpy())) == {("b", "z"), ("a", "z"), ("c", "x")}
     again = by_time(known, at(5), at(24), repeats=True)
     assert ("a", "x") in set(map(tuple, again.test[["user_id", "item_id"]].to_numpy()))
-    for found in (split, again):
-        require_clean(audit(found, {}))
 
 
 @pytest.mark.slow
@@ -234,7 +204,6 @@ def test_the_last_item_of_each_user_is_left_out(warehouse: Warehouse) -> None:
     assert set(map(tuple, split.pairs[["user_id", "item_id"]].to_numpy())) == {("a", "x"), ("a", "y"), ("b", "x"), ("c", "x")}
     # a's later visit to x lies after the test began: it is no part of the training.
     assert split.pairs.set_index(["user_id", "item_id"]).loc[("a", "x"), "last_time"] == at(0)
-    require_clean(audit(split, {}))
 
 
 def test_the_last_items_of_one_moment_are_drawn_and_not_the_last_of_the_alphabet(warehouse: Warehouse) -> None:
@@ -268,7 +237,6 @@ def test_a_random_share_of_each_users_items_is_left_out(warehouse: Warehouse) ->
     split = random_by_user(known, at(24), 0.25, 1)
     assert split.test.groupby("user_id").size().tolist() == [2] * 5
     assert len(split.pairs) == 30
-    require_clean(audit(split, {}))
     assert split.test.equals(random_by_user(known, at(24), 0.25, 1).test)
 
 
@@ -296,6 +264,8 @@ def test_baskets_are_what_one_session_bought(warehouse: Warehouse) -> None:
         *({**base, "item_id": item, "timestamp": at(hour), "event_type": kind, "session_id": session}
           for item, hour, kind, session in [("x", 1, "purchase", "s1"), ("y", 1, "purchase", "s1"), ("z", 1, "item_view", "s1"), ("x", 9, "purchase", "s2")]),
     )  # fmt: skip
-    known = Sources(warehouse, table, InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90.0), USERS.head(0), ITEMS.head(0))
+    known = Sources(
+        warehouse, table, InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90.0), unchanging(USERS.head(0)), unchanging(ITEMS.head(0))
+    )
     _, data = known.learned(table, at(24))
     assert sp.csr_matrix(data.baskets).toarray().tolist() == [[1, 1, 0], [1, 0, 0]]

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.models import Hybrid, LearnedModel, load
-from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS, BlendModel, Window, alike, standardised
+from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS, BlendModel, Window, _ascent, alike, standardised
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import (
     ContentBasedSettings,
@@ -20,6 +22,7 @@ from persona_pipelines.settings.recommendations import (
     MostPopularSettings,
     SegmentPopularSettings,
 )  # fmt: skip
+from persona_pipelines_tests.conftest import law
 from persona_pipelines_tests.recommendations.conftest import END, USERS, tastes
 
 METHODS = (MostPopularSettings(), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5))
@@ -122,3 +125,24 @@ def test_a_stored_blend_gives_the_same_scores(planted: Interactions, members: di
 def test_a_blend_of_nothing_is_an_error(planted: Interactions) -> None:
     with pytest.raises(ModelError, match="none of its members could be fitted"):
         Hybrid(HybridSettings(members=["als"]), 7).chosen({})
+
+
+@law(100)
+@given(st.data())
+def test_weights_are_above_0_and_sum_to_1_on_any_table(data: st.DataObject) -> None:
+    """Also where nothing is relevant, all scores are alike, one member is alone or nothing may be ranked."""
+    users, candidates, k = (data.draw(st.integers(1, most)) for most in (6, 8, 10))
+    names = [f"member_{number}" for number in range(data.draw(st.integers(1, 4)))]
+    scores = st.sampled_from([0.0, 1.0, -1.0, 0.25, 3.5])
+    table = {name: np.array(data.draw(_rows(scores, users, candidates)), dtype=np.float32) for name in names}
+    flags = {name: np.array(data.draw(_rows(st.booleans(), users, candidates))) for name in ("relevant", "allowed", NEW_ITEMS)}
+    ideal = np.array(data.draw(st.lists(st.integers(1, 5), min_size=users, max_size=users)))
+    weights = _ascent({**table, **flags, "ideal": ideal}, k)
+    assert weights.pop(NEW_ITEMS) > 0
+    assert weights.keys() == set(names)
+    assert all(weight >= 0 for weight in weights.values())
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def _rows(values: st.SearchStrategy, users: int, candidates: int) -> st.SearchStrategy:
+    return st.lists(st.lists(values, min_size=candidates, max_size=candidates), min_size=users, max_size=users)

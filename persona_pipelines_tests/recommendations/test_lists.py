@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_pipelines.recommendations.data import Interactions
-from persona_pipelines.recommendations.evaluation.comparison import fit_all, task
+from persona_pipelines.recommendations.evaluation.comparison import fit_all, require_serviceable, task
 from persona_pipelines.recommendations.models import Hybrid
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
 from persona_pipelines.recommendations.related import bought_together, similar_items
 from persona_pipelines.recommendations.rules import ItemFacts, item_facts, rerank
 from persona_pipelines.recommendations.serving import Tables, _load_pyfunc, recommended, save
-from persona_pipelines.recommendations.training import require_serviceable, tuned
+from persona_pipelines.recommendations.training import tuned
 from persona_pipelines.recommendations.tuning import tune
 from persona_pipelines.settings.recommendations import (
     BiasedFactorsSettings,
@@ -195,16 +195,29 @@ def test_tuning_finds_better_parameters_and_repeats_exactly(planted: Interaction
 
 def test_tuned_parameters_hold_only_for_the_configuration_they_were_found_for() -> None:
     configured, better = EASESettings(), EASESettings(regularisation=77)
-    found = pd.DataFrame([{"model": "ease_items", "parameters": better.model_dump_json(), "configured": configured.model_dump_json()}])
-    assert tuned([configured], found) == [better]
-    assert tuned([EASESettings(regularisation=500)], found) == [EASESettings(regularisation=500)]
+    found = pd.DataFrame(
+        [
+            {
+                "model": "ease_items", "parameters": better.model_dump_json(), "configured": configured.model_dump_json(),
+                "tuned_until": END,
+            }
+        ]
+    )  # fmt: skip
+    assert tuned([configured], found) == ([better], {"ease_items": END.to_pydatetime()})
+    assert tuned([EASESettings(regularisation=500)], found) == ([EASESettings(regularisation=500)], {})
+    # Judged by events of before, they would know what they are judged by.
+    assert tuned([configured], found, END) == ([configured], {})
+    assert tuned([configured], found, END + pd.Timedelta(seconds=1))[0] == [better]
 
 
 def test_a_recipe_makes_the_same_model_again(
     planted: Interactions, members: dict[str, LearnedModel], hybrid: LearnedModel, tmp_path
 ) -> None:
     methods = [*METHODS, HybridSettings()]
-    recipe = recipe_of(methods, "hybrid", hybrid, {"ease_items": 0.8, "most_popular": 0.2}, END.to_pydatetime())
+    recipe = recipe_of(
+        methods, "hybrid", hybrid, {"ease_items": 0.8, "most_popular": 0.2}, {"ease_items": END.to_pydatetime(), "als": END.to_pydatetime()}
+    )
+    assert recipe.tuned == {"ease_items": END.to_pydatetime()}
     recipe.save(tmp_path)
     again = Recipe.load(tmp_path)
     assert again == recipe
@@ -228,7 +241,7 @@ def test_a_model_with_scores_that_are_no_numbers_is_not_serviceable(planted: Int
     require_serviceable(members["ease_items"], planted, USERS)
     broken = members["ease_items"].state["weights"].copy()
     broken[0, 1] = np.nan
-    with pytest.raises(ModelError, match="no finite numbers; it is not registered"):
+    with pytest.raises(ModelError, match="gives scores that are no finite numbers"):
         require_serviceable(replace(members["ease_items"], state={"weights": broken}), planted, USERS)
 
 

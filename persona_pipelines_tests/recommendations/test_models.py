@@ -127,7 +127,7 @@ def test_a_stored_model_gives_the_same_scores_and_holds_no_pickle(
 
 def test_a_model_of_another_format_is_refused(tmp_path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99; expected 2: train it again"):
+    with pytest.raises(ValueError, match="format 99; expected 3: train it again"):
         load(tmp_path)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_pipelines.recommendations.evaluation.audit import audit, require_clean
+from persona_pipelines.recommendations.evaluation.audit import require_clean
+from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS
+from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED
 from persona_pipelines.recommendations.recipes import Recipe
-from persona_pipelines.recommendations.training import CURRENT, NO_VALIDATION, compare_models
+from persona_pipelines.recommendations.training import CURRENT, NO_VALIDATION, compare_models, everything, fit_on_everything
 from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWEST, WITHIN, Windows, windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import EASESettings, HybridSettings, MostPopularSettings
@@ -48,17 +50,14 @@ def shop(warehouse: Warehouse, configure: Callable[..., Settings], tmp_path, day
     return settings
 
 
-def checked(found: Windows) -> Windows:
-    for task in (found.inner, found.outer):
-        require_clean(audit(task.split, {}))
-    assert not set(map(tuple, found.outer.split.test[["user_id", "item_id"]].to_numpy())) & set(
-        map(tuple, found.inner.split.test[["user_id", "item_id"]].to_numpy())
-    )
+def checked(found: Windows, store: Warehouse, settings: Settings) -> Windows:
+    require_clean(found.audited(store, settings, END, {}, {}, {}))
     return found
 
 
 def test_the_newest_window_decides_where_people_come_back(warehouse, configure, tmp_path) -> None:
-    found = checked(windows(warehouse, shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS))), END))
+    settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)))
+    found = checked(windows(warehouse, settings, END), warehouse, settings)
     assert (found.protocol, found.outer.split.name, found.inner.split.name) == (NEWEST, "global time", "global time")
     assert found.reason == "120 of the 120 people after 2025-09-15 19:43 were known then"
     assert found.inner.split.test["first_time"].max() < found.outer.split.test["first_time"].min()
@@ -67,7 +66,7 @@ def test_the_newest_window_decides_where_people_come_back(warehouse, configure, 
 def test_an_earlier_cut_decides_where_few_of_the_newest_window_were_known(warehouse, configure, tmp_path) -> None:
     """Two of three people come on the first and the thirteenth day, the others once, at the end."""
     settings = shop(warehouse, configure, tmp_path, lambda user: [0, 12] if user % 3 else [17 + user % 2], gate={"minimum_users": 40})
-    found = checked(windows(warehouse, settings, END))
+    found = checked(windows(warehouse, settings, END), warehouse, settings)
     assert found.protocol == EARLIER
     assert found.reason.startswith("20 of the 40 people after")
     assert found.outer.audience.known().sum() >= 40
@@ -76,11 +75,11 @@ def test_an_earlier_cut_decides_where_few_of_the_newest_window_were_known(wareho
 
 def test_where_people_come_once_they_are_judged_by_their_last_items_and_the_decision_says_so(warehouse, configure, tmp_path) -> None:
     settings = shop(warehouse, configure, tmp_path, lambda user: [user % DAYS])
-    found = checked(windows(warehouse, settings, END))
+    found = checked(windows(warehouse, settings, END), warehouse, settings)
     assert (found.protocol, found.outer.split.name) == (WITHIN, "last items out")
     assert found.outer.split.test.groupby("user_id").size().unique().tolist() == [2]
     said: list[str] = []
-    comparison = compare_models(warehouse, settings, END, settings.recommendations.methods, None, said.append)
+    comparison = compare_models(warehouse, settings, END, None, said.append)
     decision = comparison.decision
     assert decision.champion != "most_popular"  # which the newest window could never have told
     assert (decision.protocol, decision.tags()["decision.protocol"]) == (WITHIN, WITHIN)
@@ -107,7 +106,7 @@ def test_where_nothing_is_left_to_choose_by_the_most_popular_is_taken_and_the_de
     assert found.inner is None
     assert (found.protocol, found.outer.split.name) == ((NEWEST, "global time") if items == 1 else (WITHIN, "last items out"))
     said: list[str] = []
-    comparison = compare_models(warehouse, settings, END, settings.recommendations.methods, None, said.append)
+    comparison = compare_models(warehouse, settings, END, None, said.append)
     assert comparison.decision.champion == "most_popular"
     assert comparison.decision.reason.startswith("most_popular is taken: nothing is left for a validation window")
     assert comparison.failed["hybrid"] == NO_VALIDATION
@@ -115,7 +114,7 @@ def test_where_nothing_is_left_to_choose_by_the_most_popular_is_taken_and_the_de
     # A champion of before, of whatever kind, stays.
     settings_of = {method.name: method for method in settings.recommendations.methods}
     ease = Recipe(settings_of["ease_items"])
-    assert compare_models(warehouse, settings, END, settings.recommendations.methods, ease).decision.champion == "ease_items"
+    assert compare_models(warehouse, settings, END, ease).decision.champion == "ease_items"
 
 
 def test_a_blend_whose_weights_were_learned_after_the_cut_is_compared_with_weights_of_before_it(warehouse, configure, tmp_path) -> None:
@@ -125,10 +124,56 @@ def test_a_blend_whose_weights_were_learned_after_the_cut_is_compared_with_weigh
     champion = Recipe(
         HybridSettings(name="last_weeks_blend"), tuple(methods[:2]), {"most_popular": 0.5, "ease_items": 0.5}, END - dt.timedelta(days=1)
     )
-    comparison = compare_models(warehouse, settings, END, methods, champion)
+    comparison = compare_models(warehouse, settings, END, champion)
     assert comparison.decision.outcome in (PROMOTED, REFUSED)  # so it was compared
     assert CURRENT not in comparison.failed
     assert all(finding.passed for finding in comparison.findings)
+
+
+@pytest.mark.parametrize("members", [["most_popular"], ["most_popular", "ease_items"], ["most_popular", "als", "ease_items"]])
+def test_a_few_people_and_few_methods_are_compared_whatever_they_do(members: list[str], configure, tmp_path) -> None:
+    """30 people with 12 of 20 items at random: nothing can be learned, and a blend may find that no member helps."""
+    methods = {"most_popular": {"method": "most_popular"}, "ease_items": {"method": "ease"}, "als": {"method": "als"}}
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        at = sorted(generator.integers(0, DAYS * 86_400, 30 * 12).tolist())
+        who = generator.permutation(np.repeat(np.arange(30), 12))
+        what = iter(np.concatenate([generator.permutation(20)[:12] for _ in range(30)]))
+        events = [f"e{n},{dt.datetime(2025, 9, 1) + dt.timedelta(seconds=second)}Z,item_view,u{user},,i{next(what)},," for n, (second, user) in enumerate(zip(at, who, strict=True))]  # fmt: skip
+        write(tmp_path, "clicks.csv", HEADER, *events)
+        settings = configure({**CLICKS, "path": "clicks.csv"}, recommendations={
+            "methods": [*(methods[name] for name in members), {"method": "hybrid", "members": members}], "k": 5, "gate": {"minimum_users": 5},
+        })  # fmt: skip
+        with Warehouse(None, b"k" * 32) as store:
+            ingested(store, settings)
+            comparison = compare_models(store, settings, END, None)
+        assert "hybrid" in comparison.validation
+        assert not comparison.failed
+        weights = {name: weight for name, weight in comparison.weights["hybrid"].items() if name != NEW_ITEMS}
+        assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_a_winner_that_cannot_be_fitted_on_everything_is_refused(warehouse, configure, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)))
+    comparison = compare_models(warehouse, settings, END, None)
+    assert comparison.decision.champion != "most_popular"
+    _, known = everything(warehouse, settings, END)
+    again, fitted = fit_on_everything(comparison, known, pd.DataFrame({"user_id": []}), 1)
+    assert (again.decision, fitted.keys()) == (comparison.decision, {comparison.decision.champion})
+
+    def broken(self, interactions) -> None:
+        raise TypeError("a fault of a library")
+
+    monkeypatch.setattr("persona_pipelines.recommendations.models.ease.EASE.fit", broken)
+    again, fitted = fit_on_everything(comparison, known, pd.DataFrame({"user_id": []}), 1)
+    assert (again.decision.champion, fitted.keys()) == ("most_popular", {"most_popular"})
+    assert again.decision.reason.startswith(f"most_popular stays: {comparison.decision.champion} cannot be fitted on all interactions: ")
+    assert "TypeError: a fault of a library" in again.failed[comparison.decision.champion]
+    monkeypatch.setattr("persona_pipelines.recommendations.models.most_popular.MostPopular.fit", broken)
+    with pytest.raises(
+        ModelError, match=r"most_popular: TypeError: .*: nothing can be fitted on all interactions; the champion stays as it is"
+    ):
+        fit_on_everything(comparison, known, pd.DataFrame({"user_id": []}), 1)
 
 
 def test_a_log_without_a_clock_is_no_split_in_time_and_one_grouped_by_person_is_told(configure, tmp_path) -> None:
@@ -143,7 +188,7 @@ def test_a_log_without_a_clock_is_no_split_in_time_and_one_grouped_by_person_is_
         settings = configure(source, recommendations={"methods": METHODS, "k": 5})
         with Warehouse(None, b"k" * 32) as store:
             ingested(store, settings)
-            found = checked(windows(store, settings, END))
+            found = checked(windows(store, settings, END), store, settings)
         assert found.reason.startswith("the log has no clock, the order of its records stands for time; ")
         if name == "mixed":
             assert (found.protocol, found.outer.split.name) == (NEWEST, "record order")
@@ -178,14 +223,14 @@ def test_a_blend_has_no_advantage_from_the_window_that_its_weights_were_learned_
     methods = [MostPopularSettings(), *(EASESettings(regularisation=size, name=f"ease_{size}") for size in (1, 3, 10, 30, 100))]
     models, _ = fit_all(methods, inner.training, 1)
     hybrid = Hybrid(HybridSettings(), 1)
-    weights = hybrid.learned_weights(models, noise.window(pd.Timestamp(END)), 5)
+    weights = hybrid.learned_weights(models, noise.window(), 5)
     blended = hybrid.blend(models, weights, END, inner.training)
     ndcg = {
         entry.model: entry.scores.means()["ndcg_at_k"]
-        for entry in compare({**models, "fitted": blended}, noise, 5)
+        for entry in compare({**models, "fitted": blended}, noise, 5)[0]
         if (entry.case, entry.segment) == (WARM, ALL)
     }
-    honest = cross_fitted(HybridSettings(), models, noise, END, 5, 1)
+    honest = cross_fitted(HybridSettings(), models, noise, 5, 1)
     assert ndcg["fitted"] > max(value for name, value in ndcg.items() if name != "fitted")
     assert honest == pytest.approx(np.mean([value for name, value in ndcg.items() if name != "fitted"]), abs=0.03)
     assert honest < ndcg["fitted"]

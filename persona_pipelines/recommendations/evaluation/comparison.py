@@ -16,10 +16,11 @@ from persona_pipelines.recommendations.evaluation.metrics import Catalogue, Scor
 from persona_pipelines.recommendations.evaluation.splits import Split
 from persona_pipelines.recommendations.models import Hybrid, recommender
 from persona_pipelines.recommendations.models.hybrid import Window
-from persona_pipelines.recommendations.models.learned import USERS_AT_ONCE, LearnedModel, ModelError, RatingModel, best_of
+from persona_pipelines.recommendations.models.learned import USERS_AT_ONCE, LearnedModel, ModelError, RatingModel, best_of, leaving_out
 from persona_pipelines.settings.recommendations import HybridSettings, MethodSettings
 
 WARM, NEW_USER, NEW_ITEM = "warm", "new user", "new item"
+TRIED_USERS = 256
 ALL = "all"
 
 
@@ -51,9 +52,14 @@ class Task:
         return replace(self, audience=self.audience.part(numbers), relevant=self.relevant[numbers], exclude=exclude,
                        groups=self.groups[numbers], rated=self.rated.head(0))  # fmt: skip
 
-    def window(self, end: pd.Timestamp) -> Window:
+    @property
+    def newest(self) -> dt.datetime:
+        """The newest event of the test, as found in it."""
+        return self.split.test["last_time"].max().to_pydatetime()
+
+    def window(self) -> Window:
         """The same as a validation window for weights."""
-        return Window(self.audience, self.relevant, self.exclude, self.training, end.to_pydatetime())
+        return Window(self.audience, self.relevant, self.exclude, self.training, self.newest)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,11 @@ class Judged:
     errors: dict[str, float]
     ms_per_user: float
     answered: float = 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all known users, by whom models are chosen."""
+        return (self.case, self.segment) == (WARM, ALL)
 
 
 def task(
@@ -115,12 +126,25 @@ def fit_all(methods: Sequence[MethodSettings], training: Interactions, seed: int
     for settings in methods:
         if isinstance(settings, HybridSettings):
             continue
-        try:
-            fitted[settings.name] = recommender(settings, seed).fit(training)
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
-            # One method that cannot learn from these data must not take the comparison with it.
-            failed[settings.name] = str(error) or type(error).__name__
+        with leaving_out(failed, settings.name):
+            model = recommender(settings, seed).fit(training)
+            require_serviceable(model, training)
+            fitted[settings.name] = model
     return fitted, failed
+
+
+def require_serviceable(model: LearnedModel, training: Interactions, users: pd.DataFrame | None = None) -> None:
+    """Raise ModelError where scores of some known users, or of a stranger, are not finite numbers, one for each item.
+
+    Args:
+        users: attributes of the known users; None for none.
+    """
+    ids = np.array([*training.users[:TRIED_USERS], "nobody"], dtype=object)
+    scores = model.scores(training.audience(ids, pd.DataFrame({"user_id": []}) if users is None else users))
+    if scores.shape != (len(ids), len(training.items)):
+        raise ModelError(f"{model.name} gives scores of shape {scores.shape}; expected {(len(ids), len(training.items))}")
+    if not np.isfinite(scores).all():
+        raise ModelError(f"{model.name} gives scores that are no finite numbers")
 
 
 def blend_all(
@@ -138,18 +162,16 @@ def blend_all(
         if not isinstance(settings, HybridSettings):
             continue
         hybrid = Hybrid(settings, seed)
-        try:
+        with leaving_out(failed, settings.name):
             both = {name: model for name, model in validated.items() if name in singles}
-            weights[settings.name] = hybrid.learned_weights(both, window, k)
-            fitted[settings.name] = hybrid.blend(singles, weights[settings.name], window.end, training)
-        except ModelError as error:
-            failed[settings.name] = str(error)
+            learned = hybrid.learned_weights(both, window, k)
+            model = hybrid.blend(singles, learned, window.newest, training)
+            require_serviceable(model, training)
+            weights[settings.name], fitted[settings.name] = learned, model
     return weights, failed
 
 
-def cross_fitted(
-    settings: HybridSettings, validated: Mapping[str, LearnedModel], inner: Task, end: dt.datetime, k: int, seed: int
-) -> float:
+def cross_fitted(settings: HybridSettings, validated: Mapping[str, LearnedModel], inner: Task, k: int, seed: int) -> float:
     """nDCG of a hybrid's known users, each judged by weights that were learned on the other half of them; nan without users.
 
     On the very window that its weights were learned on, a blend would look better than any single method for that alone.
@@ -160,42 +182,47 @@ def cross_fitted(
     hybrid, found = Hybrid(settings, seed), []
     for learned, judged in (halves, halves[::-1]):
         if len(judged):
-            weights = hybrid.learned_weights(validated, inner.part(learned).window(pd.Timestamp(end)), k)
-            model = hybrid.blend(validated, weights, end, inner.training)
-            entries = [
-                entry for entry in compare({settings.name: model}, inner.part(judged), k) if (entry.case, entry.segment) == (WARM, ALL)
-            ]
-            found += [entry.scores.by_user["ndcg_at_k"] for entry in entries]
+            window = inner.part(learned).window()
+            model = hybrid.blend(validated, hybrid.learned_weights(validated, window, k), window.newest, inner.training)
+            found += [entry.scores.by_user["ndcg_at_k"] for entry in judge(settings.name, model, inner.part(judged), k) if entry.whole]
     return float(np.concatenate(found).mean()) if found else float("nan")
 
 
-def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> list[Judged]:
-    """Judge each model's lists: known users as a whole and by segment, new users, and new items among themselves.
+def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> tuple[list[Judged], dict[str, str]]:
+    """Every model judged, and the reason of each that cannot be."""
+    found: list[Judged] = []
+    failed: dict[str, str] = {}
+    for name, model in models.items():
+        with leaving_out(failed, name):
+            found += judge(name, model, judged_by, k)
+    return found, failed
 
-    A case in which a model answers nobody is left out of its results.
+
+def judge(name: str, model: LearnedModel, judged_by: Task, k: int) -> list[Judged]:
+    """One model's lists: for known users as a whole and by segment, for new users, and of new items among themselves.
+
+    A case in which the model answers nobody is left out.
     """
     known = judged_by.audience.known()
-    newcomers = np.flatnonzero(~judged_by.training.met_items())
+    started = time.perf_counter()
+    best, _ = model.top(judged_by.audience, k, judged_by.exclude)
+    ms_per_user = (time.perf_counter() - started) * 1000 / max(len(judged_by.audience), 1)
+    scores = score(best, judged_by.relevant, k, judged_by.catalogue)
+    errors: dict[str, float] = {}
+    if isinstance(model, RatingModel) and len(judged_by.rated):
+        predicted = model.predicted_ratings(judged_by.rated["user"].to_numpy(), judged_by.rated["item"].to_numpy())
+        errors = rating_errors(predicted, judged_by.rated["rating"].to_numpy())
+    answered = model.answers(judged_by.audience)
+    groups = [(WARM, group, known & (judged_by.groups == group)) for group in sorted({*judged_by.groups[known]} - {""})]
     found = []
-    for name, model in models.items():
-        started = time.perf_counter()
-        best, _ = model.top(judged_by.audience, k, judged_by.exclude)
-        ms_per_user = (time.perf_counter() - started) * 1000 / max(len(judged_by.audience), 1)
-        scores = score(best, judged_by.relevant, k, judged_by.catalogue)
-        errors: dict[str, float] = {}
-        if isinstance(model, RatingModel) and len(judged_by.rated):
-            predicted = model.predicted_ratings(judged_by.rated["user"].to_numpy(), judged_by.rated["item"].to_numpy())
-            errors = rating_errors(predicted, judged_by.rated["rating"].to_numpy())
-        answered = model.answers(judged_by.audience)
-        groups = [(WARM, group, known & (judged_by.groups == group)) for group in sorted({*judged_by.groups[known]} - {""})]
-        for case, segment, members in ((WARM, ALL, known), (NEW_USER, ALL, ~known), *groups):
-            share = float(answered[members].mean()) if members.any() else 0.0
-            if share > 0 or (case == WARM and members.any()):
-                ids, wrong = judged_by.audience.ids[members], errors if (case, segment) == (WARM, ALL) else {}
-                found.append(Judged(name, case, segment, scores.of(members), ids, wrong, ms_per_user, share))
-        among = _new_items(model, judged_by, newcomers, k)
-        if among is not None:
-            found.append(Judged(name, NEW_ITEM, ALL, among[0], among[1], {}, ms_per_user, among[2]))
+    for case, segment, members in ((WARM, ALL, known), (NEW_USER, ALL, ~known), *groups):
+        share = float(answered[members].mean()) if members.any() else 0.0
+        if share > 0 or (case == WARM and members.any()):
+            ids, wrong = judged_by.audience.ids[members], errors if (case, segment) == (WARM, ALL) else {}
+            found.append(Judged(name, case, segment, scores.of(members), ids, wrong, ms_per_user, share))
+    among = _new_items(model, judged_by, np.flatnonzero(~judged_by.training.met_items()), k)
+    if among is not None:
+        found.append(Judged(name, NEW_ITEM, ALL, among[0], among[1], {}, ms_per_user, among[2]))
     return found
 
 

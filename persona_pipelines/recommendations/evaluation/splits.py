@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,19 @@ class TooFewInteractionsError(ValueError):
 
 
 @dataclass(frozen=True)
+class Segments:
+    """Segments of users as a model may know them.
+
+    Attributes:
+        of: segment ids by user.
+        newest: the newest event behind the features that they were made from.
+    """
+
+    of: Mapping[str, int]
+    newest: dt.datetime
+
+
+@dataclass(frozen=True)
 class Split:
     """What is learned from and what is judged by.
 
@@ -36,8 +49,8 @@ class Split:
         cut: training ends before; for splits that are not by global time, the moment at which weights are taken.
         pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating`` of the training.
         training: the same as matrices.
-        test: ``user_id``, ``item_id``, ``first_time``, ``rating``: distinct pairs.
-        features_as_of: the day at whose end the features of users (their segments) were computed; None where none are used.
+        test: ``user_id``, ``item_id``, ``first_time``, ``last_time``, ``rating``: distinct pairs.
+        segments: of users as of the cut; None where none are used.
         repeats: whether a pair of the training may come again in the test, as a repurchase.
         drawn: users whose last items were drawn among others of the same moment.
     """
@@ -47,9 +60,19 @@ class Split:
     pairs: pd.DataFrame
     training: Interactions
     test: pd.DataFrame
-    features_as_of: dt.date | None = None
+    segments: Segments | None = None
     repeats: bool = False
     drawn: int = 0
+
+    @property
+    def by_time(self) -> bool:
+        """Whether all of the training was before all of the test."""
+        return self.name in ("global time", "record order")
+
+
+def unchanging(listed: pd.DataFrame) -> Callable[[dt.datetime], pd.DataFrame]:
+    """A list that says the same at every moment."""
+    return lambda moment: listed
 
 
 @dataclass(frozen=True)
@@ -59,14 +82,14 @@ class Sources:
     Attributes:
         events: cleaned events; those without user or item, or of types without weight, are left out here.
         rules: what an event says of an item.
-        users, items: as listed by their sources, so that nothing in them comes from events.
+        users, items: as their lists tell of them at a moment.
     """
 
     warehouse: Warehouse
     events: ir.Table
     rules: InteractionRules
-    users: pd.DataFrame
-    items: pd.DataFrame
+    users: Callable[[dt.datetime], pd.DataFrame]
+    items: Callable[[dt.datetime], pd.DataFrame]
 
     def usable(self, end: dt.datetime) -> ir.Table:
         """Events that say something good of an item, before a moment."""
@@ -77,7 +100,7 @@ class Sources:
         found = interactions(events, self.rules, end)
         pairs = self.warehouse.frame(found.order_by("user_id", "item_id"))
         return pairs, build(
-            pairs, self.users, self.items, pd.Timestamp(end), self.baskets(events, end), segments, self.follows(events, end)
+            pairs, self.users(end), self.items(end), pd.Timestamp(end), self.baskets(events, end), segments, self.follows(events, end)
         )
 
     def follows(self, events: ir.Table, end: dt.datetime) -> pd.DataFrame:
@@ -93,9 +116,11 @@ class Sources:
         return self.warehouse.frame(pairs.order_by("basket", "item_id"))
 
     def tested(self, events: ir.Table) -> pd.DataFrame:
-        """The pairs of some events as a test: ``user_id``, ``item_id``, ``first_time``, ``rating``."""
+        """The pairs of some events as a test, as in ``Split.test``."""
         rating = exact_mean(events.value, events.event_type == "rating")
-        found = events.group_by("user_id", "item_id").aggregate(first_time=events.timestamp.min(), rating=rating)
+        found = events.group_by("user_id", "item_id").aggregate(
+            first_time=events.timestamp.min(), last_time=events.timestamp.max(), rating=rating
+        )
         return self.warehouse.frame(found.order_by("user_id", "item_id"))
 
 
@@ -112,8 +137,7 @@ def cut_of(sources: Sources, end: dt.datetime, test_share: float, minimum: int) 
     return dt.datetime.fromtimestamp(int(at), dt.UTC).replace(tzinfo=None)
 
 
-def by_time(sources: Sources, cut: dt.datetime, end: dt.datetime, segments: Mapping[str, int] | None = None,
-            features_as_of: dt.date | None = None, repeats: bool = False) -> Split:  # fmt: skip
+def by_time(sources: Sources, cut: dt.datetime, end: dt.datetime, segments: Segments | None = None, repeats: bool = False) -> Split:
     """Training before the cut, the test from the cut on: what a model would have known.
 
     Args:
@@ -121,13 +145,13 @@ def by_time(sources: Sources, cut: dt.datetime, end: dt.datetime, segments: Mapp
     Raises:
         TooFewInteractionsError: one of the two is empty.
     """
-    pairs, training = sources.learned(sources.events.filter(sources.events.timestamp < cut), cut, segments)
+    pairs, training = sources.learned(sources.events.filter(sources.events.timestamp < cut), cut, segments.of if segments else None)
     later = sources.usable(end)
     test = sources.tested(later.filter(later.timestamp >= cut))
     if not repeats:
         known = pd.MultiIndex.from_frame(test[["user_id", "item_id"]]).isin(pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]))
         test = test[~known].reset_index(drop=True)
-    return _checked(Split("global time", cut, pairs, training, test, features_as_of, repeats))
+    return _checked(Split("global time", cut, pairs, training, test, segments, repeats))
 
 
 def last_items_out(sources: Sources, end: dt.datetime, share: float | None = None) -> Split:
@@ -173,7 +197,7 @@ def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: 
     """A random share of each user's items is the test: as much of the literature does, though no model has such knowledge."""
     found = interactions(sources.events, sources.rules, end)
     pairs = sources.warehouse.frame(found.order_by("user_id", "item_id"))
-    return random_pairs(pairs, sources.users, sources.items, end, test_share, seed, sources.follows(sources.events, end))
+    return random_pairs(pairs, sources.users(end), sources.items(end), end, test_share, seed, sources.follows(sources.events, end))
 
 
 def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: dt.datetime, test_share: float, seed: int,
@@ -187,7 +211,8 @@ def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, 
     """
     kept = random_share(pairs["user_id"], 1 - test_share, seed) | (pairs["weight"] == 0).to_numpy()
     training = pairs[kept].reset_index(drop=True)
-    test = pairs[~kept].rename(columns={"last_time": "first_time"})[["user_id", "item_id", "first_time", "rating"]].reset_index(drop=True)
+    test = pairs[~kept].assign(first_time=lambda tested: tested["last_time"])[["user_id", "item_id", "first_time", "last_time", "rating"]]
+    test = test.reset_index(drop=True)
     return _checked(Split("random by user", end, training, build(training, users, items, pd.Timestamp(end), follows=follows), test))
 
 

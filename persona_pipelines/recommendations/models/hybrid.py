@@ -81,7 +81,7 @@ def with_new_items(scores: np.ndarray, similar: sp.csr_matrix, weight: float) ->
 class BlendModel(LearnedModel):
     """The weighted sum of its members' standardised scores.
 
-    Texts: ``members``, names in the order of ``state["weights"]``; ``weights_until``: the end of the validation window.
+    Texts: ``members``, names in the order of ``state["weights"]``; ``weights_until``: the newest event that they were learned from.
     State: ``weights`` of shape (members,); ``alike`` of shape (items, items), for each item that nobody had turned to in training the
     items most like it by features; ``new_items_weight``; ``short_history``.
 
@@ -169,14 +169,14 @@ class Window:
         relevant: shape (n, items), above 0 for what each turned to in the window.
         exclude: shape (n, items), above 0 for what may not be recommended; None for nothing.
         training: what the members were fitted on.
-        end: of the window.
+        newest: the newest event of the window.
     """
 
     audience: Audience
     relevant: Any
     exclude: Any
     training: Interactions
-    end: dt.datetime
+    newest: dt.datetime
 
 
 class Hybrid:
@@ -226,7 +226,7 @@ class Hybrid:
         """The blend of fitted models.
 
         Args:
-            until: the end of the window on which the weights were learned.
+            until: the newest event of the window on which the weights were learned.
         """
         members = self.chosen(models)
         # Popularity, segments, whom they follow and features stay, whatever their weight: the rules for new users need them.

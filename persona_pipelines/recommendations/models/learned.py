@@ -6,8 +6,10 @@ A learned model gives a score for each item; ranking, storing and serving are wr
 from __future__ import annotations
 
 import json
+import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,7 +20,7 @@ import scipy.sparse as sp
 from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.settings.recommendations import MethodSettings
 
-FORMAT = 2
+FORMAT = 3
 USERS_AT_ONCE = 1024
 KINDS: dict[str, type[LearnedModel]] = {}
 
@@ -28,6 +30,29 @@ State = Mapping[str, Any]
 
 class ModelError(ValueError):
     """The method cannot learn from these data; the message says why."""
+
+
+@contextmanager
+def leaving_out(failed: dict[str, str], name: str) -> Iterator[None]:
+    """The boundary around one method or blend: whatever it raises leaves it out with its reason in ``failed``, and nothing else.
+
+    Methods run on data that nobody here has seen, in libraries that are not ours: a fault of one of them must not take the comparison
+    with it. A ``ModelError`` says its reason itself; anything else is told with its type and the place that raised it.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - this is the one boundary
+        failed[name] = reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a method was left out, in one line."""
+    if isinstance(error, ModelError):
+        return str(error)
+    text = " ".join(str(error).split())
+    places = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 
 
 @dataclass(frozen=True)

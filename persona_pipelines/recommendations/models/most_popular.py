@@ -10,9 +10,15 @@ from persona_pipelines.settings.recommendations import MostPopularSettings
 
 
 class PopularityModel(LearnedModel):
-    """State: ``popularity`` of shape (items,), the number of users, each by the importance of the pair. Scores are its logarithm."""
+    """State: ``popularity`` of shape (items,), the number of users, each by the importance of the pair; ``recent_days``: of whom those count
+    who came this lately, infinite for all. Scores are the logarithm of the popularity."""
 
     kind = "popularity"
+
+    @property
+    def recent(self) -> bool:
+        """Whether it looks at the recent past alone."""
+        return bool(np.isfinite(self.state["recent_days"]))
 
     def answers(self, audience: Audience) -> np.ndarray:
         return np.ones(len(audience), dtype=bool)
@@ -33,10 +39,9 @@ class MostPopular:
         self.name = settings.name
 
     def fit(self, interactions: Interactions) -> PopularityModel:
-        return PopularityModel(
-            self.name, interactions.users, interactions.items, interactions.digest,
-            {"popularity": users_by_item(interactions, self.settings.recent_days)},
-        )  # fmt: skip
+        days = self.settings.recent_days
+        state = {"popularity": users_by_item(interactions, days), "recent_days": np.array(np.inf if days is None else days)}
+        return PopularityModel(self.name, interactions.users, interactions.items, interactions.digest, state)
 
 
 def users_by_item(interactions: Interactions, recent_days: float | None) -> np.ndarray:

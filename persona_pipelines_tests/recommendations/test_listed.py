@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.profiles.documents import _object
-from persona_pipelines.recommendations.attributes import described
 from persona_pipelines.recommendations.data import USER_ATTRIBUTES, tokens
+from persona_pipelines.recommendations.listed import described
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS
 

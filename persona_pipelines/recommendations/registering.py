@@ -1,0 +1,172 @@
+"""From a comparison to registered models: what goes to MLflow of each, and which version is taken from now on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from persona_pipelines import charts
+from persona_pipelines.recommendations.data import Interactions
+from persona_pipelines.recommendations.evaluation.audit import table as audit_table
+from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
+from persona_pipelines.recommendations.listed import listed_users
+from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
+from persona_pipelines.recommendations.promotion import REFUSED
+from persona_pipelines.recommendations.serving import PyfuncRecommender, save
+from persona_pipelines.recommendations.training import NO_VALIDATION, Comparison, everything, fit_on_everything
+from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
+from persona_pipelines.recommendations.windows import windows
+from persona_pipelines.settings import Settings
+from persona_pipelines.tracking.experiments import Origin, TrackedRun, fingerprint, tracked_run
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+STAGE = "recommendations"
+MOMENT = "%Y-%m-%d %H:%M:%S"
+
+
+def end_of_interactions(store: Warehouse) -> dt.datetime:
+    """The end of the day up to which interactions are known.
+
+    Raises:
+        TooFewInteractionsError: there are none.
+    """
+    as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
+    if as_of is None:
+        raise TooFewInteractionsError("no interactions of known users with items: user_id and item_id of the events are needed for it")
+    return dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
+
+
+def searched(
+    store: Warehouse, settings: Settings, wanted: Sequence[str], minutes: float, trials: int | None, origin: Origin, say: Callable[[str], None]
+) -> pd.DataFrame:  # fmt: skip
+    """Rows of ``contracts.TUNED_PARAMETERS`` of the methods searched, every trial a run of its own.
+
+    Args:
+        wanted: names of methods; empty for all that have something to tune.
+        minutes: for all of them together.
+        trials: most of each method.
+        say: told of each method that could not be tuned.
+    Raises:
+        TooFewInteractionsError: there is no window to search on.
+    """
+    window, chosen = windows(store, settings, end_of_interactions(store)).inner, settings.recommendations
+    if window is None:
+        say(f"not tuned: {NO_VALIDATION}")
+        return pd.DataFrame(columns=contracts.TUNED_PARAMETERS.column_names)
+    methods = [method for method in chosen.methods if method.method in SPACES and (not wanted or method.name in wanted)]
+    rows = []
+    for method in methods:
+        with tracked_run(settings, STAGE, f"tuning {method.name}", origin) as run:
+
+            def log(trial: Trial, name: str = method.name) -> None:
+                with tracked_run(settings, STAGE, f"{name} trial {trial.number}", origin, nested=True) as child:
+                    child.parameters(trial.settings.parameters())
+                    child.tags({"split": "validation window", **({"problem": trial.problem} if trial.problem else {})})
+                    if trial.ndcg is not None:
+                        child.metrics({"ndcg_at_k": trial.ndcg})
+
+            try:
+                found = tune(method, window, chosen.k, chosen.seed, minutes * 60 / len(methods), trials, log)
+            except ModelError as error:
+                say(f"not tuned: {error}")
+                continue
+            run.parameters({**found.best.settings.parameters(), "split": "validation window", "trials": found.trials})
+            run.metrics({"ndcg_at_k": found.best.ndcg or 0.0, "ndcg_configured": found.configured.ndcg or 0.0})
+            rows.append(
+                {
+                    "model": method.name, "parameters": found.best.settings.model_dump_json(), "configured": method.model_dump_json(),
+                    "ndcg_configured": found.configured.ndcg, "ndcg_tuned": found.best.ndcg, "trials": found.trials,
+                    "tuned_until": window.newest, "mlflow_run_id": run.run_id,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=contracts.TUNED_PARAMETERS.column_names)
+
+
+def registered(
+    store: Warehouse, settings: Settings, comparison: Comparison, end: dt.datetime, origin: Origin
+) -> tuple[Comparison, pd.DataFrame, str]:
+    """Log every model; fit the champion and a refused challenger on everything, and register them.
+
+    Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
+
+    Returns:
+        The comparison with its last decision (``training.fit_on_everything``), its table with versions and runs, and the address of the run.
+    Raises:
+        ModelError: not even the champion of before can be fitted.
+    """
+    options = settings.recommendations
+    pairs, interactions = everything(store, settings, end)
+    comparison, fitted = fit_on_everything(comparison, interactions, listed_users(store, settings, end), options.seed)
+    decision, cut = comparison.decision, f"{comparison.split.cut:{MOMENT}}"
+    table = comparison.table(options.k, options.seed)
+    as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
+    versions: dict[str, str] = {}
+    runs: dict[str, str] = {}
+    settings_of = {method.name: method for method in options.methods} | {
+        name: recipe.settings for name, recipe in comparison.recipes.items()
+    }
+    with tracked_run(settings, STAGE, f"comparison {as_of}", origin) as parent:
+        parent.parameters(
+            {
+                "split": comparison.split.name, "k": options.k, "test_share": options.test_share, "exclude_seen": options.exclude_seen,
+                "half_life_days": settings.features.interaction_half_life_days, "seed": options.seed,
+            }
+        )  # fmt: skip
+        parent.tags({**decision.tags(), "cut": cut})
+        trained = comparison.split.pairs
+        parent.data("interactions", trained, fingerprint(trained), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10])
+        parent.table(table, "comparison.csv")
+        parent.table(comparison.advantages(options.seed), "advantages.csv")
+        parent.table(audit_table(comparison.findings), "leakage_audit.csv")
+        parent.figure(charts.model_intervals(table), "comparison.png")
+        for name in dict.fromkeys(table["model"]):
+            mine = table[table["model"] == name]
+            with tracked_run(settings, STAGE, f"{name} {as_of}", origin, nested=True) as run:
+                runs[name] = run.run_id
+                run.parameters({**(settings_of[name].parameters() if name in settings_of else {}), "model": name})
+                weights = comparison.weights.get(name, {})
+                run.parameters({f"weight.{member}": round(weight, 4) for member, weight in weights.items() if weight})
+                run.metrics(_metrics(mine))
+                run.tags({"champion": str(name == decision.champion).lower(), "leakage_audit": "passed", "cut": cut})
+                if name in fitted:
+                    versions[name] = _version(
+                        run, settings, comparison, name, fitted[name], interactions, f"{len(pairs)} interactions until {as_of}", mine
+                    )
+        url = parent.url
+    return comparison, table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs)), url
+
+
+def _metrics(rows: pd.DataFrame) -> Mapping[str, float]:
+    """Metrics of a model by name, case and segment."""
+    suffixes = {"warm": "", "new user": "_new_user", "new item": "_new_item"}
+    named = [column.name for column in contracts.MODEL_COMPARISON.columns if column.type == "float64"]
+    found: dict[str, float] = {}
+    for row in rows.to_dict("records"):
+        segment = "" if row["segment"] == ALL else "_in_" + "".join(c if c.isalnum() else "_" for c in row["segment"])
+        found |= {f"{name}{suffixes[row['case']]}{segment}": row[name] for name in named if pd.notna(row.get(name))}
+    return found
+
+
+def _version(
+    run: TrackedRun, settings: Settings, comparison: Comparison, name: str, model: LearnedModel, interactions: Interactions, learned_from: str, rows: pd.DataFrame
+) -> str:  # fmt: skip
+    decision, recipe = comparison.decision, comparison.recipes[name]
+    refused = name != decision.champion
+    example = pd.DataFrame({"user_id": ["0" * 32], "k": [settings.recommendations.k]})
+    answer = PyfuncRecommender(model, interactions.weights, interactions.seen).predict(example)
+    tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": recipe.name}
+    whole = rows[(rows["case"] == WARM) & (rows["segment"] == ALL)]
+    if len(whole):
+        tags["ndcg_at_k"] = f"{whole['ndcg_at_k'].iloc[0]:.6f}"
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        save(folder, model, interactions.weights, interactions.seen)
+        recipe.save(folder)
+        description = f"{recipe.name}, fitted on {learned_from}" + ("; refused by the gate" if refused else "")
+        return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags).version
