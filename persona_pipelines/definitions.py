@@ -15,6 +15,7 @@ from persona_pipelines.logs import sensors  # noqa: E402
 from persona_pipelines.orchestration import jobs as orchestration  # noqa: E402
 from persona_pipelines.orchestration.resources import WarehouseResource  # noqa: E402
 from persona_pipelines.profiles import assets as profiles  # noqa: E402
+from persona_pipelines.publication import assets as publication  # noqa: E402
 from persona_pipelines.recommendations import assets as recommendations  # noqa: E402
 from persona_pipelines.segments import assets as segments  # noqa: E402
 from persona_pipelines.settings import load_settings  # noqa: E402
@@ -22,8 +23,10 @@ from persona_pipelines.settings import load_settings  # noqa: E402
 settings = load_settings()
 jobs, schedules = orchestration.build(settings)
 
+made = [asset for room in (logs, events, features, segments, profiles, recommendations, gallery) for asset in room.build(settings)]
+
 defs = dg.Definitions(
-    assets=[asset for room in (logs, events, features, segments, profiles, recommendations, gallery) for asset in room.build(settings)],
+    assets=[*made, *publication.build(settings, made)],
     jobs=jobs,
     schedules=schedules,
     sensors=[sensors.build(settings, jobs[1])],

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.orchestration.instance import open_instance
-from persona_pipelines.orchestration.resources import end_orphaned_runs
+from persona_pipelines.orchestration.owners import end_orphaned_runs
 from persona_pipelines.settings import Settings
 
 HOST = "127.0.0.1"
@@ -20,7 +21,7 @@ READY_SECONDS = 90
 STOP_SECONDS = 10
 
 
-class ServerError(Exception):
+class ServerError(ProjectError):
     """A server cannot be started; the message says why."""
 
 
@@ -39,7 +40,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
                 raise ServerError(f"port {port} of {HOST} is taken; choose another with {name}") from None
     os.environ["PERSONA_MLFLOW_PORT"] = str(mlflow_port)
     with open_instance(settings) as instance:
-        end_orphaned_runs(instance)
+        end_orphaned_runs(instance, settings.home)
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -57,7 +58,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
             "--backend-store-uri", settings.mlflow_tracking_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(),
         ],
     }  # fmt: skip
-    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+    if not settings.mlflow_is_local:
         del commands["MLflow"]
         say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")
     logs = settings.home / "ui-logs"

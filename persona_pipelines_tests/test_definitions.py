@@ -32,8 +32,8 @@ def test_groups_are_the_stages_and_every_asset_is_described(definitions: dg.Defi
         assert spec.description, name
         assert spec.owners, name
         assert spec.kinds, name
-        # The gallery is a page, all others are tables.
-        assert "dagster/column_schema" in spec.metadata or spec.group_name == "gallery", name
+        # The gallery is a page, the publication a copy of everything, all others are tables.
+        assert "dagster/column_schema" in spec.metadata or spec.group_name in ("gallery", "publication"), name
 
 
 def test_the_graph_runs_forward_through_the_stages_only(definitions: dg.Definitions) -> None:
@@ -42,6 +42,15 @@ def test_the_graph_runs_forward_through_the_stages_only(definitions: dg.Definiti
         for dependency in spec.deps:
             before = found[dependency.asset_key.to_user_string()]
             assert STAGES.index(before.group_name or "") <= STAGES.index(spec.group_name or ""), spec.key
+
+
+@pytest.mark.parametrize("job", ["everything", "daily", "weekly", "tune", "score"])
+def test_every_job_ends_with_the_publication(definitions: dg.Definitions, job: str) -> None:
+    layer = definitions.resolve_job_def(job).asset_layer
+    assert "publication/published_copy" in {key.to_user_string() for key in layer.selected_asset_keys}
+    published = definitions.resolve_all_asset_specs()
+    (spec,) = [spec for spec in published if spec.key.to_user_string() == "publication/published_copy"]
+    assert {dependency.asset_key.to_user_string() for dependency in spec.deps} == set(specs(definitions)) - {"publication/published_copy"}
 
 
 def test_logs_and_events_are_partitioned_by_day(definitions: dg.Definitions) -> None:

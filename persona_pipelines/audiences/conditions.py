@@ -11,6 +11,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.sources import COLUMN_TYPES
 from persona_pipelines.warehouse import contracts, functions
@@ -23,7 +24,7 @@ _TOKEN = re.compile(
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 
-class ConditionError(ValueError):
+class ConditionError(ProjectError, ValueError):
     """The condition cannot be read; the message says where and what is expected."""
 
 

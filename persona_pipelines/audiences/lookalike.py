@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from persona_pipelines.errors import ProjectError
+
 DRAWS = 25
 RELIABLE_SHARE = 0.3
 """Share of the unlabelled users who look least like the seeds: they stand for those who are not."""
 MINIMUM_SEEDS = 5
 
 
-class SeedsError(ValueError):
+class SeedsError(ProjectError, ValueError):
     """The seeds cannot be learned from; the message says why."""
 
 

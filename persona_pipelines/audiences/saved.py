@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import write_whole
 from persona_pipelines.settings import Settings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-class AudienceError(ValueError):
+class AudienceError(ProjectError, ValueError):
     """There is no such audience, or it cannot have this name; the message says which there are."""
 
 
@@ -34,10 +35,7 @@ def save(settings: Settings, name: str, condition: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise AudienceError(f"found {name!r}; expected a name of small letters, digits, - and _")
-    waiting = _file(settings).with_name(f".audiences.{os.getpid()}")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    waiting.write_text(json.dumps({**audiences(settings), name: condition}, indent=1, ensure_ascii=False), encoding="utf-8")
-    waiting.replace(_file(settings))
+    write_whole(_file(settings), json.dumps({**audiences(settings), name: condition}, indent=1, ensure_ascii=False))
 
 
 def condition_of(settings: Settings, name: str) -> str:

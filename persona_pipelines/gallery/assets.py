@@ -23,10 +23,12 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         description="One page about the audience: who they are, when they come, what they are worth, how to speak to them.",
     )  # fmt: skip
     def persona_gallery(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.files import write_whole
         from persona_pipelines.gallery.content import NothingToShowError
         from persona_pipelines.gallery.page import page
         from persona_pipelines.gallery.texts import LANGUAGES
-        from persona_pipelines.gallery.writing import gallery_of, write
+        from persona_pipelines.gallery.writing import gallery_of
+        from persona_pipelines.home.publishing import waiting_page
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
         chosen = warehouse.settings
@@ -35,14 +37,14 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         except NothingToShowError as error:
             context.log.warning(str(error))
             return dg.MaterializeResult(metadata={"left_out": str(error)})
-        files = {
-            language: write(page(gallery, language), chosen.home / "reports" / f"persona-gallery-{language}.html") for language in LANGUAGES
-        }
+        names = {language: f"persona-gallery-{language}.html" for language in LANGUAGES}
+        for language, name in names.items():
+            write_whole(waiting_page(chosen, name), page(gallery, language))
         with tracked_run(chosen, STAGE, f"gallery {gallery.as_of}", Origin(context.run_id, NAME.to_user_string())) as run:
-            for file in files.values():
-                run.file(file)
+            for name in names.values():
+                run.file(waiting_page(chosen, name))
         return dg.MaterializeResult(
-            metadata={**{f"page_{language}": dg.MetadataValue.path(str(file)) for language, file in files.items()}, "mlflow_run": dg.MetadataValue.url(run.url),
+            metadata={**{f"page_{language}": dg.MetadataValue.path(str(chosen.home / "reports" / name)) for language, name in names.items()}, "mlflow_run": dg.MetadataValue.url(run.url),
                       "segments": len(gallery.cards), "users": gallery.glance["users"]},
         )  # fmt: skip
 

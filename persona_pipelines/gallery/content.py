@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import distinguishing
@@ -57,7 +58,7 @@ class Gallery:
     minimum: int
 
 
-class NothingToShowError(Exception):
+class NothingToShowError(ProjectError):
     """There are no people in segments; the message says what makes some."""
 
 

@@ -1,14 +1,11 @@
-"""From the tables and the segments in use to a file."""
+"""From the tables and the model that they were made with to what the page shows."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 from persona_pipelines.gallery.content import Gallery, NothingToShowError, gathered
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.registry import champion
+from persona_pipelines.tracking.registry import made_with, model
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -26,16 +23,4 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
             "no page: nobody is in a segment, because no event names a person (user_id)" if store.rows(contracts.EVENTS)
             else f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}"
         )  # fmt: skip
-    return gathered(store, settings, SegmentModel.load(champion(settings, "segments").folder))
-
-
-def write(page: str, file: Path) -> Path:
-    """Write a page whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    waiting = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        waiting.write_text(page, encoding="utf-8")
-        waiting.replace(file)
-    finally:
-        waiting.unlink(missing_ok=True)
-    return file
+    return gathered(store, settings, SegmentModel.load(model(settings, "segments", made_with(store, "segments")).folder))

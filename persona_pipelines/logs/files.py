@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.logs.packing import HEAD_BYTES, PackingError, members, packing_of
 from persona_pipelines.settings import Settings, Source
 
 
-class LogFileError(Exception):
+class LogFileError(ProjectError):
     """A file cannot be read as its source says. The message names file, line, what was found and what is expected."""
 
 

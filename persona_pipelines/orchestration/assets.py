@@ -10,7 +10,9 @@ import dagster as dg
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.contracts import Column, Table
 
-STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery")
+PUBLISHED = dg.AssetKey(["publication", "published_copy"])
+"""The last asset of each job that changes what people read."""
+STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery", "publication")
 ONCE_MORE = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """For steps that depend on something outside of the process: files that are being delivered, the MLflow server."""
 

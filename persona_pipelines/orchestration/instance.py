@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from persona_pipelines.orchestration.resources import claim_home
+from persona_pipelines.home.opening import claim_home
 from persona_pipelines.settings import Settings
 
 INSTANCE: dict[str, Any] = {

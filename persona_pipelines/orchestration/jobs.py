@@ -6,6 +6,7 @@ import datetime as dt
 
 import dagster as dg
 
+from persona_pipelines.orchestration.assets import PUBLISHED
 from persona_pipelines.orchestration.partitions import partitions, range_tags
 from persona_pipelines.settings import Settings
 
@@ -28,15 +29,15 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=pieces,
                                 description="Ingest days, refresh features, score with the current champions.")  # fmt: skip
     weekly = dg.define_asset_job(
-        "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations", "gallery"),
+        "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations", "gallery", "publication"),
         description="Retrain, compare, promote what has won, score.",
     )  # fmt: skip
 
     tune = dg.define_asset_job(
-        TUNING_JOB, dg.AssetSelection.assets(TUNING), description="Search for better parameters on the validation window; give the minutes.",
+        TUNING_JOB, dg.AssetSelection.assets(TUNING, PUBLISHED), description="Search for better parameters on the validation window; give the minutes.",
     )  # fmt: skip
     score = dg.define_asset_job(
-        SCORING_JOB, dg.AssetSelection.assets(dg.AssetKey(["recommendations", "recommendations"])),
+        SCORING_JOB, dg.AssetSelection.assets(dg.AssetKey(["recommendations", "recommendations"]), PUBLISHED),
         description="The present champion's lists: after a promotion or rollback by hand.",
     )  # fmt: skip
 

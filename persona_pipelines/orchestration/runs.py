@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import threading
 import uuid
@@ -16,8 +17,8 @@ import dagster as dg
 import sqlalchemy.exc
 
 from persona_pipelines.orchestration.jobs import MAIN_JOB
-from persona_pipelines.orchestration.resources import NOT_PUBLISHED_TAG, end_orphaned_runs
-from persona_pipelines.warehouse.locks import HELD
+from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
+from persona_pipelines.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -33,6 +34,7 @@ class RunResult:
 
 
 def run_job(
+    settings: Settings,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     tags: Mapping[str, str] | None = None,
@@ -55,23 +57,23 @@ def run_job(
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="dagster")
-    end_orphaned_runs(instance)
+    end_orphaned_runs(instance, settings.home)
     resolved = definitions.resolve_job_def(job)
     run_id = str(uuid.uuid4())
     result = RunResult(run_id, False)
     steps = len(resolved.graph.node_dict)
+    blocked: set[str] = set()
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
             if entry.level == logging.WARNING and entry.step_key:
                 result.warnings.append(entry.user_message)
-            elif entry.user_message.startswith(HELD) and on_wait:
-                on_wait(entry.user_message)
             return
         if event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED") and on_step and event.step_key:
             on_step(event.step_key, steps)
-        if event.event_type_value == "STEP_FAILURE" and not _is_failed_check(event):
+        # A step that fails for a blocking check has been reported in the check's own words.
+        if event.event_type_value == "STEP_FAILURE" and event.step_key not in blocked:
             result.failures.append(_failure(event))
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
@@ -79,16 +81,19 @@ def run_job(
                 named = f"{check.asset_key.to_user_string()}: check {check.check_name} failed"
                 text = f"{named}: {check.description}" if check.description else f"{named} ({_numbers(check)})"
                 (result.failures if check.blocking else result.warnings).append(text)
+                if check.blocking and event.step_key:
+                    blocked.add(event.step_key)
 
     def execute() -> None:
         try:
-            outcome = resolved.execute_in_process(
-                run_config={**QUIET, **(config or {})},
-                instance=instance,
-                tags=dict(tags or {}),
-                run_id=run_id,
-                raise_on_error=False,
-            )
+            with told_of_waiting(run_id, on_wait or (lambda text: None)):
+                outcome = resolved.execute_in_process(
+                    run_config={**QUIET, **(config or {})},
+                    instance=instance,
+                    tags={**(tags or {}), PROCESS_TAG: process_tag(os.getpid())},  # owned from the first moment
+                    run_id=run_id,
+                    raise_on_error=False,
+                )
             result.success = outcome.success
         except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words
             # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
@@ -111,10 +116,6 @@ def run_job(
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run, "Interrupted from the keyboard.")
         raise
-    run = instance.get_run_by_id(run_id)
-    if run is not None and NOT_PUBLISHED_TAG in run.tags:
-        result.success = False
-        result.failures.append(f"the tables are written, but could not be published for reading: {run.tags[NOT_PUBLISHED_TAG]}")
     if not result.success and not result.failures:
         result.failures += [
             _innermost_text(entry.dagster_event) for entry in instance.all_logs(run_id)
@@ -128,12 +129,6 @@ def _numbers(check: dg.AssetCheckEvaluation) -> str:
     return ", ".join(
         f"{name} {value.value:.4g}" if isinstance(value.value, float) else f"{name} {value.value}" for name, value in check.metadata.items()
     )
-
-
-def _is_failed_check(event: dg.DagsterEvent) -> bool:
-    """Whether a step has failed for a blocking check, which has been reported in its own words."""
-    error = event.step_failure_data.error
-    return error is not None and "DagsterAssetCheckFailedError" in error.message
 
 
 def _failure(event: dg.DagsterEvent) -> str:

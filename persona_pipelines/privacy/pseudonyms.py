@@ -11,38 +11,50 @@ import os
 import secrets
 from pathlib import Path
 
+from persona_pipelines.errors import ProjectError
+
 KEY_BYTES = 32
 PSEUDONYM_LENGTH = 32
 BLOCK_BYTES = 64
 
 
-class KeyFileError(Exception):
+class KeyFileError(ProjectError):
     """The key file cannot be used."""
 
 
-def load_or_create_key(file: Path) -> bytes:
-    """The instance's key; made with mode 600 at first use.
+def create_key(file: Path) -> None:
+    """Make the instance's key, with mode 600; one that is there stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        os.link(partial, file)  # unlike a rename, this never replaces the key that another process has just made
+    except FileExistsError:
+        pass
+    finally:
+        partial.unlink()
+
+
+def load_key(file: Path) -> bytes:
+    """The instance's key. Reading never makes one: all that was stored would belong to nobody any more.
 
     Raises:
-        KeyFileError: the file is not a key, or others may read it.
+        KeyFileError: there is none, it is not a key, or others may read it.
     """
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{os.getpid()}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(KEY_BYTES) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(partial, file)  # unlike a rename, this never replaces the key that another process has just made
-        except FileExistsError:
-            pass
-        finally:
-            partial.unlink()
-    if file.stat().st_mode & 0o077:
-        raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
-    text = file.read_text().strip()
+    try:
+        if file.stat().st_mode & 0o077:
+            raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
+        text = file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise KeyFileError(f"{file}: the key of the pseudonyms is not there; restore it from your backup") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(
+            f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no text'}); restore it from your backup"
+        ) from None
     try:
         key = bytes.fromhex(text)
     except ValueError:
@@ -50,6 +62,11 @@ def load_or_create_key(file: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise KeyFileError(f"{file}: found {len(text)} characters; expected {2 * KEY_BYTES} hexadecimal digits (restore it from backup)")
     return key
+
+
+def fingerprint(key: bytes) -> str:
+    """What a key is known by without being known: kept beside the tables, so that another key is refused."""
+    return hmac.new(key, b"fingerprint of the key", hashlib.sha256).hexdigest()[:16]
 
 
 def pseudonym(identifier: str, key: bytes) -> str:

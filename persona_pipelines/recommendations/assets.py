@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_pipelines.recommendations.recipes import Recipe
+    from persona_pipelines.warehouse.connection import Warehouse
 
 STAGE = "recommendations"
 
@@ -124,18 +125,16 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.recommendations.models.learned import ModelError
         from persona_pipelines.recommendations.registering import end_of_interactions, registered
         from persona_pipelines.tracking.experiments import Origin
-        from persona_pipelines.tracking.registry import promote
+        from persona_pipelines.tracking.registry import Chosen, choose
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         options = chosen.recommendations
         try:
             end = end_of_interactions(store)
-            comparison = training.compare_models(store, chosen, end, _champion_recipe(chosen, context), context.log.info)
+            comparison = training.compare_models(store, chosen, end, _champion_recipe(store, chosen, context), context.log.info)
             origin = Origin(context.run_id, key(contract).to_user_string())
             comparison, table, url = registered(store, chosen, comparison, end, origin)
-            version = table.loc[table["champion"], "model_version"].iloc[0]
-            promote(chosen, STAGE, version, "gate", f"{comparison.decision.outcome}: {comparison.decision.reason}")
         except TooFewInteractionsError as error:
             checks = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
             yield from left_out(store, tables, f"no recommenders: {error}", checks=checks)
@@ -146,6 +145,8 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         with store.transaction():
             for target, frame in zip(tables, (table, advantages, audit), strict=True):
                 store.replace(target, from_frame(frame))
+            version = table.loc[table["champion"], "model_version"].iloc[0]
+            choose(store, STAGE, Chosen(version, "gate", f"{comparison.decision.outcome}: {comparison.decision.reason}"))
         decision = comparison.decision
         whole = table[table["segment"] == "all"]
         shown = whole[
@@ -191,16 +192,17 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
     return model_comparison
 
 
-def _champion_recipe(settings: Settings, context: dg.AssetExecutionContext) -> "Recipe | None":
+def _champion_recipe(store: "Warehouse", settings: Settings, context: dg.AssetExecutionContext) -> "Recipe | None":
     from persona_pipelines.recommendations.recipes import Recipe
     from persona_pipelines.tracking.experiments import ModelNotFoundError
-    from persona_pipelines.tracking.registry import champion
+    from persona_pipelines.tracking.registry import chosen, model
 
-    try:
-        return Recipe.load(champion(settings, STAGE).folder)
-    except ModelNotFoundError:
+    in_use = chosen(store, settings, STAGE)
+    if in_use is None:
         return None
-    except ValueError as error:
+    try:
+        return Recipe.load(model(settings, STAGE, in_use.version).folder)
+    except (ModelNotFoundError, ValueError) as error:
         context.log.warning(f"the champion is not compared: {error}")
         return None
 
@@ -244,6 +246,14 @@ def _related(settings: Settings) -> dg.AssetsDefinition:
     return related_items
 
 
+class ScoringConfig(dg.Config):
+    """Whom a person makes champion, whatever the gate said; nothing for the one in use. Version and lists change together."""
+
+    promote: str | None = None
+    rollback: bool = False
+    reason: str = ""
+
+
 def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     contract = contracts.RECOMMENDATIONS
     deps = [
@@ -262,21 +272,23 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         ],
         retry_policy=ONCE_MORE,
     )
-    def recommendations(warehouse: WarehouseResource) -> Any:
+    def recommendations(warehouse: WarehouseResource, config: ScoringConfig) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
         from persona_pipelines.recommendations import serving
         from persona_pipelines.recommendations.models import load
+        from persona_pipelines.recommendations.promotion import overruled
+        from persona_pipelines.tracking import registry
         from persona_pipelines.tracking.experiments import ModelNotFoundError
-        from persona_pipelines.tracking.registry import champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         try:
-            found = champion(chosen, STAGE)
+            in_use = overruled(store, chosen, config.promote, config.rollback, config.reason)
+            found = registry.model(chosen, STAGE, in_use.version if in_use else None)
             model = load(found.folder)
         except ModelNotFoundError as error:
-            if store.rows(contracts.MODEL_COMPARISON):  # judged before, and gone now
+            if config.promote or config.rollback or store.rows(contracts.MODEL_COMPARISON):  # judged before, and gone now
                 raise dg.Failure(str(error), allow_retries=False) from None
             checks = {"only_with_consent": contract, "everyone_has_a_list": contract}
             yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=checks)
@@ -291,6 +303,8 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         lists = lists.assign(model=model.name, model_version=found.version, as_of_date=as_of)
         with store.transaction():
             store.replace(contract, from_frame(lists))
+            if in_use:
+                registry.choose(store, STAGE, in_use)
         top = lists[lists["rank"] == 1]["item_id"].value_counts().head(15)
         reasons = lists["reason"].str.replace(r"^(because of|liked by|new in).*", r"\\1 ...", regex=True).value_counts().head(10)
         extra: dict[str, Any] = {"users": int(lists["user_id"].nunique()), "items": int(lists["item_id"].nunique()), "model": model.name}

@@ -10,7 +10,13 @@ import numpy as np
 from persona_pipelines.intervals import Interval, interval
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.windows import NEWEST
+from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import GateSettings
+from persona_pipelines.tracking import registry
+from persona_pipelines.tracking.registry import Chosen
+from persona_pipelines.warehouse.connection import Warehouse
+
+STAGE = "recommendations"
 
 FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"
 
@@ -53,6 +59,29 @@ class Decision:
             found |= {f"decision.advantage{suffix}": f"{value:.6f}" for suffix, value in
                       (("", self.advantage.mean), (".low", self.advantage.low), (".high", self.advantage.high))}  # fmt: skip
         return found | ({"decision.guardrails": "; ".join(self.broken)} if self.broken else {})
+
+
+def overruled(store: Warehouse, settings: Settings, promote: str | None, rollback: bool, reason: str) -> Chosen | None:
+    """The version whose lists are to be written: that which a person asks for, else the one in use; None before the first training.
+
+    Nothing is changed here: who writes the lists chooses the version in the same transaction (``tracking.registry.choose``), and MLflow's
+    alias follows when they are published. So lists, version and alias never part, whatever happens in between.
+
+    Args:
+        promote: a version to make champion.
+        rollback: bring back the champion before the present one.
+    Raises:
+        ModelNotFoundError: there is no such version, or none before.
+        ValueError: both are asked for.
+    """
+    if promote and rollback:
+        raise ValueError("promote and rollback: expected one of the two")
+    if rollback:
+        return Chosen(registry.version_before(settings, STAGE), "person", reason, way_back=True)
+    if promote:
+        registry.require_version(settings, STAGE, promote)
+        return Chosen(promote, "person", reason)
+    return registry.chosen(store, settings, STAGE)
 
 
 def paired(judged: Sequence[Judged], model: str, against: str, segment: str = ALL) -> np.ndarray:

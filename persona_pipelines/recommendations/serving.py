@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.following import follows
 from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, followed, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
@@ -18,7 +19,7 @@ from persona_pipelines.recommendations.reasons import Evidence, reasons
 from persona_pipelines.recommendations.rules import item_facts, owned, rerank
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import RecommendationsSettings
-from persona_pipelines.tracking.registry import champion
+from persona_pipelines.tracking import registry
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -146,8 +147,8 @@ def _evidence(model: LearnedModel, tables: Tables, categories: np.ndarray) -> Ev
     )  # fmt: skip
 
 
-class ConsentError(Exception):
-    """The user has not consented to recommendations."""
+class ConsentError(ProjectError):
+    """The user, whose pseudonym it has, has not consented to recommendations."""
 
 
 def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int) -> pd.DataFrame:
@@ -163,14 +164,11 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     users = warehouse.table(contracts.USERS)
     found = warehouse.frame(users.filter(users.user_id == user_id))
     if len(found) and not found["consent_personalisation"].iloc[0]:
-        raise ConsentError(
-            "{user} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown where "
-            "none says it)"
-        )
+        raise ConsentError(user_id)
     stored = warehouse.table(contracts.RECOMMENDATIONS)
     lists = warehouse.frame(stored.filter(stored.user_id == user_id).order_by("rank").limit(k))
     if len(lists) < k:
-        registered = champion(settings, "recommendations")
+        registered = registry.model(settings, "recommendations", in_use(warehouse, settings))
         model = load(registered.folder)
         if found.empty:
             found = pd.DataFrame({"user_id": [user_id]})
@@ -179,6 +177,12 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     items = warehouse.table(contracts.ITEMS)
     titles = warehouse.frame(items.filter(items.item_id.isin(lists["item_id"].tolist() or [""])).select("item_id", "title", "category"))
     return lists.merge(titles, on="item_id", how="left")
+
+
+def in_use(warehouse: Warehouse, settings: Settings) -> str | None:
+    """The version that the lists were made with; of a table without lists the one that is taken from now on."""
+    chosen = registry.chosen(warehouse, settings, "recommendations")
+    return registry.made_with(warehouse, "recommendations") or (chosen.version if chosen else None)
 
 
 class PyfuncRecommender:

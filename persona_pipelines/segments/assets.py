@@ -64,7 +64,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.segments.model import fit_segments
         from persona_pipelines.segments.selection import STABLE
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
-        from persona_pipelines.tracking.registry import promote
+        from persona_pipelines.tracking.registry import Chosen, choose
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
@@ -74,7 +74,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             yield from left_out(store, [contract, changes], NOBODY, checks=checks)
             return
         try:
-            fit = fit_segments(features, shares, chosen.segments, _model_in_use(chosen, context))
+            fit = fit_segments(features, shares, chosen.segments, _model_in_use(store, chosen, context))
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         assigned = fit.model.assign(features, shares)
@@ -111,11 +111,11 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
                     child.metrics(_measures(row))
                     child.tags({"chosen": str(row["chosen"]).lower()})
             version = _registered(run, fit, features, as_of)
-        promote(chosen, STAGE, version, "training", fit.reason)
         found = _changes(fit)
         with store.transaction():
             store.replace(contract, from_frame(fit.quality.assign(segment_model_version=version)))
             store.replace(changes, from_frame(found.assign(segment_model_version=version)))
+            choose(store, STAGE, Chosen(version, "training", fit.reason))
         yield dg.MaterializeResult(
             asset_key=key(contract),
             metadata=table_metadata(store, contract, figures, decision=fit.reason, k=int(best["k"]), silhouette=_finite(best["silhouette"]),
@@ -137,16 +137,17 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
     return segment_quality
 
 
-def _model_in_use(settings: Settings, context: dg.AssetExecutionContext) -> "SegmentModel | None":
+def _model_in_use(store: "Warehouse", settings: Settings, context: dg.AssetExecutionContext) -> "SegmentModel | None":
     from persona_pipelines.segments.model import SegmentModel
     from persona_pipelines.tracking.experiments import ModelNotFoundError
-    from persona_pipelines.tracking.registry import champion
+    from persona_pipelines.tracking.registry import chosen, model
 
-    try:
-        return SegmentModel.load(champion(settings, STAGE).folder)
-    except ModelNotFoundError:
+    in_use = chosen(store, settings, STAGE)
+    if in_use is None:
         return None
-    except ValueError as error:
+    try:
+        return SegmentModel.load(model(settings, STAGE, in_use.version).folder)
+    except (ModelNotFoundError, ValueError) as error:
         context.log.warning(f"segments begin anew: {error}")
         return None
 
@@ -202,8 +203,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
         from persona_pipelines.segments.summary import segment_profiles
+        from persona_pipelines.tracking import registry
         from persona_pipelines.tracking.experiments import ModelNotFoundError
-        from persona_pipelines.tracking.registry import champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
@@ -212,7 +213,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             yield from left_out(store, tables, NOBODY, contract_checks=True, checks={"no_segment_is_empty": contracts.SEGMENT_PROFILES})
             return
         try:
-            found = champion(chosen, STAGE)
+            in_use = registry.chosen(store, chosen, STAGE)
+            found = registry.model(chosen, STAGE, in_use.version if in_use else None)
             model = SegmentModel.load(found.folder)
         except (ModelNotFoundError, ValueError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -229,6 +231,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             # A day that is scored again replaces its own rows; the others stay.
             store.replace(contracts.SEGMENT_HISTORY, earlier)
             store.append(contracts.SEGMENT_HISTORY, from_frame(profiles[contracts.SEGMENT_HISTORY.column_names]))
+            if in_use:
+                registry.choose(store, STAGE, in_use)
         store.drop_kept("earlier_history")
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")
         shown = profiles[["segment_name", "users", "share", "distinguishing_features", "top_categories"]].round(3)

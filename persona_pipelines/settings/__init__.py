@@ -21,6 +21,7 @@ from urllib.parse import quote
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.settings.patterns import Timezone, checked_pattern
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.problems import problems_of, shortened
@@ -32,7 +33,7 @@ from persona_pipelines.vocabulary import EVENT_TYPES
 MAX_CONFIGURATION_BYTES = 1 << 20
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(ProjectError):
     """The configuration cannot be used. The message names the file, the setting, what was found and what is expected."""
 
 
@@ -77,6 +78,9 @@ class LogsSettings(Strict):
     max_duplicate_share: float = Field(0.5, ge=0, le=1)
     money: MoneyBounds = MoneyBounds()
     ratings: RatingBounds = RatingBounds()
+    smallest_share_of_rows: float = Field(
+        0.8, ge=0, le=1, description="Events, people or items fewer than this share of the published ones are not published unless told to."
+    )
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
@@ -394,7 +398,17 @@ class Settings(Strict):
 
     @property
     def mlflow_tracking_uri(self) -> str:
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(str(self.home / 'mlflow.db'))}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(str(self.mlflow_file))}"
+
+    @property
+    def mlflow_is_local(self) -> bool:
+        """Whether runs and models are kept below the home, and not on a server."""
+        return not os.environ.get("MLFLOW_TRACKING_URI")
+
+    @property
+    def mlflow_file(self) -> Path:
+        """MLflow's store, where it is kept below the home."""
+        return self.home / "mlflow.db"
 
     @property
     def mlflow_artifacts(self) -> Path:

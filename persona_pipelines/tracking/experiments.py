@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 
 
-class ModelNotFoundError(Exception):
-    """No model has been registered yet; the message says what makes one."""
+DIGEST_TAG = "data.sha256"
+"""Of a version: the digest of its folder of arrays and JSON, by which a changed one is known."""
+
+
+class ModelNotFoundError(ProjectError):
+    """No model has been registered yet, or its files are gone or changed; the message says what makes one."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,11 @@ def configure(settings: Settings) -> None:
     # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
     warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
     settings.home.mkdir(parents=True, exist_ok=True)
+    told = "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
+    if not told:
+        # MLflow leaves its store in the environment, where it would count as that of every other home.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def code_version(settings: Settings) -> str:
@@ -170,14 +180,15 @@ class TrackedRun:
                 data_path=str(folder),
                 signature=infer_signature(example, answer),
                 input_example=example,
-                pip_requirements=["persona-pipelines"],
+                # Nothing to install by name: a package index may have something else under it. Serve with --env-manager local.
+                pip_requirements=[],
                 registered_model_name=model_name(self.settings, self.stage),
             )
         version = str(logged.registered_model_version)
         client = mlflow.MlflowClient()
         name = model_name(self.settings, self.stage)
         client.update_model_version(name, version, description=description)
-        for key, value in (tags or {}).items():
+        for key, value in {**(tags or {}), DIGEST_TAG: digest_of_folder(folder)}.items():
             client.set_model_version_tag(name, version, key, value)
         return RegisteredModel(name, version, folder)
 
@@ -186,22 +197,50 @@ def model_name(settings: Settings, stage: str) -> str:
     return f"{settings.name}-{stage}"
 
 
+def _experiment(settings: Settings, stage: str) -> str:
+    """The experiment of a stage: it carries the configuration's name, as several may share a server."""
+    import mlflow
+
+    name = model_name(settings, stage)
+    found = mlflow.get_experiment_by_name(name)
+    if found is None and settings.mlflow_is_local and (found := mlflow.get_experiment_by_name(stage)) is not None:
+        # Of an earlier version, whose experiments were called like the stage.
+        mlflow.MlflowClient().rename_experiment(found.experiment_id, name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = (settings.mlflow_artifacts / stage).as_uri() if settings.mlflow_is_local else None
+    # The kind makes the web UI open on the training runs.
+    return str(mlflow.create_experiment(name, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}))
+
+
+def end_open_runs(settings: Settings) -> list[str]:
+    """End the runs of this configuration that a killed process has left as running. Returns their ids.
+
+    To be called by who holds the warehouse: nobody else has a run open then.
+    """
+    configure(settings)
+    import mlflow
+
+    client, mine = mlflow.MlflowClient(), mlflow.active_run()
+    experiments = [entry.experiment_id for entry in client.search_experiments() if entry.name.startswith(f"{settings.name}-")]
+    if not experiments:
+        return []
+    running = client.search_runs(experiments, f"attributes.status = 'RUNNING' and tags.configuration = '{settings.name}'")
+    left = [run.info.run_id for run in running if mine is None or run.info.run_id != mine.info.run_id]
+    for run in left:
+        client.set_terminated(run, "FAILED")
+    return left
+
+
 @contextmanager
 def tracked_run(settings: Settings, stage: str, name: str, origin: Origin, *, nested: bool = False) -> Iterator[TrackedRun]:
     """Open a run in the experiment of a stage, inside the one that is open where ``nested``; it ends as failed where the block raises."""
     configure(settings)
     import mlflow
 
-    experiment = mlflow.get_experiment_by_name(stage)
-    if experiment is None:
-        local = settings.mlflow_tracking_uri.startswith("sqlite:")
-        location = (settings.mlflow_artifacts / stage).as_uri() if local else None
-        # The kind makes the web UI open on the training runs.
-        experiment_id = mlflow.create_experiment(
-            stage, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
-        )
-    else:
-        experiment_id = experiment.experiment_id
+    if not nested:
+        end_open_runs(settings)
+    experiment_id = _experiment(settings, stage)
     tags = {
         "dagster.run_id": origin.dagster_run_id,
         "dagster.asset": origin.dagster_asset,

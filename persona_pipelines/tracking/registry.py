@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import tempfile
+import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.experiments import CHAMPION, ModelNotFoundError, RegisteredModel, configure, model_name
+import pandas as pd
 
+from persona_pipelines.files import digest_of_folder
+from persona_pipelines.settings import Settings
+from persona_pipelines.tracking.experiments import CHAMPION, DIGEST_TAG, ModelNotFoundError, RegisteredModel, configure, model_name
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
+
+MADE_WITH = {
+    "segments": (contracts.SEGMENT_PROFILES, "segment_model_version"), "recommendations": (contracts.RECOMMENDATIONS, "model_version"),
+}  # fmt: skip
+"""Where the tables of a stage say with which version they were made."""
+TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
 HISTORY_TAG = "champion.history"
 KEPT_ENTRIES = 20
 """A tag holds 5,000 characters."""
@@ -40,6 +51,8 @@ class Version:
 
 def versions(settings: Settings, stage: str) -> list[Version]:
     """All versions of a stage's model, newest first; none before the first training."""
+    if _nothing_yet(settings):
+        return []
     configure(settings)
     import mlflow
 
@@ -60,6 +73,8 @@ def versions(settings: Settings, stage: str) -> list[Version]:
 
 def history(settings: Settings, stage: str) -> list[Reign]:
     """The champions of a stage, oldest first."""
+    if _nothing_yet(settings):
+        return []
     configure(settings)
     import mlflow
 
@@ -70,30 +85,84 @@ def history(settings: Settings, stage: str) -> list[Reign]:
     return [Reign(**entry) for entry in json.loads(tags.get(HISTORY_TAG, "[]"))]
 
 
-def promote(settings: Settings, stage: str, version: str, by: str, reason: str, *, way_back: bool = False) -> None:
-    """Make a version the champion, and write down since when and why.
+def _nothing_yet(settings: Settings) -> bool:
+    """Whether MLflow has no store yet: to ask it would make one."""
+    return settings.mlflow_is_local and not settings.mlflow_file.exists()
 
-    Raises:
-        ModelNotFoundError: there is no such version.
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which version of a stage's model is taken from now on, by whom (``gate``, ``training`` or ``person``) and why."""
+
+    version: str
+    chosen_by: str
+    reason: str
+    way_back: bool = False
+
+
+def choose(store: Warehouse, stage: str, chosen: Chosen) -> None:
+    """Take a version from now on; MLflow's alias follows when the tables made with it are published. Call inside a transaction."""
+    champions = store.table(contracts.CHAMPIONS)
+    row = pd.DataFrame([{"stage": stage, **asdict(chosen), "since": dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0)}])
+    others = store.keep("other_champions", champions.filter(champions.stage != stage))
+    store.replace(contracts.CHAMPIONS, others)
+    store.append(contracts.CHAMPIONS, from_frame(row))
+    store.drop_kept("other_champions")
+
+
+def chosen(store: Warehouse, settings: Settings, stage: str) -> Chosen | None:
+    """The version that is taken from now on; None before the first training.
+
+    An alias that was moved in MLflow by hand counts: where it is no longer where the last publication left it.
+    """
+    champions = store.table(contracts.CHAMPIONS)
+    rows = store.frame(champions.filter(champions.stage == stage).drop("stage", "since")).to_dict("records")
+    alias, reigns = champion_version(settings, stage), history(settings, stage)
+    last = reigns[-1] if reigns else None
+    if not rows:
+        return None if alias is None else Chosen(alias, last.by if last else "person", last.reason if last else "the alias of MLflow")
+    written = Chosen(**rows[0])
+    if alias is not None and last is not None and alias not in (last.version, written.version):
+        return Chosen(alias, "person", "the alias champion was moved in MLflow")
+    return written
+
+
+def made_with(store: Warehouse, stage: str) -> str | None:
+    """The version that the tables of a stage were made with; None where they have no rows."""
+    contract, column = MADE_WITH[stage]
+    return store.value(store.table(contract)[column].max())
+
+
+def require_version(settings: Settings, stage: str, version: str) -> None:
+    """Raises ModelNotFoundError where there is no such version."""
+    known = [entry.version for entry in versions(settings, stage)]
+    if version not in known:
+        raise ModelNotFoundError(f"no version {version} of {model_name(settings, stage)}; there are {', '.join(known) or 'none yet'}")
+
+
+def crown(settings: Settings, stage: str, chosen: Chosen) -> bool:
+    """Let the alias follow, and write down since when and why. Returns whether anything changed.
+
+    Done twice it changes nothing more: a publication may have to be finished by another process.
     """
     configure(settings)
     import mlflow
 
     client, name = mlflow.MlflowClient(), model_name(settings, stage)
-    known = [entry.version for entry in versions(settings, stage)]
-    if version not in known:
-        raise ModelNotFoundError(f"no version {version} of {name}; there are {', '.join(known) or 'none yet'}")
-    entries = [*history(settings, stage), Reign(version, f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}", by, reason[:200], way_back)]
-    # The history first: an alias without an entry could not be rolled back.
-    client.set_registered_model_tag(name, HISTORY_TAG, json.dumps([asdict(entry) for entry in entries[-KEPT_ENTRIES:]]))
-    client.set_registered_model_alias(name, CHAMPION, version)
+    moved = champion_version(settings, stage) != chosen.version
+    if moved:
+        client.set_registered_model_alias(name, CHAMPION, chosen.version)
+    entries = history(settings, stage)
+    if not entries or (entries[-1].version, entries[-1].reason) != (chosen.version, chosen.reason[:200]):
+        since = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}"
+        entries.append(Reign(chosen.version, since, chosen.chosen_by, chosen.reason[:200], chosen.way_back))
+        client.set_registered_model_tag(name, HISTORY_TAG, json.dumps([asdict(entry) for entry in entries[-KEPT_ENTRIES:]]))
+    return moved
 
 
-def rollback(settings: Settings, stage: str, reason: str) -> tuple[str, str]:
-    """Bring back the champion before the present one.
+def version_before(settings: Settings, stage: str) -> str:
+    """The champion before the present one.
 
-    Returns:
-        The version that was the champion, and the one that is now.
     Raises:
         ModelNotFoundError: there is no champion, or none before it.
     """
@@ -108,45 +177,71 @@ def rollback(settings: Settings, stage: str, reason: str) -> tuple[str, str]:
         raise ModelNotFoundError(f"no champion of {model_name(settings, stage)} yet; materialise the assets that train it, or: persona run")
     if len(reigns) == 1:
         raise ModelNotFoundError(f"version {reigns[-1]} of {model_name(settings, stage)} has no champion before it")
-    promote(settings, stage, reigns[-2], "person", reason, way_back=True)
-    return reigns[-1], reigns[-2]
+    return reigns[-2]
 
 
 def champion_version(settings: Settings, stage: str) -> str | None:
-    """The version in use; None before the first training."""
+    """The version that MLflow's alias names; None before the first training."""
     return next((entry.version for entry in versions(settings, stage) if entry.champion), None)
 
 
-def champion(settings: Settings, stage: str) -> RegisteredModel:
-    """The champion of a stage, its files in a local folder.
+def model(settings: Settings, stage: str, version: str | None) -> RegisteredModel:
+    """A version of a stage's model, its files in a local folder and as they were registered.
 
     Raises:
-        ModelNotFoundError: nothing has been trained yet.
+        ModelNotFoundError: nothing has been trained yet, or the files are gone or changed.
     """
+    name = model_name(settings, stage)
+    if version is None:
+        raise ModelNotFoundError(f"no champion of {name} in MLflow yet; materialise the assets that train it, or: persona run")
     configure(settings)
     import mlflow
 
-    client = mlflow.MlflowClient()
-    name = model_name(settings, stage)
     try:
-        version = client.get_model_version_by_alias(name, CHAMPION)
-    except mlflow.exceptions.MlflowException:
-        raise ModelNotFoundError(f"no champion of {name} in MLflow yet; materialise the assets that train it, or: persona run") from None
-    folder = mlflow.artifacts.download_artifacts(
-        f"models:/{name}/{version.version}", dst_path=_download_folder(settings, name, version.version)
-    )
-    return RegisteredModel(name, version.version, data_folder(Path(folder)))
+        registered = mlflow.MlflowClient().get_model_version(name, version)
+        folder = data_folder(_local(settings, name, version))
+        digest = digest_of_folder(folder)
+    except (mlflow.exceptions.MlflowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelNotFoundError(f"version {version} of {name}: its files cannot be read ({reason}); {TRAIN_AGAIN}") from None
+    if digest != registered.tags.get(DIGEST_TAG, digest):
+        raise ModelNotFoundError(f"version {version} of {name}: its files in {folder} are not those that were registered; {TRAIN_AGAIN}")
+    return RegisteredModel(name, version, folder)
 
 
-def _download_folder(settings: Settings, name: str, version: str) -> str | None:
-    if settings.mlflow_tracking_uri.startswith("sqlite:"):
-        return None  # local artifacts are used where they lie
-    return tempfile.mkdtemp(prefix=f"{name}-{version}-")
+def _local(settings: Settings, name: str, version: str) -> Path:
+    """The folder of a version: where it lies, or a copy of it by version, fetched once."""
+    import mlflow
+
+    address = f"models:/{name}/{version}"
+    if settings.mlflow_is_local:
+        return Path(mlflow.artifacts.download_artifacts(address))  # local artifacts are used where they lie
+    kept = settings.home / "models" / name / version
+    if not kept.exists():
+        waiting = kept.with_name(f".{version}.{os.getpid()}.partial")
+        shutil.rmtree(waiting, ignore_errors=True)
+        waiting.mkdir(parents=True)
+        try:
+            mlflow.artifacts.download_artifacts(address, dst_path=str(waiting))
+            waiting.replace(kept)
+        finally:
+            shutil.rmtree(waiting, ignore_errors=True)
+    return kept
 
 
 def data_folder(model_folder: Path) -> Path:
-    """The folder of arrays and JSON inside a stored pyfunc model."""
+    """The folder of arrays and JSON inside a stored pyfunc model.
+
+    Raises:
+        ValueError: the model's description names none inside it.
+    """
     import yaml
 
-    flavor = yaml.safe_load((model_folder / "MLmodel").read_text())["flavors"]["python_function"]
-    return model_folder / str(flavor["data"])
+    try:
+        data = str(yaml.safe_load((model_folder / "MLmodel").read_text())["flavors"]["python_function"]["data"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise ValueError(f"{model_folder / 'MLmodel'}: names no folder of data") from None
+    folder = (model_folder / data).resolve()
+    if model_folder.resolve() not in folder.parents or not folder.is_dir():
+        raise ValueError(f"{model_folder / 'MLmodel'}: found the folder {data!r}; expected one inside of the model")
+    return folder

@@ -7,7 +7,6 @@ import datetime as dt
 import decimal
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import ibis.expr.types as ir
 import orjson
 import pyarrow as pa
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
 from persona_pipelines.warehouse.contracts import Table
 from persona_pipelines.warehouse.zones import MACROS
@@ -31,6 +31,9 @@ DUCKDB_TYPES = {
     "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
 }  # fmt: skip
 
+EngineError = duckdb.Error
+"""What the engine raises: a block that is damaged, a disk that is full, a query that is wrong."""
+
 LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|\.[0-9]+0(?![0-9])|NaN|Infinity")
 """Numbers that lose digits as doubles, or zeros at their end, and words that Python writes."""
 
@@ -40,7 +43,7 @@ def from_frame(frame: pd.DataFrame) -> ir.Table:
     return ibis.memtable(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-class WarehouseError(Exception):
+class WarehouseError(ProjectError):
     """The warehouse cannot be used as asked; the message says what to do."""
 
 
@@ -57,14 +60,14 @@ class Warehouse:
         self, file: Path | None, key: bytes | None = None, *, read_only: bool = False, memory_limit: str = "4GB", threads: int = 2
     ) -> None:
         self.file = file
+        self.written: set[str] = set()
         if file is not None and not read_only:
             file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(f"{file}.tmp", ignore_errors=True)  # what a killed run has spilled holds data
         configuration: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "preserve_insertion_order": False}
         try:
             self.connection = duckdb.connect(str(file) if file else ":memory:", read_only=read_only, config=configuration)
-        except duckdb.IOException as error:
-            raise WarehouseError(f"{file}: cannot be opened: {error}") from None
+        except duckdb.Error as error:
+            raise WarehouseError(f"{file}: cannot be opened: {str(error).splitlines()[0]}") from None
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET enable_progress_bar = false")
         self.connection.execute("CREATE TEMP MACRO from_local_time(zone, moment) AS (timezone('UTC', timezone(zone, moment)))")
@@ -102,11 +105,12 @@ class Warehouse:
         return bool(found)
 
     def ensure(self, contract: Table) -> None:
-        """Create the table where it is missing, empty and with its columns described.
+        """Make a table ready to be written: create the table where it is missing, empty and with its columns described.
 
         Raises:
             WarehouseError: the table exists with other columns, as another version of the package wrote it.
         """
+        self.written.add(contract.full_name)
         if self.exists(contract):
             found = [row[0] for row in self.connection.execute(f"DESCRIBE {_quoted(contract)}").fetchall()]
             if found != contract.column_names:
@@ -145,6 +149,42 @@ class Warehouse:
                 self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+        # What is told as done stands in the file itself: a journal beside it may be lost or cut.
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write all that is committed into the file, so that nothing waits in the journal."""
+        if self.file is not None:
+            self.connection.execute("CHECKPOINT")
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every table in the file by its full name, in their order.
+
+        Raises:
+            WarehouseError: the file is damaged.
+        """
+        tables = self._read(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary AND database_name = current_database() ORDER BY ALL",
+            "the list of its tables",
+        )
+        names = [f"{schema}.{name}" for schema, name in tables]
+        return {name: int(self._read(f"SELECT count(*) FROM {_quoted_name(name)}", name)[0][0]) for name in names}
+
+    def digest(self, full_name: str) -> tuple[int, str]:
+        """Rows of a table, and a digest of them whatever their order; every block of the table is read for it.
+
+        Raises:
+            WarehouseError: a block is damaged.
+        """
+        query = f"SELECT count(*), bit_xor(hash(stored)), sum(hash(stored)) FROM {_quoted_name(full_name)} AS stored"
+        ((rows, exclusive, total),) = self._read(query, full_name)
+        return int(rows), f"{exclusive or 0:x}-{total or 0:x}"
+
+    def _read(self, query: str, what: str) -> list[tuple[Any, ...]]:
+        try:
+            return self.connection.execute(query).fetchall()
+        except duckdb.Error as error:
+            raise WarehouseError(f"{self.file}: {what} cannot be read: {str(error).splitlines()[0]}") from None
 
     def sql(self, expression: ir.Table) -> str:
         """The query of an expression, for this connection; tables in memory that it reads are made known to the engine."""
@@ -153,6 +193,7 @@ class Warehouse:
 
     def append(self, contract: Table, expression: ir.Table) -> None:
         """Add the rows of an expression, cast to the contract's types."""
+        self.written.add(contract.full_name)
         rows = expression.select(**{column.name: expression[column.name].cast(column.type) for column in contract.columns})
         self.connection.execute(f"INSERT INTO {_quoted(contract)} BY NAME {self.sql(rows)}")
 
@@ -232,7 +273,12 @@ def _reads(expression: ir.Table, contract: Table) -> bool:
 
 
 def _quoted(contract: Table) -> str:
-    return f'"{contract.schema}"."{contract.name}"'
+    return _quoted_name(contract.full_name)
+
+
+def _quoted_name(full_name: str) -> str:
+    schema, name = full_name.split(".", 1)
+    return f'"{schema}"."{name}"'
 
 
 def _literal(text: str) -> str:

@@ -631,6 +631,26 @@ LEAKAGE_AUDIT = Table(
     ), ("window", "check"),
 )  # fmt: skip
 
+CHAMPIONS = Table(
+    "home", "champions", "The version of each stage's model that is taken from now on; MLflow's alias follows when tables made with it are published.",
+    (
+        Column("stage", "string", "segments or recommendations.", required=True),
+        Column("version", "string", "Version in the registry.", required=True),
+        Column("chosen_by", "string", "gate, training or person.", required=True),
+        Column("reason", "string", "Why, in one sentence.", required=True),
+        Column("way_back", "boolean", "Whether the version before the present one was brought back.", required=True),
+        Column("since", "timestamp", "When it was chosen, UTC.", required=True),
+    ), ("stage",),
+)  # fmt: skip
+
+INSTANCE = Table(
+    "home", "instance", "What the tables belong to.",
+    (
+        Column("name", "string", "key: the fingerprint of the key of the pseudonyms.", required=True),
+        Column("value", "string", "Its value.", required=True),
+    ), ("name",),
+)  # fmt: skip
+
 TUNED_PARAMETERS = Table(
     "recommendations", "tuned_parameters", "Parameters that a search on the validation window found better than the configured ones.",
     (
@@ -689,7 +709,7 @@ BOUGHT_TOGETHER = Table(
 TABLES: tuple[Table, ...] = (
     FILES, EVENTS, SESSIONS, REJECTS, DUPLICATES, FILTERED, ACCOUNTING, CLOCKS, ITEMS, USERS, USER_FEATURES, CATEGORY_SHARES,
     ITEM_FEATURES, INTERACTIONS, USER_SEGMENTS, SEGMENT_PROFILES, SEGMENT_QUALITY, SEGMENT_CHANGES, SEGMENT_RULES, SEGMENT_HISTORY, USER_PREDICTIONS, PREDICTION_QUALITY, PREDICTION_DRIVERS, PROFILE_DOCUMENTS, PROFILE_HISTORY, SEGMENT_MOVEMENT, USER_PROFILES, TUNED_PARAMETERS, MODEL_COMPARISON,
-    MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS,
+    MODEL_ADVANTAGES, LEAKAGE_AUDIT, SIMILAR_ITEMS, BOUGHT_TOGETHER, RECOMMENDATIONS, CHAMPIONS, INSTANCE,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from persona_pipelines.warehouse import contracts
 
 ROOMS = {
     "logs": "raw logs", "events": "cleaned events", "features": "features", "segments": "segments", "profiles": "profiles",
-    "recommendations": "recommendation model",
+    "recommendations": "recommendation model", "home": "the state folder",
 }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import ibis.expr.types as ir
 
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import replacing
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
 
@@ -14,7 +16,7 @@ FORMULA_STARTS = r"^[=+\-@\t\r]"
 """What spreadsheet programs take for the start of a formula."""
 
 
-class ExportError(Exception):
+class ExportError(ProjectError):
     """The file cannot be written; the message says why."""
 
 
@@ -44,14 +46,13 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
     if csv and guard:
         texts = [name for name, kind in table.schema().items() if kind.is_string() and name not in order and not name.endswith("_id")]
         table = table.mutate(**{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts})
-    partial = file.with_name(f".{file.name}.partial")
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
+    if not file.parent.is_dir():
+        raise ExportError(f"{file}: cannot be written: there is no folder {file.parent}")
     try:
-        target = str(partial).replace("'", "''")
-        warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO '{target}' ({options})")
-        partial.replace(file)
+        with replacing(file) as waiting:
+            target = str(waiting).replace("'", "''")
+            warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO '{target}' ({options})")
     except (duckdb.Error, OSError) as error:
         raise ExportError(f"{file}: cannot be written: {str(error).splitlines()[0]}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return int(warehouse.value(table.count()))

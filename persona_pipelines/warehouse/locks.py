@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from persona_pipelines.errors import ProjectError
+
+FILE = "warehouse.lock"
 POLL_SECONDS = 0.5
-HELD = "The warehouse is held by"
 
 
-class WarehouseBusyError(Exception):
+class WarehouseBusyError(ProjectError):
     """Another run holds the warehouse; the message names it."""
 
 
@@ -27,7 +29,7 @@ class WarehouseLock:
     """
 
     def __init__(self, home: Path) -> None:
-        self.file = home / "warehouse.lock"
+        self.file = home / FILE
         self._descriptor: int | None = None
 
     def acquire(self, holder: str, wait_seconds: float, on_wait: Callable[[str], None]) -> dict[str, Any] | None:
@@ -49,7 +51,7 @@ class WarehouseLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                sentence = f"{HELD} {_described(self.read())}"
+                sentence = f"The warehouse is held by {_described(self.read())}"
                 if time.monotonic() >= deadline:
                     os.close(descriptor)
                     raise WarehouseBusyError(
@@ -81,6 +83,21 @@ class WarehouseLock:
         except (OSError, ValueError):
             return None
         return entry if isinstance(entry, dict) else None
+
+
+def is_held(home: Path) -> bool:
+    """Whether any process holds the lock of a home now."""
+    try:
+        descriptor = os.open(home / FILE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _described(entry: dict[str, Any] | None) -> str:

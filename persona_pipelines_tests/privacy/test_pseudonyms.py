@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persona_pipelines.privacy.pseudonyms import KeyFileError, load_or_create_key, looks_like_pseudonym, padded_keys, pseudonym
+from persona_pipelines.privacy.pseudonyms import (
+    KeyFileError,
+    create_key,
+    fingerprint,
+    load_key,
+    looks_like_pseudonym,
+    padded_keys,
+    pseudonym,
+)
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import KEY
 
@@ -37,19 +45,29 @@ ENGINE = Warehouse(None, KEY)
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "home" / "key"
-    key = load_or_create_key(file)
-    assert load_or_create_key(file) == key
+    with pytest.raises(KeyFileError, match="the key of the pseudonyms is not there; restore it from your backup"):
+        load_key(file)
+    create_key(file)
+    key = load_key(file)
+    create_key(file)
+    assert load_key(file) == key
+    assert fingerprint(key) != fingerprint(b"k" * 32)
     assert len(key) == 32
     assert file.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in file.parent.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "message"), [("ab", 0o600, "expected 64 hexadecimal"), ("ab" * 32, 0o644, "readable by others; run: chmod 600")]
+    ("content", "mode", "message"),
+    [
+        ("ab", 0o600, "expected 64 hexadecimal"),
+        ("\xff" * 64, 0o600, "expected 64 hexadecimal"),
+        ("ab" * 32, 0o644, "readable by others; run: chmod 600"),
+    ],
 )
 def test_a_key_file_that_is_none_is_refused(tmp_path: Path, content: str, mode: int, message: str) -> None:
     file = tmp_path / "key"
     file.write_text(content)
     file.chmod(mode)
     with pytest.raises(KeyFileError, match=message):
-        load_or_create_key(file)
+        load_key(file)

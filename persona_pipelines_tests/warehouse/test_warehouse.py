@@ -2,18 +2,20 @@ import datetime as dt
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import ibis
 import pytest
 
+from persona_pipelines.files import copy_whole, digest_of, replacing, sweep_partial
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 from persona_pipelines.warehouse.dictionary import data_dictionary
 from persona_pipelines.warehouse.exporting import ExportError, export_table
 from persona_pipelines.warehouse.locks import WarehouseBusyError, WarehouseLock
-from persona_pipelines.warehouse.publishing import publish
 
 FILTERED_ROW = {
     "day": dt.date(2025, 9, 1),
@@ -83,16 +85,46 @@ def test_an_export_that_cannot_be_written_says_why(tmp_path: Path, name: str, me
             export_table(store, contracts.FILTERED, tmp_path / name)
 
 
-def test_the_published_copy_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def _half_written(file: Path) -> None:
+    file.write_text("half")
+    raise OSError("half-way")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     source, target = tmp_path / "w.duckdb", tmp_path / "p.duckdb"
     with Warehouse(source) as store, store.transaction():
         store.replace(contracts.FILTERED, filtered({}))
-    publish(source, target)
+    assert copy_whole(source, target) == digest_of(source) == digest_of(target)
     with pytest.raises(FileNotFoundError):
-        publish(tmp_path / "missing", target)
+        copy_whole(tmp_path / "missing", target)
+    with pytest.raises(OSError, match="half-way"), replacing(target) as waiting:
+        _half_written(waiting)
     with Warehouse(target, read_only=True) as store:
         assert store.rows(contracts.FILTERED) == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p.duckdb", "w.duckdb"]
+
+
+def test_what_a_killed_process_has_half_written_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    dead, living = tmp_path / f".a.{process.pid}.partial", tmp_path / f".a.{os.getpid()}.partial"
+    for file in (dead, living):
+        file.write_text("half")
+    assert sweep_partial(tmp_path) == [dead]
+    assert [file.name for file in tmp_path.iterdir()] == [living.name]
+
+
+def test_what_is_committed_stands_in_the_file_and_not_in_a_journal(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "w.duckdb") as store:
+        with store.transaction():
+            store.replace(contracts.FILTERED, filtered({}))
+        assert not (tmp_path / "w.duckdb.wal").exists()
+        assert store.counts() == {"events.filtered": 1}
+        first = store.digest("events.filtered")
+        with store.transaction():
+            store.replace(contracts.FILTERED, filtered({"reason": "other"}))
+        assert store.digest("events.filtered") != first
+        assert store.written == {"events.filtered"}
 
 
 def test_a_second_holder_waits_and_then_says_who_holds_the_warehouse(tmp_path: Path) -> None:
@@ -136,4 +168,4 @@ def test_contracts_hang_together(table: contracts.Table) -> None:
     assert set(table.key) <= set(table.column_names)
     assert len(set(table.column_names)) == len(table.columns)
     assert all(column.description.endswith(".") for column in table.columns)
-    assert table.schema in {"logs", "events", "features", "segments", "profiles", "recommendations"}
+    assert table.schema in {"logs", "events", "features", "segments", "profiles", "recommendations", "home"}

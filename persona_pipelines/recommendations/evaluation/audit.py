@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.recommendations.data import Features, positions
 from persona_pipelines.recommendations.evaluation.comparison import Task
 from persona_pipelines.recommendations.models.hybrid import BlendModel
@@ -37,7 +38,7 @@ class Finding:
     expected: str
 
 
-class LeakageError(Exception):
+class LeakageError(ProjectError):
     """Something of the test was known in training; the message says what."""
 
 

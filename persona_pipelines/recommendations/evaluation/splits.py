@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.exact import exact_mean
 from persona_pipelines.features.following import follows
 from persona_pipelines.features.interactions import InteractionRules, interactions, positive_events
@@ -23,7 +24,7 @@ SplitName = Literal["global time", "record order", "last items out", "random by 
 """``record order`` is a cut like that of ``global time`` in logs without a clock, where the order of the records stands for time."""
 
 
-class TooFewInteractionsError(ValueError):
+class TooFewInteractionsError(ProjectError, ValueError):
     """There is not enough to learn from or to judge by; the message says how much there is and what is needed."""
 
 

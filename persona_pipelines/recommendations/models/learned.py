@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.settings.recommendations import MethodSettings
 
@@ -28,7 +29,7 @@ State = Mapping[str, Any]
 """Arrays and CSR matrices by name."""
 
 
-class ModelError(ValueError):
+class ModelError(ProjectError, ValueError):
     """The method cannot learn from these data; the message says why."""
 
 

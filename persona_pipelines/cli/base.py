@@ -1,0 +1,179 @@
+"""What all commands share: the group, its options, and the one boundary that tells errors from faults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from persona_pipelines import __version__
+from persona_pipelines.cli.printing import plain
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from persona_pipelines.warehouse.connection import Warehouse
+
+INTERRUPTED, TERMINATED = 130, 143
+FAULT = 70
+"""Exit code of a fault of this package (EX_SOFTWARE)."""
+
+
+class StateError(ProjectError):
+    """The state folder cannot be read or written."""
+
+
+class Commands(click.Group):
+    """The boundary: what a person can act on is one sentence, an interrupt its exit code, anything else a fault with a report."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            return super().invoke(ctx)
+        except ProjectError as error:
+            raise click.ClickException(plain(str(error))) from None
+        except KeyboardInterrupt as interrupt:
+            click.echo(f"{interrupt or 'Interrupted'}.", err=True)
+            sys.exit(exit_code(interrupt))
+        except BrokenPipeError:
+            # Whoever reads the output has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception as error:
+            known = _of_the_state(error)
+            if known is not None:
+                raise click.ClickException(plain(str(known))) from None
+            if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+                raise
+            click.echo(f"Error: {_fault(error)}", err=True)
+            sys.exit(FAULT)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: as Ctrl-C, but for its word and its exit code."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise Terminated("Terminated")
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """What shells expect after Ctrl-C (130) or SIGTERM (143)."""
+    return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+
+
+def _of_the_state(error: Exception) -> StateError | None:
+    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database."""
+    import duckdb
+    import sqlalchemy.exc
+
+    if not isinstance(error, OSError | duckdb.Error | sqlalchemy.exc.SQLAlchemyError):
+        return None
+    home = _home()
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if home is None:
+        return StateError(reason)
+    free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
+    return StateError(
+        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
+        "room or set PERSONA_HOME, then run again. What is damaged says: persona verify"
+    )
+
+
+def _home() -> Path | None:
+    """The home of the command that is being run, if it has read a configuration."""
+    context = click.get_current_context(silent=True)
+    found = context.find_root().meta.get("home") if context else None
+    return found if isinstance(found, Path) else None
+
+
+def _fault(error: Exception) -> str:
+    """A fault in one sentence; how it came about goes to a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="persona-fault-", suffix=".txt", delete=False, encoding="utf-8") as report:
+        report.write(f"persona-pipelines {__version__}, {' '.join(sys.argv[1:2])}\n")
+        traceback.print_exception(error, file=report)
+    text = plain(" ".join(str(error).split()))
+    return f"a fault of persona_pipelines ({type(error).__name__}: {text}); nothing was half-written. Please report it with {report.name}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """From raw behaviour logs to cleaned events, features, segments, profiles and recommendations.
+
+    \b
+    First steps:
+      persona run                       the whole flow on the committed sample
+      persona ui                        Dagster and MLflow in the browser
+      persona sources check my.yaml     try the description of your own logs
+      persona run --config my.yaml      the whole flow on them
+
+    All state lives below PERSONA_HOME, by default .persona/<name of the configuration>.
+    """
+
+
+def settings_of(file: str | None) -> Settings:
+    """The settings of a command; errors of the state are told with its home from here on."""
+    settings = load_settings(file)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().meta["home"] = settings.home
+    return settings
+
+
+def config_option(command: Any) -> Any:
+    return click.option(
+        "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml."
+    )(command)
+
+
+def guard_option(command: Any) -> Any:
+    return click.option(
+        "--guard/--no-guard", default=True, show_default=True,
+        help="In CSV, disarm text that a spreadsheet would take for a formula; keys and ids are never touched.",
+    )(command)  # fmt: skip
+
+
+def published(settings: Settings) -> Warehouse:
+    """The published copy, for reading.
+
+    Raises:
+        StateError: nothing has been published yet.
+    """
+    from persona_pipelines.warehouse.connection import Warehouse
+
+    if not settings.published_file.exists():
+        raise StateError(f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}")
+    return Warehouse(settings.published_file, read_only=True)
+
+
+def relative(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = None) -> None:
+    """Run a job that is not of days.
+
+    Raises:
+        click.ClickException: it has failed; the message says why.
+    """
+    from persona_pipelines.orchestration.instance import open_instance
+    from persona_pipelines.orchestration.runs import run_job
+
+    with open_instance(settings) as instance:
+        from persona_pipelines.definitions import defs
+
+        result = run_job(settings, defs, instance, job=job, config=config, on_wait=lambda text: click.echo(text, err=True))
+    for warning in dict.fromkeys(result.warnings):
+        click.echo(plain(f"warning: {warning}"), err=True)
+    if not result.success:
+        raise click.ClickException(plain("; ".join(dict.fromkeys(result.failures))) or f"run {result.run_id[:8]} failed")

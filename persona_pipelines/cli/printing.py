@@ -1,0 +1,46 @@
+"""Tables and texts on a terminal: whatever logs hold, it moves no cursor and forges no line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in frame.columns:
+        numeric = frame[column].dtype.kind in "if"
+        table.add_column(plain(str(column)), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(shown(value)) for value in row))
+    console = Console()
+    # A pipe or a log file has no width: tables are not squeezed into a guess of it.
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def shown(value: Any) -> str:
+    """A value of a table as a person reads it."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return plain(str(value), lines=False)
+
+
+def plain(text: str, lines: bool = True) -> str:
+    """A text without characters that a terminal acts on: control characters, and those that turn the direction of writing.
+
+    Args:
+        lines: whether line breaks stay, as in messages that have several lines of their own.
+    """
+    return "".join(character if character.isprintable() or (lines and character == "\n") else " " for character in text)

@@ -1,0 +1,90 @@
+"""Versions of the recommender, the gate's decisions, and how to overrule them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from persona_pipelines.cli.base import config_option, main, published, relative, run_and_tell, settings_of
+from persona_pipelines.cli.printing import print_table
+from persona_pipelines.settings import Settings
+
+STAGE = "recommendations"
+
+
+@main.group(invoke_without_command=True)
+@config_option
+@click.pass_context
+def models(context: click.Context, config: str | None) -> None:
+    """Versions of the recommender, the gate's decisions, and how to overrule them."""
+    if context.invoked_subcommand is not None:
+        context.obj = config
+        return
+    settings = settings_of(config)
+    import pandas as pd
+
+    from persona_pipelines.tracking.registry import history, versions
+
+    found, reigns = versions(settings, STAGE), history(settings, STAGE)
+    if not found:
+        raise click.ClickException(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
+    rows = [
+        {"version": entry.version, "model": entry.tags.get("model", ""), "made": f"{entry.created:%Y-%m-%d %H:%M}", "champion": entry.champion,
+         "decision": entry.tags.get("decision", ""), "nDCG": entry.tags.get("ndcg_at_k", "")[:6], "reason": entry.tags.get("decision.reason", "")}
+        for entry in found
+    ]  # fmt: skip
+    print_table(pd.DataFrame(rows), "Versions")
+    print_table(pd.DataFrame([vars(reign) for reign in reversed(reigns)]), "Champions, newest first (times in UTC)")
+
+
+REASON = click.option("--reason", required=True, help="Why; it is kept with the model.")
+
+
+@models.command("promote")
+@click.argument("version")
+@REASON
+@config_option
+@click.pass_context
+def promote_model(context: click.Context, version: str, reason: str, config: str | None) -> None:
+    """Make VERSION the champion, whatever the gate said, and write its lists."""
+    _overruled(settings_of(config or context.obj), {"promote": version, "reason": reason})
+
+
+@models.command("rollback")
+@REASON
+@config_option
+@click.pass_context
+def roll_back_model(context: click.Context, reason: str, config: str | None) -> None:
+    """Bring back the champion before the present one, and write its lists."""
+    _overruled(settings_of(config or context.obj), {"rollback": True, "reason": reason})
+
+
+def _overruled(settings: Settings, config: dict[str, Any]) -> None:
+    """Lists and champion change together, in one run under the lock; where it fails, both are as they were."""
+    from persona_pipelines.orchestration.jobs import SCORING_JOB
+    from persona_pipelines.tracking.registry import champion_version
+
+    before = champion_version(settings, STAGE)
+    run_and_tell(settings, SCORING_JOB, {"ops": {STAGE: {"config": config}}})
+    after = champion_version(settings, STAGE)
+    click.echo(f"champion: version {after} (before: {before or 'none'}); its lists are in the table recommendations")
+
+
+@models.command("tune")
+@click.option("--minutes", required=True, type=click.FloatRange(min=0, min_open=True), help="Time for all methods together.")
+@click.option("--trials", type=click.IntRange(1), help="Most trials a method: with it, and time enough, a search repeats exactly.")
+@click.option("--method", "methods", multiple=True, help="A method by its name in the comparison; several times for several. Default: all.")
+@config_option
+@click.pass_context
+def tune_models(context: click.Context, minutes: float, trials: int | None, methods: tuple[str, ...], config: str | None) -> None:
+    """Search for better parameters on the validation window; the next comparison uses them."""
+    settings = settings_of(config or context.obj)
+    from persona_pipelines.orchestration.jobs import TUNING_JOB
+    from persona_pipelines.warehouse import contracts
+
+    options = {"minutes": minutes, "trials": trials, "methods": list(methods)}
+    run_and_tell(settings, TUNING_JOB, {"ops": {"tuned_parameters": {"config": options}}})
+    with published(settings) as store:
+        table = store.table(contracts.TUNED_PARAMETERS).order_by("model")
+        print_table(store.frame(table.select("model", "ndcg_configured", "ndcg_tuned", "trials", "parameters")), "On the validation window")

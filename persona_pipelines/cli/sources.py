@@ -1,0 +1,136 @@
+"""Logs: a first configuration, a look at what it reads, and logs of a simulated shop."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from persona_pipelines.cli.base import main, settings_of
+from persona_pipelines.cli.printing import print_table, shown
+from persona_pipelines.cli.running import DAY
+
+if TYPE_CHECKING:
+    from persona_pipelines.logs.profile import Profile
+
+
+@main.group()
+def sources() -> None:
+    """The logs that a configuration describes."""
+
+
+@main.command("init")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--output", default="persona.yaml", show_default=True, type=click.Path(dir_okay=False), help="The configuration to write.")
+def init(file: str, output: str) -> None:
+    """Write a first configuration for the log FILE: by the preset that reads it, else by what its fields are called.
+
+    Exit code 1 where nothing reads it, or OUTPUT exists.
+    """
+    import yaml
+
+    from persona_pipelines.logs.guessing import guess
+
+    if Path(output).exists():
+        raise click.ClickException(f"{output} exists; name another with --output")
+    found = guess(Path(file).resolve())
+    source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
+    content: dict[str, Any] = {"start_date": found.start, "privacy": {"consent_when_unknown": False}, "sources": [source]}
+    remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN))
+    Path(output).write_text(f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n{remarks}"
+                            + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # fmt: skip
+    click.echo(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
+    for remark in found.remarks:
+        click.secho(f"look at this: {remark}", fg="yellow")
+    click.echo(f"next: persona sources check {output}")
+
+
+CONSENT_UNKNOWN = (
+    "nobody of whom no customer list says consent_personalisation gets recommendations, nor is exported without consent_marketing: "
+    "consent_when_unknown says what holds of them"
+)
+
+
+@sources.command("check")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--records", default=3, show_default=True, help="Records to show of each source.")
+def check_sources(file: str, records: int) -> None:
+    """Validate the configuration FILE and show the first mapped records of each source, its fields in numbers, and hints.
+
+    Nothing is written. Looks at the first 100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
+    """
+    settings = settings_of(file)
+    from persona_pipelines.logs.files import LogFileError
+    from persona_pipelines.logs.profile import ids_that_do_not_meet, profile_source
+    from persona_pipelines.warehouse.connection import Warehouse
+
+    failed = False
+    with Warehouse(None, b"\0" * 32) as engine:
+        for source in settings.sources:
+            click.secho(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
+            try:
+                _print_profile(profile_source(source, settings, records, engine))
+            except LogFileError as error:
+                click.echo(f"  error: {error}")
+                failed = True
+        met = ids_that_do_not_meet(engine, settings)
+    for hint in met:
+        click.secho(f"\nhint: {hint}", fg="yellow")
+    if failed:
+        raise click.ClickException("not every source can be read")
+
+
+def _print_profile(seen: Profile) -> None:
+    click.echo(f"  {seen.files} files; first records of {seen.file}:")
+    for number, row in enumerate(seen.rows.to_dict("records"), start=1):
+        problem = row.pop("problem", None)
+        known = {name: value for name, value in row.items() if value is not None and value == value}
+        # Amounts to the last cent; tables round.
+        fields = "  ".join(
+            f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={shown(value)}" for name, value in known.items()
+        )
+        click.echo(f"  {number}. {fields}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
+    print_table(seen.fields)
+    for fact in seen.facts:
+        click.echo(f"  {fact}")
+    for what, reasons in (("rejected", seen.problems), ("filtered", seen.dropped)):
+        if reasons:
+            beside = "" if what == "rejected" else ", beside bots and requests for static assets"
+            click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}{beside}:")
+            for reason, count in reasons.items():
+                place = f" ({shown(seen.places[reason])})" if what == "rejected" and reason in seen.places else ""
+                click.echo(f"    {count:>6}  {reason}{place}")
+    for hint in seen.hints:
+        click.secho(f"  hint: {hint}", fg="yellow")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--truth", "truth_folder", type=click.Path(file_okay=False), help="Where the ground truth goes; default: <FOLDER>-truth.")
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(10), help="Customers.")
+@click.option("--days", default=42, show_default=True, type=click.IntRange(2), help="Days of logs.")
+@click.option("--start", type=DAY, default="2025-09-01", show_default=True, help="First day.")
+@click.option("--seed", default=20, show_default=True, help="The same seed gives the same files.")
+@click.option("--dirt", default=0.01, show_default=True, type=click.FloatRange(0, 0.5), help="Share of broken records.")
+@click.option("--stealth-bots", default=0, show_default=True, type=click.IntRange(0), help="Robots a day that call themselves browsers.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def simulate(
+    folder: str, truth_folder: str | None, users: int, days: int, start: dt.datetime, seed: int, dirt: float, stealth_bots: int, force: bool
+) -> None:
+    """Write raw logs of a simulated shop to FOLDER, and what is true of them to another folder.
+
+    The logs are described by data/persona.yaml: copy it beside the folder and adjust the paths to run on them.
+    """
+    from persona_pipelines.simulation.shop import ShopPlan, write_shop
+
+    target, truth = Path(folder), Path(truth_folder or f"{folder}-truth")
+    if target.exists() and any(target.iterdir()) and not force:
+        raise click.ClickException(f"{target} is not empty; give another folder, or --force to write into it")
+    plan = ShopPlan(users=users, days=days, start=start.date(), seed=seed, dirt=dirt, stealth_bots=stealth_bots)
+    with click.progressbar(length=days, label="simulating", file=sys.stderr) as bar:
+        written = write_shop(plan, target, truth, on_day=lambda: bar.update(1))
+    click.echo(f"{written.records:,} records in {written.files} files below {target}; ground truth in {truth}")

@@ -1,0 +1,61 @@
+"""The state folder: whether it is whole, and what can be mended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from persona_pipelines.cli.base import config_option, main, settings_of
+from persona_pipelines.cli.printing import plain, print_table
+from persona_pipelines.settings import Settings
+
+
+@contextmanager
+def _held(settings: Settings, who: str) -> Iterator[None]:
+    """The lock of the home: nobody else writes meanwhile."""
+    from persona_pipelines.home.opening import claim_home
+    from persona_pipelines.warehouse.locks import WarehouseLock
+
+    claim_home(settings)
+    lock = WarehouseLock(settings.home)
+    lock.acquire(who, settings.warehouse.wait_minutes * 60, lambda text: click.echo(text, err=True))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@main.command()
+@config_option
+def verify(config: str | None) -> None:
+    """Look at every file of the state, the tables block by block. Exit code 1 where one is not as it was left."""
+    settings = settings_of(config)
+    import pandas as pd
+
+    from persona_pipelines.home.verifying import verify as looked_at
+
+    with _held(settings, "persona verify"):
+        found = list(looked_at(settings))
+    rows = [{"file": entry.file, "whole": entry.passed, "found": entry.found, "next": entry.next} for entry in found]
+    print_table(pd.DataFrame(rows))
+    if not all(entry.passed for entry in found):
+        sys.exit(1)
+
+
+@main.command()
+@config_option
+def repair(config: str | None) -> None:
+    """Mend what persona verify finds: damaged files are moved aside, never deleted; what can be made again is."""
+    settings = settings_of(config)
+    from persona_pipelines.home.repairing import repair as mended
+
+    with _held(settings, "persona repair"):
+        done = 0
+        for text in mended(settings):
+            click.echo(plain(text))
+            done += 1
+    if not done:
+        click.echo("nothing to mend")

@@ -1,0 +1,91 @@
+"""Files that are written whole or not at all, and digests by which a changed one is known."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A path beside the file to write to; what stands there at the end takes the file's place at once, and nothing where the block raises.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    waiting = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        yield waiting
+        _to_disk(waiting)
+        waiting.replace(file)
+        _to_disk(file.parent)
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def write_whole(file: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    with replacing(file) as waiting:
+        descriptor = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def sweep_partial(folder: Path) -> list[Path]:
+    """Remove what ``replacing`` left in a folder when its process was killed; those of processes that live stay."""
+    swept = []
+    for file in folder.glob(".*.partial"):
+        pid = file.name.split(".")[-2]
+        if not (pid.isdigit() and Path(f"/proc/{pid}").exists()):
+            with contextlib.suppress(OSError):
+                file.unlink()
+                swept.append(file)
+    return swept
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_folder(folder: Path) -> str:
+    """SHA-256 of the names and bytes of all files below a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{digest_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def copy_whole(source: Path, target: Path) -> str:
+    """Copy a file's bytes; the digest of what was read. The target is not there before it is whole.
+
+    Raises:
+        OSError: no room for the copy, for example; the target is as it was.
+    """
+    digest = hashlib.sha256()
+    with replacing(target) as waiting, source.open("rb") as read, waiting.open("wb") as written:
+        while block := read.read(BLOCK_BYTES):
+            digest.update(block)
+            written.write(block)
+        written.flush()
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Opening the warehouse to write, and closing it: only as it was left, and only with its own key."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from persona_pipelines.files import digest_of, sweep_partial, write_whole
+from persona_pipelines.home.keys import claim_key, key_to_write_with, require_key
+from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
+from persona_pipelines.home.publishing import finish
+from persona_pipelines.privacy.pseudonyms import fingerprint
+from persona_pipelines.settings import Settings
+from persona_pipelines.tracking import moving
+from persona_pipelines.warehouse.connection import EngineError, Warehouse, WarehouseError
+
+
+class HomeOfAnotherConfigurationError(HomeError):
+    """The home folder holds the tables of another configuration."""
+
+
+class DamagedError(HomeError):
+    """A file of the state folder is not as it was left."""
+
+
+def claim_home(settings: Settings) -> None:
+    """Bind a home folder to one configuration: two in one would mix their events.
+
+    Raises:
+        HomeOfAnotherConfigurationError: the folder belongs to another configuration.
+    """
+    owner = settings.home / "configuration"
+    if not owner.exists():
+        write_whole(owner, settings.name + "\n")
+    found = owner.read_text().strip()
+    if found != settings.name:
+        raise HomeOfAnotherConfigurationError(
+            f"{settings.home} holds the tables of configuration {found!r}, not of {settings.name!r}; set PERSONA_HOME to a folder of its own"
+        )
+
+
+def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Warehouse:
+    """The warehouse to write in, by whoever holds its lock.
+
+    What a killed run has left is swept or finished first; a file that has changed since it was closed is refused.
+
+    Args:
+        say: told what was swept, finished, or read through.
+    Raises:
+        HomeError: the folder belongs to another configuration, a file is missing or has changed, or the key is another one.
+    """
+    claim_home(settings)
+    if swept := [file for folder in (settings.home, settings.home / "reports") for file in sweep_partial(folder)]:
+        say(f"removed what a killed run has left: {', '.join(file.name for file in swept)}")
+    manifest = read_manifest(settings.home)
+    try:
+        if before := moving.follow(settings):
+            say(f"the state folder was moved from {before}: the addresses in mlflow.db follow it")
+    except moving.StoreError as error:
+        raise DamagedError(f"{error}; next: persona repair") from None
+    require_as_left(settings, manifest)
+    key, as_left = key_to_write_with(settings, manifest), bool(manifest.warehouse) and not manifest.being_written
+    store = _opened(settings, key)
+    try:
+        require_key(store, settings, key)
+        if not as_left and (tables := store.counts()):
+            say(f"{settings.warehouse_file.name} was not closed by its last run: its {len(tables)} tables are read through")
+            for name in tables:
+                store.digest(name)
+        manifest.key, manifest.being_written = fingerprint(key), True
+        manifest.save(settings.home)
+        claim_key(store, key)
+        finish(settings, say)
+    except (WarehouseError, EngineError) as error:
+        store.close()
+        raise DamagedError(f"{error}; next: persona repair") from None
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def close_warehouse(store: Warehouse, settings: Settings) -> None:
+    """Close the warehouse and write down how it is left."""
+    store.close()
+    manifest = read_manifest(settings.home)
+    manifest.being_written, manifest.warehouse = False, digest_of(settings.warehouse_file)
+    manifest.save(settings.home)
+
+
+def require_as_left(settings: Settings, manifest: Manifest) -> None:
+    """Hold the warehouse file against the manifest.
+
+    Raises:
+        DamagedError: it is gone, has changed since it was closed, or has a journal that no run of ours can have left.
+    """
+    file = settings.warehouse_file
+    if not manifest.warehouse or manifest.being_written:
+        if manifest.warehouse and not file.exists():
+            raise DamagedError(f"{file}: the warehouse is gone; next: persona repair")
+        return
+    if not file.exists():
+        raise DamagedError(f"{file}: the warehouse is gone; next: persona repair")
+    if journal_of(file).exists():
+        raise DamagedError(f"{journal_of(file)}: a journal beside a warehouse that was closed without one; next: persona repair")
+    if digest_of(file) != manifest.warehouse:
+        raise DamagedError(f"{file}: its bytes are not those that the last run left; next: persona repair")
+
+
+def journal_of(file: Path) -> Path:
+    """Where the engine keeps what is committed and not yet in the file."""
+    return file.with_name(f"{file.name}.wal")
+
+
+def _opened(settings: Settings, key: bytes) -> Warehouse:
+    chosen = settings.warehouse
+    shutil.rmtree(f"{settings.warehouse_file}.tmp", ignore_errors=True)  # what a killed run has spilled holds data
+    try:
+        return Warehouse(settings.warehouse_file, key, memory_limit=chosen.memory_limit, threads=chosen.threads)
+    except WarehouseError as error:
+        raise DamagedError(f"{error}; next: persona repair") from None

@@ -1,0 +1,116 @@
+"""The one moment at which new results take the place of the old: tables, pages and champions together.
+
+The copy and the pages are made ready first. Then a journal is written that says what takes whose place; from there on it happens,
+now or, where the process dies, when the warehouse is opened next. Before the journal nothing has changed for a reader.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from persona_pipelines.files import copy_whole, write_whole
+from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
+from persona_pipelines.settings import Settings
+from persona_pipelines.tracking import registry
+from persona_pipelines.tracking.registry import Chosen
+from persona_pipelines.warehouse.connection import Warehouse
+
+JOURNAL = "publishing.json"
+WAITING = "waiting"
+"""The folder of what takes its place next, below the home."""
+
+
+@dataclass
+class Publication:
+    """What takes whose place.
+
+    Attributes:
+        published: SHA-256 of the copy.
+        rows, digests: of its tables.
+        pages: names of the pages below ``waiting`` that go to ``reports``.
+        champions: by stage, the version whose results the tables hold.
+    """
+
+    published: str
+    rows: dict[str, int]
+    digests: dict[str, str]
+    pages: list[str]
+    champions: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Publication:
+    """Publish the warehouse as it is, while it is open and nobody writes in it.
+
+    Raises:
+        OSError: no room for the copy, for example; what was published before stays.
+        HomeError: the copy does not hold what the warehouse does.
+    """
+    waiting = settings.home / WAITING
+    waiting.mkdir(exist_ok=True)
+    store.checkpoint()
+    copy = waiting / settings.published_file.name
+    digest, rows = copy_whole(settings.warehouse_file, copy), store.counts()
+    with Warehouse(copy, read_only=True) as copied:
+        held = copied.counts()
+    if held != rows:
+        copy.unlink()
+        raise HomeError(f"{copy}: the copy of the warehouse does not hold what the warehouse does; run again")
+    publication = Publication(
+        digest, rows, _digests(store, read_manifest(settings.home)),
+        sorted(file.name for file in waiting.glob("*.html")), {stage: asdict(chosen) for stage, chosen in _champions(store, settings).items()},
+    )  # fmt: skip
+    write_whole(settings.home / JOURNAL, json.dumps(asdict(publication), indent=1))
+    finish(settings, say)
+    return publication
+
+
+def _digests(store: Warehouse, before: Manifest) -> dict[str, str]:
+    """Digests of all tables; of those that were not written since the last publication, as they were then."""
+    known = before.digests if before.engine == duckdb.__version__ else {}
+    return {name: known[name] if name in known and name not in store.written else store.digest(name)[1] for name in store.counts()}
+
+
+def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -> None:
+    """Do what the journal says, however much of it was done already; nothing where there is none."""
+    journal = settings.home / JOURNAL
+    if not journal.exists():
+        return
+    publication = Publication(**json.loads(journal.read_text(encoding="utf-8")))
+    waiting = settings.home / WAITING
+    copy = waiting / settings.published_file.name
+    if copy.exists():
+        os.replace(copy, settings.published_file)
+    for page in publication.pages:
+        if (waiting / page).exists():
+            (settings.home / "reports").mkdir(exist_ok=True)
+            os.replace(waiting / page, settings.home / "reports" / page)
+    manifest = read_manifest(settings.home)
+    manifest.published, manifest.rows, manifest.digests, manifest.engine = (
+        publication.published, publication.rows, publication.digests, duckdb.__version__,
+    )  # fmt: skip
+    manifest.save(settings.home)
+    for stage, chosen in publication.champions.items():
+        if registry.crown(settings, stage, Chosen(**chosen)):  # type: ignore[arg-type]
+            say(f"champion of {stage}: version {chosen['version']}")
+    journal.unlink()
+
+
+def _champions(store: Warehouse, settings: Settings) -> dict[str, Chosen]:
+    """By stage the version that the tables were made with; where they have no rows, the one that is taken from now on."""
+    found = {}
+    for stage in registry.MADE_WITH:
+        chosen = registry.chosen(store, settings, stage)
+        if chosen is not None and registry.made_with(store, stage) in (None, chosen.version):
+            found[stage] = chosen
+    return found
+
+
+def waiting_page(settings: Settings, name: str) -> Path:
+    """Where a page waits for the moment of publishing."""
+    return settings.home / WAITING / name

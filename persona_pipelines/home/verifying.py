@@ -1,0 +1,161 @@
+"""Whether every file of a home is as it was left: which is not, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from persona_pipelines.files import digest_of
+from persona_pipelines.home.keys import KEY
+from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
+from persona_pipelines.home.opening import require_as_left
+from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load_key
+from persona_pipelines.settings import Settings
+from persona_pipelines.tracking import registry
+from persona_pipelines.tracking.experiments import ModelNotFoundError
+from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
+
+REPAIR, RUN_AGAIN = "persona repair", "persona run"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file of the home: whether it is as it was left, what was found, and what to do where it is not."""
+
+    file: str
+    passed: bool
+    found: str
+    next: str = ""
+
+
+def verify(settings: Settings) -> Iterator[Finding]:
+    """Look at every file, the tables block by block; by who holds the lock. Nothing is changed."""
+    try:
+        manifest = read_manifest(settings.home)
+        yield Finding("manifest.json", True, "can be read")
+    except HomeError as error:
+        manifest = Manifest()
+        yield Finding("manifest.json", False, str(error), REPAIR)
+    yield _key(settings, manifest)
+    yield _warehouse(settings, manifest)
+    if settings.published_file.exists() or manifest.published:
+        yield published_as_left(settings, manifest)
+    if settings.mlflow_is_local:
+        yield database(settings.mlflow_file)
+        yield from _models(settings)
+    for file in sorted(settings.dagster_home.rglob("*.db")):
+        yield database(file)
+    yield _saved(settings.home / "audiences.json")
+
+
+def _key(settings: Settings, manifest: Manifest) -> Finding:
+    name = settings.key_file.name
+    if not settings.key_file.exists() and not manifest.key:
+        return Finding(name, True, "not made yet")
+    try:
+        key = load_key(settings.key_file)
+    except KeyFileError as error:
+        return Finding(name, False, str(error), "restore it from your backup")
+    if manifest.key and fingerprint(key) != manifest.key:
+        return Finding(name, False, f"another {KEY} than the tables were made with", "restore it from your backup")
+    return Finding(name, True, f"the {KEY} that the tables were made with")
+
+
+def _warehouse(settings: Settings, manifest: Manifest) -> Finding:
+    name = settings.warehouse_file.name
+    if not settings.warehouse_file.exists() and not manifest.warehouse:
+        return Finding(name, True, "not made yet")
+    try:
+        require_as_left(settings, manifest)
+        tables = read_through(settings.warehouse_file)
+    except (HomeError, WarehouseError) as error:
+        return Finding(name, False, str(error).removesuffix(f"; next: {REPAIR}"), REPAIR)
+    how = (
+        "was not closed by its last run"
+        if manifest.being_written
+        else "is as its last run left it"
+        if manifest.warehouse
+        else "was made by an earlier version"
+    )
+    return Finding(name, True, f"{how}; all blocks of {tables} tables can be read")
+
+
+def read_through(file: Path) -> int:
+    """Read every block of every table; the number of tables.
+
+    Raises:
+        WarehouseError: one is damaged, or the file is no warehouse.
+    """
+    with Warehouse(file, read_only=True) as store:
+        names = list(store.counts())
+        for name in names:
+            store.digest(name)
+    return len(names)
+
+
+def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
+    """The published copy against its digest, and its tables against theirs."""
+    file = settings.published_file
+    if not file.exists():
+        return Finding(file.name, False, "is gone", RUN_AGAIN)
+    if manifest.published and digest_of(file) == manifest.published:
+        return Finding(file.name, True, "is as it was published")
+    try:
+        with Warehouse(file, read_only=True) as store:
+            counts = store.counts()
+            other = [
+                name
+                for name in counts
+                if manifest.digests and (counts[name], store.digest(name)[1]) != (manifest.rows.get(name), manifest.digests.get(name))
+            ]
+    except WarehouseError as error:
+        return Finding(file.name, False, str(error), REPAIR)
+    if not manifest.published:
+        return Finding(file.name, True, "was published by an earlier version; all blocks can be read")
+    if manifest.engine != duckdb.__version__ or not other:
+        return Finding(file.name, False, "its bytes are not those that were published", REPAIR)
+    return Finding(file.name, False, f"other rows than were published in {', '.join(other[:3])}", REPAIR)
+
+
+def database(file: Path) -> Finding:
+    """A database of MLflow or Dagster, looked through for damage."""
+    if not file.exists():
+        return Finding(file.name, True, "not made yet")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as store:
+            answer = store.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
+    except sqlite3.Error as error:
+        return Finding(file.name, False, str(error), REPAIR)
+    return Finding(file.name, answer == "ok", "is whole" if answer == "ok" else str(answer), "" if answer == "ok" else REPAIR)
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    if not (settings.mlflow_file).exists() or not database(settings.mlflow_file).passed:
+        return
+    for stage in registry.MADE_WITH:
+        version = registry.champion_version(settings, stage)
+        if version is None:
+            continue
+        name = f"model of {stage}, version {version}"
+        try:
+            registry.model(settings, stage, version)
+            yield Finding(name, True, "its files are those that were registered")
+        except ModelNotFoundError as error:
+            yield Finding(name, False, str(error), RUN_AGAIN)
+
+
+def _saved(file: Path) -> Finding:
+    if not file.exists():
+        return Finding(file.name, True, "none saved yet")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return Finding(file.name, False, f"cannot be read ({error})", REPAIR)
+    whole = isinstance(content, dict) and all(isinstance(entry, str) for entry in content.values())
+    return Finding(file.name, whole, "can be read" if whole else "no conditions by name", "" if whole else REPAIR)

@@ -1,0 +1,62 @@
+"""The published copy as an asset, the last of each job: where it cannot be made, the run has failed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from persona_pipelines.orchestration.assets import PUBLISHED
+from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+
+STAGE = "publication"
+ACCEPT_SHRINK_TAG = "persona/accept_shrink"
+"""Set on a run that may publish much less than before."""
+
+
+class PublicationConfig(dg.Config):
+    """What a person may allow in the launchpad, as ``persona run --accept-shrink`` does."""
+
+    accept_shrink: bool = False
+
+
+def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The published copy of all that the stages have ``made``."""
+
+    @dg.asset(
+        key=PUBLISHED, group_name=STAGE, deps=[key for asset in made for key in asset.keys], owners=[settings.owner], kinds={"duckdb"}, tags={"stage": STAGE},
+        description="What people, pages and services read: tables, pages and champions of one run, exchanged at one moment.",
+        check_specs=[
+            dg.AssetCheckSpec("nothing_was_lost", asset=PUBLISHED, description="Events, people and items are not much fewer than in the published copy.")
+        ],
+    )  # fmt: skip
+    def published_copy(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: PublicationConfig) -> Any:
+        from persona_pipelines.home.manifest import HomeError, read_manifest
+        from persona_pipelines.home.publishing import publish
+        from persona_pipelines.publication.checks import shrunk
+
+        store, chosen = warehouse.get(), warehouse.settings
+        accepted = config.accept_shrink or ACCEPT_SHRINK_TAG in context.run.tags
+        found = shrunk(read_manifest(chosen.home).rows, store.counts(), chosen.logs.smallest_share_of_rows)
+        if not found.passed and not accepted:
+            raise dg.Failure(found.words, allow_retries=False)
+        try:
+            publication = publish(store, chosen, context.log.info)
+        except OSError as error:
+            raise dg.Failure(f"the tables are written, but could not be published for reading: {error}", allow_retries=False) from None
+        except HomeError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        rows = publication.rows.get(contracts.EVENTS.full_name, 0)
+        yield dg.MaterializeResult(
+            metadata={
+                "tables": len(publication.rows), "events": rows, "bytes": chosen.published_file.stat().st_size, "sha256": publication.published,
+                "pages": ", ".join(publication.pages), **{f"champion of {stage}": str(entry["version"]) for stage, entry in publication.champions.items()},
+            }
+        )  # fmt: skip
+        yield dg.AssetCheckResult(
+            check_name="nothing_was_lost", passed=found.passed, severity=dg.AssetCheckSeverity.WARN, description=None if found.passed else found.words,
+            metadata=found.numbers,
+        )  # fmt: skip
+
+    return [published_copy]

@@ -1,0 +1,54 @@
+"""A state folder that was moved or copied: MLflow keeps absolute addresses of artifacts, and they have to follow it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.settings import Settings
+
+ADDRESSES = (
+    ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
+)  # fmt: skip
+"""Tables and columns of MLflow's store that hold addresses of artifacts."""
+
+
+class StoreError(ProjectError):
+    """MLflow's own database cannot be read or written; the message says why."""
+
+
+def follow(settings: Settings) -> str | None:
+    """Let the addresses in a local MLflow store lead to where its artifacts lie now.
+
+    Returns:
+        Where they led before; None where nothing had to be changed.
+    Raises:
+        StoreError: the database is damaged, or cannot be written.
+    """
+    file = settings.mlflow_file
+    if not settings.mlflow_is_local or not file.exists():
+        return None
+    here = settings.mlflow_artifacts.as_uri()
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=30)) as store, store:
+            tables = {row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "experiments" not in tables:
+                return None
+            marker = f"/{settings.mlflow_artifacts.name}/"
+            found = [row[0] for row in store.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")]
+            before = next(
+                (address.partition(marker)[0] for address in found if marker in address and not address.startswith(f"{here}/")), None
+            )
+            if before is None:
+                return None
+            moved = f"{before}{marker}"
+            for table, column in ADDRESSES:
+                if table in tables:
+                    store.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                        (f"{here}/", len(moved) + 1, len(moved), moved),
+                    )
+            return before
+    except sqlite3.Error as error:
+        raise StoreError(f"{file}: {error}") from None

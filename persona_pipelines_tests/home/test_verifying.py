@@ -1,0 +1,153 @@
+"""One byte that changed, in whichever file of the state: it is found, named, and mended where it can be."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from persona_pipelines.home.manifest import FILE, read_manifest
+from persona_pipelines.home.opening import journal_of
+from persona_pipelines.home.repairing import repair
+from persona_pipelines.home.verifying import Finding, verify
+from persona_pipelines.settings import Settings
+from persona_pipelines_tests.home.conftest import rows_published, run
+from persona_pipelines_tests.home.test_opening import flipped
+
+
+def broken(settings: Settings) -> dict[str, Finding]:
+    return {entry.file: entry for entry in verify(settings) if not entry.passed}
+
+
+def mended(settings: Settings) -> str:
+    said = "; ".join(repair(settings))
+    assert broken(settings) == {}, said
+    return said
+
+
+def test_what_is_whole_is_found_whole_and_not_touched(home: Settings) -> None:
+    before = {file: file.read_bytes() for file in home.home.rglob("*") if file.is_file()}
+    assert [entry.file for entry in verify(home)][:4] == [FILE, "pseudonym.key", "warehouse.duckdb", "published.duckdb"]
+    assert broken(home) == {}
+    assert list(repair(home)) == []
+    assert {file: file.read_bytes() for file in home.home.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("at", [9, 5_000, 300_000])
+def test_a_damaged_warehouse_is_taken_from_the_published_copy(home: Settings, at: int) -> None:
+    flipped(home.warehouse_file, at)
+    assert broken(home).keys() == {"warehouse.duckdb"}
+    said = mended(home)
+    assert "warehouse.duckdb is moved aside to warehouse.duckdb.damaged-" in said
+    assert "warehouse.duckdb is the published copy again" in said
+    assert run(home, 800) == []
+    assert rows_published(home) == 800
+
+
+def test_a_lost_warehouse_is_taken_from_the_published_copy(home: Settings) -> None:
+    home.warehouse_file.unlink()
+    assert "the warehouse is gone" in broken(home)["warehouse.duckdb"].found
+    assert "is the published copy again" in mended(home)
+
+
+def test_a_foreign_journal_is_moved_aside_with_the_warehouse(home: Settings) -> None:
+    journal_of(home.warehouse_file).write_bytes(b"foreign")
+    assert broken(home).keys() == {"warehouse.duckdb"}
+    assert "warehouse.duckdb.wal is moved aside" in mended(home)
+
+
+def test_where_both_copies_are_damaged_the_logs_are_what_is_left(home: Settings) -> None:
+    for file in (home.warehouse_file, home.published_file):
+        flipped(file, 5_000)
+    said = "; ".join(repair(home))
+    assert "warehouse.duckdb has to be made from the logs again: persona run" in said
+    assert not home.warehouse_file.exists()
+    run(home, 500)
+    assert broken(home) == {}
+
+
+def test_a_damaged_published_copy_is_made_again_by_the_next_run(home: Settings) -> None:
+    flipped(home.published_file, 70_000)
+    assert broken(home).keys() == {"published.duckdb"}
+    said = "; ".join(repair(home))
+    assert "the published copy is made again by the next run" in said
+    assert broken(home)["published.duckdb"].next == "persona run" if "published.duckdb" in broken(home) else True
+    run(home, 500)
+    assert broken(home) == {}
+
+
+def test_a_changed_or_lost_key_is_found(home: Settings) -> None:
+    key = home.key_file.read_text()
+    home.key_file.write_text("ab" * 32)
+    assert broken(home)["pseudonym.key"].found == "another key than the tables were made with"
+    assert "left to do: pseudonym.key: another key than the tables were made with; restore it from your backup" in "; ".join(repair(home))
+    home.key_file.unlink()
+    assert "is not there" in broken(home)["pseudonym.key"].found
+    home.key_file.write_text(key)
+    home.key_file.chmod(0o600)
+    assert broken(home) == {}
+
+
+def test_damaged_databases_and_lists_are_moved_aside(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home.home / "dagster"))
+    databases = [home.home / "mlflow.db", home.home / "dagster" / "history" / "runs.db"]
+    for file in databases:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store = sqlite3.connect(file)
+        store.execute("CREATE TABLE t (a TEXT)")
+        store.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 200)
+        store.commit()
+        store.close()
+    (home.home / "audiences.json").write_text('{"a": "sessions > 1"}')
+    assert broken(home) == {}
+    for file in databases:
+        content = bytearray(file.read_bytes())
+        content[4096:4104] = b"\xff" * 8
+        file.write_bytes(content)
+    for wrong in ("", "[]", '{"a": 7}'):
+        (home.home / "audiences.json").write_text(wrong)
+        assert broken(home).keys() == {"mlflow.db", "runs.db", "audiences.json"}
+    said = mended(home)
+    assert "train again" in said
+    assert "its run history is lost" in said
+    assert not any(file.exists() for file in databases)
+
+
+@pytest.mark.parametrize("content", ["", "{", "7"])
+def test_a_damaged_manifest_is_made_again_from_the_key_and_the_tables(home: Settings, content: str) -> None:
+    (home.home / FILE).write_text(content)
+    assert FILE in broken(home)
+    repair_said = "; ".join(repair(home))
+    assert "manifest.json is moved aside" in repair_said
+    assert read_manifest(home.home).key
+    run(home, 500)
+    assert broken(home) == {}
+
+
+def test_a_table_that_was_changed_by_others_is_named(home: Settings) -> None:
+    import duckdb
+
+    with duckdb.connect(str(home.published_file)) as other:
+        other.execute("UPDATE events.filtered SET reason = 'forged' WHERE source_line = 3")
+    assert broken(home)["published.duckdb"].found == "other rows than were published in events.filtered"
+
+
+def test_the_manifest_is_json_that_a_person_can_read(home: Settings) -> None:
+    assert json.loads((home.home / FILE).read_text())["rows"] == {"events.filtered": 500, "home.instance": 1}
+
+
+def test_models_whose_files_changed_are_not_used(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from persona_pipelines.home import verifying
+    from persona_pipelines.tracking.experiments import ModelNotFoundError
+
+    def changed(settings: Settings, stage: str, version: str) -> None:
+        raise ModelNotFoundError("its files are not those that were registered")
+
+    sqlite3.connect(home.home / "mlflow.db").close()
+    (home.home / "mlflow.db").write_bytes(b"")
+    monkeypatch.setattr(verifying.registry, "champion_version", lambda settings, stage: "3")
+    monkeypatch.setattr(verifying.registry, "model", changed)
+    assert set(broken(home)) == {"model of segments, version 3", "model of recommendations, version 3"}
+    assert Path(home.home / "mlflow.db").exists()
