@@ -13,6 +13,7 @@ from persona_pipelines.gallery import assets as gallery  # noqa: E402
 from persona_pipelines.logs import assets as logs  # noqa: E402
 from persona_pipelines.logs import sensors  # noqa: E402
 from persona_pipelines.orchestration import jobs as orchestration  # noqa: E402
+from persona_pipelines.orchestration import sweeping  # noqa: E402
 from persona_pipelines.orchestration.resources import WarehouseResource  # noqa: E402
 from persona_pipelines.profiles import assets as profiles  # noqa: E402
 from persona_pipelines.publication import assets as publication  # noqa: E402
@@ -29,7 +30,7 @@ defs = dg.Definitions(
     assets=[*made, *publication.build(settings, made)],
     jobs=jobs,
     schedules=schedules,
-    sensors=[sensors.build(settings, jobs[1])],
+    sensors=[sensors.build(settings, jobs[1]), sweeping.build(settings)],
     resources={"warehouse": WarehouseResource()},
     executor=dg.in_process_executor,
 )

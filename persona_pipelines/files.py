@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
+
+
+def require_regular(file: Path) -> None:
+    """Raises OSError where a path is a folder, a pipe or a device: to read one may take for ever, to replace one breaks others."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "a folder or special file; expected a file", str(file))
 
 
 @contextmanager
@@ -19,6 +27,8 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
+    if file.exists():
+        require_regular(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     waiting = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:

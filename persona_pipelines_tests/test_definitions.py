@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
+from persona_pipelines.logs.arrivals import Arrivals
 from persona_pipelines.orchestration.assets import STAGES
 from persona_pipelines.orchestration.instance import INSTANCE
 
@@ -65,7 +66,10 @@ def test_schedules_and_sensor_are_off_until_turned_on(definitions: dg.Definition
     assert {schedule.name: schedule.default_status for schedule in repository.schedule_defs} == {
         "every_day": dg.DefaultScheduleStatus.STOPPED, "every_week": dg.DefaultScheduleStatus.STOPPED,
     }  # fmt: skip
-    assert [sensor.default_status for sensor in repository.sensor_defs] == [dg.DefaultSensorStatus.STOPPED]
+    assert {sensor.name: sensor.default_status for sensor in repository.sensor_defs} == {
+        "new_files": dg.DefaultSensorStatus.STOPPED,
+        "orphaned_runs": dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+    }
 
 
 def test_the_daily_job_scores_and_the_weekly_one_trains(definitions: dg.Definitions) -> None:
@@ -93,7 +97,7 @@ def test_the_daily_schedule_asks_for_yesterday(definitions: dg.Definitions) -> N
 
 def test_the_sensor_asks_for_the_days_of_new_files_once(definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     sensor = definitions.get_repository_def().get_sensor_def("new_files")
-    found = (dt.date(2025, 9, 3), dt.date(2025, 9, 5), "state of the files")
+    found = Arrivals(dt.date(2025, 9, 3), dt.date(2025, 9, 5), "state of the files")
     monkeypatch.setattr("persona_pipelines.logs.arrivals.changed_days", lambda _: found)
     (request,) = sensor.evaluate_tick(dg.build_sensor_context()).run_requests or []
     assert request.run_key == "state of the files"

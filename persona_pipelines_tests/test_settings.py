@@ -2,10 +2,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_pipelines.settings import ConfigurationError, load_settings
 from persona_pipelines.settings.log_formats import line_pattern
-from persona_pipelines_tests.conftest import CLICKS
+from persona_pipelines.settings.schedules import cron
+from persona_pipelines_tests.conftest import CLICKS, law
 
 SOURCE = """
   - name: clicks
@@ -235,3 +238,46 @@ def test_a_log_format_may_be_pasted_as_the_server_has_it(log_format, found) -> N
 def test_variables_with_nothing_between_them_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing stands between '\\$remote_addr' and '\\$remote_user'"):
         line_pattern("$remote_addr$remote_user", None, False)
+
+
+CRON_PIECES = st.one_of(
+    st.just("*"), st.integers(-1, 62).map(str), st.builds("{}-{}".format, st.integers(0, 60), st.integers(0, 60)),
+    st.builds("*/{}".format, st.integers(0, 9)), st.builds("{},{}".format, st.integers(0, 60), st.integers(0, 60)),
+    st.builds("{}-{}/{}".format, st.integers(0, 30), st.integers(0, 60), st.integers(0, 4)),
+    st.sampled_from(["mon", "MON-FRI", "jan", "L", "?", "1/2", "", "x", "5-1", "\u0665"]),
+)  # fmt: skip
+
+
+@law(1000)
+@given(parts=st.lists(CRON_PIECES, min_size=4, max_size=6))
+def test_times_of_schedules_are_those_that_dagster_takes_and_that_come(parts: list[str]) -> None:
+    from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
+
+    text = " ".join(parts)
+    try:
+        cron(text)
+    except ValueError as error:
+        assert "expected" in str(error)  # noqa: PT017 - the other branch is the law
+        return
+    assert is_valid_cron_string(text)
+    assert next(iter(cron_string_iterator(0.0, text, "UTC")))
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "expected"),
+    [
+        ("schedules", "daily", "61 * * * *", "minute: expected [*], or numbers from 0 to 59"),
+        ("schedules", "weekly", "* * * *", "expected five fields: minute, hour"),
+        ("schedules", "daily", "0 0 31 2 *", "expected a day that comes: no such month has a day 31"),
+        ("schedules", "daily", "@reboot", "expected five fields"),
+        ("warehouse", "memory_limit", "-1GB", "expected an amount of memory such as 4GB"),
+        ("warehouse", "memory_limit", "80%", "expected an amount of memory"),
+        ("warehouse", "threads", 10**9, "expected less than or equal to 1024"),
+        ("warehouse", "wait_minutes", 1e308, "expected less than or equal to 1000000"),
+        (None, "owner", "nobody at all", "expected an e-mail address, or team: and the name of a team"),
+    ],
+)  # fmt: skip
+def test_what_only_dagster_or_the_engine_would_refuse_later_is_refused_here(configure, section, name, value, expected: str) -> None:
+    given_settings = {section: {name: value}} if section else {name: value}
+    with pytest.raises(ConfigurationError, match=f"{f'{section}.' if section else ''}{name}: found .*{expected}"):
+        configure(CLICKS, **given_settings)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
 )
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+
+
+LONGEST, DEEPEST = 20_000, 40
+"""Of a condition: characters, and parentheses within each other."""
 
 
 class ConditionError(ProjectError, ValueError):
@@ -64,6 +69,8 @@ def matching(profiles: ir.Table, condition: str, inner: Mapping[str, str] | None
 def _tokens(condition: str) -> list[_Token]:
     found, place = [], 0
     text = condition.rstrip()
+    if len(text) > LONGEST:
+        raise ConditionError(f"found {len(text):,} characters; expected a condition of at most {LONGEST:,}")
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
@@ -73,6 +80,14 @@ def _tokens(condition: str) -> list[_Token]:
         found.append(_Token(match.lastgroup or "", match[match.lastgroup or 0], match.start(match.lastgroup or 0)))
         place = match.end()
     return found
+
+
+def _joined(parts: list[ir.BooleanValue], how: Callable[[Any, Any], Any]) -> ir.BooleanValue:
+    """All parts joined as a tree of little depth: a chain of hundreds would be too deep for the engine."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return how(_joined(parts[:middle], how), _joined(parts[middle:], how))
 
 
 class _Reader:
@@ -94,23 +109,25 @@ class _Reader:
         self.place += 1
         return token
 
-    def either(self) -> ir.BooleanValue:
-        found = self.both()
+    def either(self, depth: int = 0) -> ir.BooleanValue:
+        found = [self.both(depth)]
         while self.took("word", "or"):
-            found |= self.both()
-        return found
+            found.append(self.both(depth))
+        return _joined(found, operator.or_)
 
-    def both(self) -> ir.BooleanValue:
-        found = self.one()
+    def both(self, depth: int) -> ir.BooleanValue:
+        found = [self.one(depth)]
         while self.took("word", "and"):
-            found &= self.one()
-        return found
+            found.append(self.one(depth))
+        return _joined(found, operator.and_)
 
-    def one(self) -> ir.BooleanValue:
+    def one(self, depth: int) -> ir.BooleanValue:
+        if depth > DEEPEST:
+            raise self.error(f"at most {DEEPEST} parentheses and nots within each other")
         if self.took("word", "not"):
-            return ~self.one().fill_null(False)
+            return ~self.one(depth + 1).fill_null(False)
         if self.took("mark", "("):
-            found = self.either()
+            found = self.either(depth + 1)
             if not self.took("mark", ")"):
                 raise self.error("a closing parenthesis")
             return found
@@ -128,8 +145,8 @@ class _Reader:
             return value.isnull()
         if self.took("word", "in"):
             return value.isin(self.several(column))
-        operator = self.took("operator")
-        if operator is None:
+        sign = self.took("operator")
+        if sign is None:
             raise self.error(f"one of {' '.join(OPERATORS)}, in (...), is missing")
         other = self.literal(column)
         return {
@@ -139,7 +156,7 @@ class _Reader:
             "<=": value <= other,
             ">": value > other,
             ">=": value >= other,
-        }[operator.text]
+        }[sign.text]
 
     def value_of(self, column: str) -> ir.Value:
         if column not in self.inner:

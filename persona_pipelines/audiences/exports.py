@@ -12,6 +12,7 @@ import numpy as np
 from persona_pipelines.audiences.conditions import inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, resemblance
 from persona_pipelines.audiences.saved import condition_of
+from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonym_of
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
@@ -80,6 +81,7 @@ def read_seeds(file: Path) -> list[str]:
         SeedsError: the file cannot be read as text.
     """
     try:
+        require_regular(file)
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SeedsError(f"{file}: cannot be read as text ({error}); expected one user a line") from None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from persona_pipelines.cli.base import config_option, guard_option, main, published, settings_of
-from persona_pipelines.cli.printing import print_table
+from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
+from persona_pipelines.cli.printing import print_table, say
 
 
 @main.group()
@@ -28,7 +28,7 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
     with published(settings) as store:
         found = size(store, settings, condition)
     save(settings, name, condition)
-    click.echo(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
+    say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
 
 
 @audience.command("list")
@@ -44,7 +44,7 @@ def list_audiences(config: str | None) -> None:
 
     found = audiences(settings)
     if not found:
-        raise click.ClickException("no audience is saved yet: persona audience save NAME --where CONDITION")
+        raise CommandError("no audience is saved yet: persona audience save NAME --where CONDITION")
     rows = []
     with published(settings) as store:
         for name, condition in found.items():
@@ -69,7 +69,7 @@ def export(name: str, file: str, guard: bool, config: str | None) -> None:
 
     with published(settings) as store:
         found = export_audience(store, settings, name, Path(file), guard=guard)
-    click.echo(f"{found.consenting:,} users in {file}; {found.users - found.consenting:,} left out without consent to marketing")
+    say(f"{found.consenting:,} users in {file}; {found.users - found.consenting:,} left out without consent to marketing")
 
 
 @audience.command("lookalike")
@@ -86,7 +86,7 @@ def lookalike(seeds: str, size: int, output: str, config: str | None) -> None:
 
     with published(settings) as store:
         found = export_alike(store, settings, Path(seeds), size, Path(output))
-    click.echo(
+    say(
         f"{found.users:,} users with consent to marketing in {output}, by likeness to {found.seeds:,} seeds"
         + (f"; {found.unknown:,} lines are no known user" if found.unknown else "")
     )

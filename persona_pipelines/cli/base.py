@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from persona_pipelines import __version__
-from persona_pipelines.cli.printing import plain
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.cli.printing import say
+from persona_pipelines.errors import ProjectError, plain
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ FAULT = 70
 """Exit code of a fault of this package (EX_SOFTWARE)."""
 
 
+class CommandError(ProjectError):
+    """A command cannot be done as it was asked."""
+
+
 class StateError(ProjectError):
     """The state folder cannot be read or written."""
 
@@ -35,13 +39,23 @@ class Commands(click.Group):
     """The boundary: what a person can act on is one sentence, an interrupt its exit code, anything else a fault with a report."""
 
     def invoke(self, ctx: click.Context) -> object:
-        signal.signal(signal.SIGTERM, _stop)
+        before = signal.signal(signal.SIGTERM, _stop)
+        try:
+            return self._invoked(ctx)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _invoked(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except ProjectError as error:
-            raise click.ClickException(plain(str(error))) from None
+            raise click.ClickException(str(error)) from None
+        except click.ClickException as error:
+            # It may show an argument as it was given.
+            say(_usage_of(error), err=True)
+            sys.exit(error.exit_code)
         except KeyboardInterrupt as interrupt:
-            click.echo(f"{interrupt or 'Interrupted'}.", err=True)
+            say(f"{interrupt or 'Interrupted'}.", err=True)
             sys.exit(exit_code(interrupt))
         except BrokenPipeError:
             # Whoever reads the output has seen enough.
@@ -50,11 +64,19 @@ class Commands(click.Group):
         except Exception as error:
             known = _of_the_state(error)
             if known is not None:
-                raise click.ClickException(plain(str(known))) from None
-            if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+                raise click.ClickException(str(known)) from None
+            if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
-            click.echo(f"Error: {_fault(error)}", err=True)
+            say(f"Error: {_fault(error)}", err=True)
             sys.exit(FAULT)
+
+
+def _usage_of(error: click.ClickException) -> str:
+    """What click says of an error, as it says it."""
+    context = getattr(error, "ctx", None)
+    if not isinstance(error, click.UsageError) or context is None:
+        return f"Error: {error.format_message()}"
+    return f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\nError: {error.format_message()}"
 
 
 class Terminated(KeyboardInterrupt):
@@ -164,7 +186,7 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     """Run a job that is not of days.
 
     Raises:
-        click.ClickException: it has failed; the message says why.
+        CommandError: it has failed; the message says why.
     """
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.runs import run_job
@@ -172,8 +194,8 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     with open_instance(settings) as instance:
         from persona_pipelines.definitions import defs
 
-        result = run_job(settings, defs, instance, job=job, config=config, on_wait=lambda text: click.echo(text, err=True))
+        result = run_job(settings, defs, instance, job=job, config=config, on_wait=lambda text: say(text, err=True))
     for warning in dict.fromkeys(result.warnings):
-        click.echo(plain(f"warning: {warning}"), err=True)
+        say(f"warning: {warning}", err=True)
     if not result.success:
-        raise click.ClickException(plain("; ".join(dict.fromkeys(result.failures))) or f"run {result.run_id[:8]} failed")
+        raise CommandError("; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from persona_pipelines.cli.base import config_option, main, published, settings_of
-from persona_pipelines.cli.printing import print_table, shown
+from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
+from persona_pipelines.cli.printing import print_table, say, shown
 from persona_pipelines.gallery.texts import LANGUAGES
 
 
@@ -25,9 +25,9 @@ def profile(user: str, config: str | None) -> None:
         table = store.table(contracts.USER_PROFILES)
         found = store.frame(table.filter(table.user_id == pseudonym_of(store, settings, user)))
     if found.empty:
-        raise click.ClickException(f"no profile of {user!r}: not in the logs of {settings.name}, or no events up to the as-of date")
+        raise CommandError(f"no profile of {user!r}: not in the logs of {settings.name}, or no events up to the as-of date")
     for name, value in found.iloc[0].items():
-        click.echo(f"{name:<26} {shown(value) or '-'}")
+        say(f"{name:<26} {shown(value) or '-'}")
 
 
 @main.command()
@@ -44,14 +44,14 @@ def recommend(user: str, k: int, config: str | None) -> None:
         try:
             found = list_for_user(store, settings, pseudonym_of(store, settings, user), k)
         except ConsentError:
-            raise click.ClickException(
+            raise CommandError(
                 f"{user!r} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown "
                 "where none says it)"
             ) from None
     if found.empty:
-        click.echo("nothing left to recommend: the user has had every item, or the rules allow none of the others")
+        say("nothing left to recommend: the user has had every item, or the rules allow none of the others")
         return
-    click.echo(f"{found['model'].iloc[0]} version {found['model_version'].iloc[0]}, {found['case'].iloc[0]}")
+    say(f"{found['model'].iloc[0]} version {found['model_version'].iloc[0]}, {found['case'].iloc[0]}")
     print_table(found[["rank", "item_id", "title", "category", "reason", "score"]])
 
 
@@ -83,5 +83,5 @@ def report(config: str | None, language: Any, output: str) -> None:
     try:
         write_whole(Path(output), page(gallery, language))
     except OSError as error:
-        raise click.ClickException(f"{output}: cannot be written ({error.strerror})") from None
-    click.echo(f"{len(gallery.cards)} segments of {gallery.glance['users']:,} users in {output}")
+        raise CommandError(f"{output}: cannot be written ({error.strerror})") from None
+    say(f"{len(gallery.cards)} segments of {gallery.glance['users']:,} users in {output}")

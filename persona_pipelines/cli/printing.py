@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from persona_pipelines.errors import plain
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def say(text: str, *, err: bool = False, colour: str | None = None, bold: bool | None = None) -> None:
+    """Print a text, which may have lines of its own and otherwise moves no cursor."""
+    click.secho(plain(text, lines=True), err=err, fg=colour, bold=bold)
 
 
 def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
@@ -34,13 +43,4 @@ def shown(value: Any) -> str:
         return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return plain(str(value), lines=False)
-
-
-def plain(text: str, lines: bool = True) -> str:
-    """A text without characters that a terminal acts on: control characters, and those that turn the direction of writing.
-
-    Args:
-        lines: whether line breaks stay, as in messages that have several lines of their own.
-    """
-    return "".join(character if character.isprintable() or (lines and character == "\n") else " " for character in text)
+    return plain(str(value))

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from persona_pipelines.cli.base import config_option, main, published, relative, run_and_tell, settings_of
-from persona_pipelines.cli.printing import print_table
+from persona_pipelines.cli.base import CommandError, config_option, main, published, relative, run_and_tell, settings_of
+from persona_pipelines.cli.printing import print_table, say
 from persona_pipelines.settings import Settings
 
 STAGE = "recommendations"
@@ -28,7 +28,7 @@ def models(context: click.Context, config: str | None) -> None:
 
     found, reigns = versions(settings, STAGE), history(settings, STAGE)
     if not found:
-        raise click.ClickException(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
+        raise CommandError(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
     rows = [
         {"version": entry.version, "model": entry.tags.get("model", ""), "made": f"{entry.created:%Y-%m-%d %H:%M}", "champion": entry.champion,
          "decision": entry.tags.get("decision", ""), "nDCG": entry.tags.get("ndcg_at_k", "")[:6], "reason": entry.tags.get("decision.reason", "")}
@@ -68,7 +68,7 @@ def _overruled(settings: Settings, config: dict[str, Any]) -> None:
     before = champion_version(settings, STAGE)
     run_and_tell(settings, SCORING_JOB, {"ops": {STAGE: {"config": config}}})
     after = champion_version(settings, STAGE)
-    click.echo(f"champion: version {after} (before: {before or 'none'}); its lists are in the table recommendations")
+    say(f"champion: version {after} (before: {before or 'none'}); its lists are in the table recommendations")
 
 
 @models.command("tune")

@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from persona_pipelines.cli.base import config_option, exit_code, main, published, relative, settings_of
-from persona_pipelines.cli.printing import plain, print_table
+from persona_pipelines.cli.base import CommandError, config_option, exit_code, main, published, relative, settings_of
+from persona_pipelines.cli.printing import print_table, say
 from persona_pipelines.settings import Settings
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -20,7 +20,7 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--from", "first", type=DAY, help="First day, YYYY-MM-DD; default: the first that the logs have.")
 @click.option("--to", "last", type=DAY, help="Last day; default: the last that the logs have.")
 @click.option(
-    "--accept-shrink", is_flag=True, help="Publish also where much of the events, people or items is gone that were published before."
+    "--accept-shrink", is_flag=True, help="Load and publish also where a day, or all of events, people or items, has become much smaller."
 )
 def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None, accept_shrink: bool) -> None:
     """Run all six stages and print a summary.
@@ -31,16 +31,16 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     settings = settings_of(config)
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.partitions import range_tags
     from persona_pipelines.orchestration.runs import run_job
-    from persona_pipelines.publication.assets import ACCEPT_SHRINK_TAG
 
     if first and last and first > last:
         raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
     days = _days(settings, first, last)
     instance = open_instance(settings)
-    click.echo(f"{settings.name}: days {days[0]} to {days[1]}")
+    say(f"{settings.name}: days {days[0]} to {days[1]}")
     with instance:
         from persona_pipelines.definitions import defs
 
@@ -55,41 +55,39 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
 
             try:
                 tags = range_tags(settings, *days) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
-                result = run_job(settings, defs, instance, tags, on_step=step_ended, on_wait=lambda text: click.echo(text, err=True))
+                result = run_job(settings, defs, instance, tags, on_step=step_ended, on_wait=lambda text: say(text, err=True))
             except KeyboardInterrupt as interrupt:
                 progress.stop()
-                click.echo(
-                    f"{interrupt or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.", err=True
-                )
+                say(f"{interrupt or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.", err=True)
                 os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
     for warning in dict.fromkeys(result.warnings):
-        click.echo(plain(f"warning: {warning}"), err=True)
+        say(f"warning: {warning}", err=True)
     if not result.success:
         for failure in dict.fromkeys(result.failures):
-            click.echo(plain(f"error: {failure}"), err=True)
-        click.echo(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.", err=True)
+            say(f"error: {failure}", err=True)
+        say(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.", err=True)
         sys.exit(1)
     print_summary(settings)
-    click.echo(f"Run {result.run_id[:8]} is in the web UI: persona ui --config {relative(settings.file)}")
+    say(f"Run {result.run_id[:8]} is in the web UI: persona ui --config {relative(settings.file)}")
 
 
 def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date, dt.date]:
     if first and last:
         start, end = first.date(), last.date()
     else:
-        from persona_pipelines.logs.loading import available_days
+        from persona_pipelines.logs.arrivals import days_to_run
 
-        found = available_days(settings)
+        found = days_to_run(settings)
         if found is None:
-            raise click.ClickException(
+            raise CommandError(
                 f"{relative(settings.file)}: no source has records from start_date {settings.start_date} on; try: persona sources check"
             )
         start, end = first.date() if first else found[0], last.date() if last else found[1]
         end = max(min(end, dt.datetime.now(dt.UTC).date()), start)
     if start < settings.start_date:
-        raise click.ClickException(f"--from {start}: before start_date {settings.start_date} of {relative(settings.file)}")
+        raise CommandError(f"--from {start}: before start_date {settings.start_date} of {relative(settings.file)}")
     if end > dt.datetime.now(dt.UTC).date():
-        raise click.ClickException(f"--to {end}: in the future")
+        raise CommandError(f"--to {end}: in the future")
     return start, end
 
 
@@ -108,7 +106,7 @@ def print_summary(settings: Settings) -> None:
         if len(reasons):
             print_table(reasons, "Rejects by reason")
         users, items, sessions = (store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, contracts.SESSIONS))
-        click.echo(f"users {users:,}   items {items:,}   sessions {sessions:,}\n")
+        say(f"users {users:,}   items {items:,}   sessions {sessions:,}\n")
         segments = store.table(contracts.SEGMENT_PROFILES).order_by("segment_id")
         print_table(
             store.frame(segments.select("segment_id", "segment_name", "users", "distinguishing_features", "top_categories")), "Segments"
@@ -142,16 +140,16 @@ def status(config: str | None) -> None:
     from persona_pipelines.orchestration.owners import end_orphaned_runs
     from persona_pipelines.warehouse import contracts
 
-    click.echo(f"configuration  {relative(settings.file)}\nstate          {settings.home}")
+    say(f"configuration  {relative(settings.file)}\nstate          {settings.home}")
     if settings.published_file.exists():
         with published(settings) as store:
             rows = [(contract.full_name, store.rows(contract)) for contract in contracts.TABLES]
             days = store.table(contracts.ACCOUNTING)
             first, last = store.row(days.aggregate(first=days.day.min(), last=days.day.max()))
-        click.echo(f"days           {first} to {last}")
+        say(f"days           {first} to {last}")
         print_table(pd.DataFrame(rows, columns=["table", "rows"]))
     else:
-        click.echo("nothing published yet: persona run")
+        say("nothing published yet: persona run")
     with open_instance(settings) as instance:
         end_orphaned_runs(instance, settings.home)
         runs = [
@@ -176,4 +174,4 @@ def ui(config: str | None, dagster_port: int, mlflow_port: int) -> None:
     settings = settings_of(config)
     from persona_pipelines.servers import serve
 
-    sys.exit(serve(settings, dagster_port, mlflow_port, click.echo))
+    sys.exit(serve(settings, dagster_port, mlflow_port, say))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from persona_pipelines.cli.base import main, settings_of
-from persona_pipelines.cli.printing import print_table, shown
+from persona_pipelines.cli.base import CommandError, main, settings_of
+from persona_pipelines.cli.printing import print_table, say, shown
 from persona_pipelines.cli.running import DAY
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ def init(file: str, output: str) -> None:
     from persona_pipelines.logs.guessing import guess
 
     if Path(output).exists():
-        raise click.ClickException(f"{output} exists; name another with --output")
+        raise CommandError(f"{output} exists; name another with --output")
     found = guess(Path(file).resolve())
     source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
     content: dict[str, Any] = {"start_date": found.start, "privacy": {"consent_when_unknown": False}, "sources": [source]}
     remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN))
     Path(output).write_text(f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n{remarks}"
                             + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # fmt: skip
-    click.echo(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
+    say(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
     for remark in found.remarks:
-        click.secho(f"look at this: {remark}", fg="yellow")
-    click.echo(f"next: persona sources check {output}")
+        say(f"look at this: {remark}", colour="yellow")
+    say(f"next: persona sources check {output}")
 
 
 CONSENT_UNKNOWN = (
@@ -71,21 +71,21 @@ def check_sources(file: str, records: int) -> None:
     failed = False
     with Warehouse(None, b"\0" * 32) as engine:
         for source in settings.sources:
-            click.secho(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
+            say(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
             try:
                 _print_profile(profile_source(source, settings, records, engine))
             except LogFileError as error:
-                click.echo(f"  error: {error}")
+                say(f"  error: {error}")
                 failed = True
         met = ids_that_do_not_meet(engine, settings)
     for hint in met:
-        click.secho(f"\nhint: {hint}", fg="yellow")
+        say(f"\nhint: {hint}", colour="yellow")
     if failed:
-        raise click.ClickException("not every source can be read")
+        raise CommandError("not every source can be read")
 
 
 def _print_profile(seen: Profile) -> None:
-    click.echo(f"  {seen.files} files; first records of {seen.file}:")
+    say(f"  {seen.files} files; first records of {seen.file}:")
     for number, row in enumerate(seen.rows.to_dict("records"), start=1):
         problem = row.pop("problem", None)
         known = {name: value for name, value in row.items() if value is not None and value == value}
@@ -93,19 +93,19 @@ def _print_profile(seen: Profile) -> None:
         fields = "  ".join(
             f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={shown(value)}" for name, value in known.items()
         )
-        click.echo(f"  {number}. {fields}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
+        say(f"  {number}. {fields}" + (f"  -> {problem}" if isinstance(problem, str) else ""))
     print_table(seen.fields)
     for fact in seen.facts:
-        click.echo(f"  {fact}")
+        say(f"  {fact}")
     for what, reasons in (("rejected", seen.problems), ("filtered", seen.dropped)):
         if reasons:
             beside = "" if what == "rejected" else ", beside bots and requests for static assets"
-            click.echo(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}{beside}:")
+            say(f"  of the first {seen.looked_at} events {sum(reasons.values())} would be {what}{beside}:")
             for reason, count in reasons.items():
                 place = f" ({shown(seen.places[reason])})" if what == "rejected" and reason in seen.places else ""
-                click.echo(f"    {count:>6}  {reason}{place}")
+                say(f"    {count:>6}  {reason}{place}")
     for hint in seen.hints:
-        click.secho(f"  hint: {hint}", fg="yellow")
+        say(f"  hint: {hint}", colour="yellow")
 
 
 @main.command()
@@ -129,8 +129,8 @@ def simulate(
 
     target, truth = Path(folder), Path(truth_folder or f"{folder}-truth")
     if target.exists() and any(target.iterdir()) and not force:
-        raise click.ClickException(f"{target} is not empty; give another folder, or --force to write into it")
+        raise CommandError(f"{target} is not empty; give another folder, or --force to write into it")
     plan = ShopPlan(users=users, days=days, start=start.date(), seed=seed, dirt=dirt, stealth_bots=stealth_bots)
     with click.progressbar(length=days, label="simulating", file=sys.stderr) as bar:
         written = write_shop(plan, target, truth, on_day=lambda: bar.update(1))
-    click.echo(f"{written.records:,} records in {written.files} files below {target}; ground truth in {truth}")
+    say(f"{written.records:,} records in {written.files} files below {target}; ground truth in {truth}")

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
 from persona_pipelines.cli.base import config_option, main, settings_of
-from persona_pipelines.cli.printing import plain, print_table
+from persona_pipelines.cli.printing import print_table, say
 from persona_pipelines.settings import Settings
 
 
@@ -21,7 +19,7 @@ def _held(settings: Settings, who: str) -> Iterator[None]:
 
     claim_home(settings)
     lock = WarehouseLock(settings.home)
-    lock.acquire(who, settings.warehouse.wait_minutes * 60, lambda text: click.echo(text, err=True))
+    lock.acquire(who, settings.warehouse.wait_minutes * 60, lambda text: say(text, err=True))
     try:
         yield
     finally:
@@ -55,7 +53,7 @@ def repair(config: str | None) -> None:
     with _held(settings, "persona repair"):
         done = 0
         for text in mended(settings):
-            click.echo(plain(text))
+            say(text)
             done += 1
     if not done:
-        click.echo("nothing to mend")
+        say("nothing to mend")

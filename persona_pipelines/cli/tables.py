@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from persona_pipelines.cli.base import config_option, guard_option, main, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
+from persona_pipelines.cli.printing import say
 
 
 @main.command()
@@ -24,10 +25,10 @@ def export(table: str, file: str, guard: bool, config: str | None) -> None:
         contract = contracts.table(table)
     except KeyError:
         names = ", ".join(contract.name for contract in contracts.TABLES)
-        raise click.ClickException(f"no table {table!r}; expected one of {names}") from None
+        raise CommandError(f"no table {table!r}; expected one of {names}") from None
     with published(settings) as store:
         rows = export_table(store, contract, Path(file), guard=guard)
-    click.echo(f"{rows:,} rows of {contract.full_name} in {file}")
+    say(f"{rows:,} rows of {contract.full_name} in {file}")
 
 
 @main.command()
@@ -37,4 +38,4 @@ def dictionary(file: str) -> None:
     from persona_pipelines.warehouse.dictionary import data_dictionary
 
     Path(file).write_text(data_dictionary())
-    click.echo(f"data dictionary in {file}")
+    say(f"data dictionary in {file}")

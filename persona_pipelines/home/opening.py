@@ -33,7 +33,10 @@ def claim_home(settings: Settings) -> None:
     owner = settings.home / "configuration"
     if not owner.exists():
         write_whole(owner, settings.name + "\n")
-    found = owner.read_text().strip()
+    try:
+        found = owner.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HomeError(f"{owner}: cannot be read ({error}); expected the name {settings.name!r}: write it there") from None
     if found != settings.name:
         raise HomeOfAnotherConfigurationError(
             f"{settings.home} holds the tables of configuration {found!r}, not of {settings.name!r}; set PERSONA_HOME to a folder of its own"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -76,12 +76,26 @@ def _digests(store: Warehouse, before: Manifest) -> dict[str, str]:
     return {name: known[name] if name in known and name not in store.written else store.digest(name)[1] for name in store.counts()}
 
 
+def read_journal(settings: Settings) -> Publication:
+    """What the journal says.
+
+    Raises:
+        HomeError: it cannot be read. It is written whole or not at all, so somebody else has changed it.
+    """
+    journal = settings.home / JOURNAL
+    try:
+        found = Publication(**json.loads(journal.read_text(encoding="utf-8")))
+        return replace(found, champions={stage: asdict(Chosen(**chosen)) for stage, chosen in found.champions.items()})  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise HomeError(f"{journal}: cannot be read ({error}); next: persona repair") from None
+
+
 def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -> None:
     """Do what the journal says, however much of it was done already; nothing where there is none."""
     journal = settings.home / JOURNAL
     if not journal.exists():
         return
-    publication = Publication(**json.loads(journal.read_text(encoding="utf-8")))
+    publication = read_journal(settings)
     waiting = settings.home / WAITING
     copy = waiting / settings.published_file.name
     if copy.exists():

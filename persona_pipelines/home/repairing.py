@@ -9,7 +9,7 @@ from pathlib import Path
 from persona_pipelines.files import copy_whole, digest_of
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import journal_of, require_as_left
-from persona_pipelines.home.publishing import JOURNAL
+from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.home.verifying import database, published_as_left, read_through, verify
 from persona_pipelines.privacy.pseudonyms import fingerprint, load_key
 from persona_pipelines.settings import Settings
@@ -31,6 +31,12 @@ def repair(settings: Settings) -> Iterator[str]:
         yield _aside(settings.home / FILE)
         manifest = Manifest(key=fingerprint(load_key(settings.key_file)) if settings.key_file.exists() else "")
         manifest.save(settings.home)
+    if (settings.home / JOURNAL).exists():
+        try:
+            read_journal(settings)
+        except HomeError:
+            yield _aside(settings.home / JOURNAL)
+            yield "what was about to be published is published by the next run: persona run"
     yield from _warehouse(settings, manifest)
     if settings.published_file.exists() and not published_as_left(settings, manifest).passed:
         yield _aside(settings.published_file)

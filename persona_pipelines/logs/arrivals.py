@@ -1,49 +1,76 @@
-"""Which days have files that the warehouse has not read as they are now."""
+"""What has become of files since the warehouse read them: new, changed, gone; and which days that concerns."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import time
+from dataclasses import dataclass
 
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files
-from persona_pipelines.logs.loading import file_days
+from persona_pipelines.logs.known_files import FileRead, files_read
+from persona_pipelines.logs.loading import available_days, file_days
 from persona_pipelines.settings import Settings, Source
-from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 
-def changed_days(settings: Settings) -> tuple[dt.date, dt.date, str] | None:
-    """First and last day of files that are new or have changed, and a digest of these files' state; None without any.
+@dataclass(frozen=True)
+class Arrivals:
+    """Days of files that are new or have changed, those that changed ones had before among them, and a digest of these files' state."""
+
+    first: dt.date
+    last: dt.date
+    state: str
+
+
+def days_to_run(settings: Settings) -> tuple[dt.date, dt.date] | None:
+    """First and last day that the logs cover, and those that files covered which have changed since they were read; None where there are none.
+
+    A corrected file may have fewer days than the one before: what those days held is not left standing.
+    """
+    found = available_days(settings)
+    if found is None:
+        return None
+    days = [day for read in _changed(settings).values() if read is not None for day in read.days if day >= settings.start_date]
+    return min([found[0], *days]), max([found[1], *days])
+
+
+def changed_days(settings: Settings) -> Arrivals | None:
+    """The days of files that the warehouse has not read as they are now; None without any.
 
     What has been read is taken from the published copy. Files that changed within ``settle_seconds`` wait for the next look.
     """
-    read: set[tuple[str, str, int, int]] = set()
-    if settings.published_file.exists():
-        with Warehouse(settings.published_file, read_only=True) as published:
-            files = published.table(contracts.FILES)
-            rows = published.connection.execute(
-                published.sql(files.select("source", "source_file", "size_bytes", "modified_ns"))
-            ).fetchall()
-            read = {(row[0], row[1], row[2], row[3]) for row in rows}
     settled = (time.time() - settings.logs.settle_seconds) * 1e9
-    changed: list[tuple[Source, LogFile]] = []
+    changed = {(source, file): read for (source, file), read in _changed(settings).items() if file.modified_ns <= settled}
+    days = [day for read in changed.values() if read is not None for day in read.days]
     for source in settings.sources_of("events"):
-        try:
-            found = log_files(source, settings)
-        except LogFileError:
-            continue  # no file yet
-        changed += [
-            (source, file)
-            for file in found
-            if (source.name, file.shown, file.size_bytes, file.modified_ns) not in read and file.modified_ns <= settled
-        ]
-    days: list[dt.date] = []
-    for source in {source.name: source for source, _ in changed}.values():
-        spans = file_days(source, settings)
-        days += [day for other, file in changed if other.name == source.name for day in spans.get(file) or ()]
+        mine = {file for other, file in changed if other == source.name}
+        if mine:
+            days += [day for file, span in file_days(source, settings).items() if file in mine for day in span or ()]
     days = [day for day in days if day >= settings.start_date]
     if not days:
         return None
-    state = "".join(f"{source.name}{file.shown}{file.size_bytes}{file.modified_ns}" for source, file in changed)
-    return min(days), max(days), hashlib.sha256(state.encode()).hexdigest()
+    state = "".join(f"{source}{file.shown}{file.size_bytes}{file.modified_ns}" for source, file in changed)
+    return Arrivals(min(days), max(days), hashlib.sha256(state.encode()).hexdigest())
+
+
+def _changed(settings: Settings) -> dict[tuple[str, LogFile], FileRead | None]:
+    """Files that are not as the published tables have read them, by source, and how those have read them; None of new ones."""
+    read: dict[tuple[str, str], FileRead] = {}
+    if settings.published_file.exists():
+        with Warehouse(settings.published_file, read_only=True) as published:
+            read = {(source.name, entry.file): entry for source in settings.sources_of("events") for entry in files_read(published, source)}
+    found: dict[tuple[str, LogFile], FileRead | None] = {}
+    for source in settings.sources_of("events"):
+        for file in _files(source, settings):
+            entry = read.get((source.name, file.shown))
+            if entry is None or not entry.is_as_read(file):
+                found[source.name, file] = entry
+    return found
+
+
+def _files(source: Source, settings: Settings) -> list[LogFile]:
+    try:
+        return log_files(source, settings)
+    except LogFileError:
+        return []  # no file yet

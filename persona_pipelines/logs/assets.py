@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ONCE_MORE, key, spec_options
+from persona_pipelines.errors import plain
+from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG, ONCE_MORE, key, spec_options
 from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings, Source
@@ -33,9 +34,9 @@ def _options(settings: Settings, source: Source, contract: "Table") -> dict[str,
     return options
 
 
-def _checks(contract: "Table", dated: bool) -> list[dg.AssetCheckSpec]:
+def _checks(contract: "Table", events: bool) -> list[dg.AssetCheckSpec]:
     asset = key(contract)
-    within = "a day, of a file and of all days loaded" if dated else "each file of the list"
+    within = "a day, of a file and of all days loaded" if events else "each file of the list"
     return [
         dg.AssetCheckSpec(
             "share_of_rejects",
@@ -46,8 +47,17 @@ def _checks(contract: "Table", dated: bool) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             "every_record_loaded", asset=asset, blocking=True, description="Rows of each file = records counted by its reader."
         ),
-        dg.AssetCheckSpec("whole_files", asset=asset, description="No file is missing, empty or damaged."),
-    ]
+        dg.AssetCheckSpec("whole_files", asset=asset, description="No file is missing, empty, changed or gone."),
+        *(
+            [
+                dg.AssetCheckSpec(
+                    "usual_volume", asset=asset, blocking=True,
+                    description="A day that is loaded has at least logs.smallest_share_of_day of the records usual for its weekday.",
+                )
+            ]
+            if events else []
+        ),
+    ]  # fmt: skip
 
 
 def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
@@ -57,17 +67,25 @@ def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"logs_{source.name}",
         specs=[dg.AssetSpec(**_options(settings, source, contract), partitions_def=pieces)],
-        check_specs=_checks(contract, dated=True),
+        check_specs=_checks(contract, events=True),
         partitions_def=pieces,
         backfill_policy=dg.BackfillPolicy.single_run() if pieces else None,
         retry_policy=ONCE_MORE,
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.logs.checks import thin_days
         from persona_pipelines.logs.loading import load_events
 
         first, last = first_and_last_day(context, warehouse.settings)
         loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
         yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
+        thin = thin_days(warehouse.get(), contract, first, last, warehouse.settings.logs.smallest_share_of_day)
+        yield dg.AssetCheckResult(
+            check_name="usual_volume",
+            asset_key=key(contract),
+            passed=thin is None or ACCEPT_SHRINK_TAG in context.run.tags,
+            description=thin,
+        )
 
     return load
 
@@ -78,7 +96,7 @@ def _raw_listing(settings: Settings, source: Source) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"logs_{source.name}",
         specs=[dg.AssetSpec(**_options(settings, source, contract))],
-        check_specs=_checks(contract, dated=False),
+        check_specs=_checks(contract, events=False),
         retry_policy=ONCE_MORE,
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
@@ -98,6 +116,7 @@ def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
         loaded: Loaded = load()
     except LogFileError as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, LogFileBusyError)) from None
+    loaded.warnings = [plain(warning) for warning in loaded.warnings]
     for warning in loaded.warnings:
         context.log.warning(warning)
     return loaded
@@ -115,7 +134,7 @@ def _results(
     from persona_pipelines import charts
     from persona_pipelines.logs.checks import rejects
     from persona_pipelines.logs.fields import PARTS_OF_A_LINE
-    from persona_pipelines.orchestration.metadata import markdown_table, plot, table_metadata
+    from persona_pipelines.orchestration.metadata import markdown_list, markdown_table, plot, table_metadata
 
     rows = warehouse.table(contract)
     asked = rows if first is None else rows.filter(rows.day.between(first, last))
@@ -126,7 +145,7 @@ def _results(
     days = None if first is None or last is None else (first, last)
     judged = rejects(warehouse, contract, source, limit, days, {reading.file.shown: reading.records for reading in loaded.readings})
     # One event a record: the others of a record that gives several have higher numbers within a multiple.
-    first_events = rows.filter((rows.source_part - 1) % PARTS_OF_A_LINE == 0)
+    first_events = asked.filter((asked.source_part - 1) % PARTS_OF_A_LINE == 0)
     by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")[
         "records"
     ]
@@ -146,7 +165,7 @@ def _results(
         extra["reject_reasons"] = dg.MetadataValue.md(markdown_table(reasons))
         extra["rejects_by_reason"] = plot(charts.bars(reasons.set_index("reason")["records"], "Rejected records by reason"))
     if loaded.warnings:
-        extra["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in loaded.warnings[:50]))
+        extra["warnings"] = dg.MetadataValue.md(markdown_list(loaded.warnings[:50]))
     yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(warehouse, contract, **extra))
     shares = judged.windows["rejects"] / judged.windows["records"]
     yield dg.AssetCheckResult(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
 from persona_pipelines.settings import Source
@@ -15,6 +16,9 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 TOGETHER = "all records"
+WEEKS, FEWEST_WEEKS = 8, 3
+FEWEST_RECORDS = 100
+"""Of a day that usually has fewer nothing is said: chance alone makes it thin."""
 FEW_REJECTS = 2
 """So many bad records of a day or file fail nothing, however few good ones are beside them: a thin day is not worse than a busy one."""
 
@@ -91,4 +95,36 @@ def _described(warehouse: Warehouse, placed: ir.Table, counted: pd.DataFrame, ov
     return (
         f"{worst['window']}: {worst['rejects']} of {worst['records']} records rejected, max_reject_share is {limit:g}; the usual reason is "
         f"{reason!r}, first in {file}, line {line}{others}"
+    )
+
+
+def thin_days(warehouse: Warehouse, contract: contracts.Table, first: dt.date, last: dt.date, smallest: float) -> str | None:
+    """Says which of the loaded days have far fewer records than is usual for their weekday; None where none has.
+
+    Usual is the median of the same weekday in the weeks before ``first``, where at least ``FEWEST_WEEKS`` of the last ``WEEKS`` had records.
+    The day that is still running is not judged, nor is a history that is loaded for the first time: nothing is usual yet.
+
+    Args:
+        smallest: share of the usual records that a day has to have.
+    """
+    if not smallest:
+        return None
+    rows = warehouse.table(contract)
+    recent = rows.filter(rows.day >= first - dt.timedelta(weeks=WEEKS))
+    counted = recent.group_by("day").aggregate(records=recent.count())
+    records = {day.date(): int(count) for day, count in zip(*(warehouse.frame(counted)[name] for name in ("day", "records")), strict=True)}
+    until = min(last, dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
+    thin = []
+    for offset in range((until - first).days + 1):
+        day = first + dt.timedelta(days=offset)
+        before = [records[past] for week in range(1, WEEKS + 1) if (past := day - dt.timedelta(weeks=week)) < first and past in records]
+        usual = float(np.median(before)) if len(before) >= FEWEST_WEEKS else 0.0
+        if usual >= FEWEST_RECORDS and records.get(day, 0) < smallest * usual:
+            thin.append(f"{day} has {records.get(day, 0):,} records, a usual {day:%A} {usual:,.0f}")
+    if not thin:
+        return None
+    more = f"; {len(thin) - 3} more days likewise" if len(thin) > 3 else ""
+    return (
+        f"{'; '.join(thin[:3])}{more}: was the day delivered whole? Load it again when it is, or take it as it is: persona run --accept-shrink "
+        "(logs.smallest_share_of_day)"
     )

@@ -15,6 +15,7 @@ import duckdb
 import orjson
 import pandas as pd
 
+from persona_pipelines.files import require_regular
 from persona_pipelines.logs.encoding import as_utf8, guessed
 from persona_pipelines.logs.files import LogFile, LogFileError, log_files
 from persona_pipelines.logs.formats.delimited import DelimitedReader
@@ -151,8 +152,12 @@ def _head(file: Path, folder: Path) -> tuple[Path, str]:
     Raises:
         LogFileError: it is no text.
     """
-    with file.open("rb") as stream:
-        begin = stream.read(4096)
+    try:
+        require_regular(file)
+        with file.open("rb") as stream:
+            begin = stream.read(4096)
+    except OSError as error:
+        raise LogFileError(f"{file}: cannot be read ({error.strerror})") from None
     if begin.startswith(b"PAR1"):
         return file, "utf-8"
     try:

@@ -29,6 +29,7 @@ from persona_pipelines.logs.files import (
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
 from persona_pipelines.logs.formats.sql import HeaderError, literal, quoted_name
+from persona_pipelines.logs.known_files import what_became_of
 from persona_pipelines.logs.packing import PackingError, Unpacked
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import Lookup
@@ -50,6 +51,7 @@ class Reading:
     file: LogFile
     records: int = 0
     break_found: str | None = None
+    truncated: bool = False
     columns: list[str] = field(default_factory=list)
     text: TextFile | None = None
 
@@ -102,7 +104,7 @@ def _placed(
             numbers = pa.array(np.arange(order + 1, order + 1 + count, dtype=np.int64))
             order += count
             yield pa.RecordBatch.from_arrays([*batch.columns, numbers, source_file, pa.repeat(day, count)], schema=schema)
-        reading.records, reading.break_found = text.records, text.break_found
+        reading.records, reading.break_found, reading.truncated = text.records, text.break_found, text.truncated
         refuse_if_changed(reading.file)
 
 
@@ -179,7 +181,7 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     files = log_files(source, settings)
     table = f"lookup_{source.name}"
     columns = ", ".join(f"{quoted_name(name)} VARCHAR, {quoted_name(f'is_number_{name}')} BOOLEAN" for name in source.fields)
-    told = []
+    told, readings = [], []
     warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
     with read_source(warehouse, source, settings, files) as batches:
         for batch in batches:
@@ -193,6 +195,8 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
             if count:
                 told.append(f"{file}, line {line}: {problem}; {count} such records are left out of the look-up {source.name}")
             warehouse.drop_kept("read_lookup")
+            readings += batch.readings
+    _refuse_truncated(readings, settings)
     keys = ", ".join(quoted_name(column) for column in lookup.on.values())
     warehouse.connection.execute(
         f'CREATE OR REPLACE TEMP TABLE "{table}" AS SELECT * EXCLUDE (record_order) FROM "all_{table}" '
@@ -301,6 +305,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     loaded.whole_files = all(span is None or (first <= span[0] and span[1] <= last) for span in spans.values())
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
+    loaded.warnings += what_became_of(warehouse, source, log_files(source, settings), first, last)
     with read_source(warehouse, source, settings, files, spans) as batches, warehouse.transaction():
         warehouse.delete_days(contract, first, last)
         for batch in batches:
@@ -315,7 +320,8 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
-        _record_files(warehouse, source, files, loaded, spans)
+        _record_files(warehouse, source, files, loaded, _with_held_days(warehouse, contract, files, spans))
+        _refuse_truncated(loaded.readings, settings)
     rows = warehouse.table(contract)
     loaded.warnings += _unmet(warehouse, source, rows.filter(rows.day.between(first, last) & rows.problem.isnull()))
     for reading in loaded.readings:
@@ -356,10 +362,23 @@ def _fallback_day(file: LogFile, spans: Spans) -> dt.date:
     return file.date or (span[0] if span else dt.date.min)
 
 
+def _with_held_days(warehouse: Warehouse, contract: contracts.Table, files: list[LogFile], spans: Spans) -> Spans:
+    """The spans of files with the days of a version before, whose records stay in the table until these days are loaded anew."""
+    rows = warehouse.table(contract)
+    named = rows.filter(rows.source_file.isin([file.shown for file in files])) if files else rows.limit(0)
+    held = warehouse.frame(named.group_by("source_file").aggregate(first=named.day.min(), last=named.day.max()))
+    days = {row.source_file: (row.first.date(), row.last.date()) for row in held.itertuples()}
+    found = dict(spans)
+    for file in files:
+        both = [*(spans.get(file) or ()), *days.get(file.shown, ())]
+        found[file] = (min(both), max(both)) if both else None
+    return found
+
+
 def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], loaded: Loaded, spans: Spans) -> None:
     """Write what was read of each file; a file without any record has not come up in the reading, and is added to it."""
     read = {reading.file for reading in loaded.readings}
-    loaded.readings += [Reading(file, break_found=break_of(file)) for file in files if file not in read]
+    loaded.readings += [unread(file) for file in files if file not in read]
     order = {file: number for number, file in enumerate(files)}
     in_order = sorted(loaded.readings, key=lambda reading: order[reading.file])
     names = {reading.file: reading.names() for reading in in_order}
@@ -382,8 +401,23 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
         )
 
 
-def break_of(file: LogFile) -> str | None:
-    """Where a file without any record is cut off; None of a whole one.
+def _refuse_truncated(readings: list[Reading], settings: Settings) -> None:
+    """Packed files that are cut off: what they have is not proved by the sum at their end, and a day of it would pass for a whole one.
+
+    Raises:
+        LogFileError: there is one, and the configuration does not allow it.
+    """
+    cut = [reading for reading in readings if reading.truncated]
+    if cut and not settings.logs.use_truncated:
+        more = f", and {len(cut) - 1} other files likewise" if len(cut) > 1 else ""
+        raise LogFileError(
+            f"{cut[0].file.shown}: {cut[0].break_found}{more}; expected a whole file: fetch it again (logs.use_truncated: true uses the "
+            f"{cut[0].records:,} records before the break as they are)"
+        )
+
+
+def unread(file: LogFile) -> Reading:
+    """A file without any record: whole or cut off.
 
     Raises:
         LogFileError: it is damaged.
@@ -394,7 +428,7 @@ def break_of(file: LogFile) -> str | None:
             pass
     except PackingError as error:
         raise LogFileError(f"{file.shown}: {error}") from None
-    return unpacked.break_found
+    return Reading(file, break_found=unpacked.break_found, truncated=unpacked.truncated)
 
 
 def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Loaded:
@@ -417,6 +451,7 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, {})
+        _refuse_truncated(loaded.readings, settings)
     rows = warehouse.table(contract)
     loaded.warnings += _unmet(warehouse, source, rows.filter(rows.problem.isnull()))
     loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings

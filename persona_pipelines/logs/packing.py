@@ -1,7 +1,8 @@
 """What a file is by its first bytes, whatever its name says, and its content unpacked.
 
-Of a file that is cut off, what it has is given out, and ``break_found`` says where it ends. One that is damaged is refused: what its packing
-notices at one byte may have gone wrong long before, and any record may be false.
+Of a file that is cut off, what it has is given out, ``break_found`` says where it ends, and ``truncated`` that the sum by which its packing would prove
+it is missing: who loads it decides. One that is damaged is refused: what its packing notices at one byte may have gone wrong long before,
+and any record may be false.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ class Unpacked:
     path: Path
     member: str | None = None
     break_found: str | None = field(default=None, init=False)
+    truncated: bool = field(default=False, init=False)
 
     def blocks(self) -> Iterator[bytes]:
         if self.member is not None:
@@ -172,6 +174,7 @@ class Unpacked:
                 if data:
                     decoder = new_decoder()
         if not decoder.eof and consumed:
+            self.truncated = True
             self.break_found = f"truncated: the compressed file ends at byte {consumed}, in the middle of its data"
 
 

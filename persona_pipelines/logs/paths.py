@@ -47,6 +47,8 @@ def parse(path: str) -> tuple[Step, ...]:
     Raises:
         ValueError: it is no path; the message says where.
     """
+    if not path:
+        raise ValueError("'': no path; expected the name of a field")
     steps: list[Step] = []
     position = 0
     while position < len(path):

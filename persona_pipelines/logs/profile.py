@@ -16,7 +16,7 @@ from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, left_out, log_files
-from persona_pipelines.logs.loading import break_of, last_day, latest_timestamp, read_source
+from persona_pipelines.logs.loading import last_day, latest_timestamp, read_source, unread
 from persona_pipelines.logs.numbers import CODES, read_number
 from persona_pipelines.logs.times import read_duration, read_time
 from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
@@ -93,7 +93,7 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                     hints = [*never_read, *batch.warnings, *told, *found.hints]
                     _headers_read(store, source, settings, files[number + 1 :])
                     return replace(found, hints=hints)
-    if broken := next((f"{file.shown}: {reason}" for file in files if (reason := break_of(file))), None):
+    if broken := next((f"{file.shown}: {reason}" for file in files if (reason := unread(file).break_found)), None):
         raise LogFileError(f"{broken}, and no record is before it; expected a whole file")
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
 

@@ -22,8 +22,7 @@ def build(settings: Settings, job: dg.UnresolvedAssetJobDefinition) -> dg.Sensor
         found = changed_days(settings)
         if found is None:
             return dg.SkipReason("No file is new or has changed since it was last read.")
-        first, last, state = found
         # The run key holds the files' state: the same arrivals start one run, a further change starts another.
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=state, tags=range_tags(settings, first, last))])
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=found.state, tags=range_tags(settings, found.first, found.last))])
 
     return new_files

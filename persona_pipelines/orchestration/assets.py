@@ -10,6 +10,8 @@ import dagster as dg
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.contracts import Column, Table
 
+ACCEPT_SHRINK_TAG = "persona/accept_shrink"
+"""Set on a run that may load and publish much less than before."""
 PUBLISHED = dg.AssetKey(["publication", "published_copy"])
 """The last asset of each job that changes what people read."""
 STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery", "publication")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from persona_pipelines.errors import plain
 from persona_pipelines.orchestration.assets import key
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PREVIEW_ROWS = 5
+MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$])")
+"""What Markdown may take for a mark."""
 
 
 def plot(figure: Figure) -> dg.MetadataValue:
@@ -53,12 +57,21 @@ def markdown_table(frame: pd.DataFrame) -> str:
 
     def cell(value: Any) -> str:
         text = "" if value is None or value != value else str(value)
-        text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ").replace("`", "'")
-        return text if len(text) <= 60 else text[:57] + "..."
+        return markdown_text(text if len(text) <= 60 else text[:57] + "...")
 
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    lines = ["| " + " | ".join(map(cell, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
     lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
     return "\n".join(lines)
+
+
+def markdown_text(text: str) -> str:
+    """A text as Markdown shows it and nothing else: no link, picture, heading or tag of its own."""
+    return MARKUP.sub(r"\\\1", plain(text))
+
+
+def markdown_list(texts: Sequence[str]) -> str:
+    """Texts as the lines of a Markdown list."""
+    return "\n".join(f"- {markdown_text(text)}" for text in texts)
 
 
 def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult:

@@ -5,14 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import PUBLISHED
+from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG, PUBLISHED
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
 STAGE = "publication"
-ACCEPT_SHRINK_TAG = "persona/accept_shrink"
-"""Set on a run that may publish much less than before."""
 
 
 class PublicationConfig(dg.Config):

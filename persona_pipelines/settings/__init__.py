@@ -21,13 +21,22 @@ from urllib.parse import quote
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.errors import ProjectError, plain
 from persona_pipelines.settings.patterns import Timezone, checked_pattern
 from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.problems import problems_of, shortened
 from persona_pipelines.settings.recommendations import RecommendationsSettings
+from persona_pipelines.settings.schedules import Cron
 from persona_pipelines.settings.sources import AttributeType, Source, yaml_text
-from persona_pipelines.settings.strict import CONFIGURATION_PATTERN, CURRENCY_PATTERN, NAME_PATTERN, NOT_WRITTEN, Strict
+from persona_pipelines.settings.strict import (
+    CONFIGURATION_PATTERN,
+    CURRENCY_PATTERN,
+    MEMORY_PATTERN,
+    NAME_PATTERN,
+    NOT_WRITTEN,
+    OWNER_PATTERN,
+    Strict,
+)
 from persona_pipelines.vocabulary import EVENT_TYPES
 
 MAX_CONFIGURATION_BYTES = 1 << 20
@@ -35,6 +44,8 @@ MAX_CONFIGURATION_BYTES = 1 << 20
 
 class ConfigurationError(ProjectError):
     """The configuration cannot be used. The message names the file, the setting, what was found and what is expected."""
+
+    several_lines = True
 
 
 Weight = Annotated[float, Field(ge=-1000, le=1000)]
@@ -81,6 +92,13 @@ class LogsSettings(Strict):
     smallest_share_of_rows: float = Field(
         0.8, ge=0, le=1, description="Events, people or items fewer than this share of the published ones are not published unless told to."
     )
+    smallest_share_of_day: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="A day that is loaded with fewer records than this share of what is usual for its weekday fails; 0 asks for none.",
+    )
+    use_truncated: bool = Field(False, description="Use packed files that are cut off up to where they end, instead of refusing them.")
     max_line_bytes: int = Field(1 << 20, ge=1024)
     settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
     earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
@@ -229,16 +247,16 @@ class PrivacySettings(Strict):
 
 
 class SchedulesSettings(Strict):
-    daily: str = "15 4 * * *"
-    weekly: str = "45 5 * * 1"
+    daily: Cron = "15 4 * * *"
+    weekly: Cron = "45 5 * * 1"
     timezone: Timezone = "UTC"
-    sensor_seconds: int = Field(60, ge=30)
+    sensor_seconds: int = Field(60, ge=30, le=604_800)
 
 
 class WarehouseSettings(Strict):
-    memory_limit: str = "4GB"
-    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    wait_minutes: float = Field(60, ge=0)
+    memory_limit: str = Field("4GB", pattern=MEMORY_PATTERN)
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    wait_minutes: float = Field(60, ge=0, le=1_000_000)
 
 
 class Settings(Strict):
@@ -246,7 +264,7 @@ class Settings(Strict):
 
     name: str = Field(pattern=CONFIGURATION_PATTERN)
     description: str = ""
-    owner: str = "data-team@example.com"
+    owner: str = Field("data-team@example.com", pattern=OWNER_PATTERN)
     start_date: dt.date
     sources: list[Source] = Field(min_length=1)
     event_types: dict[Annotated[str, Field(pattern=NAME_PATTERN)], OwnEventType] = {}
@@ -538,5 +556,5 @@ def load_settings(file: str | Path | None = None) -> Settings:
     try:
         return Settings(**content, file=path, home=_without_odd_characters(Path(home).absolute()))
     except ValidationError as error:
-        problems = "\n".join(f"{shown}: {problem}" for problem in problems_of(error, Settings))
+        problems = "\n".join(plain(f"{shown}: {problem}") for problem in problems_of(error, Settings))
         raise ConfigurationError(problems) from None

@@ -13,7 +13,7 @@ from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat,
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, checked_timezone, groups
 from persona_pipelines.settings.presets import with_preset
-from persona_pipelines.settings.strict import NAME_PATTERN, Strict
+from persona_pipelines.settings.strict import NAME_PATTERN, OWNER_PATTERN, Strict
 
 MISSING_WORDS = (
     "null", "(null)", "undefined", "nan", "none", "nil", "\\n", "n/a", "#n/a", "<na>", "-", "--", "(not set)", "(none)", "(not provided)",
@@ -409,7 +409,7 @@ class Source(Strict):
     number: NumberFormat | None = None
     missing_words: Annotated[list[str], BeforeValidator(_texts)] = list(MISSING_WORDS)
     identifiers: Identifiers = Identifiers()
-    owner: str | None = None
+    owner: str | None = Field(None, pattern=OWNER_PATTERN)
 
     @model_validator(mode="before")
     @classmethod

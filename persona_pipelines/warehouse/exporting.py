@@ -12,8 +12,8 @@ from persona_pipelines.files import replacing
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
 
-FORMULA_STARTS = r"^[=+\-@\t\r]"
-"""What spreadsheet programs take for the start of a formula."""
+FORMULA_STARTS = r"^[\s\x{0}\x{a0}\x{3000}\x{feff}]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]|^[\t\r\n\x{0}]"
+"""What spreadsheet programs take for the start of a formula: also behind blanks, and in full width."""
 
 
 class ExportError(ProjectError):

@@ -7,13 +7,15 @@ import gzip
 import hashlib
 import hmac
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from persona_pipelines.logs.arrivals import changed_days
+from persona_pipelines.logs.arrivals import changed_days, days_to_run
+from persona_pipelines.logs.checks import thin_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError
 from persona_pipelines.logs.loading import available_days, load_events, load_listing
 from persona_pipelines.logs.profile import Profile, ids_that_do_not_meet, profile_source
@@ -496,16 +498,67 @@ def test_a_missing_and_an_empty_day_are_warned_of_and_have_no_rows(warehouse, co
     assert problems(warehouse) == []
 
 
-def test_a_truncated_archive_is_used_up_to_the_break_and_counted_whole(warehouse, configure, tmp_path) -> None:
+def cut_archive(folder: Path) -> bytes:
     content = "".join(f"{line}\n" for line in [HEADER, *(GOOD.replace("1,", f"{n * 7919},", 1) for n in range(5000))])
     packed = gzip.compress(content.encode())
-    (tmp_path / "clicks").mkdir()
-    (tmp_path / "clicks/2025-09-01.csv.gz").write_bytes(packed[: len(packed) // 2])
-    loaded = load(warehouse, configure({**CLICKS, "path": "clicks/{date}.csv.gz"}))
+    (folder / "clicks").mkdir(exist_ok=True)
+    (folder / "clicks/2025-09-01.csv.gz").write_bytes(packed[: len(packed) // 2])
+    return packed
+
+
+def test_a_truncated_archive_is_refused_because_nothing_proves_it_and_what_was_there_stays(warehouse, configure, tmp_path) -> None:
+    settings = configure({**CLICKS, "path": "clicks/{date}.csv.gz"})
+    packed = cut_archive(tmp_path)
+    (tmp_path / "clicks/2025-09-01.csv.gz").write_bytes(packed)
+    load(warehouse, settings)
+    cut_archive(tmp_path)
+    with pytest.raises(
+        LogFileError,
+        match=r"clicks/2025-09-01.csv.gz: truncated: .*; expected a whole file: fetch it again \(logs.use_truncated: true uses the [12],",
+    ):
+        load(warehouse, settings)
+    assert rows(warehouse, "SELECT count(*) FROM logs.clicks") == [(5000,)]
+
+
+def test_a_truncated_archive_may_be_used_up_to_the_break_and_is_counted_whole(warehouse, configure, tmp_path) -> None:
+    cut_archive(tmp_path)
+    loaded = load(warehouse, configure({**CLICKS, "path": "clicks/{date}.csv.gz"}, logs={"settle_seconds": 0, "use_truncated": True}))
     ((good, all_rows),) = rows(warehouse, "SELECT count(*) FILTER (problem IS NULL), count(*) FROM logs.clicks")
     assert good > 1000
     assert loaded.readings[0].records == all_rows
     assert "truncated" in loaded.warnings[0]
+
+
+@pytest.mark.slow
+def test_bits_flipped_anywhere_in_a_packed_file_give_no_record_that_was_never_logged(warehouse, configure, tmp_path) -> None:
+    """Whether it is noticed as damage, as a cut or as something else: the file is refused, or what is used was proved by its sum."""
+    settings = configure({**CLICKS, "path": "clicks/{date}.csv.gz"})
+    packed = cut_archive(tmp_path)
+    logged = {(str(n * 7919),) for n in range(5000)}
+    chance = random.Random(5)
+    refused = 0
+    for _ in range(60):
+        content = bytearray(packed)
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        (tmp_path / "clicks/2025-09-01.csv.gz").write_bytes(content)
+        try:
+            load(warehouse, settings)
+        except LogFileError:
+            refused += 1
+            continue
+        assert {
+            (row[0].removeprefix("clicks:"),) for row in rows(warehouse, "SELECT event_id FROM logs.clicks WHERE problem IS NULL")
+        } <= logged
+    assert refused > 50
+
+
+def test_a_list_that_is_cut_off_is_refused_too(warehouse, configure, tmp_path) -> None:
+    content = gzip.compress("".join(f"u{n * 7919 % 10007},DE\n" for n in range(5000)).encode())
+    (tmp_path / "people.csv.gz").write_bytes(content[: len(content) // 2])
+    source = {"name": "people", "kind": "users", "path": "people.csv.gz", "format": {"type": "csv", "header": False, "columns": ["id", "land"]},
+              "fields": {"user_id": "id", "country": "land"}}  # fmt: skip
+    with pytest.raises(LogFileError, match=r"people\.csv\.gz: truncated"):
+        load_listing(warehouse, configure(CLICKS, source).sources[1], configure(CLICKS, source))
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused_and_changes_nothing(warehouse, configure, tmp_path, monkeypatch) -> None:
@@ -638,10 +691,85 @@ def test_new_files_are_noticed_and_read_ones_are_not(configure, tmp_path: Path) 
     write(tmp_path, "clicks/2025-09-01.csv", HEADER, GOOD)
     found = changed_days(settings)
     assert found is not None
-    assert found[:2] == (DAY, DAY)
+    assert (found.first, found.last) == (DAY, DAY)
     with Warehouse(settings.published_file, KEY) as published:
         load(published, settings)
     assert changed_days(settings) is None
+
+
+THREE_DAYS = [f"{number},2025-09-0{number}T10:00:00Z,item_view,u{number},,i1,," for number in (1, 2, 3)]
+
+
+def test_a_corrected_file_with_fewer_days_is_loaded_for_the_days_it_had_before(configure, tmp_path: Path) -> None:
+    settings = configure({**CLICKS, "path": "clicks/*.csv"})
+    write(tmp_path, "clicks/all.csv", HEADER, *THREE_DAYS)
+    with Warehouse(settings.published_file, KEY) as published:
+        load(published, settings, DAY, DAY + dt.timedelta(days=2))
+    assert days_to_run(settings) == (DAY, DAY + dt.timedelta(days=2))
+    assert changed_days(settings) is None
+    write(tmp_path, "clicks/all.csv", HEADER, THREE_DAYS[2])
+    assert available_days(settings) == (DAY + dt.timedelta(days=2), DAY + dt.timedelta(days=2))
+    assert days_to_run(settings) == (DAY, DAY + dt.timedelta(days=2))
+    found = changed_days(settings)
+    assert (found.first, found.last) == (DAY, DAY + dt.timedelta(days=2))
+    with Warehouse(settings.published_file, KEY) as published:
+        # Of the last day alone the others stay as they were, and that is said.
+        loaded = load(published, settings, found.last, found.last)
+        assert loaded.warnings == [
+            "clicks: clicks/all.csv changed since being read: records of the version before stay outside of 2025-09-03 to 2025-09-03; "
+            "--from 2025-09-01 --to 2025-09-03 replaces them"
+        ]
+        assert rows(published, "SELECT count(*) FROM logs.clicks") == [(3,)]
+    write(tmp_path, "clicks/all.csv", HEADER, THREE_DAYS[1])
+    days = days_to_run(settings)
+    with Warehouse(settings.published_file, KEY) as published:
+        assert load(published, settings, *days).warnings == []
+        assert rows(published, "SELECT event_id FROM logs.clicks") == [("clicks:2",)]
+
+
+def test_a_file_that_went_keeps_its_records_until_its_days_are_loaded_anew_and_that_is_said(warehouse, configure, tmp_path: Path) -> None:
+    settings = configure({**CLICKS, "path": "clicks/*.csv"})
+    write(tmp_path, "clicks/a.csv", HEADER, *THREE_DAYS[:2])
+    write(tmp_path, "clicks/b.csv", HEADER, THREE_DAYS[2])
+    load(warehouse, settings, DAY, DAY + dt.timedelta(days=2))
+    (tmp_path / "clicks/a.csv").unlink()
+    assert load(warehouse, settings, DAY + dt.timedelta(days=2), DAY + dt.timedelta(days=2)).warnings == []
+    assert rows(warehouse, "SELECT count(*) FROM logs.clicks") == [(3,)]
+    assert load(warehouse, settings, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)).warnings == [
+        "clicks: clicks/a.csv went since being read: the records of 2025-09-02 to 2025-09-02 that came from there are dropped, because these "
+        "days are loaded anew"
+    ]
+    assert rows(warehouse, "SELECT count(*) FROM logs.clicks") == [(2,)]
+
+
+WEEKS_OF_CLICKS = 5
+
+
+@pytest.mark.parametrize(
+    ("records", "share", "said"),
+    [
+        (110, 0.2, None), (22, 0.2, None),
+        (5, 0.2, "2025-10-06 has 5 records, a usual Monday 110: was the day delivered whole?"),
+        (0, 0.2, "2025-10-06 has 0 records, a usual Monday 110: was the day delivered whole?"),
+        (5, 0, None),
+    ],
+)  # fmt: skip
+def test_a_day_with_far_fewer_records_than_its_weekday_usually_has_is_told(
+    warehouse, configure, tmp_path, records: int, share: float, said
+) -> None:
+    settings = configure(CLICKS)
+    monday = DAY + dt.timedelta(weeks=WEEKS_OF_CLICKS)
+    for offset in range(7 * WEEKS_OF_CLICKS + 1):
+        day = DAY + dt.timedelta(days=offset)
+        # Sundays are quiet.
+        count = records if day == monday else 2 if day.weekday() == 6 else 110
+        if count:
+            write(tmp_path, f"clicks/{day}.csv", HEADER, *(f"{day}-{n},{day}T10:00:00Z,item_view,u{n},,i1,," for n in range(count)))
+    contract = contracts.raw_events("clicks")
+    load(warehouse, settings, DAY, monday)
+    assert thin_days(warehouse, contract, DAY, monday, share) is None  # a history that is loaded at once
+    found = thin_days(warehouse, contract, monday - dt.timedelta(days=1), monday, share)
+    assert found is None if said is None else found.startswith(said)
 
 
 def accounted(warehouse, settings) -> dict[str, int]:

@@ -122,7 +122,10 @@ def long_table(lines: int) -> list[tuple[str, str]]:
 def test_a_truncated_file_gives_whole_lines_and_says_so(read: Read, packed: str, share: float) -> None:
     table = long_table(20_000 if packed in ("bzip2", "zstandard") else 3000)
     content = PACKINGS[packed](csv_text(table))
-    (file,) = read("csv", [content[: max(12, int(len(content) * share))]], FIELDS)
+    cut = [content[: max(12, int(len(content) * share))]]
+    with pytest.raises(LogFileError, match=r"log-2025-09-01-000\.txt: truncated: .*; expected a whole file: fetch it again"):
+        read("csv", cut, FIELDS)
+    (file,) = read("csv", cut, FIELDS, general={"logs": {"settle_seconds": 0, "use_truncated": True}})
     assert file.break_found is not None
     assert file.good == expected_rows(table)[: len(file.good)]
     assert len(file.problems) <= 1

@@ -50,6 +50,7 @@ class TextFile:
     member: str | None = None
     records: int = field(default=0, init=False)
     break_found: str | None = field(default=None, init=False)
+    truncated: bool = field(default=False, init=False)
 
     @property
     def schema(self) -> pa.Schema:
@@ -59,7 +60,7 @@ class TextFile:
         """The text as UTF-8 in large blocks."""
         unpacked = Unpacked(self.path, self.member)
         yield from _joined(without_marks(as_utf8(unpacked.blocks(), self.encoding)))
-        self.break_found = unpacked.break_found
+        self.break_found, self.truncated = unpacked.break_found, unpacked.truncated
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with the columns of ``schema``; ``record`` is the text without the line break at its end."""
