@@ -55,7 +55,7 @@ class Commands(click.Group):
             say(_usage_of(error), err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt as interrupt:
-            say(f"{interrupt or 'Interrupted'}.", err=True)
+            say(f"{str(interrupt) or 'Interrupted'}.", err=True)
             sys.exit(exit_code(interrupt))
         except BrokenPipeError:
             # Whoever reads the output has seen enough.

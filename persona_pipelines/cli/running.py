@@ -58,7 +58,10 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
                 result = run_job(settings, defs, instance, tags, on_step=step_ended, on_wait=lambda text: say(text, err=True))
             except KeyboardInterrupt as interrupt:
                 progress.stop()
-                say(f"{interrupt or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.", err=True)
+                say(
+                    f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.",
+                    err=True,
+                )
                 os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
     for warning in dict.fromkeys(result.warnings):
         say(f"warning: {warning}", err=True)

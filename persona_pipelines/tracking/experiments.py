@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
+from persona_pipelines.tracking import moving
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ def configure(settings: Settings) -> None:
     # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
     warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
     settings.home.mkdir(parents=True, exist_ok=True)
+    moving.follow(settings)  # a copied home must not read the models of the one it was copied from
     told = "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     if not told:

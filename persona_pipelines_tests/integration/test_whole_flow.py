@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from persona_pipelines.cli import main
+from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines_tests.integration.running import PERSONA, with_home
 
@@ -232,14 +234,16 @@ def again(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     copy = copied(shop, tmp_path_factory.mktemp("again"))
     copy.light()
     before = copy.query("SELECT count(*) FROM events.events")
-    for end in (signal.SIGINT, signal.SIGKILL):
+    for end, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
         process = copy.start("run")
         lock = copy.folder / "home" / "warehouse.lock"
-        _wait_for(lambda lock=lock: lock.read_text() != "", process)  # type: ignore[misc]
+        holds = f'"pid": {process.pid},'  # one that was killed leaves its name
+        _wait_for(lambda lock=lock, holds=holds: lock.exists() and holds in lock.read_text(), process)  # type: ignore[misc]
         time.sleep(1.5)
         process.send_signal(end)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL), err
+        assert process.returncode == code, err
+        assert ("Every table holds its last completed state" in err) == (end != signal.SIGKILL)
         assert copy.query("SELECT count(*) FROM events.events") == before
         assert copy.asked("status").exit_code == 0
         assert copy.run_states()[-1] in ("CANCELED", "FAILURE")
@@ -258,6 +262,54 @@ def test_interrupted_runs_leave_completed_tables_and_two_runs_at_once_complete_t
 ) -> None:
     before, after = exports(shop), exports(again)
     assert {name: after[name] == before[name] for name in before} == dict.fromkeys(before, True)
+
+
+def test_another_key_is_refused_before_anybody_is_counted_twice(copy: Shop) -> None:
+    key = copy.folder / "home" / "pseudonym.key"
+    before = copy.query("SELECT count(*) FROM events.users")
+    kept = key.read_text()
+    for found in (None, "ab" * 32):
+        key.unlink() if found is None else key.write_text(found)
+        if found is not None:
+            key.chmod(0o600)
+        done = copy.asked("models", "promote", "1", "--reason", "x")
+        assert done.exit_code == 1
+        assert "restore" in done.stderr
+        done = copy.asked("profile", "u000003")
+        assert done.exit_code == 1
+        assert "restore" in done.stderr
+        assert key.exists() == (found is not None)
+    assert copy.query("SELECT count(*) FROM events.users") == before
+    key.write_text(kept)
+    key.chmod(0o600)
+    assert copy.asked("profile", "u000003").exit_code == 0
+
+
+def test_much_less_than_before_is_not_published_unless_told_to(copy: Shop) -> None:
+    manifest = read_manifest(copy.folder / "home")
+    manifest.rows = {name: rows * 10 for name, rows in manifest.rows.items()}
+    manifest.save(copy.folder / "home")
+    lists = lists_of(copy)
+    version = copy.query("SELECT max(model_version) FROM recommendations.model_comparison WHERE model = 'most_popular'")[0][0] or "1"
+    done = copy.asked("models", "promote", version, "--reason", "x")
+    assert done.exit_code == 1
+    assert re.search(r"events.events has [\d,]+ rows, the published copy [\d,]+; .*run with --accept-shrink", done.stderr)
+    assert lists_of(copy) == lists
+
+
+def test_models_whose_files_are_gone_are_trained_again(copy: Shop) -> None:
+    copy.light()
+    for folder in (copy.folder / "home" / "mlflow-artifacts").glob("*/models"):
+        shutil.rmtree(folder)
+    verified = copy.asked("verify")
+    assert verified.exit_code == 1
+    assert "train again: persona run" in " ".join(verified.stdout.split())
+    done = copy.persona("run")
+    assert done.returncode == 0, done.stderr
+    assert "segments begin anew: version 1 of simulated-shop-segments: its files cannot be read" in done.stderr
+    assert "the champion is not compared: version 1 of simulated-shop-recommendations: its files cannot be read" in done.stderr
+    assert copy.asked("verify").exit_code == 0
+    assert copy.query("SELECT DISTINCT segment_model_version FROM segments.segment_profiles") == [("2",)]
 
 
 def test_a_home_of_another_configuration_is_refused(copy: Shop) -> None:
