@@ -26,12 +26,13 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 def _events(settings: Settings) -> dg.AssetsDefinition:
     raw = [dg.AssetDep(key(contracts.raw_events(source.name))) for source in settings.sources_of("events")]
     pieces = partitions(settings)
-    checks = [
+    specs = [
         contract_check_spec(contracts.EVENTS),
         dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
                           description="Records read = events + rejects + duplicates + filtered, per source and day."),
         dg.AssetCheckSpec("share_of_duplicates", asset=key(contracts.EVENTS), blocking=True,
                           description="Records that share an id and say different things, or stand twice in a file, stay below max_duplicate_share."),
+        dg.AssetCheckSpec("one_id_one_event", asset=key(contracts.EVENTS), description="No id stands in records that say different things."),
         _one_currency_spec(contracts.EVENTS),
         dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
     ]  # fmt: skip
@@ -41,15 +42,16 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=raw, partitions_def=pieces) for contract in BY_DAY
         ],
-        check_specs=checks,
+        check_specs=specs,
         partitions_def=pieces,
         backfill_policy=dg.BackfillPolicy.single_run() if pieces else None,
     )
     def events_by_day(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.events.checks import several_currencies, too_many_duplicates
+        from persona_pipelines.events import checks
         from persona_pipelines.events.refresh import refresh_events
-        from persona_pipelines.orchestration.metadata import contract_check, plot, table_metadata
+        from persona_pipelines.findings import unless
+        from persona_pipelines.orchestration.metadata import checked, contract_check, plot, table_metadata
 
         first, last = first_and_last_day(context, warehouse.settings)
         store = warehouse.get()
@@ -68,24 +70,11 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
                 extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))
             yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
         yield contract_check(store, contracts.EVENTS)
-        missing = accounting[accounting["records_read"] != accounting[["events", "rejects", "duplicates", "filtered"]].sum(axis=1)]
-        yield dg.AssetCheckResult(
-            check_name="nothing_lost", asset_key=key(contracts.EVENTS), passed=missing.empty, metadata=totals,
-            description=None if missing.empty else "; ".join(
-                f"{row.source} {row.day:%Y-%m-%d}: {row.records_read} read, {row.events} events + {row.rejects} rejects + "
-                f"{row.duplicates} duplicates + {row.filtered} filtered" for row in missing.head(5).itertuples()
-            ),
-        )  # fmt: skip
-        doubled, several = too_many_duplicates(store, warehouse.settings, first, last), several_currencies(store)
-        yield dg.AssetCheckResult(
-            check_name="share_of_duplicates", asset_key=key(contracts.EVENTS), passed=not doubled, description="; ".join(doubled[:3]) or None,
-            metadata={"limit": warehouse.settings.logs.max_duplicate_share, "days_above": len(doubled)},
-        )  # fmt: skip
-        yield dg.AssetCheckResult(check_name="one_currency", asset_key=key(contracts.EVENTS), passed=several is None, description=several)
-        yield dg.AssetCheckResult(
-            check_name="events_found", asset_key=key(contracts.EVENTS), passed=totals["events"] > 0,
-            severity=dg.AssetCheckSeverity.WARN, metadata={"events": totals["events"]},
-        )  # fmt: skip
+        yield checked("nothing_lost", contracts.EVENTS, checks.nothing_lost(accounting))
+        yield checked("share_of_duplicates", contracts.EVENTS, checks.share_of_duplicates(store, warehouse.settings, first, last))
+        yield checked("one_id_one_event", contracts.EVENTS, checks.one_id_one_event(store, first, last), warn=True)
+        yield checked("one_currency", contracts.EVENTS, unless(checks.several_currencies(store)))
+        yield checked("events_found", contracts.EVENTS, checks.events_found(accounting), warn=True)
 
     return events_by_day
 
@@ -104,21 +93,18 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
     )  # fmt: skip
     def sessions(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.events.checks import every_event_in_a_session
+        from persona_pipelines.orchestration.metadata import checked, contract_check, table_metadata
 
         store = warehouse.get()
         table = store.table(contracts.SESSIONS)
         sample = store.frame(table.select("events", "items", "attention_ms").limit(50_000)).astype(float)
         figure = charts.distributions(sample, ["events", "items", "attention_ms"], "Sessions: events, items, attention (ms)")
-        total, events = store.value(table.events.sum().fill_null(0)), store.rows(contracts.EVENTS)
         yield dg.MaterializeResult(
             asset_key=key(contracts.SESSIONS), metadata=table_metadata(store, contracts.SESSIONS, {"distributions": figure})
         )
         yield contract_check(store, contracts.SESSIONS)
-        yield dg.AssetCheckResult(
-            check_name="every_event_in_a_session", asset_key=key(contracts.SESSIONS), passed=int(total) == events,
-            metadata={"events": events, "events_in_sessions": int(total)},
-        )  # fmt: skip
+        yield checked("every_event_in_a_session", contracts.SESSIONS, every_event_in_a_session(store))
 
     return sessions
 
@@ -146,7 +132,8 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
     def listing(warehouse: WarehouseResource) -> Any:
         from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ, several_currencies
         from persona_pipelines.events.listings import refresh_items, refresh_users
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.findings import unless
+        from persona_pipelines.orchestration.metadata import checked, contract_check, table_metadata
 
         store = warehouse.get()
         (refresh_items if kind == "items" else refresh_users)(store, warehouse.settings)
@@ -157,21 +144,10 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             extra["consent_personalisation"] = int(store.value(table.consent_personalisation.sum().fill_null(0)))
         yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
         yield contract_check(store, contract)
-        missed = list_that_misses_the_events(store, contract)
-        yield dg.AssetCheckResult(
-            check_name="list_meets_events",
-            asset_key=key(contract),
-            passed=missed is None,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=missed,
-        )
+        yield checked("list_meets_events", contract, unless(list_that_misses_the_events(store, contract)), warn=True)
         if contract is contracts.ITEMS:
-            several = several_currencies(store, prices=True)
-            yield dg.AssetCheckResult(check_name="one_currency", asset_key=key(contract), passed=several is None, description=several)
+            yield checked("one_currency", contract, unless(several_currencies(store, prices=True)))
         differing = records_that_differ(store, [source.name for source in settings.sources_of(kind)], kind)
-        yield dg.AssetCheckResult(
-            check_name="list_says_one_thing", asset_key=key(contract), passed=differing is None,
-            severity=dg.AssetCheckSeverity.WARN, description=differing,
-        )  # fmt: skip
+        yield checked("list_says_one_thing", contract, unless(differing), warn=True)
 
     return listing

@@ -6,15 +6,69 @@ import datetime as dt
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 
+from persona_pipelines.findings import Finding
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
+COUNTED = ("events", "rejects", "duplicates", "filtered")
 FEWEST_DUPLICATES = 3
 LEAST_MEETING_SHARE = 0.5
 """A list in which fewer of the events' ids stand is told of: it may be that of another system, or ids may be written otherwise."""
+
+
+def nothing_lost(accounting: pd.DataFrame) -> Finding:
+    """Records read are events, rejects, duplicates or filtered, by source and day.
+
+    Args:
+        accounting: ``contracts.ACCOUNTING``.
+    """
+    missing = accounting[accounting["records_read"] != accounting[list(COUNTED)].sum(axis=1)]
+    words = "; ".join(
+        f"{row.source} {row.day:%Y-%m-%d}: {row.records_read} read, {row.events} events + {row.rejects} rejects + {row.duplicates} duplicates + "
+        f"{row.filtered} filtered" for row in missing.head(5).itertuples()
+    )  # fmt: skip
+    return Finding(missing.empty, words or None, {name: int(accounting[name].sum()) for name in ("records_read", *COUNTED)})
+
+
+def events_found(accounting: pd.DataFrame) -> Finding:
+    """The days that were asked for have events."""
+    events = int(accounting["events"].sum())
+    return Finding(events > 0, None if events else "the days that were asked for have no events", {"events": events})
+
+
+def share_of_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date, last: dt.date) -> Finding:
+    """Records that share an id and say different things, or stand twice in a file, stay below ``logs.max_duplicate_share``."""
+    found = too_many_duplicates(warehouse, settings, first, last)
+    return Finding(not found, "; ".join(found[:3]) or None, {"limit": settings.logs.max_duplicate_share, "days_above": len(found)})
+
+
+def one_id_one_event(warehouse: Warehouse, first: dt.date, last: dt.date) -> Finding:
+    """No id stands in records that say different things: one of them is left out then, though it may be another action."""
+    duplicates = warehouse.table(contracts.DUPLICATES)
+    differing = duplicates.filter(duplicates.day.between(first, last) & duplicates.differs.fill_null(False))
+    place = {name: differing[name].argmin(differing.source_line) for name in ("source_file", "event_id", "kept_file", "kept_line")}
+    count, line, file, event, kept_file, kept_line = warehouse.row(
+        differing.aggregate(count=differing.count(), line=differing.source_line.min(), **place)
+    )
+    if not count:
+        return Finding(True, None, {"records": 0})
+    words = (
+        f"{count:,} records have the id of another and say something else: they are left out. {file}, line {line}, has the id {event!r} of {kept_file}, line "
+        f"{kept_line}: where ids begin anew, add what tells them apart to event_id (@file, the day)"
+    )
+    return Finding(False, words, {"records": int(count)})
+
+
+def every_event_in_a_session(warehouse: Warehouse) -> Finding:
+    """The sessions' events add up to the events."""
+    sessions, events = warehouse.table(contracts.SESSIONS), warehouse.rows(contracts.EVENTS)
+    inside = int(warehouse.value(sessions.events.sum().fill_null(0)))
+    words = None if inside == events else f"{inside:,} events are in sessions, of {events:,}"
+    return Finding(inside == events, words, {"events": events, "events_in_sessions": inside})
 
 
 def too_many_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date, last: dt.date) -> list[str]:

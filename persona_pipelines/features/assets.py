@@ -59,7 +59,8 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
 
         from persona_pipelines import charts
         from persona_pipelines.features import attention, users
-        from persona_pipelines.orchestration.metadata import contract_check, table_metadata
+        from persona_pipelines.features.checks import every_user_has_features
+        from persona_pipelines.orchestration.metadata import checked, contract_check, table_metadata
 
         store, chosen = warehouse.get(), warehouse.settings
         as_of = as_of_date(store, chosen)
@@ -79,11 +80,7 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
                 asset_key=key(contract), metadata=table_metadata(store, contract, plots, as_of_date=as_of.isoformat())
             )
             yield contract_check(store, contract)
-        expected, found = store.value(known.user_id.nunique()), store.rows(contracts.USER_FEATURES)
-        yield dg.AssetCheckResult(
-            check_name="every_user_has_features", asset_key=key(contracts.USER_FEATURES), passed=expected == found,
-            metadata={"users_with_events": int(expected), "rows": found},
-        )  # fmt: skip
+        yield checked("every_user_has_features", contracts.USER_FEATURES, every_user_has_features(store, known))
 
     return user_features
 

@@ -73,19 +73,16 @@ def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
         retry_policy=ONCE_MORE,
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.findings import Finding
         from persona_pipelines.logs.checks import thin_days
         from persona_pipelines.logs.loading import load_events
+        from persona_pipelines.orchestration.metadata import checked
 
         first, last = first_and_last_day(context, warehouse.settings)
         loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
         yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
         thin = thin_days(warehouse.get(), contract, first, last, warehouse.settings.logs.smallest_share_of_day)
-        yield dg.AssetCheckResult(
-            check_name="usual_volume",
-            asset_key=key(contract),
-            passed=thin is None or ACCEPT_SHRINK_TAG in context.run.tags,
-            description=thin,
-        )
+        yield checked("usual_volume", contract, Finding(thin is None or ACCEPT_SHRINK_TAG in context.run.tags, thin))
 
     return load
 
@@ -132,9 +129,8 @@ def _results(
     last: dt.date | None,
 ) -> Any:
     from persona_pipelines import charts
-    from persona_pipelines.logs.checks import rejects
-    from persona_pipelines.logs.fields import PARTS_OF_A_LINE
-    from persona_pipelines.orchestration.metadata import markdown_list, markdown_table, plot, table_metadata
+    from persona_pipelines.logs import checks
+    from persona_pipelines.orchestration.metadata import checked, markdown_list, markdown_table, plot, table_metadata
 
     rows = warehouse.table(contract)
     asked = rows if first is None else rows.filter(rows.day.between(first, last))
@@ -143,19 +139,7 @@ def _results(
     )
     limit = settings.logs.max_reject_share
     days = None if first is None or last is None else (first, last)
-    judged = rejects(warehouse, contract, source, limit, days, {reading.file.shown: reading.records for reading in loaded.readings})
-    # One event a record: the others of a record that gives several have higher numbers within a multiple.
-    first_events = asked.filter((asked.source_part - 1) % PARTS_OF_A_LINE == 0)
-    by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")[
-        "records"
-    ]
-    short = []
-    for reading in loaded.readings:
-        # A file without a date in its path is in the table only for the days that have been asked for.
-        found = int(by_file.get(reading.file.shown, 0))
-        partly = first is not None and reading.file.date is None and found < reading.records and not loaded.whole_files
-        if found != reading.records and not partly:
-            short.append(f"{reading.file.shown}: {reading.records} read, {found} in the table")
+    judged = checks.rejects(warehouse, contract, source, limit, days, {reading.file.shown: reading.records for reading in loaded.readings})
     extra: dict[str, Any] = {
         "files": len(loaded.readings),
         "records_read": sum(reading.records for reading in loaded.readings),
@@ -167,16 +151,6 @@ def _results(
     if loaded.warnings:
         extra["warnings"] = dg.MetadataValue.md(markdown_list(loaded.warnings[:50]))
     yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(warehouse, contract, **extra))
-    shares = judged.windows["rejects"] / judged.windows["records"]
-    yield dg.AssetCheckResult(
-        check_name="share_of_rejects", asset_key=key(contract), passed=judged.over.empty, description=judged.described,
-        metadata={"limit": limit, "highest": float(shares.max()) if len(shares) else 0.0},
-    )  # fmt: skip
-    yield dg.AssetCheckResult(
-        check_name="every_record_loaded", asset_key=key(contract), passed=not short, description="; ".join(short[:5]) or None,
-        metadata={"files": len(loaded.readings)},
-    )  # fmt: skip
-    yield dg.AssetCheckResult(
-        check_name="whole_files", asset_key=key(contract), passed=not loaded.warnings, severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(loaded.warnings[:5]) or None, metadata={"warnings": len(loaded.warnings)},
-    )  # fmt: skip
+    yield checked("share_of_rejects", contract, checks.share_of_rejects(judged, limit))
+    yield checked("every_record_loaded", contract, checks.every_record_loaded(warehouse, asked, loaded, days is not None))
+    yield checked("whole_files", contract, checks.whole_files(loaded.warnings), warn=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -11,6 +11,9 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.findings import Finding
+from persona_pipelines.logs.fields import PARTS_OF_A_LINE
+from persona_pipelines.logs.loading import Loaded
 from persona_pipelines.settings import Source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -96,6 +99,38 @@ def _described(warehouse: Warehouse, placed: ir.Table, counted: pd.DataFrame, ov
         f"{worst['window']}: {worst['rejects']} of {worst['records']} records rejected, max_reject_share is {limit:g}; the usual reason is "
         f"{reason!r}, first in {file}, line {line}{others}"
     )
+
+
+def share_of_rejects(judged: Rejects, limit: float) -> Finding:
+    """Rejected records stay below ``logs.max_reject_share``, in each day or file and in all that was loaded."""
+    shares = judged.windows["rejects"] / judged.windows["records"]
+    return Finding(judged.over.empty, judged.described, {"limit": limit, "highest": float(shares.max()) if len(shares) else 0.0})
+
+
+def every_record_loaded(warehouse: Warehouse, asked: ir.Table, loaded: Loaded, days: bool) -> Finding:
+    """Rows of each file are the records counted by its reader.
+
+    Args:
+        asked: the rows of the days that were loaded, or of the list.
+        days: whether it is a source of events: a file without a date in its path is in the table only for the days that were asked for.
+    """
+    # One event a record: the others of a record that gives several have higher numbers within a multiple.
+    first_events = asked.filter((asked.source_part - 1) % PARTS_OF_A_LINE == 0)
+    by_file = warehouse.frame(first_events.group_by("source_file").aggregate(records=first_events.count())).set_index("source_file")[
+        "records"
+    ]
+    short = []
+    for reading in loaded.readings:
+        found = int(by_file.get(reading.file.shown, 0))
+        partly = days and reading.file.date is None and found < reading.records and not loaded.whole_files
+        if found != reading.records and not partly:
+            short.append(f"{reading.file.shown}: {reading.records} read, {found} in the table")
+    return Finding(not short, "; ".join(short[:5]) or None, {"files": len(loaded.readings)})
+
+
+def whole_files(warnings: Sequence[str]) -> Finding:
+    """No file is missing, empty, changed or gone."""
+    return Finding(not warnings, "; ".join(warnings[:5]) or None, {"warnings": len(warnings)})
 
 
 def thin_days(warehouse: Warehouse, contract: contracts.Table, first: dt.date, last: dt.date, smallest: float) -> str | None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.errors import plain
+from persona_pipelines.findings import Finding, unless
 from persona_pipelines.orchestration.assets import key
+from persona_pipelines.warehouse.checks import keeps_contract
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
 
@@ -74,29 +76,26 @@ def markdown_list(texts: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_text(text)}" for text in texts)
 
 
+def checked(name: str, contract: Table, finding: Finding, *, warn: bool = False) -> dg.AssetCheckResult:
+    """What a check of a room found, as Dagster shows it.
+
+    Args:
+        warn: whether a failed one is a warning, and stops nothing.
+    """
+    severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key(contract),
+        passed=finding.passed,
+        severity=severity,
+        description=finding.words,
+        metadata=dict(finding.numbers),
+    )
+
+
 def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult:
     """The contract held against the table as written."""
-    table = warehouse.table(contract)
-    measures = {"rows": table.count()}
-    for column in contract.columns:
-        for bound, outside in (
-            (column.minimum, table[column.name] < column.minimum),
-            (column.maximum, table[column.name] > column.maximum),
-        ):
-            if bound is not None:
-                # Shares are quotients of floating point numbers: a hair beyond the bound is no breach.
-                distance = (table[column.name] - bound).abs() > 1e-9
-                measures[f"{column.name} out of bounds"] = (outside & distance).fill_null(False).sum()
-    found = dict(zip(measures, warehouse.row(table.aggregate(**measures)), strict=True))
-    rows = found.pop("rows")
-    distinct = warehouse.value(table.select(*contract.key).distinct().count())
-    broken = {name: int(count) for name, count in found.items() if count}
-    if distinct != rows:
-        broken[f"rows that share {', '.join(contract.key)} with another"] = rows - distinct
-    return dg.AssetCheckResult(
-        check_name="keeps_contract", asset_key=key(contract), passed=not broken,
-        metadata={"rows": rows, **broken}, description=None if not broken else ", ".join(f"{count} {name}" for name, count in broken.items()),
-    )  # fmt: skip
+    return checked("keeps_contract", contract, keeps_contract(warehouse, contract))
 
 
 def made_check_spec(contract: Table) -> dg.AssetCheckSpec:
@@ -108,9 +107,7 @@ def made_check_spec(contract: Table) -> dg.AssetCheckSpec:
 
 def made_check(contract: Table, missing: str | None = None) -> dg.AssetCheckResult:
     """A stage that was made; ``missing`` says what of it could not be."""
-    return dg.AssetCheckResult(
-        check_name="can_be_made", asset_key=key(contract), passed=missing is None, severity=dg.AssetCheckSeverity.WARN, description=missing
-    )
+    return checked("can_be_made", contract, unless(missing), warn=True)
 
 
 def left_out(

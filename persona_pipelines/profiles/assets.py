@@ -39,7 +39,8 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         retry_policy=ONCE_MORE,
     )  # fmt: skip
     def user_predictions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
-        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, markdown_table, table_metadata
+        from persona_pipelines.profiles.checks import are_calibrated, every_target_is_predicted
         from persona_pipelines.profiles.forecasting import forecast
         from persona_pipelines.warehouse.connection import from_frame
 
@@ -72,14 +73,8 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
             plots = figures if contract is contracts.PREDICTION_QUALITY else None
             yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, plots, **extra.get(contract, {})))
             yield contract_check(store, contract)
-        worst = quality[quality["chosen"]]["calibration_error"].max() if len(quality) else float("nan")
-        yield dg.AssetCheckResult(
-            check_name="predictions_are_calibrated", asset_key=key(contracts.PREDICTION_QUALITY), passed=not worst > 0.1,
-            severity=dg.AssetCheckSeverity.WARN, metadata={"largest_calibration_error": float(worst) if worst == worst else "none"},
-        )  # fmt: skip
-        reasons = {reason: [target for target, why in found.missing.items() if why == reason] for reason in found.missing.values()}
-        left = "; ".join(f"no prediction of {', '.join(targets)}: {reason}" for reason, targets in reasons.items())
-        yield made_check(tables[0], left or None)
+        yield checked("predictions_are_calibrated", contracts.PREDICTION_QUALITY, are_calibrated(quality), warn=True)
+        yield checked("can_be_made", tables[0], every_target_is_predicted(found.missing), warn=True)
 
     return user_predictions
 
@@ -140,8 +135,9 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_profiles(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, made_check, table_metadata
         from persona_pipelines.profiles import joining
+        from persona_pipelines.profiles.checks import every_user_has_a_profile
         from persona_pipelines.profiles.documents import documents
         from persona_pipelines.warehouse.connection import from_frame
 
@@ -162,11 +158,7 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
         for table in tables:
             yield dg.MaterializeResult(asset_key=key(table), metadata=table_metadata(store, table, figures.get(table)))
             yield contract_check(store, table)
-        expected, found = store.rows(contracts.USER_FEATURES), store.rows(contract)
-        yield dg.AssetCheckResult(
-            check_name="every_user_has_a_profile", asset_key=key(contract), passed=expected == found,
-            metadata={"users_with_features": expected, "profiles": found},
-        )  # fmt: skip
+        yield checked("every_user_has_a_profile", contract, every_user_has_a_profile(store))
         yield made_check(contract)
 
     return user_profiles

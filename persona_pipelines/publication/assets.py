@@ -53,8 +53,11 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
             }
         )  # fmt: skip
         yield dg.AssetCheckResult(
-            check_name="nothing_was_lost", passed=found.passed, severity=dg.AssetCheckSeverity.WARN, description=None if found.passed else found.words,
-            metadata=found.numbers,
-        )  # fmt: skip
+            check_name="nothing_was_lost",
+            passed=found.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=found.words,
+            metadata=dict(found.numbers),
+        )
 
     return [published_copy]

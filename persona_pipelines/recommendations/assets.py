@@ -117,8 +117,8 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
     )  # fmt: skip
     def model_comparison(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import left_out, made_check, markdown_table, table_metadata
-        from persona_pipelines.recommendations import training
+        from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.recommendations import checks, training
         from persona_pipelines.recommendations.evaluation.audit import LeakageError
         from persona_pipelines.recommendations.evaluation.audit import table as audit_table
         from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
@@ -136,8 +136,8 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             origin = Origin(context.run_id, key(contract).to_user_string())
             comparison, table, url = registered(store, chosen, comparison, end, origin)
         except TooFewInteractionsError as error:
-            checks = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
-            yield from left_out(store, tables, f"no recommenders: {error}", checks=checks)
+            named = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
+            yield from left_out(store, tables, f"no recommenders: {error}", checks=named)
             return
         except (LeakageError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -163,30 +163,10 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
                                    metadata=table_metadata(store, contracts.MODEL_ADVANTAGES, None, advantages=dg.MetadataValue.md(ahead)))  # fmt: skip
         yield dg.MaterializeResult(asset_key=key(contracts.LEAKAGE_AUDIT),
                                    metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(audit))))  # fmt: skip
-        yield dg.AssetCheckResult(
-            check_name="nothing_leaks", asset_key=key(contracts.LEAKAGE_AUDIT), passed=bool(audit["passed"].all()),
-            metadata={"checks": len(audit)},
-        )  # fmt: skip
-        beaten = advantages[
-            (advantages["against"] == decision.champion) & advantages["model"].isin(comparison.baselines) & (advantages["low"] > 0)
-        ]
-        numbers = (
-            {"advantage": decision.advantage.mean, "low": decision.advantage.low, "high": decision.advantage.high}
-            if decision.advantage
-            else {}
-        )
-        yield dg.AssetCheckResult(
-            check_name="gate", asset_key=key(contract), passed=not decision.broken and beaten.empty, severity=dg.AssetCheckSeverity.WARN,
-            description=f"{decision.outcome}: {decision.reason}" + (f"; beaten by {', '.join(beaten['model'])}" if len(beaten) else ""),
-            metadata={"outcome": decision.outcome, "champion": decision.champion, "challenger": decision.challenger, "margin": decision.margin, "protocol": decision.protocol, "judged_on": decision.judged_on,
-                      "guardrails": "; ".join(decision.broken) or "kept", **numbers},
-        )  # fmt: skip
-        # Of the default list some have nothing to learn from on many data, ratings for instance: a warning is for what was asked for.
+        yield checked("nothing_leaks", contracts.LEAKAGE_AUDIT, checks.nothing_leaks(audit))
+        yield checked("gate", contract, checks.gate(decision, advantages, comparison.baselines), warn=True)
         asked = "methods" in options.model_fields_set
-        yield dg.AssetCheckResult(
-            check_name="every_method_was_fitted", asset_key=key(contract), passed=not (asked and comparison.failed), severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{name}: {reason}" for name, reason in comparison.failed.items()) or None, metadata={"left_out": len(comparison.failed)},
-        )  # fmt: skip
+        yield checked("every_method_was_fitted", contract, checks.every_method_was_fitted(comparison.failed, asked), warn=True)
         yield made_check(contract)
 
     return model_comparison
@@ -274,8 +254,8 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     )
     def recommendations(warehouse: WarehouseResource, config: ScoringConfig) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, table_metadata
-        from persona_pipelines.recommendations import serving
+        from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, table_metadata
+        from persona_pipelines.recommendations import checks, serving
         from persona_pipelines.recommendations.models import load
         from persona_pipelines.recommendations.promotion import overruled
         from persona_pipelines.tracking import registry
@@ -290,8 +270,8 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         except ModelNotFoundError as error:
             if config.promote or config.rollback or store.rows(contracts.MODEL_COMPARISON):  # judged before, and gone now
                 raise dg.Failure(str(error), allow_retries=False) from None
-            checks = {"only_with_consent": contract, "everyone_has_a_list": contract}
-            yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=checks)
+            named = {"only_with_consent": contract, "everyone_has_a_list": contract}
+            yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=named)
             return
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -316,22 +296,9 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             ),
         )  # fmt: skip
         yield contract_check(store, contract)
-        allowed = set(consenting["user_id"])
-        outside = len(set(lists["user_id"]) - allowed)
-        yield dg.AssetCheckResult(
-            check_name="only_with_consent", asset_key=key(contract), passed=outside == 0,
-            metadata={"consenting_users": len(allowed), "users_with_a_list_without_consent": outside},
-        )  # fmt: skip
-        without = len(allowed - set(lists["user_id"]))
-        yield dg.AssetCheckResult(
-            check_name="everyone_has_a_list", asset_key=key(contract), passed=without == 0, severity=dg.AssetCheckSeverity.WARN,
-            description=f"{without} users have had, or by the rules may have, none of the items that are left" if without else None,
-            metadata={"users_without_a_list": without},
-        )  # fmt: skip
-        nobody = (
-            f"no lists: none of {store.rows(contracts.USERS):,} people has consented to personalisation; a customer list says who has "
-            "(consent_personalisation), privacy.consent_when_unknown what holds of people of whom none says it"
-        )
-        yield made_check(contract, None if allowed else nobody)
+        listed, allowed = set(lists["user_id"]), set(consenting["user_id"])
+        yield checked("only_with_consent", contract, checks.only_with_consent(listed, allowed))
+        yield checked("everyone_has_a_list", contract, checks.everyone_has_a_list(listed, allowed), warn=True)
+        yield checked("can_be_made", contract, checks.somebody_may_have_lists(allowed, store.rows(contracts.USERS)), warn=True)
 
     return recommendations

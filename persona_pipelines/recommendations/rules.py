@@ -37,7 +37,8 @@ def item_facts(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> It
     found = items.set_index("item_id").reindex(ids)
     category = np.array([value if isinstance(value, str) else "" for value in found["category"]], dtype=object)
     out_of_stock = np.array([value is False or value == False for value in found["in_stock"]], dtype=bool)  # noqa: E712 - null is neither
-    blocked = out_of_stock if rules.only_in_stock else np.zeros(len(ids), dtype=bool)
+    gone = ~np.isin(ids, items["item_id"].to_numpy(dtype=object))  # since the model was trained
+    blocked = gone | out_of_stock if rules.only_in_stock else gone
     return ItemFacts(blocked, np.isin(category, rules.repurchase_categories), category, _vectors(ids, items, rules))
 
 

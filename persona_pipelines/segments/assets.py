@@ -59,10 +59,9 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
     )  # fmt: skip
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import left_out, made_check, markdown_table, table_metadata
-        from persona_pipelines.segments import maps
+        from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.segments import checks, maps
         from persona_pipelines.segments.model import fit_segments
-        from persona_pipelines.segments.selection import STABLE
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
         from persona_pipelines.tracking.registry import Chosen, choose
         from persona_pipelines.warehouse.connection import from_frame
@@ -70,8 +69,8 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         store, chosen = warehouse.get(), warehouse.settings
         features, shares = _read(store, chosen)
         if features.empty:
-            checks = {"segments_hold_together": contract, "segments_come_out_again": contract}
-            yield from left_out(store, [contract, changes], NOBODY, checks=checks)
+            named = {"segments_hold_together": contract, "segments_come_out_again": contract}
+            yield from left_out(store, [contract, changes], NOBODY, checks=named)
             return
         try:
             fit = fit_segments(features, shares, chosen.segments, _model_in_use(store, chosen, context))
@@ -124,14 +123,8 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key(changes), metadata=table_metadata(store, changes, None, changes=dg.MetadataValue.md(markdown_table(found)))
         )
-        yield dg.AssetCheckResult(
-            check_name="segments_hold_together", asset_key=key(contract), passed=bool(best["silhouette"] > 0.1),
-            severity=dg.AssetCheckSeverity.WARN, metadata={"silhouette": _finite(best["silhouette"])},
-        )  # fmt: skip
-        yield dg.AssetCheckResult(
-            check_name="segments_come_out_again", asset_key=key(contract), passed=bool(best["stability"] >= STABLE),
-            severity=dg.AssetCheckSeverity.WARN, metadata={"stability": _finite(best["stability"])}, description=fit.reason,
-        )  # fmt: skip
+        yield checked("segments_hold_together", contract, checks.hold_together(fit.quality), warn=True)
+        yield checked("segments_come_out_again", contract, checks.come_out_again(fit.quality, fit.reason), warn=True)
         yield made_check(contract)
 
     return segment_quality
@@ -199,7 +192,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_segments(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import contract_check, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.segments import checks
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
         from persona_pipelines.segments.summary import segment_profiles
@@ -243,11 +237,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
                 metadata=table_metadata(store, contract, {"sizes": sizes}, model_version=found.version, **extra.get(contract, {})),
             )
             yield contract_check(store, contract)
-        empty = profiles[profiles["users"] == 0]["segment_name"].tolist()
-        yield dg.AssetCheckResult(
-            check_name="no_segment_is_empty", asset_key=key(contracts.SEGMENT_PROFILES), passed=not empty,
-            severity=dg.AssetCheckSeverity.WARN, description=", ".join(empty) or None, metadata={"empty": len(empty)},
-        )  # fmt: skip
+        yield checked("no_segment_is_empty", contracts.SEGMENT_PROFILES, checks.none_is_empty(profiles), warn=True)
         yield made_check(contracts.USER_SEGMENTS)
 
     return user_segments

@@ -6,7 +6,8 @@ that a log record has to keep are all made from these declarations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Type = Literal["string", "int64", "float64", "timestamp", "date", "boolean"]
@@ -28,7 +29,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: ``schema`` is the room that writes it, ``key`` identifies a row, ``order`` makes exports repeatable."""
+    """One table: ``schema`` is the room that writes it, ``key`` identifies a row and is the order of exports; ``references`` says of columns
+    in which schema, table and column their values stand."""
 
     schema: str
     name: str
@@ -36,6 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     personal_rows: bool = False
+    references: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -338,6 +341,7 @@ USER_FEATURES = Table(
         _count("events_prior_28_days", "Events in the 28 days before those."),
         _number("trend", "log2 of (events in the last 7 days + 1) to (a quarter of those in the 28 days before + 1).", "log2 ratio", None),
     ), ("user_id",), personal_rows=True,
+    references={"user_id": ("events", "users", "user_id")},
 )  # fmt: skip
 
 CATEGORY_SHARES = Table(
@@ -371,6 +375,7 @@ ITEM_FEATURES = Table(
         Column("recency_days", "int64", "Days from the last event to the as-of date; null without events.", "days", minimum=0),
         Column("age_days", "int64", "Days from the first event to the as-of date; null without events.", "days", minimum=0),
     ), ("item_id",),
+    references={"item_id": ("events", "items", "item_id")},
 )  # fmt: skip
 
 INTERACTIONS = Table(
@@ -384,6 +389,7 @@ INTERACTIONS = Table(
         _count("events", "Events of the pair that carry a weight."),
         _number("rating", "Mean rating of the item by the user; null where not rated.", "", None),
     ), ("user_id", "item_id"), personal_rows=True,
+    references={"user_id": ("events", "users", "user_id"), "item_id": ("events", "items", "item_id")},
 )  # fmt: skip
 
 _SEGMENT = Column(
@@ -399,6 +405,7 @@ USER_SEGMENTS = Table(
         _number("distance", "Distance to the segment's centre in scaled features."),
         _SEGMENT_VERSION,
     ), ("user_id",), personal_rows=True,
+    references={"user_id": ("features", "user_features", "user_id")},
 )  # fmt: skip
 
 SEGMENT_PROFILES = Table(
@@ -480,6 +487,7 @@ USER_PREDICTIONS = Table(
         _number("lifetime_value", "Expected spend within predictions.lifetime_days.", "currency"),
         Column("targets", "string", "Chances of the configuration's own targets, as a JSON object by name; null without any."),
     ), ("user_id",), personal_rows=True,
+    references={"user_id": ("features", "user_features", "user_id")},
 )  # fmt: skip
 
 PREDICTION_QUALITY = Table(
@@ -535,6 +543,7 @@ USER_PROFILES = Table(
         }),
         _SEGMENT_VERSION,
     ), ("user_id",), personal_rows=True,
+    references={"user_id": ("features", "user_features", "user_id")},
 )  # fmt: skip
 
 _MODEL = Column("model", "string", "Name of the model.", required=True)
@@ -678,6 +687,7 @@ RECOMMENDATIONS = Table(
         Column("model_version", "string", "Version of the model in MLflow.", required=True),
         _AS_OF,
     ), ("user_id", "rank"), personal_rows=True,
+    references={"user_id": ("events", "users", "user_id"), "item_id": ("events", "items", "item_id")},
 )  # fmt: skip
 
 SIMILAR_ITEMS = Table(
@@ -690,6 +700,7 @@ SIMILAR_ITEMS = Table(
         _count("common_users", "Users who turned to both.", "users"),
         _AS_OF,
     ), ("item_id", "rank"),
+    references={"item_id": ("events", "items", "item_id"), "similar_item_id": ("events", "items", "item_id")},
 )  # fmt: skip
 
 BOUGHT_TOGETHER = Table(
@@ -704,6 +715,7 @@ BOUGHT_TOGETHER = Table(
         _number("lift", "Confidence over the other's share of all baskets: above 1, more often than by chance."),
         _AS_OF,
     ), ("item_id", "rank"),
+    references={"item_id": ("events", "items", "item_id"), "other_item_id": ("events", "items", "item_id")},
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (

@@ -11,6 +11,11 @@ ROOMS = {
 }  # fmt: skip
 
 
+def _references(table: contracts.Table) -> str:
+    found = [f"`{name}` stands in `{'.'.join(target)}`" for name, target in table.references.items()]
+    return f" {', '.join(found)}." if found else ""
+
+
 def data_dictionary() -> str:
     """Markdown: every table with its columns, and the event types with their weights."""
     lines = [
@@ -25,7 +30,14 @@ def data_dictionary() -> str:
         if table.schema != room:
             room = table.schema
             lines += ["", f"## {room}: {ROOMS[room]}"]
-        lines += ["", f"### {table.full_name}", "", table.description, f"Key: {', '.join(f'`{name}`' for name in table.key)}.", ""]
+        lines += [
+            "",
+            f"### {table.full_name}",
+            "",
+            table.description,
+            f"Key: {', '.join(f'`{name}`' for name in table.key)}.{_references(table)}",
+            "",
+        ]
         lines += ["| column | type | unit | null | bounds | meaning |", "| --- | --- | --- | --- | --- | --- |"]
         for column in table.columns:
             bounds = " to ".join("" if bound is None else f"{bound:g}" for bound in (column.minimum, column.maximum)).strip()
