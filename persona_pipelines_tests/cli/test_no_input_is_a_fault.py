@@ -147,7 +147,7 @@ def test_any_configuration(shop: Path, seed: int) -> None:
 FILES = ["clicks/2025-09-01.csv", "things.json"]
 
 
-@law(400)
+@law(200)
 @given(seed=st.integers(0, 2**32))
 def test_any_log_file(shop: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     chance = random.Random(seed)

@@ -130,11 +130,11 @@ def test_a_blend_whose_weights_were_learned_after_the_cut_is_compared_with_weigh
     assert all(finding.passed for finding in comparison.findings)
 
 
-@pytest.mark.parametrize("members", [["most_popular"], ["most_popular", "ease_items"], ["most_popular", "als", "ease_items"]])
+@pytest.mark.parametrize("members", [["most_popular"], ["most_popular", "ease_items"]])
 def test_a_few_people_and_few_methods_are_compared_whatever_they_do(members: list[str], configure, tmp_path) -> None:
     """30 people with 12 of 20 items at random: nothing can be learned, and a blend may find that no member helps."""
-    methods = {"most_popular": {"method": "most_popular"}, "ease_items": {"method": "ease"}, "als": {"method": "als"}}
-    for seed in range(4):
+    methods = {"most_popular": {"method": "most_popular"}, "ease_items": {"method": "ease"}}
+    for seed in range(2):
         generator = np.random.default_rng(seed)
         at = sorted(generator.integers(0, DAYS * 86_400, 30 * 12).tolist())
         who = generator.permutation(np.repeat(np.arange(30), 12))
