@@ -8,6 +8,7 @@ import pytest
 from persona_pipelines.logs.arrivals import Arrivals
 from persona_pipelines.orchestration.assets import STAGES
 from persona_pipelines.orchestration.instance import INSTANCE
+from persona_pipelines.warehouse import contracts
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,15 @@ def test_every_job_ends_with_the_publication(definitions: dg.Definitions, job: s
     published = definitions.resolve_all_asset_specs()
     (spec,) = [spec for spec in published if spec.key.to_user_string() == "publication/published_copy"]
     assert {dependency.asset_key.to_user_string() for dependency in spec.deps} == set(specs(definitions)) - {"publication/published_copy"}
+
+
+def test_what_a_table_refers_to_is_made_before_it(definitions: dg.Definitions) -> None:
+    """Its contract is checked when it is written: what it refers to has to be there by then."""
+    graph = definitions.resolve_asset_graph()
+    for contract in contracts.TABLES:
+        for schema, name, _ in contract.references.values():
+            before, key = dg.AssetKey([schema, name]), dg.AssetKey([contract.schema, contract.name])
+            assert before in graph.get_ancestor_asset_keys(key), (contract.full_name, f"{schema}.{name}")
 
 
 def test_logs_and_events_are_partitioned_by_day(definitions: dg.Definitions) -> None:

@@ -43,7 +43,8 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         name="user_features",
         specs=[
             dg.AssetSpec(
-                **spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS), key(contracts.ITEMS), key(contracts.SESSIONS)]
+                **spec_options(settings, contract, KINDS),
+                deps=[key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.SESSIONS, contracts.USERS)],
             )
             for contract in tables
         ],
@@ -117,7 +118,12 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="interactions",
-        specs=[dg.AssetSpec(**spec_options(settings, contract, KINDS), deps=[key(contracts.EVENTS)])],
+        specs=[
+            dg.AssetSpec(
+                **spec_options(settings, contract, KINDS),
+                deps=[key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USERS)],
+            )
+        ],
         check_specs=[contract_check_spec(contract)],
     )
     def interactions(warehouse: WarehouseResource) -> Any:

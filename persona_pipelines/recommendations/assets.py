@@ -238,7 +238,14 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     contract = contracts.RECOMMENDATIONS
     deps = [
         key(table)
-        for table in (contracts.MODEL_COMPARISON, contracts.INTERACTIONS, contracts.USERS, contracts.USER_PROFILES, contracts.SIMILAR_ITEMS)
+        for table in (
+            contracts.MODEL_COMPARISON,
+            contracts.INTERACTIONS,
+            contracts.USERS,
+            contracts.ITEMS,
+            contracts.USER_PROFILES,
+            contracts.SIMILAR_ITEMS,
+        )
     ]
 
     @dg.multi_asset(

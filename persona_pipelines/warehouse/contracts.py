@@ -38,7 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     personal_rows: bool = False
-    references: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    references: Mapping[str, tuple[str, str, str]] = field(default_factory=dict, hash=False)
 
     @property
     def full_name(self) -> str:
