@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from persona_pipelines.privacy.pseudonyms import load_or_create_key, pseudonym
+from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.listed import listed_users
 from persona_pipelines.recommendations.training import everything
@@ -80,7 +80,7 @@ def main() -> None:
         command = "import sys; sys.argv[0] = 'persona'; from persona_pipelines.cli import main; main()"
         subprocess.run([sys.executable, "-c", command, "run", "--config", str(file)], check=True, stdout=subprocess.DEVNULL)
         settings = load_settings(file)
-        key = load_or_create_key(settings.key_file)
+        key = load_key(settings.key_file)
         relevant = held.astype(str).groupby(held["user"].astype(str).map(lambda user: pseudonym(user, key)))["item"].apply(set).to_dict()
         with Warehouse(settings.warehouse_file, key) as store:
             served = store.frame(store.table(contracts.RECOMMENDATIONS).order_by("user_id", "rank"))
