@@ -95,6 +95,7 @@ def test_a_table_that_keeps_its_contract_passes(shared: Warehouse, contract: con
     assert keeps_contract(shared, contract).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contract", "rule"), BROKEN, ids=lambda value: getattr(value, "full_name", value))
 def test_a_table_that_breaks_a_rule_of_its_contract_fails(shared: Warehouse, contract: contracts.Table, rule: str) -> None:
     with_references(shared, contract)

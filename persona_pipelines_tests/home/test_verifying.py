@@ -16,6 +16,8 @@ from persona_pipelines.settings import Settings
 from persona_pipelines_tests.home.conftest import rows_published, run
 from persona_pipelines_tests.home.test_opening import flipped
 
+pytestmark = pytest.mark.slow
+
 
 def broken(settings: Settings) -> dict[str, Finding]:
     return {entry.file: entry for entry in verify(settings) if not entry.passed}

@@ -38,6 +38,7 @@ def lines(day: int, good: int, bad: int) -> list[str]:
     return [f"{at},u{number},1" for number in range(good)] + [f"{at},u{number},x" for number in range(bad)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("good", "bad", "passed"),
     [

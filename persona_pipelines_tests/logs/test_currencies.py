@@ -89,6 +89,7 @@ def test_currencies_beside_amounts_alone_count_like_a_column_of_them(warehouse, 
     assert rows(warehouse, "SELECT value, currency FROM events.events ORDER BY source_line") == [(5, "EUR"), (3.5, "EUR"), (4.5, "EUR")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "several"), [(("5 EUR", "7 EUR"), False), (("5 EUR", "7 USD"), True), (("5 SEK", "7 SEK"), True), (("5", "7"), False)]
 )

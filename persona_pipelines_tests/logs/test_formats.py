@@ -31,6 +31,9 @@ from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import DAY, KEY, ingested, law, rows, write
 from persona_pipelines_tests.logs.test_round_trips import blocks_of
 
+pytestmark = pytest.mark.slow
+
+
 CELLS = st.none() | st.text(st.sampled_from('ab\\tnrN\t\n\r", é'), min_size=0, max_size=8).filter(lambda text: text.strip("\r") == text)
 FIELDS = {"timestamp": {"value": "2025-09-01T10:00:00Z"}, "event_type": {"value": "item_view"}, "user_id": {"value": "u"}}
 

@@ -23,6 +23,9 @@ from persona_pipelines.logs.layouts import DELIMITERS, layout_of
 from persona_pipelines.settings import load_settings
 from persona_pipelines_tests.conftest import law
 
+pytestmark = pytest.mark.slow
+
+
 WORDS = st.sampled_from(["Orders of all shops", "8 rows", "Total: 12", "exported 2026-01-02"])
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
 REQUEST = f'"GET /a HTTP/1.1" 200 512 "https://shop.example/" "{AGENT}"'

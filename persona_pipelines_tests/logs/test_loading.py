@@ -153,6 +153,7 @@ def test_files_of_days_that_are_never_loaded_are_said(warehouse, configure, tmp_
     assert (seen.files, seen.file) == (1, "clicks/2025-09-01.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "inf", "-Infinity"])
 @pytest.mark.parametrize("comparison", [{"above": 0}, {"below": 0}, {"at_least": -5}, {"at_most": 5}, {"equals": "0"}])
 def test_what_is_no_number_meets_no_comparison(warehouse, configure, tmp_path, text: str, comparison: dict) -> None:
@@ -274,6 +275,7 @@ def test_clocks_that_are_years_off_are_told_however_many(configure, tmp_path, wr
     assert [hint[: len(expected)] for hint in told] == ([expected] if wrong and year == "2001" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "problem", "kept"),
     [
@@ -881,6 +883,7 @@ def log_with_look_up() -> tuple[dict, dict]:
     return log, lookup
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keys", "told"), [(("1.0", "2.0", "3.0"), "0 of 3"), (("1", "2.0", "3.0"), "1 of 3"), (("1", "2", "3"), None)])
 def test_a_look_up_that_nobody_meets_is_said(configure, warehouse, tmp_path, keys: tuple[str, ...], told: str | None) -> None:
     write(tmp_path, "log.csv", "t,u,i", *(f"2025-09-01,u,{key}" for key in keys))
@@ -974,6 +977,7 @@ def test_what_a_document_holds_in_place_of_an_id_is_none(configure, warehouse, t
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", ["json", "csv"])
 @pytest.mark.parametrize(
     ("mapping", "text"),

@@ -127,6 +127,7 @@ def test_amounts_with_two_signs_or_mixed_groups_are_rejects(read: Read) -> None:
     assert amounts(read, texts, {"decimal": ",", "thousands": "."}) == [None] * len(texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marks", [(",", "."), (".", ","), (".", "'")])
 @pytest.mark.parametrize("dash", ["-", "--", "\u2013", "\u2014"])
 def test_a_dash_in_place_of_cents_is_no_minus(read: Read, marks, dash: str) -> None:
@@ -135,6 +136,7 @@ def test_a_dash_in_place_of_cents_is_no_minus(read: Read, marks, dash: str) -> N
     assert amounts(read, texts, {"decimal": decimal, "thousands": thousands}) == [19, 5, 1000, -7, -8.5]
 
 
+@pytest.mark.slow
 @law(20)
 @given(numbers=st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 10**6).filter(lambda x: "e" not in repr(x))), min_size=1, max_size=8), layout=st.sampled_from(
     ["json", "element", "document", "parquet"]))  # fmt: skip

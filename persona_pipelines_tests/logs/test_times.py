@@ -332,6 +332,7 @@ def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, tex
         assert times(read, [text], {"format": "%Y-%m-%d %H:%M:%S %Z", **zone})[text] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "zone", "meant"),
     [
@@ -447,6 +448,7 @@ def test_durations_are_milliseconds_however_written(read: Read, entries) -> None
     assert [value for _, value in file.good] == list(expected.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["1:60", "1:60:00", "00:00:60", "P1Y", "P1M", "PT", "P", "5", "-1:00", "1:2", "1::2", ":30", "PT1M 5S", "1:30 min"]
 )
