@@ -99,12 +99,12 @@ def require_as_left(settings: Settings, manifest: Manifest) -> None:
         DamagedError: it is gone, has changed since it was closed, or has a journal that no run of ours can have left.
     """
     file = settings.warehouse_file
-    if not manifest.warehouse or manifest.being_written:
-        if manifest.warehouse and not file.exists():
-            raise DamagedError(f"{file}: the warehouse is gone; next: persona repair")
+    if not manifest.warehouse:
         return
     if not file.exists():
         raise DamagedError(f"{file}: the warehouse is gone; next: persona repair")
+    if manifest.being_written:
+        return
     if journal_of(file).exists():
         raise DamagedError(f"{journal_of(file)}: a journal beside a warehouse that was closed without one; next: persona repair")
     if digest_of(file) != manifest.warehouse:

@@ -62,7 +62,7 @@ def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = l
         copy.unlink()
         raise HomeError(f"{copy}: the copy of the warehouse does not hold what the warehouse does; run again")
     publication = Publication(
-        digest, rows, _digests(store, read_manifest(settings.home)),
+        digest, rows, _digests(store, list(rows), read_manifest(settings.home)),
         sorted(file.name for file in waiting.glob("*.html")), {stage: asdict(chosen) for stage, chosen in _champions(store, settings).items()},
     )  # fmt: skip
     write_whole(settings.home / JOURNAL, json.dumps(asdict(publication), indent=1))
@@ -70,10 +70,10 @@ def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = l
     return publication
 
 
-def _digests(store: Warehouse, before: Manifest) -> dict[str, str]:
+def _digests(store: Warehouse, tables: list[str], before: Manifest) -> dict[str, str]:
     """Digests of all tables; of those that were not written since the last publication, as they were then."""
     known = before.digests if before.engine == duckdb.__version__ else {}
-    return {name: known[name] if name in known and name not in store.written else store.digest(name)[1] for name in store.counts()}
+    return {name: known[name] if name in known and name not in store.written else store.digest(name)[1] for name in tables}
 
 
 def read_journal(settings: Settings) -> Publication:
