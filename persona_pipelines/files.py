@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -50,6 +51,21 @@ def write_whole(file: Path, content: str | bytes, mode: int = 0o644) -> None:
         descriptor = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def texts_by_name(file: Path) -> dict[str, str]:
+    """The JSON object of texts that a file holds.
+
+    Raises:
+        ValueError: the file cannot be read, or holds something else; the message names the file.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read ({error})") from None
+    if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
+        raise ValueError(f"{file}: found something else than texts by name")
+    return content
 
 
 def sweep_partial(folder: Path) -> list[Path]:

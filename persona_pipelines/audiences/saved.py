@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.files import write_whole
+from persona_pipelines.files import texts_by_name, write_whole
 from persona_pipelines.settings import Settings
-from persona_pipelines.settings.problems import shortened
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -32,12 +31,9 @@ def audiences(settings: Settings) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AudienceError(f"{file}: cannot be read ({error}); persona repair moves it aside") from None
-    if not isinstance(content, dict) or not all(isinstance(condition, str) for condition in content.values()):
-        raise AudienceError(f"{file}: found {shortened(content)}; expected conditions by name; persona repair moves it aside")
-    return dict(sorted(content.items()))
+        return dict(sorted(texts_by_name(file).items()))
+    except ValueError as error:
+        raise AudienceError(f"{error}; persona repair moves it aside") from None
 
 
 def save(settings: Settings, name: str, condition: str) -> None:

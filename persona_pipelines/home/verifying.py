@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from persona_pipelines.files import digest_of
+from persona_pipelines.files import digest_of, texts_by_name
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left
@@ -154,8 +153,7 @@ def _saved(file: Path) -> Finding:
     if not file.exists():
         return Finding(file.name, True, "none saved yet")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return Finding(file.name, False, f"cannot be read ({error})", REPAIR)
-    whole = isinstance(content, dict) and all(isinstance(entry, str) for entry in content.values())
-    return Finding(file.name, whole, "can be read" if whole else "no conditions by name", "" if whole else REPAIR)
+        texts_by_name(file)
+    except ValueError as error:
+        return Finding(file.name, False, str(error), REPAIR)
+    return Finding(file.name, True, "can be read")

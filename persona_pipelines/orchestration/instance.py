@@ -8,9 +8,12 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from persona_pipelines.files import write_whole
 from persona_pipelines.home.opening import claim_home
+from persona_pipelines.orchestration.event_log import BATCH_SIZE
 from persona_pipelines.settings import Settings
 
+EVENT_LOG = {"module": "persona_pipelines.orchestration.event_log", "class": "BatchedEventLog"}
 INSTANCE: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
@@ -23,7 +26,10 @@ INSTANCE: dict[str, Any] = {
         "free_slots_after_run_end_seconds": 60,
         "poll_interval_seconds": 30,
     },
+    "event_log_storage": EVENT_LOG,
 }
+BEFORE = [{name: value for name, value in INSTANCE.items() if name != "event_log_storage"}]
+"""What earlier versions wrote; a file that says something else has been changed by its owner, and stays."""
 
 
 def prepare_instance(settings: Settings) -> None:
@@ -33,12 +39,13 @@ def prepare_instance(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     claim_home(settings)
     file = home / "dagster.yaml"
-    if not file.exists():
-        file.write_text(yaml.safe_dump(INSTANCE, sort_keys=False))
+    if not file.exists() or yaml.safe_load(file.read_text(encoding="utf-8")) in BEFORE:
+        write_whole(file, yaml.safe_dump(INSTANCE, sort_keys=False))
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PERSONA_CONFIG"] = str(settings.file)
     os.environ["PERSONA_HOME"] = str(settings.home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.attributes import attributes_of_users, joined
+from persona_pipelines.parallel import side_by_side
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
-from persona_pipelines.profiles.predictions import Baseline, Judged, Window, judge_amount, judge_probability
-from persona_pipelines.profiles.targets import own_targets, with_attributes
+from persona_pipelines.profiles.predictions import Baseline, Judged, Question, Window, judge_amount, judge_probability
+from persona_pipelines.profiles.targets import as_objects, own_target, with_attributes
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
@@ -100,63 +102,73 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         today: ``contracts.USER_FEATURES`` as of ``as_of``.
         before: the models in use, by target.
     """
-    chosen = settings.predictions
-    seed, past = chosen.seed, Past(warehouse, settings.features.timezone)
-    users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": as_of, "horizon_days": chosen.horizon_days})
-    for column in ("purchase_probability", "churn_probability", "expected_spend", "lifetime_value"):
-        users[column] = np.nan
-    judged: dict[str, Judged] = {}
-    spans: dict[str, tuple[dt.date | None, int | None]] = {}
-    missing: dict[str, str] = {}
-
-    def newest(days: int) -> tuple[dt.date, int]:
-        return as_of - dt.timedelta(days=days - 1), days
-
+    chosen, past = settings.predictions, Past(warehouse, settings.features.timezone)
     attributes = attributes_of_users(warehouse, settings)
-    features, today = today, joined(today, attributes)
+    known = joined(today, attributes)
+    questions, missing = _of_the_horizon(past, settings, known, attributes, as_of, before)
     try:
-        windows = past_windows(past, as_of, chosen.horizon_days, chosen.windows + 2, chosen.minimum_users)
+        questions[LIFETIME] = _lifetime(past, settings, known, attributes, as_of)
     except TooLittleHistoryError as error:
-        missing |= dict.fromkeys((*PROBABILITIES, SPEND), str(error))
-    else:
-        windows = with_attributes(windows, attributes)
-        for target, (outcome, column) in PROBABILITIES.items():
-            judged[target] = judge_probability(windows, outcome, today, before.get(target), seed)
-            users[column] = np.clip(judged[target].prediction, 0, 1)
-            spans[target] = newest(chosen.horizon_days)
-        columns = [column for _, column in PROBABILITIES.values()]
-        users[columns] = possible_together(users[columns]).round(6)
-        if any(window.bought.any() for window in windows[:-1]):
-            judged[SPEND] = judge_amount(windows, today, BASELINES, chosen.horizon_days, chosen.horizon_days, seed)
-            users["expected_spend"] = judged[SPEND].prediction.round(6)
-            spans[SPEND] = newest(chosen.horizon_days)
-        else:
-            missing[SPEND] = "nobody has bought anything"
-    _lifetime(past, settings, today, attributes, as_of, users, judged, spans, missing, newest)
-    users["targets"] = own_targets(past, settings, features, as_of, before, judged, spans, missing)
-    return Forecast(users, judged, spans, missing)
+        missing[LIFETIME] = str(error)
+    for own in chosen.targets:
+        try:
+            questions[own.name] = own_target(past, settings, own, today, as_of, before.get(own.name))
+        except TooLittleHistoryError as error:
+            missing[own.name] = str(error)
+    answers = side_by_side([question.answer for question in questions.values()])
+    judged = dict(zip(questions, answers, strict=True))
+
+    users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": as_of, "horizon_days": chosen.horizon_days})
+    columns = [column for _, column in PROBABILITIES.values()]
+    for target, (_, column) in PROBABILITIES.items():
+        users[column] = np.clip(judged[target].prediction, 0, 1) if target in judged else np.nan
+    users[columns] = possible_together(users[columns]).round(6)
+    users["expected_spend"] = judged[SPEND].prediction.round(6) if SPEND in judged else np.nan
+    users["lifetime_value"] = 0.0 if LIFETIME in judged else np.nan
+    if LIFETIME in judged:
+        users.loc[purchases_of(today)[0], "lifetime_value"] = judged[LIFETIME].prediction.round(6)
+    chances = {own.name: np.clip(judged[own.name].prediction, 0, 1).round(6) for own in chosen.targets if own.name in judged}
+    users["targets"] = as_objects(chances, len(users))
+    return Forecast(users, judged, {target: (question.begin, question.days) for target, question in questions.items()}, missing)
 
 
-def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date, users: pd.DataFrame, judged: dict[str, Judged],
-              spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str], newest: Callable[[int], tuple[dt.date, int]]) -> None:  # fmt: skip
-    """Add the lifetime value: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``."""
+def _of_the_horizon(
+    past: Past, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date, before: Mapping[str, str]
+) -> tuple[dict[str, Question], dict[str, str]]:
+    """Buying, leaving and spend in the days to come, and the reason of each that nothing can be said of."""
+    chosen = settings.predictions
+    begin, days = as_of - dt.timedelta(days=chosen.horizon_days - 1), chosen.horizon_days
+    try:
+        windows = past_windows(past, as_of, days, chosen.windows + 2, chosen.minimum_users)
+    except TooLittleHistoryError as error:
+        return {}, dict.fromkeys((*PROBABILITIES, SPEND), str(error))
+    windows = with_attributes(windows, attributes)
+    questions = {
+        target: Question(partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days)
+        for target, (outcome, _) in PROBABILITIES.items()
+    }
+    if not any(window.bought.any() for window in windows[:-1]):
+        return questions, {SPEND: "nobody has bought anything"}
+    questions[SPEND] = Question(partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
+    return questions, {}
+
+
+def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date) -> Question:
+    """The lifetime value of those who have bought: forecasts of the longest windows that the logs reach back for, brought to ``lifetime_days``.
+
+    Raises:
+        TooLittleHistoryError: the logs do not reach back far enough, or too few had bought before one of the windows.
+    """
     chosen = settings.predictions
     reach = int(today["tenure_days"].max()) + 1
     days = max(1, min(chosen.lifetime_days, reach // 4))
-    try:
-        windows = past_windows(past, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users)
-    except TooLittleHistoryError as error:
-        missing[LIFETIME] = str(error)
-        return
-    windows = [buyers_of(window) for window in with_attributes(windows, attributes)]
+    found = past_windows(past, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users)
+    windows = [buyers_of(window) for window in with_attributes(found, attributes)]
     buyers, _ = purchases_of(today)
     if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
-        missing[LIFETIME] = f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days"
-        return
-    judged[LIFETIME] = judge_amount(windows, today[buyers], BASELINES, days, chosen.lifetime_days, chosen.seed)
-    users["lifetime_value"] = 0.0
-    users.loc[buyers, "lifetime_value"] = judged[LIFETIME].prediction.round(6)
-    spans[LIFETIME] = newest(days)
+        raise TooLittleHistoryError(f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days")
+    answer = partial(judge_amount, windows, today[buyers], BASELINES, days, chosen.lifetime_days, chosen.seed)
+    return Question(answer, as_of - dt.timedelta(days=days - 1), days)
 
 
 def buyers_of(window: Window) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.intervals import interval
+from persona_pipelines.profiles.importance import permutation_importance
 
 BINS = 10
 USERS_OF_A_BIN = 20
@@ -92,7 +94,7 @@ def classifiers(seed: int) -> dict[str, Any]:
 
     return {
         "logistic_regression": filled(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000)),
-        "random_forest": filled(RandomForestClassifier(TREES, min_samples_leaf=15, max_features=0.3, random_state=seed, n_jobs=2)),
+        "random_forest": filled(RandomForestClassifier(TREES, min_samples_leaf=15, max_features=0.3, random_state=seed)),
         # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
@@ -114,7 +116,7 @@ def regressors(seed: int) -> dict[str, Any]:
 
     return {
         "linear_regression": filled(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13))),
-        "random_forest": filled(RandomForestRegressor(TREES, min_samples_leaf=15, max_features=0.4, random_state=seed, n_jobs=2)),
+        "random_forest": filled(RandomForestRegressor(TREES, min_samples_leaf=15, max_features=0.4, random_state=seed)),
         # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
@@ -185,6 +187,16 @@ class Judged:
     drivers: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is to be foreseen of one target: its models, compared and chosen, by ``answer``; first day and days of the window that judges, None where
+    it is judged by people instead of by time."""
+
+    answer: Callable[[], Judged]
+    begin: dt.date | None = None
+    days: int | None = None
+
+
 BASE_RATE = "base_rate"
 
 
@@ -203,18 +215,22 @@ def judge_probability(
     rates = [smoothed_rate(window.outcome(target)) for window in windows]
     expect: Callable[[Sequence[float]], float] = coming_rate if seasonal else lambda found: float(np.mean(found))
 
-    def fitted(teachers: Sequence[Window], model: Any, at: pd.DataFrame, expected: float) -> np.ndarray:
+    def taught(name: str, teachers: Sequence[Window]) -> Any | None:
+        """A model; None where nothing can be learned, as all did the same."""
         points, happened = _stacked(teachers, target)
-        if happened.all() or not happened.any():
-            return np.full(len(at), expected)
-        return with_base_rate(model.fit(points, happened).predict_proba(matrix(at))[:, 1], expected)
+        return None if happened.all() or not happened.any() else classifiers(seed)[name].fit(points, happened)
+
+    def chances(model: Any | None, at: pd.DataFrame, expected: float) -> np.ndarray:
+        return np.full(len(at), expected) if model is None else with_base_rate(model.predict_proba(matrix(at))[:, 1], expected)
 
     validation: dict[str, float] = {}
+    models: dict[str, Any | None] = {}
     held: dict[str, np.ndarray] = {}
-    for name, model in classifiers(seed).items():
-        chances = fitted(past, model, choosing.features, expect(rates[: len(past)]))
-        validation[name] = float(_log_likelihood(choosing.outcome(target), chances).mean())
-        held[name] = fitted([*past, choosing], model, newest.features, expect(rates[:-1]))
+    for name in classifiers(seed):
+        said = chances(taught(name, past), choosing.features, expect(rates[: len(past)]))
+        validation[name] = float(_log_likelihood(choosing.outcome(target), said).mean())
+        models[name] = taught(name, [*past, choosing])
+        held[name] = chances(models[name], newest.features, expect(rates[:-1]))
     happened = newest.outcome(target)
     held[BASE_RATE] = np.full(len(happened), expect(rates[:-1]))
     validation[BASE_RATE] = float(
@@ -226,7 +242,7 @@ def judge_probability(
     chosen = challenger if challenger == holder or ahead.low > EVIDENT else holder
     told = f"{challenger} is ahead of {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
     rows = []
-    for name, chances in held.items():
+    for name, said in held.items():
         reason = (
             (told if challenger != holder else f"the best on the window before{', and in use already' if before == holder else ''}")
             if name == chosen
@@ -235,14 +251,13 @@ def judge_probability(
         if name == challenger and name != chosen:
             reason = f"{told}: not beyond doubt"
         rows.append(
-            {"model": name, **_measured(happened, chances), "validation": validation[name], "chosen": name == chosen, "reason": reason}
+            {"model": name, **_measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason}
         )
     if chosen == BASE_RATE:
         prediction, drivers = np.full(len(today), expect(rates)), _no_drivers()
     else:
-        model = classifiers(seed)[chosen]
-        prediction = fitted(windows, model, today, expect(rates))
-        drivers = _drivers(classifiers(seed)[chosen], [*past, choosing], newest, target, seed)
+        prediction = chances(taught(chosen, windows), today, expect(rates))
+        drivers = _drivers(models[chosen], newest, target, seed)
     return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers)
 
 
@@ -266,30 +281,28 @@ def _no_drivers() -> pd.DataFrame:
     return pd.DataFrame(columns=["feature", "rank", "importance", "correlation"])
 
 
-def _drivers(model: Any, teachers: Sequence[Window], newest: Window, target: str, seed: int) -> pd.DataFrame:
+def _drivers(model: Any | None, newest: Window, target: str, seed: int) -> pd.DataFrame:
     """What a model of a probability looks at, by the AUC that it loses."""
+    from sklearn.metrics import roc_auc_score
+
     happened = newest.outcome(target)
-    if happened.all() or not happened.any():
+    if model is None or happened.all() or not happened.any():
         return _no_drivers()
-    model.fit(*_stacked(teachers, target))
-    return _importance(model, newest.features, happened, "roc_auc", lambda points: model.predict_proba(points)[:, 1], seed)
+    return _importance(newest.features, happened, lambda points: model.predict_proba(points)[:, 1], roc_auc_score, seed)
 
 
 def _importance(
-    model: Any, features: pd.DataFrame, outcome: np.ndarray, scoring: str, predicted: Callable[[np.ndarray], np.ndarray], seed: int
-) -> pd.DataFrame:
-    """Permutation importance (Breiman 2001) on the window that judges, and the direction of each feature."""
+    features: pd.DataFrame, outcome: np.ndarray, predicted: Callable[[np.ndarray], np.ndarray], score: Callable[[np.ndarray, np.ndarray], float],
+    seed: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Importance of each feature on the window that judges, and its direction."""
     from scipy.stats import spearmanr
-    from sklearn.inspection import permutation_importance
 
     points = matrix(features)
     if len(points) > SHUFFLED_USERS:
         kept = np.sort(np.random.default_rng(seed).choice(len(points), SHUFFLED_USERS, replace=False))
         points, outcome = points[kept], outcome[kept]
-    for step in getattr(model, "named_steps", {}).values():
-        if "n_jobs" in step.get_params():
-            step.set_params(n_jobs=1)  # a hundred small predictions: threads cost more than they bring
-    found = permutation_importance(model, points, outcome, scoring=scoring, n_repeats=3, random_state=seed).importances_mean
+    found = permutation_importance(predicted, points, outcome, score, seed)
     said = predicted(points)
     rows = []
     for number, name in enumerate(names_of(features)):
@@ -327,12 +340,16 @@ def judge_amount(
             to it as the total of those with a level goes on, and in proportion to the days where there is none.
     """
     from scipy.stats import spearmanr
+    from sklearn.metrics import r2_score
 
     *past, choosing, newest = windows
 
-    def forecasts(teachers: Sequence[Window], at: pd.DataFrame) -> dict[str, np.ndarray]:
+    def taught(teachers: Sequence[Window]) -> dict[str, Any]:
         points, spent = _stacked(teachers, "spent")
-        logs = {name: model.fit(points, np.log1p(np.maximum(spent, 0))).predict(matrix(at)) for name, model in regressors(seed).items()}
+        return {name: model.fit(points, np.log1p(np.maximum(spent, 0))) for name, model in regressors(seed).items()}
+
+    def forecasts(teachers: Sequence[Window], models: Mapping[str, Any], at: pd.DataFrame) -> dict[str, np.ndarray]:
+        logs = {name: model.predict(matrix(at)) for name, model in models.items()}
         so_far = np.log1p(np.maximum(_spent_so_far(at), 0))
         combined = sum((_standard(value) for value in (*logs.values(), so_far)), np.zeros(len(at))) / (len(logs) + 1)
         spread, middle = float(np.std(logs["linear_regression"])), float(np.mean(logs["linear_regression"]))
@@ -345,9 +362,10 @@ def judge_amount(
 
     validation = {
         name: float(np.nan_to_num(spearmanr(value, choosing.spent)[0])) if np.ptp(value) > 0 else 0.0
-        for name, value in forecasts(past, choosing.features).items()
+        for name, value in forecasts(past, taught(past), choosing.features).items()
     }
-    held = forecasts([*past, choosing], newest.features)
+    models = taught([*past, choosing])
+    held = forecasts([*past, choosing], models, newest.features)
     chosen = max(validation, key=lambda name: validation[name])
     rows = [
         {
@@ -360,14 +378,11 @@ def judge_amount(
         for name, value in held.items()
     ]  # fmt: skip
     # Whichever forecast is used, the forest says what value goes with: it is judged on the same window.
-    forest = regressors(seed)["random_forest"]
-    points, spent = _stacked([*past, choosing], "spent")
-    forest.fit(points, np.log1p(np.maximum(spent, 0)))
-    drivers = _importance(forest, newest.features, np.log1p(np.maximum(newest.spent, 0)), "r2", forest.predict, seed)
+    drivers = _importance(newest.features, np.log1p(np.maximum(newest.spent, 0)), models["random_forest"].predict, r2_score, seed)
     return Judged(
         pd.DataFrame(rows),
         chosen,
-        _ahead(forecasts(windows, today), chosen, today, baselines, days, ahead_days),
+        _ahead(forecasts(windows, taught(windows), today), chosen, today, baselines, days, ahead_days),
         (held[chosen], newest.spent),
         drivers,
     )

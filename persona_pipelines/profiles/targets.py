@@ -6,12 +6,13 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined, stored_attributes
-from persona_pipelines.profiles.predictions import Judged, Window, judge_probability
+from persona_pipelines.profiles.predictions import Question, Window, judge_probability
 from persona_pipelines.profiles.windows import AT_LEAST, Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
 from persona_pipelines.warehouse.connection import Warehouse
@@ -27,32 +28,25 @@ def with_attributes(windows: Sequence[Window], attributes: pd.DataFrame) -> list
     return [replace(window, features=joined(window.features, attributes)) for window in windows]
 
 
-def own_targets(
-    past: Past, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str], judged: dict[str, Judged],
-    spans: dict[str, tuple[dt.date | None, int | None]], missing: dict[str, str],
-) -> list[str | None]:  # fmt: skip
-    """The chances of every target for each row of ``today``, as JSON objects, None without any; what was judged is added to the others'.
+def own_target(past: Past, settings: Settings, target: OwnTarget, today: pd.DataFrame, as_of: dt.date, before: str | None) -> Question:
+    """One target of the configuration.
 
     Args:
         today: ``contracts.USER_FEATURES``.
+        before: the model in use.
+    Raises:
+        TooLittleHistoryError: too little is known to learn from.
     """
-    chances: dict[str, np.ndarray] = {}
-    for target in settings.predictions.targets:
-        try:
-            if target.from_.event is not None:
-                days = target.horizon_days or settings.predictions.horizon_days
-                judged[target.name] = _by_event(past, settings, target, days, today, as_of, before.get(target.name))
-                spans[target.name] = (as_of - dt.timedelta(days=days - 1), days)
-            else:
-                judged[target.name] = _by_attribute(past.warehouse, settings, target, today, before.get(target.name))
-                spans[target.name] = (None, None)
-        except TooLittleHistoryError as error:
-            missing[target.name] = str(error)
-            continue
-        chances[target.name] = np.clip(judged[target.name].prediction, 0, 1).round(6)
+    if target.from_.event is not None:
+        return _by_event(past, settings, target, target.horizon_days or settings.predictions.horizon_days, today, as_of, before)
+    return _by_attribute(past.warehouse, settings, target, today, before)
+
+
+def as_objects(chances: Mapping[str, np.ndarray], users: int) -> list[str | None]:
+    """Chances of shape (users,) by target, as a JSON object a user; None without any target."""
     if not chances:
-        return [None] * len(today)
-    return [json.dumps({name: float(values[row]) for name, values in chances.items()}) for row in range(len(today))]
+        return [None] * users
+    return [json.dumps({name: float(values[row]) for name, values in chances.items()}) for row in range(users)]
 
 
 def _learned(warehouse: Warehouse, settings: Settings, target: OwnTarget) -> pd.DataFrame:
@@ -66,16 +60,17 @@ def _learned(warehouse: Warehouse, settings: Settings, target: OwnTarget) -> pd.
 
 def _by_event(
     past: Past, settings: Settings, target: OwnTarget, days: int, today: pd.DataFrame, as_of: dt.date, before: str | None
-) -> Judged:
+) -> Question:
     chosen = settings.predictions
     windows = past_windows(past, as_of, days, chosen.windows + 2, chosen.minimum_users, {target.name: target.from_})
     happened = np.concatenate([window.own[target.name] for window in windows])
     _require_both(target.name, happened)
     attributes = _learned(past.warehouse, settings, target)
-    return judge_probability(with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
+    answer = partial(judge_probability, with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
+    return Question(answer, as_of - dt.timedelta(days=days - 1), days)
 
 
-def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Judged:
+def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Question:
     """Learned from the users of whom the attribute is known, judged on those of them that were kept back, said of everyone."""
     assert target.from_.attribute is not None
     kind = settings.attributes_of("users")[target.from_.attribute]
@@ -96,7 +91,7 @@ def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, t
         nothing = np.zeros(len(rows), dtype=bool)
         parts.append(Window(features.iloc[rows].reset_index(drop=True), nothing, nothing, nothing.astype(float), {target.name: true[rows]}))
     assert len(parts) > AT_LEAST
-    return judge_probability(parts, target.name, features, before, settings.predictions.seed, seasonal=False)
+    return Question(partial(judge_probability, parts, target.name, features, before, settings.predictions.seed, seasonal=False))
 
 
 def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:

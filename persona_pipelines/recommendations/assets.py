@@ -14,8 +14,6 @@ from persona_pipelines.warehouse import contracts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_pipelines.recommendations.recipes import Recipe
-    from persona_pipelines.warehouse.connection import Warehouse
 
 STAGE = "recommendations"
 
@@ -123,16 +121,20 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.recommendations.evaluation.audit import table as audit_table
         from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
         from persona_pipelines.recommendations.models.learned import ModelError
+        from persona_pipelines.recommendations.recipes import Recipe
         from persona_pipelines.recommendations.registering import end_of_interactions, registered
         from persona_pipelines.tracking.experiments import Origin
-        from persona_pipelines.tracking.registry import Chosen, choose
+        from persona_pipelines.tracking.registry import Chosen, choose, of_champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         options = chosen.recommendations
         try:
             end = end_of_interactions(store)
-            comparison = training.compare_models(store, chosen, end, _champion_recipe(store, chosen, context), context.log.info)
+            champion = of_champion(
+                store, chosen, STAGE, Recipe.load, lambda reason: context.log.warning(f"the champion is not compared: {reason}")
+            )
+            comparison = training.compare_models(store, chosen, end, champion, context.log.info)
             origin = Origin(context.run_id, key(contract).to_user_string())
             comparison, table, url = registered(store, chosen, comparison, end, origin)
         except TooFewInteractionsError as error:
@@ -170,21 +172,6 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         yield made_check(contract)
 
     return model_comparison
-
-
-def _champion_recipe(store: "Warehouse", settings: Settings, context: dg.AssetExecutionContext) -> "Recipe | None":
-    from persona_pipelines.recommendations.recipes import Recipe
-    from persona_pipelines.tracking.experiments import ModelNotFoundError
-    from persona_pipelines.tracking.registry import chosen, model
-
-    in_use = chosen(store, settings, STAGE)
-    if in_use is None:
-        return None
-    try:
-        return Recipe.load(model(settings, STAGE, in_use.version).folder)
-    except (ModelNotFoundError, ValueError) as error:
-        context.log.warning(f"the champion is not compared: {error}")
-        return None
 
 
 def _related(settings: Settings) -> dg.AssetsDefinition:

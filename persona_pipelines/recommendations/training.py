@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from persona_pipelines.intervals import interval
+from persona_pipelines.parallel import side_by_side
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import Finding, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import (
@@ -148,15 +150,16 @@ def compare_models(
     first = outer.split.test["first_time"].min() if outer.split.by_time else None
     methods, tuned_until = tuned(chosen.methods, warehouse.frame(warehouse.table(contracts.TUNED_PARAMETERS)), first)
     hybrids = [method for method in methods if isinstance(method, HybridSettings)]
-    models, failed = fit_all(methods, outer.training, seed)
+    trainings = [outer.training, *([inner.training] if inner else [])]
+    (models, failed), *of_inner = side_by_side([partial(fit_all, methods, training, seed) for training in trainings])
     weights: dict[str, dict[str, float]] = {}
     validation: dict[str, float] = {}
     validated: dict[str, LearnedModel] = {}
     if inner:
-        validated, _ = fit_all(methods, inner.training, seed)
+        validated = of_inner[0][0]
+        validation = {entry.model: entry.scores.means()["ndcg_at_k"] for entry in compare(validated, inner, k)[0] if entry.whole}
         weights, not_blended = blend_all(methods, validated, inner.window(), models, outer.training, k, seed)
         failed |= not_blended
-        validation = {entry.model: entry.scores.means()["ndcg_at_k"] for entry in compare(validated, inner, k)[0] if entry.whole}
         for method in hybrids:
             if method.name in models:
                 with leaving_out(failed, method.name):
@@ -275,8 +278,7 @@ def fit_on_everything(
             fitted[name] = model
 
     decision = comparison.decision
-    for name in dict.fromkeys((decision.champion, decision.challenger)):
-        fit(name)
+    side_by_side([partial(fit, name) for name in dict.fromkeys((decision.champion, decision.challenger))])
     if decision.champion in failed and decision.champion != comparison.holder:
         reason = f"{comparison.holder} stays: {decision.champion} cannot be fitted on all interactions: {failed[decision.champion]}"
         decision = replace(

@@ -15,7 +15,7 @@ from persona_pipelines.warehouse import contracts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_pipelines.segments.model import Fit, SegmentModel
+    from persona_pipelines.segments.model import Fit
     from persona_pipelines.tracking.experiments import TrackedRun
     from persona_pipelines.warehouse.connection import Warehouse
 
@@ -61,9 +61,9 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.segments import checks, maps
-        from persona_pipelines.segments.model import fit_segments
+        from persona_pipelines.segments.model import SegmentModel, fit_segments
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
-        from persona_pipelines.tracking.registry import Chosen, choose
+        from persona_pipelines.tracking.registry import Chosen, choose, of_champion
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
@@ -72,8 +72,9 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             named = {"segments_hold_together": contract, "segments_come_out_again": contract}
             yield from left_out(store, [contract, changes], NOBODY, checks=named)
             return
+        in_use = of_champion(store, chosen, STAGE, SegmentModel.load, lambda reason: context.log.warning(f"segments begin anew: {reason}"))
         try:
-            fit = fit_segments(features, shares, chosen.segments, _model_in_use(store, chosen, context))
+            fit = fit_segments(features, shares, chosen.segments, in_use)
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         assigned = fit.model.assign(features, shares)
@@ -128,21 +129,6 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         yield made_check(contract)
 
     return segment_quality
-
-
-def _model_in_use(store: "Warehouse", settings: Settings, context: dg.AssetExecutionContext) -> "SegmentModel | None":
-    from persona_pipelines.segments.model import SegmentModel
-    from persona_pipelines.tracking.experiments import ModelNotFoundError
-    from persona_pipelines.tracking.registry import chosen, model
-
-    in_use = chosen(store, settings, STAGE)
-    if in_use is None:
-        return None
-    try:
-        return SegmentModel.load(model(settings, STAGE, in_use.version).folder)
-    except (ModelNotFoundError, ValueError) as error:
-        context.log.warning(f"segments begin anew: {error}")
-        return None
 
 
 def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: str) -> str:

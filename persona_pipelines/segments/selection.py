@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.parallel import side_by_side
 from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, Regions, regions, without_small
 from persona_pipelines.settings import SegmentsSettings
 
 REFIT_USERS = 2_000
 FEWEST_USERS = 10
 FINALISTS = 4
+MOST_AT_ONCE = 4
+"""Some algorithms keep the distances between all users of the sample."""
 STABLE = 0.75
 """Adjusted Rand index from which on segments are taken to come out again."""
 
@@ -74,12 +79,14 @@ def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) ->
     """
     if len(sample) < FEWEST_USERS:
         raise ValueError(f"{len(sample)} users are too few to be cut into segments; at least {FEWEST_USERS} are needed")
-    tried = [entry for name in settings.algorithms for entry in _tried(sample, name, settings, minimum_size)]
+    asked = [(name, k) for name in settings.algorithms for k in _numbers(sample, name, settings)]
+    tried = side_by_side([partial(_judged, sample, name, k, settings, minimum_size) for name, k in asked], MOST_AT_ONCE)
     usable = [entry for entry in tried if entry.k >= 2 and entry.noise <= settings.maximum_noise_share]
     if not usable:
         raise ValueError("no algorithm finds two groups of users that are large enough")
     finalists = sorted(usable, key=lambda entry: (-entry.silhouette, entry.k, entry.algorithm))[:FINALISTS]
-    measured = {id(entry): _with_stability(entry, sample, settings, minimum_size) for entry in finalists}
+    stability = side_by_side([partial(_with_stability, entry, sample, settings, minimum_size) for entry in finalists], MOST_AT_ONCE)
+    measured = {id(entry): found for entry, found in zip(finalists, stability, strict=True)}
     candidates = [measured.get(id(entry), entry) for entry in tried]
     finalists = [measured[id(entry)] for entry in finalists]
     stable = [entry for entry in finalists if entry.stability >= STABLE]
@@ -93,16 +100,16 @@ def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) ->
     return Choice(candidates, chosen, f"{chosen.algorithm.replace('_', ' ')} with {chosen.k} segments: {why}")
 
 
-def _tried(sample: np.ndarray, name: str, settings: SegmentsSettings, minimum_size: int) -> list[Candidate]:
+def _numbers(sample: np.ndarray, name: str, settings: SegmentsSettings) -> Sequence[int]:
+    """Numbers of segments to ask an algorithm for."""
     distinct = len(np.unique(sample, axis=0))
-    numbers = [0] if name in FINDS_ITS_OWN_NUMBER else range(min(settings.minimum_k, distinct), min(settings.maximum_k, distinct - 1) + 1)
-    return [_judged(sample, ALGORITHMS[name](sample, k, settings.seed), name, k, settings, minimum_size) for k in numbers]
+    return [0] if name in FINDS_ITS_OWN_NUMBER else range(min(settings.minimum_k, distinct), min(settings.maximum_k, distinct - 1) + 1)
 
 
-def _judged(sample: np.ndarray, labels: np.ndarray, name: str, wanted: int, settings: SegmentsSettings, minimum_size: int) -> Candidate:
+def _judged(sample: np.ndarray, name: str, wanted: int, settings: SegmentsSettings, minimum_size: int) -> Candidate:
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
-    labels = without_small(labels, sample, minimum_size)
+    labels = without_small(ALGORITHMS[name](sample, wanted, settings.seed), sample, minimum_size)
     noise = float((labels == NOISE).mean())
     if labels.max() < 0:
         return Candidate(name, wanted, 0, np.nan, np.nan, np.nan, noise, np.nan, Regions(np.zeros((0, sample.shape[1])), np.zeros(0)))

@@ -6,8 +6,10 @@ import datetime as dt
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -25,6 +27,9 @@ TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
 HISTORY_TAG = "champion.history"
 KEPT_ENTRIES = 20
 """A tag holds 5,000 characters."""
+
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,24 @@ def model(settings: Settings, stage: str, version: str | None) -> RegisteredMode
     if digest != registered.tags.get(DIGEST_TAG, digest):
         raise ModelNotFoundError(f"version {version} of {name}: its files in {folder} are not those that were registered; {TRAIN_AGAIN}")
     return RegisteredModel(name, version, folder)
+
+
+def of_champion(
+    store: Warehouse, settings: Settings, stage: str, load: Callable[[Path], Loaded], otherwise: Callable[[str], None]
+) -> Loaded | None:
+    """What ``load`` reads from the files of the version that is taken from now on.
+
+    Returns:
+        None before the first training, and where the files are gone, changed or of another version of this project: ``otherwise`` is told why.
+    """
+    in_use = chosen(store, settings, stage)
+    if in_use is None:
+        return None
+    try:
+        return load(model(settings, stage, in_use.version).folder)
+    except (ModelNotFoundError, ValueError) as error:
+        otherwise(str(error))
+        return None
 
 
 def _local(settings: Settings, name: str, version: str) -> Path:

@@ -6,11 +6,13 @@ import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from persona_pipelines.parallel import side_by_side
 from persona_pipelines.recommendations.data import Audience, Interactions, positions
 from persona_pipelines.recommendations.evaluation.metrics import Catalogue, Scores, rating_errors, score
 from persona_pipelines.recommendations.evaluation.splits import Split
@@ -179,13 +181,17 @@ def cross_fitted(settings: HybridSettings, validated: Mapping[str, LearnedModel]
     known = np.flatnonzero(inner.audience.known())
     order = np.random.default_rng(seed).permutation(known)
     halves = [np.sort(order[::2]), np.sort(order[1::2])]
-    hybrid, found = Hybrid(settings, seed), []
-    for learned, judged in (halves, halves[::-1]):
-        if len(judged):
-            window = inner.part(learned).window()
-            model = hybrid.blend(validated, hybrid.learned_weights(validated, window, k), window.newest, inner.training)
-            found += [entry.scores.by_user["ndcg_at_k"] for entry in judge(settings.name, model, inner.part(judged), k) if entry.whole]
-    return float(np.concatenate(found).mean()) if found else float("nan")
+    hybrid = Hybrid(settings, seed)
+
+    def found(learned: np.ndarray, judged: np.ndarray) -> list[np.ndarray]:
+        if not len(judged):
+            return []
+        window = inner.part(learned).window()
+        model = hybrid.blend(validated, hybrid.learned_weights(validated, window, k), window.newest, inner.training)
+        return [entry.scores.by_user["ndcg_at_k"] for entry in judge(settings.name, model, inner.part(judged), k) if entry.whole]
+
+    by_user = [scores for half in side_by_side([partial(found, *halves), partial(found, *halves[::-1])]) for scores in half]
+    return float(np.concatenate(by_user).mean()) if by_user else float("nan")
 
 
 def compare(models: Mapping[str, LearnedModel], judged_by: Task, k: int) -> tuple[list[Judged], dict[str, str]]:

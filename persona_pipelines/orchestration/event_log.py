@@ -1,0 +1,57 @@
+"""Dagster's event log in SQLite, with the events of many partitions in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy.engine import Connection
+
+BATCH_SIZE = 500
+"""Events that Dagster hands over at once (its DAGSTER_EVENT_BATCH_SIZE)."""
+ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED}
+
+
+class BatchedEventLog(SqliteEventLogStorage):
+    """Dagster's own event log in SQLite, which writes a batch of events of assets in two transactions instead of three for each event.
+
+    A run over 42 days of ten sources has nearly a thousand events of partitions. The files are those of ``SqliteEventLogStorage``, which
+    can read and go on with them. It has no settings: its folder is where Dagster keeps it below DAGSTER_HOME.
+    """
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> BatchedEventLog:
+        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data=inst_data)
+
+    def store_event_batch(self, events: Sequence[Any]) -> None:
+        """Store events in their order: in the file of the run, and those of assets in the index over all runs, too."""
+        runs = {event.run_id for event in events}
+        if len(runs) > 1 or any(not event.is_dagster_event or event.dagster_event_type not in ASSET_EVENTS for event in events):
+            super().store_event_batch(events)
+            return
+        statements = [self.prepare_insert_event(event) for event in events]
+        with self.run_connection(runs.pop()) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        newest = {event.get_dagster_event().asset_key: number for number, event in enumerate(events)}
+        with self.index_transaction() as connection:
+            ids = [_stored(connection, statement) for statement in statements]
+            self._store_asset_event_tags(connection, events, ids)
+            for number in newest.values():  # of an asset the index keeps its last event
+                self._store_asset_event(connection, events[number], ids[number])
+
+
+def _stored(connection: Connection, statement: Any) -> int:
+    """Insert a row; the number that the table gave it."""
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None
+    return int(key[0])
