@@ -22,13 +22,13 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], most: int | None = None)
     Args:
         most: at most so many at once, where each takes much memory; None for as many as there are cores.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     cores = os.cpu_count() or 1
     workers = min(len(tasks), cores, most or cores)
     if workers < 2 or threading.current_thread().name.startswith(WORKER):
         return [task() for task in tasks]
-    threads = max(1, cores // workers)
+    threads = min([max(1, cores // workers), *(pool["num_threads"] for pool in threadpool_info())])
     # BLAS has one limit for the process, OpenMP one for each thread.
     with threadpool_limits(threads), ThreadPoolExecutor(workers, WORKER, initializer=threadpool_limits, initargs=(threads,)) as pool:
         return [future.result() for future in [pool.submit(task) for task in tasks]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,12 +35,15 @@ class BatchedEventLog(SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[Any]) -> None:
         """Store events in their order: in the file of the run, and those of assets in the index over all runs, too."""
-        runs = {event.run_id for event in events}
-        if len(runs) > 1 or any(not event.is_dagster_event or event.dagster_event_type not in ASSET_EVENTS for event in events):
-            super().store_event_batch(events)
-            return
+        for (run_id, of_asset), part in itertools.groupby(events, key=lambda event: (event.run_id, _is_of_asset(event))):
+            if of_asset:
+                self._store_asset_events(run_id, list(part))
+            else:
+                super().store_event_batch(list(part))
+
+    def _store_asset_events(self, run_id: str, events: Sequence[Any]) -> None:
         statements = [self.prepare_insert_event(event) for event in events]
-        with self.run_connection(runs.pop()) as connection:
+        with self.run_connection(run_id) as connection:
             for statement in statements:
                 connection.execute(statement)
         newest = {event.get_dagster_event().asset_key: number for number, event in enumerate(events)}
@@ -48,6 +52,10 @@ class BatchedEventLog(SqliteEventLogStorage):
             self._store_asset_event_tags(connection, events, ids)
             for number in newest.values():  # of an asset the index keeps its last event
                 self._store_asset_event(connection, events[number], ids[number])
+
+
+def _is_of_asset(event: Any) -> bool:
+    return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS
 
 
 def _stored(connection: Connection, statement: Any) -> int:

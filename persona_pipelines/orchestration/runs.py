@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -22,9 +21,6 @@ from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_run
 from persona_pipelines.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-COLLECTION = (50_000, 20, 50)
-"""Garbage is looked for less often: by Python's own thresholds among the many small objects of queries and modules a tenth of a run goes into it."""
 
 
 @dataclass
@@ -61,8 +57,6 @@ def run_job(
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="dagster")
-    gc.freeze()
-    gc.set_threshold(*COLLECTION)
     end_orphaned_runs(instance, settings.home)
     resolved = definitions.resolve_job_def(job)
     run_id = str(uuid.uuid4())

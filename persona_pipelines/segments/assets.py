@@ -178,7 +178,15 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_segments(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
-        from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import (
+            checked,
+            contract_check,
+            left_out,
+            made_check,
+            markdown_table,
+            plot,
+            table_metadata,
+        )  # fmt: skip
         from persona_pipelines.segments import checks
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
@@ -216,11 +224,11 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         store.drop_kept("earlier_history")
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")
         shown = profiles[["segment_name", "users", "share", "distinguishing_features", "top_categories"]].round(3)
-        extra = {contracts.SEGMENT_PROFILES: {"segments": dg.MetadataValue.md(markdown_table(shown))}}
+        extra = {contracts.SEGMENT_PROFILES: {"sizes": plot(sizes), "segments": dg.MetadataValue.md(markdown_table(shown))}}
         for contract in tables:
             yield dg.MaterializeResult(
                 asset_key=key(contract),
-                metadata=table_metadata(store, contract, {"sizes": sizes}, model_version=found.version, **extra.get(contract, {})),
+                metadata=table_metadata(store, contract, None, model_version=found.version, **extra.get(contract, {})),
             )
             yield contract_check(store, contract)
         yield checked("no_segment_is_empty", contracts.SEGMENT_PROFILES, checks.none_is_empty(profiles), warn=True)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -94,6 +95,14 @@ def test_where_all_or_none_did_it_there_is_a_defined_answer(value: bool) -> None
     found = judge_probability(windows, "bought", window(9).features, None, 1)
     assert found.prediction.mean() == pytest.approx(1 - 0.5 / 401 if value else 0.5 / 401)
     assert found.table["auc"].isna().all()
+
+
+@pytest.mark.parametrize("before", ["logistic_regression", "random_forest"])
+def test_a_model_in_use_has_nothing_to_learn_from_where_all_did_the_same_before(before: str) -> None:
+    alike = [replace(window(seed, users=60), bought=np.zeros(60, dtype=bool)) for seed in range(3)]
+    found = judge_probability([*alike, window(3, users=60)], "bought", window(9, users=60).features, before, 1)
+    assert np.isfinite(found.prediction).all()
+    assert found.drivers.empty
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""Events of partitions in batches: the same log as Dagster's own, in fewer transactions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from persona_pipelines.orchestration.event_log import BatchedEventLog
+from persona_pipelines.orchestration.instance import BEFORE, INSTANCE, open_instance
+from persona_pipelines.settings import Settings
+from persona_pipelines_tests.conftest import CLICKS
+
+DAYS = dg.DailyPartitionsDefinition("2025-09-01", end_date="2025-09-21")
+
+
+@dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run(), tags={"kind": "days"})
+def by_day() -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata={"rows": 3}, tags={"delivery": "whole"})
+
+
+@dg.asset(deps=[by_day], check_specs=[dg.AssetCheckSpec("is_there", asset="whole")])
+def whole() -> Any:
+    yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="is_there", passed=True)])
+
+
+JOB = dg.Definitions([by_day, whole], jobs=[dg.define_asset_job("all", "*")])
+
+
+@pytest.fixture
+def instance(configure: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in ("DAGSTER_HOME", "PERSONA_CONFIG", "DAGSTER_DISABLE_TELEMETRY", "DAGSTER_EVENT_BATCH_SIZE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    settings: Settings = configure(CLICKS)
+    with open_instance(settings) as opened:
+        yield opened
+
+
+def run(instance: dg.DagsterInstance) -> str:
+    tags = {"dagster/asset_partition_range_start": "2025-09-01", "dagster/asset_partition_range_end": "2025-09-20"}
+    return JOB.resolve_job_def("all").execute_in_process(instance=instance, tags=tags).run_id
+
+
+def seen(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
+    """What people and Dagster ask of the log."""
+    kinds = [entry.dagster_event_type for entry in instance.all_logs(run_id)]
+    days = instance.get_materialized_partitions(dg.AssetKey("by_day"))
+    records = instance.fetch_materializations(dg.AssetKey("by_day"), limit=50).records
+    newest = instance.get_latest_materialization_event(dg.AssetKey("by_day"))
+    assert newest
+    entry = instance.get_asset_records([dg.AssetKey("by_day")])[0].asset_entry
+    return {
+        "events": sorted(str(kind) for kind in kinds),
+        "days": days,
+        "order": [record.partition_key for record in records],
+        "rows": [record.asset_materialization.metadata["rows"].value for record in records if record.asset_materialization],
+        "newest": newest.asset_materialization.partition if newest.asset_materialization else None,
+        "tags": len(instance.get_event_tags_for_asset(dg.AssetKey("by_day"))),
+        "entry": entry.last_materialization.dagster_event.partition,
+        "run": entry.last_run_id == run_id,
+        "known": sorted(key.to_user_string() for key in instance.all_asset_keys()),
+    }
+
+
+def test_the_log_is_that_of_dagsters_own_storage(instance: Any, tmp_path: Path) -> None:
+    assert isinstance(instance.event_log_storage, BatchedEventLog)
+    found = seen(instance, run(instance))
+    (tmp_path / "plain").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "plain")) as plain:
+        assert type(plain.event_log_storage) is SqliteEventLogStorage
+        expected = seen(plain, run(plain))
+    assert len(found["days"]) == 20
+    assert found == expected
+
+
+def test_the_events_of_many_days_are_a_few_transactions(instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    connect = SqliteEventLogStorage._connect
+
+    def counted(self: Any, shard: str) -> Any:
+        opened.append(shard)
+        return connect(self, shard)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "_connect", counted)
+    run(instance)
+    assert 20 < len(opened) < 30, len(opened)  # 20 days are planned and materialised: one by one that is 200 of them
+
+
+def test_dagsters_own_storage_reads_what_was_written(instance: Any) -> None:
+    run_id = run(instance)
+    folder = Path(instance.event_log_storage._base_dir)
+    plain = SqliteEventLogStorage(str(folder))
+    assert len(plain.get_materialized_partitions(dg.AssetKey("by_day"))) == 20
+    assert len(list(plain.get_logs_for_run(run_id))) == len(instance.all_logs(run_id))
+
+
+def test_settings_of_an_earlier_version_are_brought_up_and_those_of_an_owner_stay(configure: Any, instance: Any) -> None:
+    settings = configure(CLICKS)
+    file = settings.dagster_home / "dagster.yaml"
+    assert yaml.safe_load(file.read_text()) == INSTANCE
+    for before in BEFORE:
+        file.write_text(yaml.safe_dump(before))
+        open_instance(settings).dispose()
+        assert yaml.safe_load(file.read_text()) == INSTANCE
+    own = {**BEFORE[0], "telemetry": {"enabled": True}}
+    file.write_text(yaml.safe_dump(own))
+    open_instance(settings).dispose()
+    assert yaml.safe_load(file.read_text()) == own
