@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 CONFIG ?= data/persona.yaml
 INSTALLED := $(VENV)/.installed
 # A file of tests a process; each with one thread for sums, so that as many processes as cores do not wait for each other.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-quick test-lowest lint ui setup dictionary sample benchmark clean
 
@@ -23,7 +23,7 @@ test-lowest:  ## the tests with the lowest versions that pyproject.toml allows, 
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	sed -n 's/^    "\([a-z0-9-]*\)\(\[[a-z]*\]\)\{0,1\}>=\([0-9.]*\)",$$/\1==\3/p' pyproject.toml > $(LOWEST)/floors.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/floors.txt --editable '.[dev]'
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-quick: setup  ## the tests that take a minute
 	$(PYTEST) -m "not slow"

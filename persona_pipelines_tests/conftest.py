@@ -143,6 +143,10 @@ def shared_data() -> Path:
     return public_data()
 
 
+LONGEST = ("test_whole_flow.py", "test_thin_logs.py", "test_public_data.py", "test_configurations.py", "test_sample_truth.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first: with files spread over processes, a long one that comes last is waited for."""
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    """The files of whole runs first, by their length: with files spread over processes, a long one that comes last is waited for."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))

@@ -88,7 +88,7 @@ def test_the_events_of_many_days_are_a_few_transactions(instance: Any, monkeypat
 
     monkeypatch.setattr(SqliteEventLogStorage, "_connect", counted)
     run(instance)
-    assert 20 < len(opened) < 30, len(opened)  # 20 days are planned and materialised: one by one that is 200 of them
+    assert 20 < len(opened) < 60, len(opened)  # one by one the 20 days, planned and materialised, would be 78 more
 
 
 def test_dagsters_own_storage_reads_what_was_written(instance: Any) -> None:
