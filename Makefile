@@ -8,7 +8,12 @@ INSTALLED := $(VENV)/.installed
 # A file of tests a process; each with one thread for sums, so that as many processes as cores do not wait for each other.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-quick test-lowest lint ui setup dictionary sample benchmark clean
+# Rooms of rules have to be covered, lines and branches, by this share; what only prints or hands on is told without one.
+RULES := logs events features segments profiles recommendations audiences privacy warehouse settings home publication
+OTHERS := cli gallery orchestration simulation tracking
+COVERED := 90
+
+.PHONY: run test test-quick test-lowest coverage mutants lint ui setup dictionary sample benchmark clean
 
 run: setup  ## run the main job on the committed sample (or CONFIG=FILE)
 	$(BIN)/persona run --config $(CONFIG)
@@ -24,6 +29,19 @@ test-lowest:  ## the tests with the lowest versions that pyproject.toml allows, 
 	sed -n 's/^    "\([a-z0-9-]*\)\(\[[a-z]*\]\)\{0,1\}>=\([0-9.]*\)",$$/\1==\3/p' pyproject.toml > $(LOWEST)/floors.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/floors.txt --editable '.[dev]'
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+coverage: setup  ## the tests once more, with the share of lines and branches that they reach by room; fails below the floor
+	$(PYTEST) --cov --cov-report=
+	@failed=0; for room in $(RULES) $(OTHERS); do \
+		share=$$($(BIN)/python -m coverage report --include="persona_pipelines/$$room/*" --precision=1 --format=total); \
+		case " $(RULES) " in *" $$room "*) floor=$(COVERED);; *) floor=0;; esac; \
+		printf '%-16s %5s %%\n' $$room $$share; \
+		awk -v share=$$share -v floor=$$floor 'BEGIN { exit share < floor }' || { echo "  below $$floor %: $(BIN)/python -m coverage report --show-missing --include='persona_pipelines/$$room/*'"; failed=1; }; \
+	done; exit $$failed
+
+mutants: setup  ## how many small faults in the rooms of rules the quick tests notice, some hours; SAMPLE=60 of each room
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutants]'
+	$(BIN)/python benchmarks/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
 
 test-quick: setup  ## the tests that take a minute
 	$(PYTEST) -m "not slow"

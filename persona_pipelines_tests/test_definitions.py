@@ -1,26 +1,22 @@
 """What Dagster is told: the flowchart, its partitions, schedules that wait to be turned on."""
 
 import datetime as dt
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from persona_pipelines.graph import build
 from persona_pipelines.logs.arrivals import Arrivals
 from persona_pipelines.orchestration.assets import STAGES
 from persona_pipelines.orchestration.instance import INSTANCE
+from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse import contracts
 
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
-    from pathlib import Path
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PERSONA_CONFIG", str(Path(__file__).parents[1] / "data" / "persona.yaml"))
-    from persona_pipelines.definitions import defs
-
-    patch.undo()
-    return defs
+    return build(load_settings(Path(__file__).parents[1] / "data" / "persona.yaml"))
 
 
 def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:

@@ -15,6 +15,7 @@ import pytest
 from persona_pipelines.events import checks as of_events
 from persona_pipelines.features import checks as of_features
 from persona_pipelines.findings import Finding, unless
+from persona_pipelines.graph import build
 from persona_pipelines.intervals import Interval
 from persona_pipelines.logs import checks as of_logs
 from persona_pipelines.logs.files import LogFile
@@ -24,6 +25,7 @@ from persona_pipelines.publication import checks as of_publication
 from persona_pipelines.recommendations import checks as of_recommendations
 from persona_pipelines.recommendations.promotion import PROMOTED, Decision
 from persona_pipelines.segments import checks as of_segments
+from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.checks import keeps_contract
 from persona_pipelines.warehouse.connection import DUCKDB_TYPES, Warehouse
@@ -350,9 +352,6 @@ def test_a_gate_with_a_broken_guardrail_and_targets_without_a_prediction_are_tol
     assert (found.passed, found.words) == (False, "no prediction of churn, spend: too few")
 
 
-def test_every_check_that_dagster_shows_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERSONA_CONFIG", str(Path(__file__).parents[1] / "data" / "persona.yaml"))
-    from persona_pipelines.definitions import defs
-
-    graph = defs.resolve_asset_graph()
+def test_every_check_that_dagster_shows_is_here() -> None:
+    graph = build(load_settings(Path(__file__).parents[1] / "data" / "persona.yaml")).resolve_asset_graph()
     assert {key.name for key in graph.asset_check_keys} == {*CHECKS, "keeps_contract"}

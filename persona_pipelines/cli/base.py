@@ -192,9 +192,9 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     from persona_pipelines.orchestration.runs import run_job
 
     with open_instance(settings) as instance:
-        from persona_pipelines.definitions import defs
+        from persona_pipelines.graph import build
 
-        result = run_job(settings, defs, instance, job=job, config=config, on_wait=lambda text: say(text, err=True))
+        result = run_job(settings, build(settings), instance, job=job, config=config, on_wait=lambda text: say(text, err=True))
     for warning in dict.fromkeys(result.warnings):
         say(f"warning: {warning}", err=True)
     if not result.success:

@@ -42,7 +42,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     instance = open_instance(settings)
     say(f"{settings.name}: days {days[0]} to {days[1]}")
     with instance:
-        from persona_pipelines.definitions import defs
+        from persona_pipelines.graph import build
 
         with Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"), TimeElapsedColumn(),
@@ -55,7 +55,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
 
             try:
                 tags = range_tags(settings, *days) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
-                result = run_job(settings, defs, instance, tags, on_step=step_ended, on_wait=lambda text: say(text, err=True))
+                result = run_job(settings, build(settings), instance, tags, on_step=step_ended, on_wait=lambda text: say(text, err=True))
             except KeyboardInterrupt as interrupt:
                 progress.stop()
                 say(

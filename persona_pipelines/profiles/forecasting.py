@@ -14,7 +14,7 @@ from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.parallel import side_by_side
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
 from persona_pipelines.profiles.predictions import Baseline, Judged, Question, Window, judge_amount, judge_probability
-from persona_pipelines.profiles.targets import as_objects, own_target, with_attributes
+from persona_pipelines.profiles.targets import as_objects, own_targets, with_attributes
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
@@ -110,11 +110,8 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
         questions[LIFETIME] = _lifetime(past, settings, known, attributes, as_of)
     except TooLittleHistoryError as error:
         missing[LIFETIME] = str(error)
-    for own in chosen.targets:
-        try:
-            questions[own.name] = own_target(past, settings, own, today, as_of, before.get(own.name))
-        except TooLittleHistoryError as error:
-            missing[own.name] = str(error)
+    own, not_known = own_targets(past, settings, today, as_of, before)
+    questions, missing = questions | own, missing | not_known
     answers = side_by_side([question.answer for question in questions.values()])
     judged = dict(zip(questions, answers, strict=True))
 
@@ -127,8 +124,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
     users["lifetime_value"] = 0.0 if LIFETIME in judged else np.nan
     if LIFETIME in judged:
         users.loc[purchases_of(today)[0], "lifetime_value"] = judged[LIFETIME].prediction.round(6)
-    chances = {own.name: np.clip(judged[own.name].prediction, 0, 1).round(6) for own in chosen.targets if own.name in judged}
-    users["targets"] = as_objects(chances, len(users))
+    users["targets"] = as_objects({name: judged[name] for name in own}, len(users))
     return Forecast(users, judged, {target: (question.begin, question.days) for target, question in questions.items()}, missing)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined, stored_attributes
-from persona_pipelines.profiles.predictions import Question, Window, judge_probability
+from persona_pipelines.profiles.predictions import Judged, Question, Window, judge_probability
 from persona_pipelines.profiles.windows import AT_LEAST, Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
 from persona_pipelines.warehouse.connection import Warehouse
@@ -28,24 +28,34 @@ def with_attributes(windows: Sequence[Window], attributes: pd.DataFrame) -> list
     return [replace(window, features=joined(window.features, attributes)) for window in windows]
 
 
-def own_target(past: Past, settings: Settings, target: OwnTarget, today: pd.DataFrame, as_of: dt.date, before: str | None) -> Question:
-    """One target of the configuration.
+def own_targets(
+    past: Past, settings: Settings, today: pd.DataFrame, as_of: dt.date, before: Mapping[str, str]
+) -> tuple[dict[str, Question], dict[str, str]]:
+    """The targets of the configuration by name, and the reason of each of which too little is known.
 
     Args:
         today: ``contracts.USER_FEATURES``.
-        before: the model in use.
-    Raises:
-        TooLittleHistoryError: too little is known to learn from.
+        before: the models in use, by target.
     """
-    if target.from_.event is not None:
-        return _by_event(past, settings, target, target.horizon_days or settings.predictions.horizon_days, today, as_of, before)
-    return _by_attribute(past.warehouse, settings, target, today, before)
+    questions: dict[str, Question] = {}
+    missing: dict[str, str] = {}
+    for target in settings.predictions.targets:
+        try:
+            if target.from_.event is not None:
+                days = target.horizon_days or settings.predictions.horizon_days
+                questions[target.name] = _by_event(past, settings, target, days, today, as_of, before.get(target.name))
+            else:
+                questions[target.name] = _by_attribute(past.warehouse, settings, target, today, before.get(target.name))
+        except TooLittleHistoryError as error:
+            missing[target.name] = str(error)
+    return questions, missing
 
 
-def as_objects(chances: Mapping[str, np.ndarray], users: int) -> list[str | None]:
-    """Chances of shape (users,) by target, as a JSON object a user; None without any target."""
-    if not chances:
+def as_objects(judged: Mapping[str, Judged], users: int) -> list[str | None]:
+    """The chances of each target for every user, as a JSON object a user; None without any target."""
+    if not judged:
         return [None] * users
+    chances = {name: np.clip(found.prediction, 0, 1).round(6) for name, found in judged.items()}
     return [json.dumps({name: float(values[row]) for name, values in chances.items()}) for row in range(users)]
 
 

@@ -1,17 +1,29 @@
-"""Runs of the command line with a state of their own."""
+"""Runs of the command line with a state of their own, in this process, which has everything imported already."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from click.testing import CliRunner, Result
 
+from persona_pipelines.cli import main
 from persona_pipelines_tests.conftest import KEY
 
+SET_BY_A_COMMAND = (
+    "PERSONA_CONFIG",
+    "PERSONA_HOME",
+    "DAGSTER_HOME",
+    "MLFLOW_TRACKING_URI",
+    "DAGSTER_DISABLE_TELEMETRY",
+    "DAGSTER_EVENT_BATCH_SIZE",
+)
 PERSONA = str(Path(sys.executable).parent / "persona")
 QUICK: dict[str, Any] = {
     "recommendations": {"methods": [{"method": "most_popular"}, {"method": "item_neighbourhood"}, {"method": "truncated_svd"}], "minimum_interactions": 20},
@@ -30,8 +42,21 @@ def with_home(folder: Path, **more: str) -> dict[str, str]:
     key = home / "pseudonym.key"
     key.write_text(KEY.hex())
     key.chmod(0o600)
-    plain = {name: value for name, value in os.environ.items() if name not in ("PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI")}
+    plain = {name: value for name, value in os.environ.items() if name not in SET_BY_A_COMMAND}
     return {**plain, **more, "PERSONA_HOME": str(home), "COLUMNS": "200"}
+
+
+def asked(folder: Path, environment: Mapping[str, str], *arguments: str) -> Result:
+    """A command given in a folder; a sum that overflows or divides by zero on its way is a failure."""
+    saved = dict(os.environ)
+    try:
+        with contextlib.chdir(folder), warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            return CliRunner().invoke(main, arguments, env=dict(environment))
+    finally:
+        for name in SET_BY_A_COMMAND:
+            os.environ.pop(name, None)
+        os.environ.update(saved)
 
 
 class Run:
@@ -42,16 +67,12 @@ class Run:
         self.environment = with_home(folder, **environment)
         self.configuration = configuration
         done = self.asked("run")
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         assert "Traceback" not in done.stderr
-        assert "RuntimeWarning" not in done.stderr
         self.warnings = done.stderr
 
-    def asked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PERSONA, *arguments, "--config", str(self.configuration)],
-            cwd=self.home.parent, env=self.environment, capture_output=True, text=True, timeout=900,
-        )  # fmt: skip
+    def asked(self, *arguments: str) -> Result:
+        return asked(self.home.parent, self.environment, *arguments, "--config", str(self.configuration))
 
     def rows(self, table: str, where: str = "true") -> int:
         return int(self.value(f"SELECT count(*) FROM {table} WHERE {where}"))

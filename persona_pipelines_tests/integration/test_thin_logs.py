@@ -69,7 +69,7 @@ def test_a_log_that_names_nobody_has_events_and_says_that_there_is_no_audience(t
     assert run.pages() == []
     assert "warning: no page: nobody is in a segment, because no event names a person (user_id)" in run.warnings
     asked = run.asked("report")
-    assert asked.returncode == 1
+    assert asked.exit_code == 1
     assert "no page: nobody is in a segment, because no event names a person (user_id)" in asked.stderr
 
 

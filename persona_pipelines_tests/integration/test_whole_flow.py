@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shutil
 import signal
@@ -15,12 +13,11 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from persona_pipelines.cli import main
 from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
-from persona_pipelines_tests.integration.running import PERSONA, with_home
+from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
 
 pytestmark = pytest.mark.slow
 
@@ -50,29 +47,16 @@ class Shop:
         (folder / "persona.yaml").write_text(yaml.safe_dump(content))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command in a process of its own, to be interrupted or to meet another one."""
         return subprocess.Popen(
-            [PERSONA, *arguments, *(["--config", "persona.yaml"] if arguments[0] != "sources" else [])],
+            [PERSONA, *arguments, "--config", "persona.yaml"],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             # Where the tests run in the background of a shell, Ctrl-C is ignored, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
-    def persona(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
     def asked(self, *arguments: str) -> Result:
-        """A command in this process, which has everything imported already."""
-        saved = {name: os.environ.get(name) for name in ("PERSONA_HOME", "PERSONA_CONFIG", "DAGSTER_HOME", "MLFLOW_TRACKING_URI")}
-        try:
-            with contextlib.chdir(self.folder):
-                return CliRunner().invoke(
-                    main, [*arguments, "--config", "persona.yaml"], env={"PERSONA_HOME": self.environment["PERSONA_HOME"]}
-                )
-        finally:
-            for name, value in saved.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        return asked(self.folder, self.environment, *arguments, "--config", "persona.yaml")
 
     def light(self) -> None:
         """Settings with which a run makes every table, compares with nothing but a worse method, and fits and forecasts as little as it may.
@@ -100,8 +84,8 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     made = Shop(tmp_path_factory.mktemp("shop"))
-    done = made.persona("run")
-    assert done.returncode == 0, done.stderr
+    done = made.asked("run")
+    assert done.exit_code == 0, done.stderr
     made.summary = done.stdout  # type: ignore[attr-defined]
     return made
 
@@ -212,8 +196,8 @@ def test_too_many_rejects_fail_the_day_and_leave_the_tables_that_follow(copy: Sh
     before = copy.query("SELECT count(*), sum(hash(event_id)) FROM events.events")
     ratings = copy.folder / "raw" / "ratings" / "2025-09-04.csv"
     ratings.write_text("user_id,item_id,rating,timestamp\n" + "u000001,i00001,bad,1756980000\n" * 5)
-    done = copy.persona("run", "--from", "2025-09-04", "--to", "2025-09-04")
-    assert done.returncode == 1
+    done = copy.asked("run", "--from", "2025-09-04", "--to", "2025-09-04")
+    assert done.exit_code == 1
     assert (
         "logs/ratings: check share_of_rejects failed: 2025-09-04: 5 of 5 records rejected, max_reject_share is 0.6; the usual reason is "
         "'value: not a number', first in raw/ratings/2025-09-04.csv, line 2" in done.stderr
@@ -224,8 +208,8 @@ def test_too_many_rejects_fail_the_day_and_leave_the_tables_that_follow(copy: Sh
 def test_a_changed_header_is_an_error_in_words(copy: Shop) -> None:
     orders = copy.folder / "raw" / "orders" / "2025-09-04.csv"
     orders.write_text(orders.read_text().replace("customer", "client", 1))
-    done = copy.persona("run", "--from", "2025-09-04", "--to", "2025-09-04")
-    assert done.returncode == 1
+    done = copy.asked("run", "--from", "2025-09-04", "--to", "2025-09-04")
+    assert done.exit_code == 1
     assert "raw/orders/2025-09-04.csv, line 1: column 'customer' not found; found order_line_id, client" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -315,8 +299,8 @@ def test_models_whose_files_are_gone_are_trained_again(copy: Shop) -> None:
     verified = copy.asked("verify")
     assert verified.exit_code == 1
     assert "train again: persona run" in " ".join(verified.stdout.split())
-    done = copy.persona("run")
-    assert done.returncode == 0, done.stderr
+    done = copy.asked("run")
+    assert done.exit_code == 0, done.stderr
     assert "segments begin anew: version 1 of simulated-shop-segments: its files cannot be read" in done.stderr
     assert "the champion is not compared: version 1 of simulated-shop-recommendations: its files cannot be read" in done.stderr
     assert copy.asked("verify").exit_code == 0
@@ -326,8 +310,8 @@ def test_models_whose_files_are_gone_are_trained_again(copy: Shop) -> None:
 def test_a_home_of_another_configuration_is_refused(copy: Shop) -> None:
     text = (copy.folder / "persona.yaml").read_text()
     (copy.folder / "persona.yaml").write_text(text.replace("simulated-shop", "other-shop"))
-    done = copy.persona("run")
-    assert done.returncode == 1
+    done = copy.asked("run")
+    assert done.exit_code == 1
     assert "holds the tables of configuration 'simulated-shop', not of 'other-shop'" in done.stderr
 
 
@@ -359,12 +343,12 @@ def test_the_gate_refuses_a_worse_model_and_a_person_may_overrule_it_and_roll_ba
     assert lists_of(copy) == first
     assert "refused" in copy.asked("models").stdout
     refused = copy.query("SELECT max(model_version) FROM recommendations.model_comparison WHERE model = 'most_popular'")[0][0]
-    done = copy.persona("models", "promote", refused, "--reason", "a trial")
-    assert done.returncode == 0, done.stderr
+    done = copy.asked("models", "promote", refused, "--reason", "a trial")
+    assert done.exit_code == 0, done.stderr
     assert {row[0] for row in copy.query("SELECT DISTINCT model_version FROM recommendations.recommendations")} == {refused}
     assert lists_of(copy) != first
-    done = copy.persona("models", "rollback", "--reason", "the trial is over")
-    assert done.returncode == 0, done.stderr
+    done = copy.asked("models", "rollback", "--reason", "the trial is over")
+    assert done.exit_code == 0, done.stderr
     assert lists_of(copy) == first
     shown = copy.asked("models").stdout
     assert "a trial" in shown
@@ -374,8 +358,8 @@ def test_the_gate_refuses_a_worse_model_and_a_person_may_overrule_it_and_roll_ba
 
 
 def test_tuning_writes_parameters_that_the_next_comparison_uses(copy: Shop) -> None:
-    done = copy.persona("models", "tune", "--minutes", "1", "--trials", "3", "--method", "ease_items", "--method", "als")
-    assert done.returncode == 0, done.stderr
+    done = copy.asked("models", "tune", "--minutes", "1", "--trials", "3", "--method", "ease_items", "--method", "als")
+    assert done.exit_code == 0, done.stderr
     found = copy.query("SELECT model, trials, ndcg_tuned >= ndcg_configured FROM recommendations.tuned_parameters ORDER BY 1")
     assert found == [("als", 3, True), ("ease_items", 3, True)]
     wrong = copy.asked("models", "tune", "--minutes", "1", "--method", "magic")
@@ -401,9 +385,13 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     for language in ("en", "zh"):
         done = shop.asked("report", "--language", language, "--output", f"gallery-{language}.html")
         assert done.exit_code == 0, done.output
-        assert (shop.folder / f"gallery-{language}.html").read_text() == (
-            shop.folder / "home" / "reports" / f"persona-gallery-{language}.html"
-        ).read_text()
+        written = (shop.folder / f"gallery-{language}.html").read_text()
+        assert written == (shop.folder / "home" / "reports" / f"persona-gallery-{language}.html").read_text()
+        cards = shop.query("SELECT segment_name, users FROM segments.segment_profiles")
+        assert len(cards) > 1
+        words = " ".join(re.sub("<[^>]+>", " ", re.sub(r"<(script|style|svg).*?</\1>", "", written, flags=re.DOTALL)).split())
+        for name, users in cards:
+            assert re.findall(rf"{re.escape(name)}）? ([\d,]+) ", words) == [f"{users:,}"]
     done = shop.asked("audience", "save", "regulars", "--where", "sessions > 1")
     assert done.exit_code == 0, done.output
     assert shop.asked("audience", "export", "regulars", "regulars.csv").exit_code == 0

@@ -152,13 +152,15 @@ def test_features_that_are_unknown_constant_or_infinite_are_no_obstacle() -> Non
 
 
 def test_the_calibration_error_is_that_of_the_definition() -> None:
-    probability = np.repeat([0.1, 0.9], 500)
-    happened = np.concatenate([np.arange(500) < 100, np.arange(500) < 450])
-    # Bins of a hundred: of the first five one is all true, of the last five one is half.
-    shuffled = np.random.default_rng(1).permutation(500)
-    happened = np.concatenate([happened[:500][shuffled], happened[500:][shuffled]])
-    assert calibration_error(happened, probability) == pytest.approx(0.05, abs=0.03)
-    assert calibration_error(np.array([True] * 10), np.ones(10)) == 0
+    """Ten groups of a hundred users with one probability each: the mean distance to the share that it came true for, in any order."""
+    said = np.arange(1, 11) / 12
+    true = np.array([5, 10, 35, 30, 40, 55, 50, 70, 75, 90])
+    probability = np.repeat(said, 100)
+    happened = np.concatenate([np.arange(100) < count for count in true])
+    shuffled = np.random.default_rng(1).permutation(1000)
+    assert calibration_error(happened[shuffled], probability[shuffled]) == pytest.approx(np.abs(true / 100 - said).mean())
+    assert calibration_error(np.arange(1000) % 4 == 0, np.full(1000, 0.25)) == pytest.approx(0)
+    assert calibration_error(np.arange(10) < 5, np.arange(10) / 10) == pytest.approx(0.05)  # too few for more than one group
 
 
 def test_moving_the_base_rate_keeps_the_order_and_meets_the_mean() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.profiles.predictions import BASE_RATE, Judged
-from persona_pipelines.profiles.targets import own_targets
+from persona_pipelines.profiles.targets import as_objects, own_targets
 from persona_pipelines.profiles.windows import Past, window
 from persona_pipelines.settings import ConfigurationError, Settings, TargetOrigin
 from persona_pipelines.warehouse import contracts
@@ -39,10 +39,9 @@ def judged(
     warehouse, configure: Callable[..., Settings], today: pd.DataFrame, *targets: dict
 ) -> tuple[list[str | None], dict[str, Judged], dict[str, str]]:
     settings = configure(CLICKS, CUSTOMERS, predictions={"minimum_users": 50, "targets": list(targets)})
-    found: dict[str, Judged] = {}
-    missing: dict[str, str] = {}
-    chances = own_targets(Past(warehouse, "UTC"), settings, today, DAY, {}, found, {}, missing)
-    return chances, found, missing
+    questions, missing = own_targets(Past(warehouse, "UTC"), settings, today, DAY, {})
+    found = {name: question.answer() for name, question in questions.items()}
+    return as_objects(found, len(today)), found, missing
 
 
 @pytest.mark.slow
