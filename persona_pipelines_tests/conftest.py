@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +142,12 @@ def public_data() -> Path:
 @pytest.fixture
 def shared_data() -> Path:
     return public_data()
+
+
+def pytest_collection_finish() -> None:
+    """Modules, tests and whatever else lives to the end are not looked through for garbage again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 LONGEST = ("test_whole_flow.py", "test_thin_logs.py", "test_public_data.py", "test_configurations.py", "test_sample_truth.py")
