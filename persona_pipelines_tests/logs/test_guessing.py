@@ -253,6 +253,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LAYOUTS)
 @pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
 def test_what_stands_around_records_is_seen(tmp_path: Path, case: str, delimiter: str) -> None:
@@ -278,6 +279,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_cell(mark: str) -> None:
     assert layout_of(f"{mark}user\n1\n") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("amounts", "number", "value"),
     [

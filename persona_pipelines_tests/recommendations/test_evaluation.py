@@ -206,6 +206,7 @@ def test_the_last_item_of_each_user_is_left_out(warehouse: Warehouse) -> None:
     assert split.pairs.set_index(["user_id", "item_id"]).loc[("a", "x"), "last_time"] == at(0)
 
 
+@pytest.mark.slow
 def test_the_last_items_of_one_moment_are_drawn_and_not_the_last_of_the_alphabet(warehouse: Warehouse) -> None:
     items = [f"i{number}" for number in range(8)]
     baskets = [(user, item) for user in range(200) for item in items]
@@ -222,6 +223,7 @@ def test_the_last_items_of_one_moment_are_drawn_and_not_the_last_of_the_alphabet
     assert tested["u"] == tested["another key"]
 
 
+@pytest.mark.slow
 def test_items_at_times_of_their_own_are_not_drawn(warehouse: Warehouse) -> None:
     events = [(f"u{user}", f"i{(user * 3 + place) % 7}", user / 10 + place) for user in range(20) for place in range(6)]
     split = last_items_out(sources(warehouse, *events), at(24), 0.34)
