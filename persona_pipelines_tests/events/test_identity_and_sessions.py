@@ -175,6 +175,13 @@ def test_attention_is_the_logged_dwell_else_the_gap_capped_and_unknown_at_the_en
     assert sessionised(warehouse, view(0))["attention_ms"].isna().all()
 
 
+def test_of_events_of_one_moment_the_last_line_has_the_time_until_the_next(warehouse) -> None:
+    found = sessionised(
+        warehouse, view(0, event_id="z", source_line=1), view(0, event_id="a", source_line=2), view(1, event_id="n", source_line=3)
+    )
+    assert found.set_index("event_id")["attention_ms"].dropna().to_dict() == {"z": 0, "a": 60_000}
+
+
 def test_fractions_of_a_second_keep_their_order(warehouse) -> None:
     moments = [dt.datetime(2025, 9, 1, 10, 0, second, micro) for second, micro in ((0, 762_830), (1, 100_000), (1, 100_900), (1, 999_999))]
     found = sessionised(warehouse, *({"timestamp": moment, "user_id": "v", "event_type": "page_view"} for moment in moments))

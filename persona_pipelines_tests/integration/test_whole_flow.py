@@ -15,8 +15,11 @@ import pytest
 import yaml
 from click.testing import Result
 
+from persona_pipelines.gallery.writing import gallery_of
 from persona_pipelines.home.manifest import read_manifest
+from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
+from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
 
 pytestmark = pytest.mark.slow
@@ -330,6 +333,16 @@ def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> 
 
 def lists_of(shop: Shop) -> list[tuple]:
     return shop.query("SELECT user_id, rank, item_id, score, reason FROM recommendations.recommendations ORDER BY 1, 2")
+
+
+@pytest.mark.parametrize(("fewer", "shown"), [(0, True), (1, False)])
+def test_a_segment_of_fewer_people_than_may_be_shown_has_no_details_on_the_page(shop: Shop, fewer: int, shown: bool) -> None:
+    ((segment, size),) = shop.query("SELECT segment_id, users FROM segments.segment_profiles ORDER BY users LIMIT 1")
+    settings = load_settings(shop.folder / "persona.yaml").model_copy(update={"home": shop.folder / "home"})
+    floor = settings.segments.model_copy(update={"minimum_segment_size": size + fewer})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        cards = {card.segment_id: card for card in gallery_of(store, settings.model_copy(update={"segments": floor})).cards}
+    assert (cards[segment].details is not None) == shown
 
 
 def test_every_list_gives_a_reason_and_nothing_leaks(shop: Shop) -> None:

@@ -44,6 +44,34 @@ def test_a_good_record_keeps_its_place_and_its_ids_become_pseudonyms(warehouse, 
     assert found == [(DAY, "clicks/2025-09-01.csv", 2, "clicks:1", expected, dt.datetime(2025, 9, 1, 10), "item_view", 1000, None)]
 
 
+def test_a_user_and_a_device_of_the_same_id_stay_two(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, "1,2025-09-01T10:00:00Z,item_view,17,17,i1,,")
+    load(warehouse, configure(CLICKS))
+    ((user, device),) = rows(warehouse, "SELECT user_id, anonymous_id FROM logs.clicks")
+    assert user == hmac.new(KEY, b"17", hashlib.sha256).hexdigest()[:32]
+    assert device not in (None, user)
+
+
+@pytest.mark.parametrize(("moment", "problem"), [
+    ("2025-09-02T23:59:59Z", None), ("2025-09-03T00:00:00Z", "timestamp: after the day of its file"), ("2025-08-31T00:00:00Z", None),
+])  # fmt: skip
+def test_a_file_may_have_records_of_the_day_after_it_and_no_later_ones(
+    warehouse, configure, tmp_path, moment: str, problem: str | None
+) -> None:
+    """Logs are cut in local time, and days are of UTC."""
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, f"1,{moment},item_view,u,d,i1,,")
+    load(warehouse, configure(CLICKS))
+    assert rows(warehouse, "SELECT problem FROM logs.clicks") == [(problem,)]
+
+
+@pytest.mark.parametrize(("ahead", "problem"), [(dt.timedelta(seconds=-1), None), (dt.timedelta(seconds=1), "timestamp: in the future")])
+def test_what_is_later_than_tomorrow_is_in_the_future(warehouse, configure, tmp_path, ahead: dt.timedelta, problem: str | None) -> None:
+    end = dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time()) + ahead
+    write(tmp_path, "log.csv", HEADER, f"1,{end:%Y-%m-%dT%H:%M:%SZ},item_view,u,d,i1,,")
+    load(warehouse, configure({**CLICKS, "path": "log.csv"}), last=end.date())
+    assert rows(warehouse, "SELECT problem FROM logs.clicks") == [(problem,)]
+
+
 def test_bytes_of_parquet_that_are_no_text_are_a_reject(warehouse, configure, tmp_path) -> None:
     columns = {"t": [dt.datetime(2025, 9, 1, 10)] * 3, "u": ["a", "b", "c"], "item": [b"caf\xc3\xa9", b"caf\xe9", None]}
     pq.write_table(pa.table({**columns, "item": pa.array(columns["item"], pa.binary())}), tmp_path / "log.parquet")

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from persona_pipelines.intervals import Interval
+from persona_pipelines.profiles import predictions
 from persona_pipelines.profiles.forecasting import possible_together
 from persona_pipelines.profiles.lifetime import (
     BetaGeometric,
@@ -65,6 +67,13 @@ def test_a_signal_is_found_and_takes_the_place_of_the_base_rate() -> None:
     assert found.drivers.iloc[0]["feature"] in ("frequency", "purchase_rate")
     assert found.drivers.iloc[0]["correlation"] > 0.3
     assert ((found.prediction >= 0) & (found.prediction <= 1)).all()
+
+
+@pytest.mark.parametrize("low", [-0.01, 0.01])
+def test_a_model_that_is_ahead_is_taken_where_no_doubt_is_left(monkeypatch: pytest.MonkeyPatch, low: float) -> None:
+    monkeypatch.setattr(predictions, "interval", lambda differences, seed: Interval(0.2, low, 0.3))
+    found = judge_probability([window(seed, users=80) for seed in range(3)], "bought", window(9, users=80).features, None, 1)
+    assert (found.chosen == BASE_RATE) == (low <= EVIDENT)
 
 
 @pytest.mark.slow
@@ -380,6 +389,33 @@ def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
     assert found[0].bought.all()
     with pytest.raises(TooLittleHistoryError, match="the logs reach back 40 days; 80 are needed for windows of 20 days"):
         past_windows(Past(warehouse, "UTC"), DAY + dt.timedelta(days=39), 20, 3, 20)
+
+
+def test_what_others_did_to_a_user_is_no_sign_of_life(warehouse) -> None:
+    """Messages that were sent to people who did nothing themselves do not keep them from having left."""
+    import datetime as dt
+
+    from persona_pipelines.profiles.windows import window as past_window
+    from persona_pipelines.warehouse import contracts
+
+    later = {"sent": "impression", "clicked": "click", "bought": "purchase"}
+    events = [{"user_id": user, "timestamp": at(1), "event_type": "page_view"} for user in (*later, "silent")]
+    events += [{"user_id": user, "timestamp": at(1, DAY + dt.timedelta(days=2)), "event_type": kind} for user, kind in later.items()]
+    with warehouse.transaction():
+        warehouse.replace(contracts.EVENTS, events_table(warehouse, *events))
+    found = past_window(Past(warehouse, "UTC"), DAY, 7)
+    assert dict(zip(found.features["user_id"], found.left, strict=True)) == {
+        "bought": False,
+        "clicked": False,
+        "sent": True,
+        "silent": True,
+    }
+    assert dict(zip(found.features["user_id"], found.bought, strict=True)) == {
+        "bought": True,
+        "clicked": False,
+        "sent": False,
+        "silent": False,
+    }
 
 
 def test_the_matrix_has_no_infinite_number() -> None:

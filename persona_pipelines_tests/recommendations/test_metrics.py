@@ -29,6 +29,12 @@ def test_a_list_judged_by_hand() -> None:
     assert found["coverage"] == pytest.approx(3 / 5)
 
 
+def test_the_mean_average_precision_is_over_all_that_is_relevant_as_trec_eval_has_it() -> None:
+    """Two of three relevant items in a list of two: to divide by what fits into the list would call it perfect."""
+    found = score(np.array([[0, 1]]), sp.csr_matrix(np.array([[1, 1, 1, 0]])), 2, catalogue(4)).means()
+    assert found["map_at_k"] == pytest.approx((1 + 1) / 3)
+
+
 def test_an_empty_place_is_a_miss_and_unknown_items_stay_in_the_test() -> None:
     test = sp.csr_matrix(np.array([[1, 0, 0, 1]]))
     found = score(np.array([[0, -1]]), test, 2, catalogue(3)).means()

@@ -71,3 +71,14 @@ def test_a_broken_guardrail_refuses_a_better_model(extra: list[Judged], challeng
     assert (found.outcome, found.champion) == (REFUSED, "old")
     assert message in found.reason
     assert message in found.tags()["decision.guardrails"]
+
+
+@pytest.mark.parametrize(("spread", "broken"), [(0.0, True), (0.9, False)])
+def test_a_segment_that_may_have_lost_by_chance_is_no_reason(spread: float, broken: bool) -> None:
+    """A guardrail takes the loss beyond doubt, not the mean: a few people differ by as much from one week to the next."""
+    loss = np.concatenate([np.full(20, -0.2 - spread), np.full(20, -0.2 + spread)])
+    base = np.full(40, 0.5)
+    extra = [judged("old", base, "Night owls"), judged("new", base + loss, "Night owls")]
+    found = decide([judged("old", BASE), judged("new", BASE + 0.05), *extra], "new", "old", "popular", GATE, 1)
+    assert bool(found.broken) == broken
+    assert found.outcome == (REFUSED if broken else PROMOTED)
