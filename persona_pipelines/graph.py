@@ -21,10 +21,16 @@ from persona_pipelines.recommendations import assets as recommendations  # noqa:
 from persona_pipelines.segments import assets as segments  # noqa: E402
 from persona_pipelines.settings import Settings  # noqa: E402
 
+ROOMS = {
+    "logs": logs, "events": events, "features": features, "segments": segments, "profiles": profiles, "recommendations": recommendations, "gallery": gallery,
+}  # fmt: skip
+"""The stages in the order of the flowchart, each with the module that builds its assets."""
+STAGES = (*ROOMS, publication.STAGE)
+
 
 def build(settings: Settings) -> dg.Definitions:
     jobs, schedules = orchestration.build(settings)
-    made = [asset for room in (logs, events, features, segments, profiles, recommendations, gallery) for asset in room.build(settings)]
+    made = [asset for room in ROOMS.values() for asset in room.build(settings)]
     return dg.Definitions(
         assets=[*made, *publication.build(settings, made)],
         jobs=jobs,

@@ -6,9 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from persona_pipelines.graph import build
+from persona_pipelines.graph import STAGES, build
 from persona_pipelines.logs.arrivals import Arrivals
-from persona_pipelines.orchestration.assets import STAGES
 from persona_pipelines.orchestration.instance import INSTANCE
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse import contracts

@@ -14,6 +14,7 @@ from persona_pipelines.audiences.lookalike import SeedsError, resemblance
 from persona_pipelines.audiences.saved import condition_of
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonym_of
+from persona_pipelines.segments import STAGE as SEGMENTS
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.registry import made_with, model
@@ -99,7 +100,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     wanted = {pseudonym_of(store, settings, line) for line in read_seeds(seeds)}
     features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
     shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"))
-    scaler = SegmentModel.load(model(settings, "segments", made_with(store, "segments")).folder).scaler
+    scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
     known = features["user_id"].isin(wanted).to_numpy()
     try:
         alike = resemblance(scaler.transform(features, shares), known, settings.segments.seed)

@@ -8,9 +8,8 @@ import click
 
 from persona_pipelines.cli.base import CommandError, config_option, main, published, relative, run_and_tell, settings_of
 from persona_pipelines.cli.printing import print_table, say
+from persona_pipelines.recommendations import STAGE
 from persona_pipelines.settings import Settings
-
-STAGE = "recommendations"
 
 
 @main.group(invoke_without_command=True)

@@ -4,12 +4,12 @@ from typing import Any
 
 import dagster as dg
 
+from persona_pipelines.gallery import STAGE
 from persona_pipelines.orchestration.assets import key
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
-STAGE = "gallery"
 NAME = dg.AssetKey([STAGE, "persona_gallery"])
 INPUTS = (
     contracts.USER_PROFILES, contracts.SEGMENT_PROFILES, contracts.SEGMENT_MOVEMENT, contracts.PREDICTION_QUALITY, contracts.RECOMMENDATIONS,

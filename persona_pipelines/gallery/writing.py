@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persona_pipelines.gallery.content import Gallery, NothingToShowError, gathered
+from persona_pipelines.segments import STAGE as SEGMENTS
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.registry import made_with, model
@@ -23,4 +24,4 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
             "no page: nobody is in a segment, because no event names a person (user_id)" if store.rows(contracts.EVENTS)
             else f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}"
         )  # fmt: skip
-    return gathered(store, settings, SegmentModel.load(model(settings, "segments", made_with(store, "segments")).folder))
+    return gathered(store, settings, SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder))

@@ -14,7 +14,6 @@ ACCEPT_SHRINK_TAG = "persona/accept_shrink"
 """Set on a run that may load and publish much less than before."""
 PUBLISHED = dg.AssetKey(["publication", "published_copy"])
 """The last asset of each job that changes what people read."""
-STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery", "publication")
 ONCE_MORE = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """For steps that depend on something outside of the process: files that are being delivered, the MLflow server."""
 

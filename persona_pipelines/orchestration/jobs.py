@@ -20,6 +20,10 @@ TRAINING = (
 """Assets that train a model: left out of the daily job, which scores with the champions."""
 
 
+OF_DAYS = ("logs", "events", "features")
+"""Stages that the daily job brings up to date; what comes behind them is trained and judged once a week."""
+
+
 def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], list[dg.ScheduleDefinition]]:
     """Jobs (main, daily, weekly, tuning, scoring) and schedules (daily, weekly)."""
     pieces = partitions(settings)
@@ -29,7 +33,7 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=pieces,
                                 description="Ingest days, refresh features, score with the current champions.")  # fmt: skip
     weekly = dg.define_asset_job(
-        "weekly", dg.AssetSelection.groups("segments", "profiles", "recommendations", "gallery", "publication"),
+        "weekly", everything - dg.AssetSelection.groups(*OF_DAYS),
         description="Retrain, compare, promote what has won, score.",
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import dagster as dg
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.profiles import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from persona_pipelines.profiles.forecasting import Forecast
     from persona_pipelines.warehouse.connection import Warehouse
 
-STAGE = "profiles"
 NOBODY = "no profiles and predictions: no event names a person (user_id)"
 
 

@@ -7,10 +7,9 @@ import dagster as dg
 
 from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG, PUBLISHED
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.publication import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
-
-STAGE = "publication"
 
 
 class PublicationConfig(dg.Config):

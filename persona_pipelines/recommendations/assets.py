@@ -8,14 +8,12 @@ import dagster as dg
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.recommendations import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-STAGE = "recommendations"
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:

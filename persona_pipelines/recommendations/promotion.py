@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from persona_pipelines.intervals import Interval, interval
+from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.windows import NEWEST
 from persona_pipelines.settings import Settings
@@ -15,8 +16,6 @@ from persona_pipelines.settings.recommendations import GateSettings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.registry import Chosen
 from persona_pipelines.warehouse.connection import Warehouse
-
-STAGE = "recommendations"
 
 FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"
 

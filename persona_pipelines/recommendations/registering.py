@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from persona_pipelines import charts
+from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import table as audit_table
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
@@ -26,7 +27,6 @@ from persona_pipelines.tracking.experiments import Origin, TrackedRun, fingerpri
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
-STAGE = "recommendations"
 MOMENT = "%Y-%m-%d %H:%M:%S"
 
 

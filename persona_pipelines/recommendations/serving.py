@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.following import follows
+from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, followed, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
 from persona_pipelines.recommendations.listed import described
@@ -168,7 +169,7 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     stored = warehouse.table(contracts.RECOMMENDATIONS)
     lists = warehouse.frame(stored.filter(stored.user_id == user_id).order_by("rank").limit(k))
     if len(lists) < k:
-        registered = registry.model(settings, "recommendations", in_use(warehouse, settings))
+        registered = registry.model(settings, STAGE, in_use(warehouse, settings))
         model = load(registered.folder)
         if found.empty:
             found = pd.DataFrame({"user_id": [user_id]})
@@ -181,8 +182,8 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
 
 def in_use(warehouse: Warehouse, settings: Settings) -> str | None:
     """The version that the lists were made with; of a table without lists the one that is taken from now on."""
-    chosen = registry.chosen(warehouse, settings, "recommendations")
-    return registry.made_with(warehouse, "recommendations") or (chosen.version if chosen else None)
+    chosen = registry.chosen(warehouse, settings, STAGE)
+    return registry.made_with(warehouse, STAGE) or (chosen.version if chosen else None)
 
 
 class PyfuncRecommender:

@@ -9,6 +9,7 @@ import dagster as dg
 from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.segments import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from persona_pipelines.tracking.experiments import TrackedRun
     from persona_pipelines.warehouse.connection import Warehouse
 
-STAGE = "segments"
 NOBODY = "no segments: no event names a person (user_id); visitors are not cut into segments"
 
 
