@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.content import Card, Gallery
-from persona_pipelines.gallery.texts import ADVICE, CHINESE, LIFECYCLE, TEXTS, WEEKDAYS
+from persona_pipelines.gallery.texts import LIFECYCLE, TEXTS, WEEKDAYS
+from persona_pipelines.warehouse.described import ENGLISH, FEATURES
 
 Language = Literal["en", "zh"]
 CLEAR = 0.3
@@ -44,8 +45,10 @@ def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:
     name = found["name"]
     interests = [(category, share, f"{share:.0%}") for category, share in details["interests"]]
     apart = [(_meaning(feature, deviation, language), deviation) for feature, deviation in details["apart"]]
-    advice = [text for feature, deviation in details["apart"] if abs(deviation) >= CLEAR
-              and (text := ADVICE[language].get(feature, ("", ""))[0 if deviation >= 0 else 1])]  # fmt: skip
+    clear = [
+        FEATURES[name].words(deviation, language) for name, deviation in details["apart"] if name in FEATURES and abs(deviation) >= CLEAR
+    ]
+    advice = [words.advice for words in clear if words.advice]
     svg = {
         "mark": drawings.legend_mark(number),
         "interests": drawings.bars(interests, f"{name}: {words['interests']}", colour),
@@ -87,13 +90,13 @@ def _described(card: Card, apart: list[tuple[str, float]]) -> str:
 def _meaning(feature: str, deviation: float, language: Language) -> str:
     from persona_pipelines.segments.naming import phrase
 
-    if language == "zh" and feature in CHINESE:
-        return CHINESE[feature][1 if deviation >= 0 else 2]
+    if language != ENGLISH and feature in FEATURES:
+        return FEATURES[feature].words(deviation, language).phrase
     return phrase(feature, deviation)
 
 
 def _label(feature: str, language: Language) -> str:
-    return CHINESE[feature][0] if language == "zh" and feature in CHINESE else feature.replace("_", " ")
+    return (FEATURES[feature].labels[language] if feature in FEATURES else "") or feature.replace("_", " ")
 
 
 def _movement(gallery: Gallery) -> dict[str, Any]:

@@ -40,35 +40,3 @@ TEXTS: dict[str, dict[str, str]] = {
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日")}
 
 LIFECYCLE = {"new": "新用户", "active": "活跃", "loyal": "忠诚", "at risk": "有流失风险", "lapsed": "已流失"}
-
-# feature -> (label, what a high value means, what a low value means) in Chinese; the English phrases are those of segments/naming.py
-CHINESE: dict[str, tuple[str, str, str]] = {
-    "recency_days": ("距上次来访天数", "很久没来", "最近来过"), "active_days": ("活跃天数", "常来", "少来"), "frequency": ("购买天数", "常购买", "很少购买"),
-    "monetary_value": ("消费金额", "消费高", "消费低"), "sessions": ("会话数", "来访频繁", "来访稀少"), "attention_ms_per_session": ("每次停留时间", "停留久", "一扫而过"),
-    "items": ("浏览商品数", "浏览广泛", "浏览较少"), "searches": ("搜索次数", "爱搜索", "很少搜索"), "social_actions": ("社交互动", "爱点赞分享", "安静"), "ratings": ("评分次数", "爱评分", "很少评分"),
-    "impressions": ("收到消息数", "常收到消息", "少收到消息"), "category_entropy": ("兴趣广度", "兴趣广泛", "兴趣专一"), "night_share": ("夜间占比", "夜猫子", "夜间不来"),
-    "evening_share": ("晚间占比", "晚间来访", "白天来访"), "weekend_share": ("周末占比", "周末来访", "工作日来访"), "mobile_share": ("手机占比", "用手机", "用电脑"),
-    "price_level": ("价格档次", "偏好高价", "偏好低价"), "click_rate": ("消息点击率", "回应消息", "不理消息"), "average_rating": ("平均评分", "评分偏高", "评分偏低"), "trend": ("近期趋势", "近来更常来", "近来少来"),
-}  # fmt: skip
-
-# feature -> (advice for a high value, advice for a low value); only what follows from the feature
-ADVICE: dict[str, dict[str, tuple[str, str]]] = {
-    "en": {
-        "price_level": ("Show the best first; price is not the argument.", "Lead with the price: offers, bundles, the cheaper choice."),
-        "night_share": ("Send late in the evening: they come at night.", ""), "evening_share": ("Send towards the evening.", ""),
-        "weekend_share": ("Weekends are their time.", "Weekdays are their time."), "mobile_share": ("Short texts and large pictures: they read on a phone.", "Comparisons and details are read: they sit at a desktop."),
-        "click_rate": ("Messages reach them: use them.", "Messages leave them cold: write less often, speak to them on the site."),
-        "social_actions": ("Ask them to share: they do.", ""), "attention_ms_per_session": ("Tell the longer story: they stay.", "One thought, one picture: they leave quickly."),
-        "recency_days": ("A reason to come back: what is new since they left.", ""), "frequency": ("Reward loyalty: they buy again and again.", "Make the first purchase easy."),
-        "category_entropy": ("Variety: new corners of the range.", "Depth: more of what they love."), "searches": ("They know what they look for: good search and exact names.", ""),
-        "ratings": ("Ask for their opinion: they give it.", ""), "trend": ("Their interest grows: speak to them now.", "Their interest fades: find out why before writing more."),
-    },
-    "zh": {
-        "price_level": ("先展示最好的，价格不是重点。", "以价格开头：优惠、套装、更便宜的选择。"), "night_share": ("深夜发送：他们夜间来访。", ""), "evening_share": ("傍晚发送。", ""),
-        "weekend_share": ("周末是他们的时间。", "工作日是他们的时间。"), "mobile_share": ("短文大图：他们用手机看。", "可以给出细节与对比：他们用电脑。"),
-        "click_rate": ("消息能触达他们，可多用。", "他们不理消息：少发，在站内沟通。"), "social_actions": ("请他们分享：他们愿意。", ""),
-        "attention_ms_per_session": ("可以讲长一点的故事。", "一个想法，一张图片：他们很快离开。"), "recency_days": ("给一个回来的理由：上新内容。", ""), "frequency": ("回馈忠诚：他们反复购买。", "让第一次购买更容易。"),
-        "category_entropy": ("多样化：新的品类。", "深度：更多他们喜爱的。"), "searches": ("他们目标明确：做好搜索与准确的名称。", ""), "ratings": ("征求他们的意见。", ""),
-        "trend": ("兴趣在增长：现在就沟通。", "兴趣在减退：先弄清原因。"),
-    },
-}  # fmt: skip

@@ -10,45 +10,22 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.described import FEATURES
 
 CLEARLY = 0.2
 """A value among the lowest or highest fifth of all users is worth a statement."""
 
-# section -> feature -> (what a high value means, what a low one means)
-STATEMENTS: dict[str, dict[str, tuple[str, str]]] = {
-    "behaviour": {
-        "sessions": ("visits often", "visits rarely"),
-        "recency_days": ("has not come for long", "came lately"),
-        "trend": ("comes more often lately", "comes less often lately"),
-        "night_share": ("comes at night", ""),
-        "evening_share": ("comes in the evening", ""),
-        "weekend_share": ("comes at weekends", "comes on weekdays"),
-        "mobile_share": ("uses a phone", ""),
-        "social_actions": ("likes, shares and comments", ""),
-        "followers": ("is followed by many", ""),
-        "click_rate": ("answers messages", "leaves messages unanswered"),
-    },
-    "interests": {
-        "category_entropy": ("is interested in many things", "keeps to few interests"),
-        "items": ("looks at many items", "looks at few items"),
-    },
-    "spending_power": {
-        "monetary_value": ("spends much", "spends little"),
-        "frequency": ("buys often", ""),
-        "average_order_value": ("places large orders", "places small orders"),
-        "price_level": ("chooses the dearer items", "chooses the cheaper items"),
-    },
-    "attention": {
-        "attention_ms_per_session": ("stays long", "leaves quickly"),
-        "attention_minutes_per_week": ("has much attention to give", "has little attention to give"),
-        "bounce_share": ("often leaves after one look", ""),
-    },
-    "predictions": {
-        "purchase_probability": ("is likely to buy", "is unlikely to buy"),
-        "churn_probability": ("is likely to leave", "is likely to stay"),
-        "lifetime_value": ("is worth much", ""),
-    },
+PREDICTIONS = {
+    "purchase_probability": ("is likely to buy", "is unlikely to buy"),
+    "churn_probability": ("is likely to leave", "is likely to stay"),
+    "lifetime_value": ("is worth much", ""),
 }
+PARTS = ("behaviour", "interests", "spending_power", "attention")
+STATEMENTS: dict[str, dict[str, tuple[str, str]]] = {
+    part: {name: (feature.words(1).statement, feature.words(-1).statement) for name, feature in FEATURES.items() if feature.profile == part}
+    for part in PARTS
+} | {"predictions": PREDICTIONS}
+"""Part of a profile, feature, and what a high and a low value means; empty where nothing is said."""
 BASICS = ("signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing")
 UNITS = {column.name: column.unit for table in (contracts.USER_FEATURES, contracts.USER_PREDICTIONS) for column in table.columns}
 

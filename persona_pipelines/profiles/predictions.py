@@ -13,6 +13,7 @@ import pandas as pd
 from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.intervals import interval
 from persona_pipelines.profiles.importance import permutation_importance
+from persona_pipelines.warehouse import described
 
 BINS = 10
 USERS_OF_A_BIN = 20
@@ -22,15 +23,9 @@ EVIDENT = 0.0
 UNKNOWN = -99.0
 TREES = 120
 SHUFFLED_USERS = 1_500
-NUMBERS = (
-    "recency_days", "tenure_days", "active_days", "events", "frequency", "purchase_recency_days", "monetary_value", "average_order_value",
-    "purchase_days_last_30", "purchase_days_last_90", "spent_last_90_days", "purchase_gap_days", "visit_gap_days", "sessions", "attention_minutes_per_week",
-    "items", "items_per_session", "events_per_session", "events_last_7_days", "events_prior_28_days", "searches", "social_actions", "ratings", "impressions",
-)  # fmt: skip
-SHARES = (
-    "category_entropy", "interest_concentration", "price_level", "night_share", "evening_share", "weekend_share", "mobile_share", "bounce_share", "click_rate",
-    "rhythm_strength", "trend",
-)  # fmt: skip
+NUMBERS, SHARES = (
+    tuple(name for name, feature in described.FEATURES.items() if feature.predictions == kind) for kind in described.PREDICTIONS
+)
 DERIVED = ("recency_over_gap", "purchase_rate", "bought_once")
 FEATURES = (*NUMBERS, *SHARES, *DERIVED)
 

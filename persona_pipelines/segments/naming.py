@@ -7,30 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from persona_pipelines.features.attributes import PREFIX
-
-# What a high and a low value of a feature makes of a user: (as the noun of a name, as an adjective before it).
-WORDS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
-    "recency_days": (("lapsed visitors", "Lapsed"), ("recent visitors", "Recent")),
-    "active_days": (("regulars", "Regular"), ("occasional visitors", "Occasional")),
-    "frequency": (("frequent buyers", "Often-buying"), ("non-buyers", "Rarely buying")),
-    "monetary_value": (("big spenders", "High-spending"), ("small spenders", "Low-spending")),
-    "sessions": (("frequent visitors", "Frequent"), ("rare visitors", "Rare")),
-    "attention_ms_per_session": (("attentive readers", "Attentive"), ("quick glancers", "Hasty")),
-    "items": (("wide browsers", "Wide-browsing"), ("narrow browsers", "Narrow-browsing")),
-    "searches": (("searchers", "Searching"), ("non-searchers", "Rarely searching")),
-    "social_actions": (("social sharers", "Social"), ("quiet visitors", "Quiet")),
-    "ratings": (("raters", "Rating"), ("non-raters", "Rarely rating")),
-    "impressions": (("message receivers", "Often-reached"), ("unreached visitors", "Unreached")),
-    "category_entropy": (("explorers", "Exploring"), ("specialists", "Focused")),
-    "night_share": (("night owls", "Night-time"), ("daytime visitors", "Daytime")),
-    "evening_share": (("evening visitors", "Evening"), ("early visitors", "Early")),
-    "weekend_share": (("weekenders", "Weekend"), ("weekday visitors", "Weekday")),
-    "mobile_share": (("mobile visitors", "Mobile"), ("desktop visitors", "Desktop")),
-    "price_level": (("premium lovers", "Premium"), ("bargain hunters", "Bargain-seeking")),
-    "click_rate": (("message responders", "Responsive"), ("message ignorers", "Unresponsive")),
-    "average_rating": (("enthusiasts", "Enthusiastic"), ("critics", "Critical")),
-    "trend": (("rising visitors", "Rising"), ("fading visitors", "Fading")),
-}
+from persona_pipelines.warehouse.described import FEATURES
 
 
 def distinguishing(columns: Sequence[str], centre: np.ndarray, count: int = 4) -> list[tuple[str, float]]:
@@ -53,8 +30,9 @@ def segment_names(columns: Sequence[str], centres: np.ndarray) -> list[str]:
 
 
 def _word(column: str, deviation: float, form: int) -> str:
-    if column in WORDS:
-        return WORDS[column][0 if deviation >= 0 else 1][form]
+    if column in FEATURES:
+        words = FEATURES[column].words(deviation)
+        return words.noun if form == 0 else words.adjective
     name, value = _attribute(column)
     high = deviation >= 0
     if value is None:
@@ -71,8 +49,8 @@ def _attribute(column: str) -> tuple[str, str | None]:
 
 def phrase(column: str, deviation: float) -> str:
     """What stands in a sentence for a feature that is above or below the average."""
-    if column in PHRASES:
-        return PHRASES[column][0 if deviation >= 0 else 1]
+    if column in FEATURES:
+        return FEATURES[column].words(deviation).phrase
     name, value = _attribute(column)
     if value is None:
         return f"have a {'high' if deviation >= 0 else 'low'} {name}"
@@ -84,29 +62,6 @@ def described(columns: Sequence[str], centre: np.ndarray) -> str:
     return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre) if deviation)
 
 
-# What stands in a sentence about a segment for a feature that is above or below the average.
-PHRASES: dict[str, tuple[str, str]] = {
-    "recency_days": ("have not come for long", "came lately"),
-    "active_days": ("come on many days", "come on few days"),
-    "frequency": ("buy often", "hardly buy"),
-    "monetary_value": ("spend much", "spend little"),
-    "sessions": ("visit often", "visit rarely"),
-    "attention_ms_per_session": ("stay long when they come", "leave quickly"),
-    "items": ("look at many items", "look at few items"),
-    "searches": ("search a lot", "hardly search"),
-    "social_actions": ("like, share and comment", "keep quiet"),
-    "ratings": ("rate what they have", "hardly rate"),
-    "impressions": ("are sent many messages", "are sent few messages"),
-    "category_entropy": ("have many interests", "keep to few interests"),
-    "night_share": ("come at night", "do not come at night"),
-    "evening_share": ("come in the evening", "come before the evening"),
-    "weekend_share": ("come at weekends", "come on weekdays"),
-    "mobile_share": ("use a phone", "use a desktop"),
-    "price_level": ("choose the dearer items", "choose the cheaper items"),
-    "click_rate": ("answer messages", "leave messages unanswered"),
-    "average_rating": ("give high ratings", "give low ratings"),
-    "trend": ("come more often lately", "come less often lately"),
-}
 CLEAR = 0.3
 """Standard deviations from which on a difference is worth a phrase."""
 

@@ -9,15 +9,10 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX
+from persona_pipelines.warehouse.described import FEATURES, SEGMENTS
 
-SKEWED = (
-    "recency_days", "active_days", "frequency", "monetary_value", "sessions", "attention_ms_per_session", "items", "searches", "social_actions",
-    "ratings", "impressions",
-)  # fmt: skip
-PLAIN = (
-    "category_entropy", "night_share", "evening_share", "weekend_share", "mobile_share", "price_level", "click_rate", "average_rating", "trend",
-)  # fmt: skip
-VOLUME = ("recency_days", "active_days", "frequency", "monetary_value", "sessions", "items", "trend", "impressions")
+SKEWED, PLAIN = (tuple(name for name, feature in FEATURES.items() if feature.segments == kind) for kind in SEGMENTS)
+VOLUME = tuple(name for name, feature in FEATURES.items() if feature.volume)
 """Features that mostly say one thing: how much a user does. Their common direction counts as ``VOLUME_FEATURES`` features, or volume
 would make every segment; where they do not go together, they keep their weight."""
 VOLUME_FEATURES = 1.5

@@ -6,9 +6,11 @@ that a log record has to keep are all made from these declarations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from persona_pipelines.warehouse.described import FEATURES, Feature
 
 Type = Literal["string", "int64", "float64", "timestamp", "date", "boolean"]
 
@@ -280,66 +282,21 @@ def _count(name: str, description: str, unit: str = "events") -> Column:
     return Column(name, "int64", description, unit, required=True, minimum=0)
 
 
+KINDS: dict[str, Callable[[Feature], Column]] = {
+    "share": lambda feature: _share(feature.name, feature.description),
+    "count": lambda feature: _count(feature.name, feature.description, feature.unit or "events"),
+    "optional_count": lambda feature: Column(feature.name, "int64", feature.description, feature.unit, minimum=0),
+    "number": lambda feature: _number(feature.name, feature.description, feature.unit),
+    "any_number": lambda feature: _number(feature.name, feature.description, feature.unit, None),
+    "text": lambda feature: Column(feature.name, "string", feature.description),
+}
+"""The column of a feature, by the kind that ``user_features.yaml`` gives it."""
+
 USER_FEATURES = Table(
     "features", "user_features", "One row a user: what the events up to the as-of date say of their attention and worth.",
     (
         replace(_USER, required=True), _AS_OF,
-        Column("recency_days", "int64", "Days from the user's last event to the as-of date.", "days", required=True, minimum=0),
-        Column("tenure_days", "int64", "Days from the user's first event to the as-of date.", "days", required=True, minimum=0),
-        _count("active_days", "Days with at least one event.", "days"),
-        _count("events", "Events."),
-        _count("frequency", "Days with a purchase or booking.", "days"),
-        Column("purchase_recency_days", "int64", "Days from the last purchase or booking; null without one.", "days", minimum=0),
-        _number("monetary_value", "Value of purchases and bookings less refunds and cancellations.", "currency", None),
-        _number("average_order_value", "Value of purchases and bookings per day with one; null without one.", "currency", None),
-        _number("repeat_order_value", "The same without the first such day; null with fewer than two.", "currency", None),
-        _count("sessions", "Sessions.", "sessions"),
-        _count("purchase_days_last_30", "Days with a purchase or booking among the last 30.", "days"),
-        _count("purchase_days_last_90", "Days with a purchase or booking among the last 90.", "days"),
-        _number("spent_last_90_days", "Value of purchases and bookings of the last 90 days.", "currency", None),
-        _number("purchase_gap_days", "Mean days from one purchase day to the next; null with fewer than two.", "days"),
-        _number("visit_gap_days", "Mean days from one active day to the next; null with fewer than two.", "days"),
-        _number("attention_minutes_per_week", "Attention budget: minutes of attention per week since the first event, at least one week.", "min"),
-        _number("items_per_session", "Different items over sessions.", "items"),
-        _share("bounce_share", "Sessions with a single event."),
-        _number("events_per_session", "Events per session.", "events"),
-        _number("attention_ms_per_session", "Attention per session.", "ms"),
-        _number("attention_ms_per_item", "Attention to items per different item; null where no item was seen.", "ms"),
-        _count("items", "Different items.", "items"),
-        Column("top_category", "string", "Category with the largest attention share."),
-        _share("top_category_share", "Its attention share."),
-        _number("category_entropy", "Shannon entropy of the attention shares over categories: 0 is one category only.", "bits"),
-        _share("interest_concentration", "Herfindahl-Hirschman index of the attention shares over categories: 1 is one category only."),
-        _share("focus_share", "Share of the attention that goes to items, and not to browsing pages, lists and searches."),
-        _number("scroll_depth", "Mean depth to which pages were scrolled; null where not logged.", "%"),
-        _share("discount_share", "Purchases below 95 % of the list price among those with a known price; null without one."),
-        _number("message_fatigue", "Click rate over the first half of the messages less that over the second half; null with fewer than four.", "", None),
-        _number("peak_weekday", "Circular mean of the weekdays of events: 0 is the begin of Monday, 7 the end of Sunday.", "weekday"),
-        _share("week_rhythm_strength", "Length of the circular mean over weekdays: 1 where all events fall on one weekday."),
-        _number("peak_hour", "Circular mean of the hours of events, 0 to 24.", "h"),
-        _share("rhythm_strength", "Length of the circular mean: 1 where all events fall on one hour, near 0 where they spread over the day."),
-        _share("night_share", "Events between 0 and 6 o'clock."),
-        _share("morning_share", "Events between 6 and 12 o'clock."),
-        _share("afternoon_share", "Events between 12 and 18 o'clock."),
-        _share("evening_share", "Events between 18 and 24 o'clock."),
-        _share("weekend_share", "Events on Saturday and Sunday."),
-        _share("mobile_share", "Events with a known device that were made on a mobile."),
-        _share("tablet_share", "Events with a known device that were made on a tablet."),
-        Column("top_channel", "string", "Most frequent channel."),
-        _number("channel_entropy", "Shannon entropy of the shares of channels.", "bits"),
-        _share("price_level", "Mean rank of the items' prices within their category: 0 cheapest, 1 dearest."),
-        _count("impressions", "Messages shown."),
-        _count("clicks", "Messages clicked."),
-        _share("click_rate", "Clicks per impression, at most 1; null without impressions."),
-        _count("searches", "Searches."),
-        _count("social_actions", "Likes, shares, comments and follows."),
-        _count("followers", "People who follow the user, by their last follow or unfollow.", "users"),
-        _count("following", "People whom the user follows.", "users"),
-        _count("ratings", "Ratings."),
-        _number("average_rating", "Mean rating given; null without one.", "", None),
-        _count("events_last_7_days", "Events in the 7 days up to the as-of date."),
-        _count("events_prior_28_days", "Events in the 28 days before those."),
-        _number("trend", "log2 of (events in the last 7 days + 1) to (a quarter of those in the 28 days before + 1).", "log2 ratio", None),
+        *(KINDS[feature.kind](feature) for feature in FEATURES.values()),
     ), ("user_id",), personal_rows=True,
     references={"user_id": ("events", "users", "user_id")},
 )  # fmt: skip
