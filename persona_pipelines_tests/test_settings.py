@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from persona_pipelines.settings import ConfigurationError, load_settings
 from persona_pipelines.settings.log_formats import line_pattern
+from persona_pipelines.settings.recommendations import DEFAULT_METHODS
 from persona_pipelines.settings.schedules import cron
 from persona_pipelines_tests.conftest import CLICKS, law
 
@@ -281,3 +282,13 @@ def test_what_only_dagster_or_the_engine_would_refuse_later_is_refused_here(conf
     given_settings = {section: {name: value}} if section else {name: value}
     with pytest.raises(ConfigurationError, match=f"{f'{section}.' if section else ''}{name}: found .*{expected}"):
         configure(CLICKS, **given_settings)
+
+
+@pytest.mark.parametrize("method", DEFAULT_METHODS, ids=lambda method: method.name)
+def test_whatever_tuning_may_choose_is_a_setting(method) -> None:
+    space = type(method).space()
+    assert bool(space) == (method.method not in ("most_popular", "content_based", "hybrid"))
+    for name, bounds in space.items():
+        assert bounds.low < bounds.high
+        for value in (bounds.low, bounds.high):
+            assert getattr(type(method).model_validate({**method.model_dump(), name: value}), name) == value

@@ -20,7 +20,7 @@ from persona_pipelines.recommendations.models.learned import LearnedModel, Model
 from persona_pipelines.recommendations.promotion import REFUSED
 from persona_pipelines.recommendations.serving import PyfuncRecommender, save
 from persona_pipelines.recommendations.training import NO_VALIDATION, Comparison, everything, fit_on_everything
-from persona_pipelines.recommendations.tuning import SPACES, Trial, tune
+from persona_pipelines.recommendations.tuning import Trial, tune
 from persona_pipelines.recommendations.windows import windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.experiments import Origin, TrackedRun, fingerprint, tracked_run
@@ -59,7 +59,7 @@ def searched(
     if window is None:
         say(f"not tuned: {NO_VALIDATION}")
         return pd.DataFrame(columns=contracts.TUNED_PARAMETERS.column_names)
-    methods = [method for method in chosen.methods if method.method in SPACES and (not wanted or method.name in wanted)]
+    methods = [method for method in chosen.methods if method.space() and (not wanted or method.name in wanted)]
     rows = []
     for method in methods:
         with tracked_run(settings, STAGE, f"tuning {method.name}", origin) as run:

@@ -9,23 +9,7 @@ from typing import Any
 from persona_pipelines.recommendations.evaluation.comparison import Task, judge
 from persona_pipelines.recommendations.models import recommender
 from persona_pipelines.recommendations.models.learned import ModelError, leaving_out
-from persona_pipelines.settings.recommendations import MethodSettings
-
-SPACES: dict[str, dict[str, tuple[float, float] | tuple[int, int]]] = {
-    # Bounds of each parameter, searched on a logarithmic scale; whole numbers where both bounds are.
-    "segment_popular": {"prior_users": (1.0, 200.0)},
-    "user_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
-    "item_neighbourhood": {"neighbours": (10, 400), "shrinkage": (0.5, 100.0)},
-    "followed": {"shrinkage": (0.1, 50.0)},
-    "association_rules": {"minimum_support": (0.001, 0.1), "minimum_confidence": (0.01, 0.5)},
-    "lightfm": {"components": (8, 128), "epochs": (5, 60), "learning_rate": (0.005, 0.2), "max_sampled": (5, 60), "item_alpha": (1e-8, 1e-3),
-                "user_alpha": (1e-8, 1e-3), "identity_weight": (0.25, 16.0)},
-    "als": {"factors": (8, 128), "regularisation": (0.1, 100.0), "alpha": (0.1, 40.0), "iterations": (5, 30)},
-    "bpr": {"factors": (8, 128), "learning_rate": (0.002, 0.1), "regularisation": (0.001, 0.2), "iterations": (20, 200)},
-    "truncated_svd": {"components": (4, 256)},
-    "biased_factors": {"factors": (4, 32), "iterations": (40, 200)},
-    "ease": {"regularisation": (10.0, 5000.0)},
-}  # fmt: skip
+from persona_pipelines.settings.recommendations import MethodSettings, Searched
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,8 @@ def tune(
     """
     import optuna
 
-    space = SPACES.get(settings.method)  # type: ignore[attr-defined]
-    if space is None:
+    space = settings.space()
+    if not space:
         raise ModelError(f"{settings.name} has no parameters to tune")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     made: list[Trial] = []
@@ -107,13 +91,12 @@ def tune(
     return Tuned(made[0], best, len(made))
 
 
-def _suggested(trial: Any, name: str, bounds: tuple[float, float]) -> float | int:
-    low, high = bounds
-    if isinstance(low, int):
-        return int(trial.suggest_int(name, low, high, log=True))
-    return float(trial.suggest_float(name, low, high, log=True))
+def _suggested(trial: Any, name: str, bounds: Searched) -> float | int:
+    if isinstance(bounds.low, int) and isinstance(bounds.high, int):
+        return int(trial.suggest_int(name, bounds.low, bounds.high, log=True))
+    return float(trial.suggest_float(name, bounds.low, bounds.high, log=True))
 
 
-def _within(values: Mapping[str, Any], space: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+def _within(values: Mapping[str, Any], space: Mapping[str, Searched]) -> dict[str, Any]:
     """The configured parameters as a first point of the search, drawn into its bounds."""
-    return {name: min(max(values[name], low), high) for name, (low, high) in space.items()}
+    return {name: min(max(values[name], bounds.low), bounds.high) for name, bounds in space.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,14 @@ from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
 MAXIMUM_DENSE = 12_000
 """Most entities of which a dense square matrix is made: 12,000 by 12,000 numbers of 8 bytes are 1.2 GB."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Bounds between which tuning looks for a parameter, on a logarithmic scale; in whole numbers where both are."""
+
+    low: float
+    high: float
 
 
 class MethodSettings(Strict):
@@ -30,6 +39,14 @@ class MethodSettings(Strict):
                 parts.append(f"without_{field}" if found is False else f"{found}_days" if field == "recent_days" else str(found))
         return {**value, "name": "_".join(str(part) for part in parts)}
 
+    @classmethod
+    def space(cls) -> dict[str, Searched]:
+        """The parameters that tuning looks for; none where there is nothing to tune."""
+        bounds = {
+            name: next((entry for entry in field.metadata if isinstance(entry, Searched)), None) for name, field in cls.model_fields.items()
+        }
+        return {name: found for name, found in bounds.items() if found}
+
     def parameters(self) -> dict[str, Any]:
         """Everything but the names, for logging."""
         return self.model_dump(exclude={"name"})
@@ -49,28 +66,34 @@ class SegmentPopularSettings(MethodSettings):
     variant = ("recent_days",)
     method: Literal["segment_popular"] = "segment_popular"
     recent_days: float | None = Field(None, gt=0)
-    prior_users: float = Field(10, ge=0)
+    prior_users: Annotated[float, Searched(1.0, 200.0)] = Field(10, ge=0)
 
 
 class UserNeighbourhoodSettings(MethodSettings):
     variant = ("similarity",)
     method: Literal["user_neighbourhood"] = "user_neighbourhood"
     similarity: Literal["cosine", "pearson"] = "cosine"
-    neighbours: int = Field(80, ge=1)
-    shrinkage: float = Field(10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common items.")
+    neighbours: Annotated[int, Searched(10, 400)] = Field(80, ge=1)
+    shrinkage: Annotated[float, Searched(0.5, 100.0)] = Field(
+        10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common items."
+    )
 
 
 class ItemNeighbourhoodSettings(MethodSettings):
     variant = ("similarity",)
     method: Literal["item_neighbourhood"] = "item_neighbourhood"
     similarity: Literal["cosine", "jaccard", "tfidf", "bm25"] = "cosine"
-    neighbours: int = Field(100, ge=1)
-    shrinkage: float = Field(10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common users.")
+    neighbours: Annotated[int, Searched(10, 400)] = Field(100, ge=1)
+    shrinkage: Annotated[float, Searched(0.5, 100.0)] = Field(
+        10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common users."
+    )
 
 
 class FollowedSettings(MethodSettings):
     method: Literal["followed"] = "followed"
-    shrinkage: float = Field(2, ge=0, description="A circle of n counts n / (n + shrinkage) against what all users turn to.")
+    shrinkage: Annotated[float, Searched(0.1, 50.0)] = Field(
+        2, ge=0, description="A circle of n counts n / (n + shrinkage) against what all users turn to."
+    )
 
 
 class ContentBasedSettings(MethodSettings):
@@ -83,40 +106,44 @@ class LightFMSettings(MethodSettings):
     method: Literal["lightfm"] = "lightfm"
     loss: Literal["warp", "bpr", "logistic"] = "warp"
     features: bool = True
-    components: int = Field(24, ge=1)
-    epochs: int = Field(30, ge=1)
-    learning_rate: float = Field(0.05, gt=0)
-    max_sampled: int = Field(30, ge=1)
-    item_alpha: float = Field(0.0, ge=0)
-    user_alpha: float = Field(0.0, ge=0)
-    identity_weight: float = Field(4.0, gt=0, description="How much an entity's own factors count against one shared feature.")
+    components: Annotated[int, Searched(8, 128)] = Field(24, ge=1)
+    epochs: Annotated[int, Searched(5, 60)] = Field(30, ge=1)
+    learning_rate: Annotated[float, Searched(0.005, 0.2)] = Field(0.05, gt=0)
+    max_sampled: Annotated[int, Searched(5, 60)] = Field(30, ge=1)
+    item_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0)
+    user_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0)
+    identity_weight: Annotated[float, Searched(0.25, 16.0)] = Field(
+        4.0, gt=0, description="How much an entity's own factors count against one shared feature."
+    )
 
 
 class ALSSettings(MethodSettings):
     method: Literal["als"] = "als"
-    factors: int = Field(16, ge=1)
-    regularisation: float = Field(5.0, ge=0)
-    alpha: float = Field(1.0, gt=0, description="Confidence of an interaction is 1 + alpha * square root of (weight / mean weight).")
-    iterations: int = Field(15, ge=1)
+    factors: Annotated[int, Searched(8, 128)] = Field(16, ge=1)
+    regularisation: Annotated[float, Searched(0.1, 100.0)] = Field(5.0, ge=0)
+    alpha: Annotated[float, Searched(0.1, 40.0)] = Field(
+        1.0, gt=0, description="Confidence of an interaction is 1 + alpha * square root of (weight / mean weight)."
+    )
+    iterations: Annotated[int, Searched(5, 30)] = Field(15, ge=1)
 
 
 class BPRSettings(MethodSettings):
     method: Literal["bpr"] = "bpr"
-    factors: int = Field(32, ge=1)
-    learning_rate: float = Field(0.01, gt=0)
-    regularisation: float = Field(0.03, ge=0)
-    iterations: int = Field(100, ge=1)
+    factors: Annotated[int, Searched(8, 128)] = Field(32, ge=1)
+    learning_rate: Annotated[float, Searched(0.002, 0.1)] = Field(0.01, gt=0)
+    regularisation: Annotated[float, Searched(0.001, 0.2)] = Field(0.03, ge=0)
+    iterations: Annotated[int, Searched(20, 200)] = Field(100, ge=1)
 
 
 class TruncatedSVDSettings(MethodSettings):
     method: Literal["truncated_svd"] = "truncated_svd"
-    components: int = Field(16, ge=1)
+    components: Annotated[int, Searched(4, 256)] = Field(16, ge=1)
 
 
 class BiasedFactorsSettings(MethodSettings):
     method: Literal["biased_factors"] = "biased_factors"
-    factors: int = Field(12, ge=1)
-    iterations: int = Field(100, ge=1)
+    factors: Annotated[int, Searched(4, 32)] = Field(12, ge=1)
+    iterations: Annotated[int, Searched(40, 200)] = Field(100, ge=1)
     burn_in: int = Field(10, ge=0)
     draws: int = Field(20, ge=1, description="Draws that are kept, spread over the iterations after the burn-in.")
 
@@ -125,14 +152,14 @@ class EASESettings(MethodSettings):
     variant = ("over",)
     method: Literal["ease"] = "ease"
     over: Literal["items", "users"] = "items"
-    regularisation: float = Field(400, gt=0)
+    regularisation: Annotated[float, Searched(10.0, 5000.0)] = Field(400, gt=0)
     maximum_size: int = Field(MAXIMUM_DENSE, ge=1, le=50_000)
 
 
 class AssociationRulesSettings(MethodSettings):
     method: Literal["association_rules"] = "association_rules"
-    minimum_support: float = Field(0.003, gt=0, lt=1)
-    minimum_confidence: float = Field(0.02, ge=0, le=1)
+    minimum_support: Annotated[float, Searched(0.001, 0.1)] = Field(0.003, gt=0, lt=1)
+    minimum_confidence: Annotated[float, Searched(0.01, 0.5)] = Field(0.02, ge=0, le=1)
     minimum_lift: float = Field(1.0, ge=0)
     maximum_length: int = Field(2, ge=2, le=5, description="Most items of a rule, both sides together.")
     maximum_items: int = Field(1_000, ge=2, description="Only the most frequent items are looked at: the number of sets grows steeply.")
