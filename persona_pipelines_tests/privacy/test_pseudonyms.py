@@ -71,3 +71,13 @@ def test_a_key_file_that_is_none_is_refused(tmp_path: Path, content: str, mode: 
     file.chmod(mode)
     with pytest.raises(KeyFileError, match=message):
         load_key(file)
+
+
+def test_the_fingerprint_of_a_key_never_changes() -> None:
+    """It stands beside the tables of every home: another rule for it would refuse all of them."""
+    assert fingerprint(KEY) == hmac.new(KEY, b"fingerprint of the key", hashlib.sha256).hexdigest()[:16]
+
+
+def test_a_key_is_made_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    create_key(tmp_path / "a" / "b" / "key")
+    assert len(load_key(tmp_path / "a" / "b" / "key")) == 32
