@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 CONFIG ?= data/persona.yaml
 INSTALLED := $(VENV)/.installed
 # A file of tests a process; each with one thread for sums, so that as many processes as cores do not wait for each other.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations=10
 
 # Rooms of rules have to be covered, lines and branches, by this share; what only prints or hands on is told without one.
 RULES := logs events features segments profiles recommendations audiences privacy warehouse settings home publication
