@@ -81,3 +81,28 @@ def test_the_fingerprint_of_a_key_never_changes() -> None:
 def test_a_key_is_made_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     create_key(tmp_path / "a" / "b" / "key")
     assert len(load_key(tmp_path / "a" / "b" / "key")) == 32
+
+
+def test_a_key_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    folder, bytes_ = tmp_path / "folder", tmp_path / "bytes"
+    folder.mkdir(mode=0o700)
+    bytes_.write_bytes(b"\xff\xfe")
+    bytes_.chmod(0o600)
+    for file, why in ((folder, "Is a directory"), (bytes_, "no text")):
+        with pytest.raises(KeyFileError) as error:
+            load_key(file)
+        assert str(error.value) == f"{file}: cannot be read ({why}); restore it from your backup"
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("0123456789abcdef" * 2, True),
+        ("0123456789abcdef", False),
+        ("0123456789ABCDEF" * 2, False),
+        ("0123456789abcdeX" * 2, False),
+        ("", False),
+    ],
+)
+def test_what_looks_like_a_pseudonym(text: str, does: bool) -> None:
+    assert looks_like_pseudonym(text) == does
