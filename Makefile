@@ -39,7 +39,7 @@ coverage: setup  ## the tests once more, with the share of lines and branches th
 		awk -v share=$$share -v floor=$$floor 'BEGIN { exit share < floor }' || { echo "  below $$floor %: $(BIN)/python -m coverage report --show-missing --include='persona_pipelines/$$room/*'"; failed=1; }; \
 	done; exit $$failed
 
-mutants: setup  ## how many small faults in the rooms of rules the quick tests notice, some hours; SAMPLE=60 of each room
+mutants: setup  ## how many small faults in the rooms of rules the tests notice, very long; SAMPLE=60 of each room
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutants]'
 	$(BIN)/python benchmarks/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import reprlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def texts_by_name(file: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: cannot be read ({error})") from None
     if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
-        raise ValueError(f"{file}: found something else than texts by name")
+        raise ValueError(f"{file}: found {reprlib.repr(content)}; expected texts by name")
     return content
 
 

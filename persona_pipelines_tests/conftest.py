@@ -147,7 +147,6 @@ def shared_data() -> Path:
 def pytest_collection_finish() -> None:
     """Modules, tests and whatever else lives to the end are not looked through for garbage again and again."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 LONGEST = ("test_whole_flow.py", "test_thin_logs.py", "test_public_data.py", "test_configurations.py", "test_sample_truth.py")
