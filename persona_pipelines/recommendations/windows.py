@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+import ibis.expr.types as ir
 import pandas as pd
 
 from persona_pipelines.features.asof import features_as_of
@@ -29,7 +30,7 @@ from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.segments.model import fit_segments
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
 NEWEST, EARLIER, WITHIN, CONFIGURED = (
     "newest window",
@@ -91,6 +92,8 @@ def known_before_test(sources: Sources, settings: Settings, split: Split, end: d
     """
     store, moment = sources.warehouse, split.cut if split.by_time else end
     before = sources.events.filter(sources.events.timestamp < moment)
+    if split.name == "last items out":
+        before = _before_own_test(before, split.test)
     pairs = store.frame(interactions(before, sources.rules, moment)) if within is None else within
     if not split.by_time:
         tested = pd.MultiIndex.from_frame(split.test[["user_id", "item_id"]])
@@ -99,6 +102,17 @@ def known_before_test(sources: Sources, settings: Settings, split: Split, end: d
     met = split.pairs["item_id"].unique()
     items, users = (features_then(store, settings, contract, split.cut, met) for contract in (contracts.ITEMS, contracts.USERS))
     return Known(pairs, end, None if people is None else frozenset(people), items, users)
+
+
+def _before_own_test(events: ir.Table, test: pd.DataFrame) -> ir.Table:
+    """Of each person who is tested the events until the first of the test without those of the test, of all others all."""
+    begins = from_frame(
+        test.groupby("user_id", as_index=False).agg(begins=("first_time", "min")).rename(columns={"user_id": "tested_user"})
+    )
+    joined = events.left_join(begins, events.user_id == begins.tested_user)
+    before = joined.filter(joined.begins.isnull() | (joined.timestamp <= joined.begins)).select(events.columns)
+    tested = from_frame(test[["user_id", "item_id"]].rename(columns={"user_id": "tested_user", "item_id": "tested_item"}))
+    return before.anti_join(tested, [before.user_id == tested.tested_user, before.item_id == tested.tested_item])
 
 
 def sources_of(warehouse: Warehouse, settings: Settings) -> Sources:

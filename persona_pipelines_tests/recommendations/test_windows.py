@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_pipelines.recommendations.evaluation.audit import require_clean
+from persona_pipelines.recommendations.evaluation.audit import TEST, LeakageError, require_clean
+from persona_pipelines.recommendations.evaluation.comparison import fit_all
+from persona_pipelines.recommendations.evaluation.splits import Sources
 from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED
@@ -204,9 +206,33 @@ def test_the_configuration_may_ask_for_another_split(warehouse, configure, tmp_p
     assert found.outer.split.test.groupby("user_id").size().unique().tolist() == [1]
 
 
+def test_how_people_rated_things_after_their_test_began_is_no_leak_until_it_was_learned_from(
+    warehouse, configure, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one's items are judged as they stood when the own test began, not as the end of the log has them."""
+    lines = [HEADER]
+    for user in range(60):
+        items = [(number, f"i{(user + number) % 9}") for number in range(5)]
+        lines += [f"v{user}-{day},2025-09-{day + 1:02}T10:00:{user:02}Z,item_view,u{user},,{item},," for day, item in items]
+        lines += [f"r{user}-{number},2025-09-10T10:{number:02}:{user:02}Z,rating,u{user},,{item},{number + 1}," for number, item in items]
+        lines.append(f"b{user},2025-09-11T10:00:{user:02}Z,purchase,u{user},,i{(user + 1) % 9},9,")
+    write(tmp_path, "clicks.csv", *lines)
+    settings = configure({**CLICKS, "path": "clicks.csv"}, recommendations={"methods": METHODS, "k": 5, "split": "last item out"})
+    ingested(warehouse, settings)
+    found = windows(warehouse, settings, END)
+    assert (found.outer.split.pairs["weight"] > 0).all()
+    models, _ = fit_all([MostPopularSettings()], found.outer.training, 1)
+    require_clean(found.audited(warehouse, settings, END, models, {}, {}))
+    learned = Sources.learned
+    monkeypatch.setattr(Sources, "learned", lambda self, events, end, segments=None: learned(self, self.events, end, segments))
+    leaking = windows(warehouse, settings, END)
+    with pytest.raises(LeakageError, match=f"{TEST} window, .*pairs weigh what they did at the cut: found [1-9]"):
+        require_clean(leaking.audited(warehouse, settings, END, {}, {}, {}))
+
+
 def test_a_blend_has_no_advantage_from_the_window_that_its_weights_were_learned_on(warehouse, configure, tmp_path) -> None:
     """Of methods that know nothing, a blend that was fitted to the window would look better than each; cross-fitted it does not."""
-    from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, compare, cross_fitted, fit_all
+    from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, compare, cross_fitted
     from persona_pipelines.recommendations.models import Hybrid
 
     settings = shop(warehouse, configure, tmp_path, lambda user: list(range(DAYS)))

@@ -47,7 +47,8 @@ class Known:
     """What could be known before a test, read from the events and lists themselves.
 
     Attributes:
-        pairs: ``user_id``, ``item_id``, ``weight``, ``importance``, ``last_time``, without those of the test where a pair is tested once.
+        pairs: ``user_id``, ``item_id``, ``weight``, ``importance``, ``last_time``, without those of the test where a pair is tested once;
+            of a person whose last items are the test, as they were when it began.
         end: the moment before which the test ends.
         people: users with an event before the cut; None where the test is not cut by time.
         items, users: names of the features of each that the lists give when all that became known later is struck out first; empty
@@ -158,7 +159,7 @@ class _Checks:
 
     def weights(self) -> None:
         """A pair that came again after the cut would weigh more."""
-        if not self.split.by_time:
+        if self.split.name == "random by user":
             return
         trained = self._trained()
         expected = self.known.pairs.set_index(["user_id", "item_id"])["weight"].reindex(trained.index).fillna(0.0).to_numpy(dtype=float)
