@@ -217,16 +217,20 @@ def model(settings: Settings, stage: str, version: str | None) -> RegisteredMode
 def of_champion(
     store: Warehouse, settings: Settings, stage: str, load: Callable[[Path], Loaded], otherwise: Callable[[str], None]
 ) -> Loaded | None:
-    """What ``load`` reads from the files of the version that is taken from now on.
+    """What ``load`` reads from the files of the version that a training is held against.
+
+    It is the one whose results were published last, or that a person has chosen since: what a run has chosen that died before it could
+    publish was seen by nobody, and the next one makes what that one would have made.
 
     Returns:
         None before the first training, and where the files are gone, changed or of another version of this project: ``otherwise`` is told why.
     """
-    in_use = chosen(store, settings, stage)
-    if in_use is None:
+    written = chosen(store, settings, stage)
+    version = written.version if written and written.chosen_by == "person" else champion_version(settings, stage)
+    if version is None:
         return None
     try:
-        return load(model(settings, stage, in_use.version).folder)
+        return load(model(settings, stage, version).folder)
     except (ModelNotFoundError, ValueError) as error:
         otherwise(str(error))
         return None

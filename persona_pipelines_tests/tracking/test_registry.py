@@ -17,6 +17,7 @@ from persona_pipelines.tracking.registry import (
     crown,
     history,
     model,
+    of_champion,
     require_version,
     version_before,
     versions,
@@ -102,6 +103,31 @@ def test_the_warehouse_says_which_version_is_taken_before_the_alias_follows(sett
     # Somebody moves the alias in MLflow's own pages.
     mlflow.MlflowClient().set_registered_model_alias("test-recommendations", "champion", "3")
     assert chosen(warehouse, settings, STAGE) == Chosen("3", "person", "the alias champion was moved in MLflow")
+
+
+@pytest.mark.slow
+def test_a_training_is_held_against_what_was_published_or_a_person_has_chosen_and_not_against_what_nobody_has_seen(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    told: list[str] = []
+
+    def held_against() -> str | None:
+        return of_champion(warehouse, settings, STAGE, lambda folder: folder.parents[2].name, told.append)
+
+    folders = {model(settings, STAGE, version).folder.parents[2].name: version for version in ("1", "2", "3")}
+    with warehouse.transaction():
+        choose(warehouse, STAGE, Chosen("1", "training", "the first, of a run that died"))
+    assert held_against() is None
+    crowned(settings, "1")
+    with warehouse.transaction():
+        choose(warehouse, STAGE, Chosen("2", "gate", "of a run that died before it could publish"))
+    assert folders[held_against()] == "1"
+    with warehouse.transaction():
+        choose(warehouse, STAGE, Chosen("3", "person", "asked for"))
+    assert folders[held_against()] == "3"
+    (model(settings, STAGE, "3").folder / "model.json").unlink()
+    assert held_against() is None
+    assert len(told) == 1
 
 
 @pytest.mark.slow
