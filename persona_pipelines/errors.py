@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -15,6 +17,33 @@ class ProjectError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message, lines=self.several_lines))
+
+
+class StateError(ProjectError):
+    """The state folder cannot be read or written."""
+
+
+def of_the_state(error: BaseException, home: Path | None) -> StateError | None:
+    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database; None of any other error.
+
+    Args:
+        home: the state folder, where it is known.
+    """
+    import sqlite3
+
+    import duckdb
+    import sqlalchemy.exc
+
+    if not isinstance(error, OSError | duckdb.Error | sqlite3.Error | sqlalchemy.exc.SQLAlchemyError):
+        return None
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if home is None:
+        return StateError(reason)
+    free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
+    return StateError(
+        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
+        "room or set PERSONA_HOME, then run again. What is damaged says: persona verify"
+    )
 
 
 def plain(text: str, lines: bool = False) -> str:

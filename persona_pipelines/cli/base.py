@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import click
 
 from persona_pipelines import __version__
 from persona_pipelines.cli.printing import say
-from persona_pipelines.errors import ProjectError, plain
+from persona_pipelines.errors import ProjectError, StateError, of_the_state, plain
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ FAULT = 70
 
 class CommandError(ProjectError):
     """A command cannot be done as it was asked."""
-
-
-class StateError(ProjectError):
-    """The state folder cannot be read or written."""
 
 
 class Commands(click.Group):
@@ -62,7 +57,7 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except Exception as error:
-            known = _of_the_state(error)
+            known = of_the_state(error, _home())
             if known is not None:
                 raise click.ClickException(str(known)) from None
             if isinstance(error, click.exceptions.Exit | click.Abort):
@@ -91,24 +86,6 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def exit_code(interrupt: KeyboardInterrupt) -> int:
     """What shells expect after Ctrl-C (130) or SIGTERM (143)."""
     return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
-
-
-def _of_the_state(error: Exception) -> StateError | None:
-    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database."""
-    import duckdb
-    import sqlalchemy.exc
-
-    if not isinstance(error, OSError | duckdb.Error | sqlalchemy.exc.SQLAlchemyError):
-        return None
-    home = _home()
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if home is None:
-        return StateError(reason)
-    free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
-    return StateError(
-        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
-        "room or set PERSONA_HOME, then run again. What is damaged says: persona verify"
-    )
 
 
 def _home() -> Path | None:

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy.exc
 
+from persona_pipelines.errors import of_the_state
 from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
@@ -98,7 +99,8 @@ def run_job(
         except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words
             # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
             # time: Dagster's own database cannot be written.
-            result.failures.append(_innermost(error))
+            cause = _innermost(error)
+            result.failures.append(str(of_the_state(cause, settings.home) or cause))
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, OSError):
                 run = instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:
@@ -145,7 +147,7 @@ def _innermost_text(event: dg.DagsterEvent) -> str:
     return re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error)
+    return error

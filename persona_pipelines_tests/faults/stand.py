@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -70,9 +71,12 @@ class Stand:
         with _environment({"PERSONA_HOME": str(self.home)}):
             return load_settings(self.folder / "persona.yaml")
 
-    def copied(self, folder: Path) -> Stand:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.folder, folder)
+    def copied(self, name: Path) -> Stand:
+        """A copy in a folder that begins with a name, in place of the one before; never the same, for MLflow keeps databases open by their path."""
+        for before in name.parent.glob(f"{name.name}-*"):
+            shutil.rmtree(before, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Stand(folder, {**self.environment, "PERSONA_HOME": str(folder / "home")})
 
     def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
