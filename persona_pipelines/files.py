@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import reprlib
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def replacing(file: Path) -> Iterator[Path]:
     if file.exists():
         require_regular(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    waiting = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    waiting = _waiting(file)
     try:
         yield waiting
         _to_disk(waiting)
@@ -49,9 +50,48 @@ def write_whole(file: Path, content: str | bytes, mode: int = 0o644) -> None:
         OSError: it cannot be written; the file is as it was.
     """
     with replacing(file) as waiting:
-        descriptor = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+        _write(waiting, content, mode)
+
+
+def write_new(file: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file whole where there is none yet; one that is there stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    waiting = _waiting(file)
+    try:
+        _write(waiting, content, mode)
+        _to_disk(waiting)
+        with contextlib.suppress(FileExistsError):
+            os.link(waiting, file)  # unlike a rename, this never replaces what another process has just made
+        _to_disk(file.parent)
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def _write(file: Path, content: str | bytes, mode: int) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def folder_appearing(folder: Path) -> Iterator[Path]:
+    """A folder beside one that is not there, to fill; at the end it is there with all that is in it, and not at all where the block raises."""
+    waiting = _waiting(folder)
+    shutil.rmtree(waiting, ignore_errors=True)
+    waiting.mkdir(parents=True)
+    try:
+        yield waiting
+        waiting.replace(folder)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _waiting(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")
 
 
 def texts_by_name(file: Path) -> dict[str, str]:
@@ -70,14 +110,17 @@ def texts_by_name(file: Path) -> dict[str, str]:
 
 
 def sweep_partial(folder: Path) -> list[Path]:
-    """Remove what ``replacing`` left in a folder when its process was killed; those of processes that live stay."""
+    """Remove what half-written files and folders a killed process has left in a folder; those of processes that live stay."""
     swept = []
-    for file in folder.glob(".*.partial"):
-        pid = file.name.split(".")[-2]
+    for path in folder.glob(".*.partial"):
+        pid = path.name.split(".")[-2]
         if not (pid.isdigit() and Path(f"/proc/{pid}").exists()):
             with contextlib.suppress(OSError):
-                file.unlink()
-                swept.append(file)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+                swept.append(path)
     return swept
 
 

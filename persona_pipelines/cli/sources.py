@@ -33,6 +33,7 @@ def init(file: str, output: str) -> None:
     """
     import yaml
 
+    from persona_pipelines.files import write_whole
     from persona_pipelines.logs.guessing import guess
 
     if Path(output).exists():
@@ -41,8 +42,8 @@ def init(file: str, output: str) -> None:
     source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
     content: dict[str, Any] = {"start_date": found.start, "privacy": {"consent_when_unknown": False}, "sources": [source]}
     remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN))
-    Path(output).write_text(f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n{remarks}"
-                            + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # fmt: skip
+    heading = f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n"
+    write_whole(Path(output), heading + remarks + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     say(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
     for remark in found.remarks:
         say(f"look at this: {remark}", colour="yellow")

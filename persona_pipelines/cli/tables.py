@@ -35,7 +35,8 @@ def export(table: str, file: str, guard: bool, config: str | None) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 def dictionary(file: str) -> None:
     """Write the data dictionary, made from the contracts, to FILE."""
+    from persona_pipelines.files import write_whole
     from persona_pipelines.warehouse.dictionary import data_dictionary
 
-    Path(file).write_text(data_dictionary())
+    write_whole(Path(file), data_dictionary())
     say(f"data dictionary in {file}")

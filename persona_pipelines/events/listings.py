@@ -39,7 +39,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     for target in (contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED):
         warehouse.ensure(target)
         for source in settings.sources_of(kind):
-            warehouse.connection.execute(f"DELETE FROM {target.full_name} WHERE source = ?", [source.name])
+            warehouse.delete_where(target, source=source.name)
     if not tables:
         return ibis.memtable([], schema=ibis.schema({name: contract.column(name).type for name in columns}))
     records = ibis.union(*tables) if len(tables) > 1 else tables[0]

@@ -72,7 +72,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
         left_out = once.filter(once.reason.notnull())
         if everything:
             for contract in (contracts.DUPLICATES, contracts.FILTERED):
-                warehouse.connection.execute(f"DELETE FROM {contract.full_name} WHERE day IS NOT NULL")
+                warehouse.delete_days(contract, dt.date.min, dt.date.max)  # records of lists have no day, and stay
             warehouse.append(contracts.DUPLICATES, copies)
             warehouse.append(contracts.FILTERED, left_out)
             _write_all(warehouse, settings, accepted)
@@ -112,8 +112,8 @@ def _with_reasons(warehouse: Warehouse, records: ir.Table, good: ir.Table, setti
 
 def _agents(warehouse: Warehouse, records: ir.Table, settings: Settings) -> ir.Table | None:
     """What the user agents of the records say; None without any."""
-    found = warehouse.connection.execute(warehouse.sql(records.filter(records.user_agent.notnull()).select("user_agent").distinct()))
-    agents = described((row[0] for row in found.fetchall()), settings.events.bot_patterns, settings.events.not_bots)
+    found = warehouse.tuples(records.filter(records.user_agent.notnull()).select("user_agent").distinct())
+    agents = described((row[0] for row in found), settings.events.bot_patterns, settings.events.not_bots)
     return None if agents.empty else warehouse.keep("agents", from_frame(agents))
 
 
@@ -163,9 +163,9 @@ def _write_all(warehouse: Warehouse, settings: Settings, accepted: ir.Table) -> 
     empty = [name for name in CARRIED if name in OPTIONAL and name not in filled]
     placed = _placed(warehouse, settings, accepted.drop(*empty))
     nulls = {name: ibis.null(contracts.EVENTS.column(name).type) for name in empty}
-    warehouse.connection.execute("DELETE FROM events.events")
+    warehouse.clear(contracts.EVENTS)
     warehouse.append(contracts.EVENTS, _sessionised(settings, placed).mutate(**nulls))
-    warehouse.connection.execute("DELETE FROM events.sessions")
+    warehouse.clear(contracts.SESSIONS)
     warehouse.append(contracts.SESSIONS, sessions(with_visitors(warehouse.table(contracts.EVENTS))))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.days import end_of
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.users import known_until
 from persona_pipelines.settings import InteractionLevel, Settings
@@ -143,6 +144,5 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
 
 def as_of_interactions(events: ir.Table, rules: InteractionRules, as_of: dt.date) -> ir.Table:
     """``contracts.INTERACTIONS`` as of the end of a day."""
-    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
-    found = interactions(known_until(events, as_of), rules, end)
+    found = interactions(known_until(events, as_of), rules, end_of(as_of))
     return found.mutate(as_of_date=ibis.literal(as_of))

@@ -7,6 +7,7 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.days import end_of
 from persona_pipelines.features.attention import price_ranks
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
@@ -18,8 +19,7 @@ def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table
     Args:
         events: cleaned events, anonymous ones too; later ones than the as-of date are ignored.
     """
-    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
-    known = events.filter(events.item_id.notnull() & (events.timestamp < end))
+    known = events.filter(events.item_id.notnull() & (events.timestamp < end_of(as_of)))
     spending, repaying = known.event_type.isin(SPENDING_TYPES), known.event_type.isin(REPAYMENT_TYPES)
     who = ibis.coalesce(known.user_id, known.anonymous_id)
     sums = known.group_by("item_id").aggregate(

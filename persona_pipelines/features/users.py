@@ -7,6 +7,7 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.days import begin_of, end_of
 from persona_pipelines.features import attention
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.following import followers
@@ -21,8 +22,7 @@ DISCOUNT = 0.95
 
 def known_until(events: ir.Table, as_of: dt.date) -> ir.Table:
     """Events of known users up to the end of the as-of date: nothing later may reach a feature."""
-    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
-    return events.filter(events.user_id.notnull() & (events.timestamp < end))
+    return events.filter(events.user_id.notnull() & (events.timestamp < end_of(as_of)))
 
 
 def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, as_of: dt.date, timezone: str = "UTC") -> ir.Table:
@@ -47,8 +47,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         item_attention_ms=ibis.ifelse(with_ranks.item_id.notnull(), with_ranks.attention_ms, None),
     )
     day = as_of + dt.timedelta(days=1)
-    recent_start = dt.datetime.combine(day - dt.timedelta(days=RECENT_DAYS), dt.time())
-    prior_start = dt.datetime.combine(day - dt.timedelta(days=RECENT_DAYS + PRIOR_DAYS), dt.time())
+    recent_start = begin_of(day - dt.timedelta(days=RECENT_DAYS))
+    prior_start = begin_of(day - dt.timedelta(days=RECENT_DAYS + PRIOR_DAYS))
 
     def share(condition: ir.BooleanValue, of: ir.BooleanValue | None = None) -> ir.FloatingValue:
         total = facts.count() if of is None else facts.count(where=of).nullif(0)
@@ -154,7 +154,7 @@ def _by_day(events: ir.Table, day: dt.date) -> ir.Table:
 
 
 def _before(day: dt.date, days: int) -> dt.datetime:
-    return dt.datetime.combine(day - dt.timedelta(days=days), dt.time())
+    return begin_of(day - dt.timedelta(days=days))
 
 
 def _days(date: ir.DateValue, as_of: dt.date) -> ir.IntegerValue:

@@ -14,6 +14,7 @@ from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile
 from persona_pipelines.logs.paths import Key, parse
 from persona_pipelines.settings import Source
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 SAMPLED = 200
@@ -92,7 +93,8 @@ def new_names(warehouse: Warehouse, source: Source, found: Sequence[tuple[LogFil
         found: names by file, in the order in which the files are read.
     """
     shown = {file.shown for file, _ in found}
-    rows = warehouse.connection.execute("SELECT source_file, columns FROM logs.files WHERE source = ?", [source.name]).fetchall()
+    files = warehouse.table(contracts.FILES)
+    rows = warehouse.tuples(files.filter(files.source == source.name).select("source_file", "columns"))
     known = {name for file, names in rows if file not in shown and names for name in json.loads(names)}
     told, mapped = [], _mapped(source)
     for file, names in found:

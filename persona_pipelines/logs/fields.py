@@ -10,20 +10,11 @@ from dataclasses import dataclass
 
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.reader import Group, steps_of
-from persona_pipelines.logs.formats.sql import (
-    HeaderError,
-    clean,
-    json_text,
-    literal,
-    parameter_text,
-    plain_steps,
-    pointer,
-    quoted_name,
-    without_blanks,
-)
+from persona_pipelines.logs.formats.sql import HeaderError, clean, json_text, parameter_text, plain_steps, pointer, without_blanks
 from persona_pipelines.logs.paths import Key, Step
 from persona_pipelines.settings import Source
 from persona_pipelines.settings.sources import PLACE_FIELDS
+from persona_pipelines.warehouse.quoting import literal, quoted_name
 
 PARTS_OF_A_LINE = 1_000_000
 """``source_part`` is the number of the record in its line, less one, times this, plus the number of the event in the record.

@@ -6,14 +6,18 @@ import contextlib
 import datetime as dt
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import ibis
+import ibis.expr.types as ir
 import orjson
 import pandas as pd
+import pyarrow as pa
 
 from persona_pipelines.files import require_regular
 from persona_pipelines.logs.encoding import as_utf8, guessed
@@ -33,6 +37,7 @@ from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.presets import presets
 from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.functions import try_strptime
 
 GOOD_ENOUGH = 0.9
 """Share of the records that a preset has to read without a problem."""
@@ -193,8 +198,7 @@ def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Wareh
         return "#Fields:" in text
     if isinstance(written, AccessLogFormat):
         pattern = line_pattern(written.log_format, written.pattern, written.further_columns == "ignore").loose
-        matched = engine.connection.execute("SELECT bool_or(regexp_matches(line, ?)) FROM (SELECT unnest(?) AS line)", [pattern, lines])
-        return bool(matched.fetchall()[0][0])
+        return bool(engine.value(_texts(lines).text.re_search(pattern).any()))
     if isinstance(written, DelimitedFormat):
         cells = _first_cells(text, written)
         return len(cells) == len(written.columns) if written.columns else _asks_for(source, set(cells))
@@ -388,7 +392,7 @@ def _sampled(file: Path, head: Path, documents: list[dict[str, Any]], engine: Wa
     """The format as settings, and the first records."""
     if head == file:
         try:
-            return "parquet", engine.connection.execute("SELECT * FROM read_parquet(?) LIMIT ?", [str(head), SAMPLED]).df().astype(object)
+            return "parquet", engine.frame(engine.backend.read_parquet(str(head)).limit(SAMPLED)).astype(object)
         except duckdb.Error:
             raise LogFileError(f"{file}: this Parquet file is damaged or cut off; expected a whole one") from None
     if documents:
@@ -515,18 +519,22 @@ def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list
     return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, []
 
 
-def _fits(engine: Warehouse, texts: list[str], expression: str, *parameters: str) -> bool:
-    """Whether an expression of ``text`` is something for all texts."""
-    found = engine.connection.execute(f"SELECT bool_and({expression} IS NOT NULL) FROM (SELECT unnest(?) AS text)", [*parameters, texts])
-    return bool(found.fetchall()[0][0])
+def _texts(texts: Sequence[str]) -> ir.Table:
+    return ibis.memtable(pa.table({"text": pa.array(texts, pa.string())}))
+
+
+def _are_moments(engine: Warehouse, texts: list[str], read: Callable[[ir.StringColumn], ir.TimestampColumn]) -> bool:
+    """Whether all texts can be read so, as moments of this century or the last: 26/01/05 would be in the year 26."""
+    moments = read(_texts(texts).text).cast("timestamp")
+    return bool(engine.value((moments >= ibis.timestamp("1900-01-01 00:00:00")).fill_null(False).all()))
 
 
 def _is_iso(texts: list[str], engine: Warehouse) -> bool:
-    return _fits(engine, texts, "CASE WHEN try_cast(text AS TIMESTAMPTZ) >= '1900-01-01' THEN text END")  # 26/01/05 would be in the year 26
+    return _are_moments(engine, texts, lambda text: text.try_cast("timestamp('UTC')"))
 
 
 def _formats(texts: list[str], engine: Warehouse) -> list[str]:
     """Those of ``TEXTS`` that read the texts, where ISO 8601 does not."""
     if _is_iso(texts, engine):
         return []
-    return [wanted for wanted in TEXTS if _fits(engine, texts, "CASE WHEN try_strptime(text, ?) >= '1900-01-01' THEN text END", wanted)]
+    return [wanted for wanted in TEXTS if _are_moments(engine, texts, partial(try_strptime, format=wanted))]

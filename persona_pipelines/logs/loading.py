@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import ibis
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
+from persona_pipelines.days import begin_of, end_of
 from persona_pipelines.logs import mapping
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import Names, names_in, new_names
@@ -28,13 +30,14 @@ from persona_pipelines.logs.files import (
 )
 from persona_pipelines.logs.formats import READERS
 from persona_pipelines.logs.formats.lines import TextFile
-from persona_pipelines.logs.formats.sql import HeaderError, literal, quoted_name
+from persona_pipelines.logs.formats.sql import HeaderError
 from persona_pipelines.logs.known_files import what_became_of
 from persona_pipelines.logs.packing import PackingError, Unpacked
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import Lookup
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
+from persona_pipelines.warehouse.quoting import literal
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -162,16 +165,14 @@ def _batches(
         columns = reader.columns(group, source.format)
         for number, reading in enumerate(readings):
             reading.columns, reading.text = columns, group.texts[number] if group.texts is not None else None
+        lines = None
         if group.texts is not None:
             schema = pa.schema([*group.texts[0].schema, *PLACE])
             placed = _placed(list(zip(group.texts, readings, strict=True)), offset, spans, schema, refused)
-            warehouse.connection.register("lines", pa.RecordBatchReader.from_batches(schema, placed))
-        warehouse.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
+            lines = pa.RecordBatchReader.from_batches(schema, placed)
         told = [sentence for lookup in lookups.values() for sentence in lookup.told] if not offset else []
-        yield Batch(warehouse.kept("records"), readings, told)
-        warehouse.connection.execute('DROP VIEW "records"')
-        if group.texts is not None:
-            warehouse.connection.unregister("lines")
+        with warehouse.records(query, lines) as records:
+            yield Batch(records, readings, told)
         offset += sum(reading.records for reading in readings)
 
 
@@ -179,16 +180,14 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
     """A source of kind ``lookup`` as a temporary table of texts, the first record of each key: no record finds two."""
     source = next(source for source in settings.sources_of("lookup") if source.name == lookup.source)
     files = log_files(source, settings)
-    table = f"lookup_{source.name}"
-    columns = ", ".join(f"{quoted_name(name)} VARCHAR, {quoted_name(f'is_number_{name}')} BOOLEAN" for name in source.fields)
+    table, keys = f"lookup_{source.name}", list(lookup.on.values())
+    kinds = {name: kind for field in source.fields for name, kind in ((field, "string"), (f"is_number_{field}", "boolean"))}
     told, readings = [], []
-    warehouse.connection.execute(f'CREATE OR REPLACE TEMP TABLE "all_{table}" (record_order BIGINT, {columns})')
+    warehouse.keep(f"all_{table}", ibis.memtable([], schema=ibis.schema({"record_order": "int64", **kinds})))
     with read_source(warehouse, source, settings, files) as batches:
         for batch in batches:
             read = warehouse.keep("read_lookup", batch.fields)
-            warehouse.connection.execute(
-                f'INSERT INTO "all_{table}" BY NAME {warehouse.sql(mapping.mapped_lookup(read, source, list(lookup.on.values())))}'
-            )
+            warehouse.keep_more(f"all_{table}", mapping.mapped_lookup(read, source, keys))
             bad = read.mutate(problem=ibis.coalesce(read.problem, read.document_problem)).filter(lambda rows: rows.problem.notnull())
             first = {name: bad[name].argmin(bad.order) for name in ("source_file", "source_line", "problem")}
             count, file, line, problem = warehouse.row(bad.aggregate(count=bad.count(), **first))
@@ -197,15 +196,13 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
             warehouse.drop_kept("read_lookup")
             readings += batch.readings
     _refuse_truncated(readings, settings)
-    keys = ", ".join(quoted_name(column) for column in lookup.on.values())
-    warehouse.connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE "{table}" AS SELECT * EXCLUDE (record_order) FROM "all_{table}" '
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY record_order) = 1"
-    )
-    ambiguous, example = warehouse.connection.execute(
-        f"SELECT count(*), min(example) FROM (SELECT min(concat_ws(', ', {keys})) AS example FROM (SELECT DISTINCT * EXCLUDE (record_order) FROM \"all_{table}\") "
-        f"WHERE {' AND '.join(f'{quoted_name(column)} IS NOT NULL' for column in lookup.on.values())} GROUP BY {keys} HAVING count(*) > 1)"
-    ).fetchall()[0]
+    every = warehouse.kept(f"all_{table}")
+    place = ibis.row_number().over(group_by=keys, order_by=every.record_order)
+    warehouse.keep(table, every.mutate(place=place).filter(lambda rows: rows.place == 0).drop("place", "record_order"))
+    named = every.drop("record_order").distinct().drop_null(keys)
+    differing = named.group_by(keys).aggregate(records=named.count()).filter(lambda rows: rows.records > 1)
+    shown = ibis.literal(", ").join([differing[column] for column in keys])
+    ambiguous, example = warehouse.row(differing.aggregate(count=differing.count(), example=shown.min()))
     if ambiguous:
         told.append(f"{source.name}: {ambiguous} keys stand in records that differ, such as {example!r}: the first of each is used")
     warehouse.drop_kept(f"all_{table}")
@@ -214,7 +211,7 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
 
 def latest_timestamp() -> dt.datetime:
     """The end of tomorrow, so that a day's result does not depend on the minute of the run nor on a clock a little ahead."""
-    return dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time())
+    return end_of(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1))
 
 
 def last_day() -> dt.date:
@@ -248,7 +245,7 @@ def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, d
             # Rejects for another reason than their time have a day too: a day of nothing else has to be seen.
             timed = mapped.filter(
                 ~mapped.problem.fill_null("").startswith("timestamp")
-                & (mapped.timestamp >= dt.datetime.combine(settings.start_date, dt.time()))
+                & (mapped.timestamp >= begin_of(settings.start_date))
                 & (mapped.timestamp < latest_timestamp())
             )
             first, last = engine.row(timed.aggregate(first=timed.timestamp.date().min(), last=timed.timestamp.date().max()))
@@ -383,22 +380,18 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
     in_order = sorted(loaded.readings, key=lambda reading: order[reading.file])
     names = {reading.file: reading.names() for reading in in_order}
     loaded.warnings += new_names(warehouse, source, list(names.items()))
+    rows = []
     for reading in loaded.readings:
         file, span = reading.file, spans.get(reading.file)
-        warehouse.connection.execute("DELETE FROM logs.files WHERE source = ? AND source_file = ?", [source.name, file.shown])
-        warehouse.connection.execute(
-            "INSERT INTO logs.files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                source.name,
-                file.shown,
-                file.size_bytes,
-                file.modified_ns,
-                reading.records,
-                *(span or (None, None)),
-                reading.break_found,
-                json.dumps(names[reading.file].known),
-            ],
-        )
+        first, last = span or (None, None)
+        row = {
+            "source": source.name, "source_file": file.shown, "size_bytes": file.size_bytes, "modified_ns": file.modified_ns, "records": reading.records,
+            "first_day": first, "last_day": last, "break_found": reading.break_found, "columns": json.dumps(names[reading.file].known),
+        }  # fmt: skip
+        rows.append(row)
+        warehouse.delete_where(contracts.FILES, source=source.name, source_file=file.shown)
+    if rows:
+        warehouse.append(contracts.FILES, from_frame(pd.DataFrame(rows, columns=contracts.FILES.column_names)))
 
 
 def _refuse_truncated(readings: list[Reading], settings: Settings) -> None:
@@ -444,7 +437,7 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
     warehouse.ensure(contract)
     warehouse.ensure(contracts.FILES)
     with read_source(warehouse, source, settings, files) as batches, warehouse.transaction():
-        warehouse.connection.execute(f'DELETE FROM logs."{source.name}"')
+        warehouse.clear(contract)
         for batch in batches:
             rows = mapping.mapped_listing(batch.fields, source, rates, dt.datetime.now(dt.UTC).date())
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))

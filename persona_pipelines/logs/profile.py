@@ -244,10 +244,7 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
             elif max(abs(low), abs(high)) < ALL_DIGITS:
                 first, last = (f"{bound:.15g}" for bound in (low, high))
         often = table.filter(table.shown.notnull()).group_by("shown").aggregate(n=lambda rows: rows.count())
-        examples = [
-            row[0]
-            for row in store.connection.execute(store.sql(often.order_by(ibis.desc("n"), "shown").limit(3).select("shown"))).fetchall()
-        ]
+        examples = [row[0] for row in store.tuples(often.order_by(ibis.desc("n"), "shown").limit(3).select("shown"))]
         share = missing / total if total else 0.0
         rows.append(
             {"field": path, "missing": share, "distinct": distinct, "minimum": first, "maximum": last, "examples": ", ".join(examples)}
@@ -413,7 +410,7 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
         )
     if "value" in source.fields:
         found = good.filter(good.value.notnull() & good.currency.notnull()).group_by("currency").aggregate(n=lambda rows: rows.count())
-        currencies = [row[0] for row in store.connection.execute(store.sql(found.order_by(ibis.desc("n"), "currency"))).fetchall()]
+        currencies = [row[0] for row in store.tuples(found.order_by(ibis.desc("n"), "currency"))]
         if len(currencies) > 1:
             hints.append(
                 f"amounts in {len(currencies)} currencies ({', '.join(currencies[:8])}{' ...' if len(currencies) > 8 else ''}): set currencies, they are never added up"
@@ -440,9 +437,8 @@ def _longest_pause(store: Warehouse, events: ir.Table) -> tuple[dt.date, dt.date
 def ids_that_do_not_meet(engine: Warehouse, settings: Settings) -> list[str]:
     """Sources whose ids are rarely those of another, of the sources that ``profile_source`` has looked at with this engine."""
     hints = []
-    known = {row[0] for row in engine.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     for column in ("user_id", "item_id"):
-        sources = [source for source in settings.sources if column in source.fields and f"mapped_{source.name}" in known]
+        sources = [source for source in settings.sources if column in source.fields and engine.is_kept(f"mapped_{source.name}")]
         ids = {source.name: _ids(engine, source, column) for source in sources}
         for source in (one for one in sources if one.kind == "events"):
             for other in (one for one in sources if one.kind in ("users", "items")):

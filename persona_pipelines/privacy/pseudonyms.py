@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import write_new
 
 KEY_BYTES = 32
 PSEUDONYM_LENGTH = 32
@@ -24,19 +24,7 @@ class KeyFileError(ProjectError):
 
 def create_key(file: Path) -> None:
     """Make the instance's key, with mode 600; one that is there stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secrets.token_hex(KEY_BYTES) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    try:
-        os.link(partial, file)  # unlike a rename, this never replaces the key that another process has just made
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()
+    write_new(file, secrets.token_hex(KEY_BYTES) + "\n", mode=0o600)
 
 
 def load_key(file: Path) -> bytes:

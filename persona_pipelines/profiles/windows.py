@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.days import end_of
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.profiles.predictions import Window
@@ -74,7 +75,7 @@ def past_windows(
 def window(past: Past, day: dt.date, days: int, targets: Mapping[str, TargetOrigin] = MappingProxyType({})) -> Window:
     """What was known at the end of a day, and what the users did in the ``days`` after it."""
     warehouse, features = past.warehouse, past.features(day)
-    begin = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
+    begin = end_of(day)
     events = warehouse.table(contracts.EVENTS)
     later = events.filter(events.user_id.notnull() & (events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))
     if any(origin.category is not None for origin in targets.values()):

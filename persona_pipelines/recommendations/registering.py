@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from persona_pipelines import charts
+from persona_pipelines.days import end_of
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import table as audit_table
@@ -39,7 +40,7 @@ def end_of_interactions(store: Warehouse) -> dt.datetime:
     as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
     if as_of is None:
         raise TooFewInteractionsError("no interactions of known users with items: user_id and item_id of the events are needed for it")
-    return dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time())
+    return end_of(as_of)
 
 
 def searched(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from persona_pipelines.days import begin_of
 from persona_pipelines.simulation.dirt import SPOILERS
 from persona_pipelines.simulation.people import CATEGORIES, Device, Item, Person, make_items, make_people
 
@@ -116,7 +117,7 @@ class _Shop:
         """A time by the persona's rhythm that lies well apart from the last visit of the person and their device."""
         centre, spread = person.persona.hours
         hour = float(self.generator.normal(centre, spread)) % 24
-        start = dt.datetime.combine(self.plan.start + dt.timedelta(days=day), dt.time()) + dt.timedelta(hours=hour)
+        start = begin_of(self.plan.start + dt.timedelta(days=day)) + dt.timedelta(hours=hour)
         start = start.replace(microsecond=0)
         for who in (person.user_id, *(device.cookie for device in person.devices)):
             if who in self.last_visit_end and abs(start - self.last_visit_end[who]) < SHORTEST_PAUSE:
@@ -240,7 +241,7 @@ class _Shop:
 
     def bots(self, day: int) -> None:
         generator = self.generator
-        midnight = dt.datetime.combine(self.plan.start + dt.timedelta(days=day), dt.time())
+        midnight = begin_of(self.plan.start + dt.timedelta(days=day))
         for _ in range(max(2, self.plan.users // 60)):
             agent = BOTS[int(generator.integers(len(BOTS)))]
             address = f"203.0.113.{int(generator.integers(1, 250))}"
@@ -250,7 +251,7 @@ class _Shop:
                 self.add(day, "web", self.web_line(at + dt.timedelta(seconds=step), address, agent, "-", page), "", "", "bot")
 
     def stealth_bots(self, day: int) -> None:
-        midnight = dt.datetime.combine(self.plan.start + dt.timedelta(days=day), dt.time())
+        midnight = begin_of(self.plan.start + dt.timedelta(days=day))
         for number in range(self.plan.stealth_bots):
             kind = STEALTHY[number % len(STEALTHY)]
             agent, address = BROWSERS[int(self.robots.integers(len(BROWSERS)))], f"198.51.100.{int(self.robots.integers(1, 250))}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from persona_pipelines.files import digest_of_folder
+from persona_pipelines.files import digest_of_folder, folder_appearing
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.experiments import CHAMPION, DIGEST_TAG, ModelNotFoundError, RegisteredModel, configure, model_name
 from persona_pipelines.warehouse import contracts
@@ -245,14 +243,8 @@ def _local(settings: Settings, name: str, version: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(address))  # local artifacts are used where they lie
     kept = settings.home / "models" / name / version
     if not kept.exists():
-        waiting = kept.with_name(f".{version}.{os.getpid()}.partial")
-        shutil.rmtree(waiting, ignore_errors=True)
-        waiting.mkdir(parents=True)
-        try:
+        with folder_appearing(kept) as waiting:
             mlflow.artifacts.download_artifacts(address, dst_path=str(waiting))
-            waiting.replace(kept)
-        finally:
-            shutil.rmtree(waiting, ignore_errors=True)
     return kept
 
 

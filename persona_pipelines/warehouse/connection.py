@@ -22,6 +22,7 @@ import pyarrow as pa
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
 from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.quoting import literal, quoted_name, quoted_table
 from persona_pipelines.warehouse.zones import MACROS
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Warehouse:
         """
         self.written.add(contract.full_name)
         if self.exists(contract):
-            found = [row[0] for row in self.connection.execute(f"DESCRIBE {_quoted(contract)}").fetchall()]
+            found = [row[0] for row in self.connection.execute(f"DESCRIBE {quoted_table(contract.full_name)}").fetchall()]
             if found != contract.column_names:
                 raise WarehouseError(
                     f"{contract.full_name}: found columns {found}; expected {contract.column_names}. The warehouse was written by "
@@ -120,13 +121,15 @@ class Warehouse:
                 )
             return
         columns = ", ".join(
-            f'"{column.name}" {DUCKDB_TYPES[column.type]}{" NOT NULL" if column.required else ""}' for column in contract.columns
+            f"{quoted_name(column.name)} {DUCKDB_TYPES[column.type]}{' NOT NULL' if column.required else ''}" for column in contract.columns
         )
-        self.connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{contract.schema}"')
-        self.connection.execute(f"CREATE TABLE {_quoted(contract)} ({columns})")
-        self.connection.execute(f"COMMENT ON TABLE {_quoted(contract)} IS {_literal(contract.description)}")
+        self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted_name(contract.schema)}")
+        self.connection.execute(f"CREATE TABLE {quoted_table(contract.full_name)} ({columns})")
+        self.connection.execute(f"COMMENT ON TABLE {quoted_table(contract.full_name)} IS {literal(contract.description)}")
         for column in contract.columns:
-            self.connection.execute(f'COMMENT ON COLUMN {_quoted(contract)}."{column.name}" IS {_literal(column.description)}')
+            self.connection.execute(
+                f"COMMENT ON COLUMN {quoted_table(contract.full_name)}.{quoted_name(column.name)} IS {literal(column.description)}"
+            )
 
     def table(self, contract: Table) -> ir.Table:
         """The table as an expression; an empty one where it has not been written yet."""
@@ -168,7 +171,7 @@ class Warehouse:
             "the list of its tables",
         )
         names = [f"{schema}.{name}" for schema, name in tables]
-        return {name: int(self._read(f"SELECT count(*) FROM {_quoted_name(name)}", name)[0][0]) for name in names}
+        return {name: int(self._read(f"SELECT count(*) FROM {quoted_table(name)}", name)[0][0]) for name in names}
 
     def digest(self, full_name: str) -> tuple[int, str]:
         """Rows of a table, and a digest of them whatever their order; every block of the table is read for it.
@@ -176,7 +179,7 @@ class Warehouse:
         Raises:
             WarehouseError: a block is damaged.
         """
-        query = f"SELECT count(*), bit_xor(hash(stored)), sum(hash(stored)) FROM {_quoted_name(full_name)} AS stored"
+        query = f"SELECT count(*), bit_xor(hash(stored)), sum(hash(stored)) FROM {quoted_table(full_name)} AS stored"
         ((rows, exclusive, total),) = self._read(query, full_name)
         return int(rows), f"{exclusive or 0:x}-{total or 0:x}"
 
@@ -195,47 +198,84 @@ class Warehouse:
         """Add the rows of an expression, cast to the contract's types."""
         self.written.add(contract.full_name)
         rows = expression.select(**{column.name: expression[column.name].cast(column.type) for column in contract.columns})
-        self.connection.execute(f"INSERT INTO {_quoted(contract)} BY NAME {self.sql(rows)}")
+        self.connection.execute(f"INSERT INTO {quoted_table(contract.full_name)} BY NAME {self.sql(rows)}")
 
     def replace(self, contract: Table, expression: ir.Table) -> None:
         """Put the rows of an expression in place of all rows. Call inside a transaction."""
         self.ensure(contract)
         if not _reads(expression, contract):
-            self.connection.execute(f"DELETE FROM {_quoted(contract)}")
+            self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
             self.append(contract, expression)
             return
         self.keep("replacement", expression)
-        self.connection.execute(f"DELETE FROM {_quoted(contract)}")
+        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
         self.append(contract, self.kept("replacement"))
         self.drop_kept("replacement")
 
     def delete_days(self, contract: Table, first: dt.date, last: dt.date) -> None:
         self.ensure(contract)
-        self.connection.execute(f"DELETE FROM {_quoted(contract)} WHERE day BETWEEN ? AND ?", [first, last])
+        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)} WHERE day BETWEEN ? AND ?", [first, last])
+
+    def clear(self, contract: Table) -> None:
+        """Delete all rows."""
+        self.ensure(contract)
+        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
+
+    def delete_where(self, contract: Table, **equal: str) -> None:
+        """Delete the rows whose columns have these values."""
+        self.ensure(contract)
+        condition = " AND ".join(f"{quoted_name(column)} = ?" for column in equal)
+        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)} WHERE {condition}", list(equal.values()))
 
     def delete_matching(self, contract: Table, rows: ir.Table, on: str) -> None:
         """Delete the rows whose column ``on`` has a value that stands in the same column of ``rows``."""
         self.ensure(contract)
-        self.connection.execute(f'DELETE FROM {_quoted(contract)} WHERE "{on}" IN ({self.sql(rows.select(on))})')
+        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)} WHERE {quoted_name(on)} IN ({self.sql(rows.select(on))})")
 
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Compute an expression once, as a temporary table of this connection."""
-        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {self.sql(expression)}')
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted_name(name)} AS {self.sql(expression)}")
         return self.kept(name)
+
+    def keep_more(self, name: str, expression: ir.Table) -> None:
+        """Add rows to what is kept under a name, or begin with them."""
+        if self.is_kept(name):
+            self.connection.execute(f"INSERT INTO temp.main.{quoted_name(name)} BY NAME {self.sql(expression)}")
+        else:
+            self.keep(name, expression)
+
+    def is_kept(self, name: str) -> bool:
+        found = self.connection.execute("SELECT count(*) FROM duckdb_tables() WHERE temporary AND table_name = ?", [name]).fetchall()
+        return bool(found[0][0])
+
+    @contextmanager
+    def records(self, query: str, lines: pa.RecordBatchReader | None = None) -> Iterator[ir.Table]:
+        """What the query of a reader of log files gives, for the length of a block; it may read ``lines`` once."""
+        if lines is not None:
+            self.connection.register("lines", lines)
+        self.connection.execute(f'CREATE OR REPLACE TEMP VIEW "records" AS {query}')
+        yield self.kept("records")
+        self.connection.execute('DROP VIEW "records"')
+        if lines is not None:
+            self.connection.unregister("lines")
 
     def kept(self, name: str) -> ir.Table:
         return self.backend.table(name, database=("temp", "main"))
 
     def drop_kept(self, *names: str) -> None:
         for name in names:
-            self.connection.execute(f'DROP TABLE IF EXISTS temp.main."{name}"')
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.main.{quoted_name(name)}")
 
     def frame(self, expression: ir.Expr) -> pd.DataFrame:
         return expression.to_pandas() if isinstance(expression, ir.Table) else expression.as_table().to_pandas()
 
+    def tuples(self, expression: ir.Table) -> list[tuple[Any, ...]]:
+        """The rows of an expression, as plain Python values."""
+        return self.connection.execute(self.sql(expression)).fetchall()
+
     def row(self, expression: ir.Table) -> tuple[Any, ...]:
         """The only row of an expression, as plain Python values."""
-        return tuple(self.connection.execute(self.sql(expression)).fetchall()[0])
+        return self.tuples(expression)[0]
 
     def value(self, expression: ir.Scalar) -> Any:
         """One number or text, as a plain Python value; None for null."""
@@ -270,16 +310,3 @@ def _reads(expression: ir.Table, contract: Table) -> bool:
     return any(
         (table.name, table.namespace.database) == (contract.name, contract.schema) for table in expression.op().find(ops.DatabaseTable)
     )
-
-
-def _quoted(contract: Table) -> str:
-    return _quoted_name(contract.full_name)
-
-
-def _quoted_name(full_name: str) -> str:
-    schema, name = full_name.split(".", 1)
-    return f'"{schema}"."{name}"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -11,6 +11,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import replacing
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.quoting import literal
 
 FORMULA_STARTS = r"^[\s\x{0}\x{a0}\x{3000}\x{feff}]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]|^[\t\r\n\x{0}]"
 """What spreadsheet programs take for the start of a formula: also behind blanks, and in full width."""
@@ -51,8 +52,7 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
         raise ExportError(f"{file}: cannot be written: there is no folder {file.parent}")
     try:
         with replacing(file) as waiting:
-            target = str(waiting).replace("'", "''")
-            warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO '{target}' ({options})")
+            warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO {literal(str(waiting))} ({options})")
     except (duckdb.Error, OSError) as error:
         raise ExportError(f"{file}: cannot be written: {str(error).splitlines()[0]}") from None
     return int(warehouse.value(table.count()))

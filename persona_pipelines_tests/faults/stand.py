@@ -161,9 +161,12 @@ def digests(file: Path, aside: Path) -> Digests:
             columns = store.backend.table(table, database=schema).columns
             kept = [column for column in columns if column not in (*OF_THE_RUN.get(name, ()), *VERSIONS)]
             text = " || '\x1f' || ".join(f"coalesce(\"{column}\"::VARCHAR, '')" for column in kept)
-            query = f'SELECT count(*), bit_xor(hash({text})), sum(hash({text})) FROM "{schema}"."{table}"'
-            ((rows, exclusive, total),) = store.connection.execute(query).fetchall()
-            found[name] = (int(rows), f"{exclusive or 0:x}-{total or 0:x}")
+            # Each source writes its own rows of the table of files, together with its records.
+            part = "source" if name == "logs.files" else "''"
+            query = f'SELECT {part}, count(*), bit_xor(hash({text})), sum(hash({text})) FROM "{schema}"."{table}" GROUP BY 1'
+            found[name] = (0, "0-0")
+            for source, rows, exclusive, total in store.connection.execute(query).fetchall():
+                found[f"{name} of {source}" if source else name] = (int(rows), f"{exclusive or 0:x}-{total or 0:x}")
     return found
 
 
@@ -251,13 +254,15 @@ class Reader(threading.Thread):
     def __init__(self, stand: Stand, known: Reference) -> None:
         super().__init__(daemon=True)
         self.file, self.known, self.done, self.reads, self.wrong = stand.home / "published.duckdb", known, threading.Event(), 0, set[str]()
-        self.expected = [{name: rows for name, (rows, _) in state.items()} for state in (known.before, known.after)]
+        self.expected = [
+            {name: rows for name, (rows, _) in state.items() if "logs.files" not in name} for state in (known.before, known.after)
+        ]
 
     def run(self) -> None:
         while not self.done.wait(0.3):
             try:
                 with Warehouse(self.file, read_only=True) as store:
-                    if store.counts() not in self.expected:
+                    if {name: rows for name, rows in store.counts().items() if name != "logs.files"} not in self.expected:
                         self.wrong.add("a reader sees tables neither of before nor of after")
             except ProjectError as error:
                 self.wrong.add(f"a reader cannot read: {error}")

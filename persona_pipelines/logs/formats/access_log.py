@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from persona_pipelines.logs.formats.reader import Group, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
+from persona_pipelines.logs.formats.sql import HeaderError, clean
 from persona_pipelines.settings.formats import AccessLogFormat
 from persona_pipelines.settings.log_formats import NO_PAGE, NO_REQUEST, LinePattern, line_pattern
 from persona_pipelines.vocabulary import LOG_FORMATS
+from persona_pipelines.warehouse.quoting import literal, quoted_name
 
 
 class AccessLogReader(TextReader):

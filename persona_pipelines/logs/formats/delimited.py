@@ -14,8 +14,9 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import NEWLINE, TextFile, first_line
 from persona_pipelines.logs.formats.reader import NO_VALUES, Group, Resolved, TextReader, selected
-from persona_pipelines.logs.formats.sql import BLANK, HeaderError, literal, without_blanks
+from persona_pipelines.logs.formats.sql import BLANK, HeaderError, without_blanks
 from persona_pipelines.settings.formats import DelimitedFormat
+from persona_pipelines.warehouse.quoting import literal
 
 SEPARATOR = "\x1f"
 """Stands in for delimiters of several characters, which no character class can leave out."""

@@ -15,8 +15,9 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import TextFile, first_line
 from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected, steps_of
-from persona_pipelines.logs.formats.sql import as_written, clean, literal, plain_steps, pointer
+from persona_pipelines.logs.formats.sql import as_written, clean, plain_steps, pointer
 from persona_pipelines.settings.formats import JsonFormat
+from persona_pipelines.warehouse.quoting import literal
 
 BATCH_RECORDS = 20_000
 SIDE_BY_SIDE = re.compile(rb"\}[ \t\r,]*\{")

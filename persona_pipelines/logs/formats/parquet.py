@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from persona_pipelines.logs.files import LogFile, LogFileError, refuse_if_changed
 from persona_pipelines.logs.formats.reader import Group, Resolved, steps_of
-from persona_pipelines.logs.formats.sql import HeaderError, clean, literal, quoted_name
+from persona_pipelines.logs.formats.sql import HeaderError, clean
 from persona_pipelines.logs.paths import Key
 from persona_pipelines.settings.formats import ParquetFormat
+from persona_pipelines.warehouse.quoting import literal, quoted_name
 
 
 class ParquetReader:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
 from persona_pipelines.logs.paths import Every, Index, Key, Match, Step
+from persona_pipelines.warehouse.quoting import literal
 
 BLANK = r"[\s\x0b\x{85}\p{Z}]"
 """Of all kinds that Unicode has."""
@@ -15,15 +16,6 @@ BLANKS_AT_ENDS = f"^{BLANK}+|{BLANK}+$"
 
 class HeaderError(ValueError):
     """The header of a file lacks a column that the mapping reads, or names it twice."""
-
-
-def literal(text: str) -> str:
-    """A string literal of standard SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quoted_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def clean(expression: str) -> str:

@@ -15,8 +15,9 @@ import pyarrow as pa
 from persona_pipelines.logs.files import LogFile
 from persona_pipelines.logs.formats.lines import SCHEMA, TextFile, beginning_with
 from persona_pipelines.logs.formats.reader import Group, Resolved, TextReader, selected
-from persona_pipelines.logs.formats.sql import HeaderError, clean, literal
+from persona_pipelines.logs.formats.sql import HeaderError, clean
 from persona_pipelines.settings.formats import W3CFormat
+from persona_pipelines.warehouse.quoting import literal
 
 FIELDS = b"#fields:"
 INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
