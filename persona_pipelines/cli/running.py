@@ -31,10 +31,10 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     settings = settings_of(config)
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.partitions import range_tags
     from persona_pipelines.orchestration.runs import run_job
+    from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG
 
     if first and last and first > last:
         raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.orchestration.specs import contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.contracts import Table

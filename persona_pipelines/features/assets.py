@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.orchestration.specs import contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.errors import plain
-from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG, ONCE_MORE, key, spec_options
 from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, ONCE_MORE, key, spec_options
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.warehouse import contracts
 

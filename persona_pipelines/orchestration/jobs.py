@@ -6,8 +6,8 @@ import datetime as dt
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import PUBLISHED
 from persona_pipelines.orchestration.partitions import partitions, range_tags
+from persona_pipelines.orchestration.specs import PUBLISHED
 from persona_pipelines.settings import Settings
 
 MAIN_JOB = "everything"

@@ -12,7 +12,7 @@ import dagster as dg
 
 from persona_pipelines.errors import plain
 from persona_pipelines.findings import Finding, unless
-from persona_pipelines.orchestration.assets import key
+from persona_pipelines.orchestration.specs import key
 from persona_pipelines.warehouse.checks import keeps_contract
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts import Table

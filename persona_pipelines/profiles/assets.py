@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.profiles import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts

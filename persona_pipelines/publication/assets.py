@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.assets import ACCEPT_SHRINK_TAG, PUBLISHED
 from persona_pipelines.orchestration.resources import WarehouseResource
+from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, PUBLISHED
 from persona_pipelines.publication import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
