@@ -112,7 +112,7 @@ def made_check(contract: Table, missing: str | None = None) -> dg.AssetCheckResu
 
 def left_out(
     warehouse: Warehouse, tables: Sequence[Table], reason: str, *, contract_checks: bool = False, checks: Mapping[str, Table] | None = None
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """What a stage gives that cannot be made from these logs: empty tables, and a warning that says why.
 
     What does not depend on it is made and published all the same.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
 
 
-class WarehouseResource(dg.ConfigurableResource):
+class WarehouseResource(dg.ConfigurableResource[Any]):
     """Opens the warehouse of the configuration for the length of a run; a second run waits its turn."""
 
     _settings: Settings = PrivateAttr()

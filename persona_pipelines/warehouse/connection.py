@@ -80,7 +80,8 @@ class Warehouse:
                 f"CREATE TEMP MACRO {name}(text) AS (CASE WHEN contains(text, '%00') THEN text "
                 f"WHEN contains(text, '%') THEN coalesce(TRY(url_decode({meant})), text) ELSE {meant} END)"
             )
-        self.connection.create_function("canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
+        with contextlib.suppress(duckdb.CatalogException):  # another connection of this process to the same file has it already
+            self.connection.create_function("canonical_json", _canonical_json, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
         if key is not None:
             inner, outer = (f"unhex('{padded.hex()}')" for padded in padded_keys(key))
             self.connection.execute(

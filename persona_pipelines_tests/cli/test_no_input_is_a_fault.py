@@ -64,7 +64,7 @@ def made(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with logs, a configuration, and a home whose tables are published."""
     folder = tmp_path_factory.mktemp("shop")
     with at_home(folder):

@@ -48,6 +48,18 @@ def test_a_failed_transaction_leaves_what_was_there(tmp_path: Path) -> None:
         assert store.rows(contracts.FILTERED) == 2
 
 
+def test_two_readers_of_one_process_do_not_meet(tmp_path: Path) -> None:
+    """As in a notebook: what is defined for the engine of a file is there for both, and stays when one has gone."""
+    file = tmp_path / "warehouse.duckdb"
+    with Warehouse(file) as store:
+        store.ensure(contracts.EVENTS)
+    first, second = (Warehouse(file, read_only=True) for _ in range(2))
+    first.close()
+    ((text,),) = second.connection.execute("""SELECT canonical_json('{"b": 1, "a": 2}')""").fetchall()
+    assert text == '{"a":2,"b":1}'
+    second.close()
+
+
 def test_a_table_of_another_version_is_not_touched(tmp_path: Path) -> None:
     with Warehouse(tmp_path / "w.duckdb") as store:
         store.connection.execute("CREATE SCHEMA events; CREATE TABLE events.filtered (other INT)")
