@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 START = dt.date(2025, 9, 1)
 DAYS = 28
@@ -90,7 +91,7 @@ def generate(folder: Path, events: int) -> None:
             ) TO '{folder}/logs/{date}.csv.gz' (HEADER, COMPRESSION gzip)""")
 
 
-def run_project(folder: Path) -> dict[str, float]:
+def run_project(folder: Path) -> dict[str, Any]:
     """What the assets call, from the raw tables to user_features."""
     import ibis
 
@@ -133,7 +134,7 @@ def run_project(folder: Path) -> dict[str, float]:
     return {**times, "total": sum(times.values()), "result": [float(value) for value in found]}
 
 
-def run_script(folder: Path) -> dict[str, float]:
+def run_script(folder: Path) -> dict[str, Any]:
     """The same work by hand."""
     import duckdb
 
@@ -162,7 +163,7 @@ def run_script(folder: Path) -> dict[str, float]:
     return {**times, "total": total, "result": [float(value) for value in found]}
 
 
-def measured(which: str, folder: Path) -> dict[str, float]:
+def measured(which: str, folder: Path) -> dict[str, Any]:
     found = subprocess.run(
         [sys.executable, __file__, "--only", which, "--folder", str(folder)], capture_output=True, text=True, check=False
     )

@@ -16,7 +16,9 @@ import datetime as dt
 import os
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ibis
 import numpy as np
@@ -25,11 +27,12 @@ import scipy.sparse as sp
 
 from persona_pipelines.features.interactions import InteractionRules, interactions
 from persona_pipelines.intervals import interval
-from persona_pipelines.recommendations.data import Interactions, build, positions
+from persona_pipelines.recommendations.data import Audience, Interactions, build, positions
 from persona_pipelines.recommendations.evaluation.audit import TEST, Known, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
 from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs, unchanging
+from persona_pipelines.recommendations.models import LearnedModel
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
     HybridSettings,
@@ -126,7 +129,7 @@ STRATIFIED: tuple[MethodSettings, ...] = (
 )  # fmt: skip
 
 
-def require_no_leak(outer: Task, pairs: pd.DataFrame, end: dt.datetime, models: dict) -> None:
+def require_no_leak(outer: Task, pairs: pd.DataFrame, end: dt.datetime, models: dict[str, LearnedModel]) -> None:
     """The leakage audit of the window that decides; ``pairs`` could be known before it, or with the test that was drawn from them."""
     if not outer.split.by_time:
         tested = pd.MultiIndex.from_frame(outer.split.test[["user_id", "item_id"]])
@@ -134,7 +137,9 @@ def require_no_leak(outer: Task, pairs: pd.DataFrame, end: dt.datetime, models: 
     require_clean(audit(TEST, outer, Known(pairs, end, None, {}, {}), models))
 
 
-def fitted(inner: Task, outer: Task, methods: tuple[MethodSettings, ...], seed: int) -> tuple[dict, dict]:
+def fitted(
+    inner: Task, outer: Task, methods: tuple[MethodSettings, ...], seed: int
+) -> tuple[dict[str, LearnedModel], dict[str, dict[str, float]]]:
     """Models of the outer training, hybrids with weights of the inner one's test."""
     validated, _ = fit_all([method for method in methods if _is_member(method, methods)], inner.training, seed)
     models, failed = fit_all(methods, outer.training, seed)
@@ -151,7 +156,7 @@ def _is_member(method: MethodSettings, methods: tuple[MethodSettings, ...]) -> b
 
 def stratified(seeds: int) -> None:
     ratings, users, items = movielens()
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     began = time.perf_counter()
     for seed in range(1, seeds + 1):
         outer_split = random_split(ratings, users, items, 0.75, seed)
@@ -241,9 +246,7 @@ def new_users() -> None:
     print(pd.DataFrame(rows).pivot(index="model", columns="interactions", values="ndcg_at_k").round(4).to_string())
 
 
-def _answered(learned: Interactions, users: pd.DataFrame, ids: np.ndarray, history: pd.DataFrame):
-    from dataclasses import replace
-
+def _answered(learned: Interactions, users: pd.DataFrame, ids: np.ndarray, history: pd.DataFrame) -> Audience:
     return replace(learned.audience(ids, users), history=_matrix(history, ids, learned.items))
 
 

@@ -51,7 +51,7 @@ def test_what_a_task_raises_is_raised() -> None:
         raise ZeroDivisionError("of a task")
 
     with pytest.raises(ZeroDivisionError, match="of a task"):
-        side_by_side([partial(after, 0.0, 1), broken])
+        side_by_side([partial(after, 0.0, 1), partial(broken)])
 
 
 def test_each_task_has_its_share_of_the_threads_for_sums_which_is_given_back() -> None:

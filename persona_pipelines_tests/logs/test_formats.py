@@ -467,7 +467,10 @@ def test_objects_in_a_list_that_begin_their_lines_are_parts_of_their_value(wareh
 
 
 def test_elements_are_found_by_key_from_the_end_and_all_together(warehouse, tmp_path) -> None:
-    record = {"p": [{"key": "x", "v": {"s": "1"}}, {"key": "page.of=me", "v": {"s": "2"}}], "t": [{"n": "red"}, {"n": None}, {"n": "blue"}]}
+    record: dict[str, Any] = {
+        "p": [{"key": "x", "v": {"s": "1"}}, {"key": "page.of=me", "v": {"s": "2"}}],
+        "t": [{"n": "red"}, {"n": None}, {"n": "blue"}],
+    }
     write(tmp_path, "log.txt", json.dumps(record), json.dumps({**record, "p": list(reversed(record["p"]))}))
     assert (
         read(warehouse, tmp_path, source("json", fields={"item_id": 'p[key="page.of=me"].v.s', "campaign": "t[*].n"}))[0]
@@ -509,7 +512,7 @@ def test_a_text_that_is_no_document_is_a_reject_at_whatever_depth(warehouse, tmp
         "list": json.dumps({"middle": json.dumps({"inner": "[1]"})}),
     }
     prefix = "items.outer" if of_elements else "outer"
-    lines = [{"items": [{"outer": text}]} if of_elements else {"outer": text} for text in broken.values()]
+    lines: list[Any] = [{"items": [{"outer": text}]} if of_elements else {"outer": text} for text in broken.values()]
     if of_elements:
         lines.append({"items": ["a text"]})
     write(tmp_path, "log.txt", *map(json.dumps, lines))
@@ -717,7 +720,7 @@ INNER = st.sampled_from(["", "ann", "a b", "\u00e9t\u00e9", "[x]", "~", "a\u00a0
 @example(where="csv", texts=[("", "ann", "\t"), ("\x0b", "ann", ""), ("", "", "\t")])
 def test_blanks_of_all_kinds_at_the_ends_of_fields_go(where: str, texts: list[tuple[str, str, str]]) -> None:
     whole = ["".join(parts) for parts in texts]
-    more = {}
+    more: dict[str, Any] = {}
     with TemporaryDirectory() as folder, Warehouse(None, KEY) as engine:
         if where == "parquet":
             pq.write_table(pa.table({"a": whole, "b": ["x"] * len(whole)}), Path(folder) / "log.txt")

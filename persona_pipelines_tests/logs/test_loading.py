@@ -9,6 +9,7 @@ import hmac
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -222,14 +223,14 @@ def test_an_id_of_nothing_that_can_be_seen_is_none(warehouse, configure, tmp_pat
     assert rows(warehouse, "SELECT user_id FROM logs.log") == [(expected,)]
 
 
-PLAIN = {"timestamp": "t", "user_id": "u", "event_type": {"value": "purchase"}}
+PLAIN: dict[str, Any] = {"timestamp": "t", "user_id": "u", "event_type": {"value": "purchase"}}
 
 
 def seen_of(configure, folder: Path, *lines: str, **mapped) -> Profile:
     write(folder, "log.csv", *lines)
-    more = {name: mapped.pop(name) for name in ("drop_when", "parse") if name in mapped}
+    more: dict[str, Any] = {name: mapped.pop(name) for name in ("drop_when", "parse") if name in mapped}
     fmt = {"type": "csv", "delimiter": ";"}
-    settings = configure({"name": "log", "path": "log.csv", "format": fmt, "same": "never", "fields": {**PLAIN, **mapped}, **more})
+    settings = configure({"name": "log", "path": "log.csv", "format": fmt, "same": "never", "fields": PLAIN | mapped, **more})
     return profile_source(settings.sources[0], settings, 5)
 
 
@@ -752,6 +753,7 @@ def test_a_corrected_file_with_fewer_days_is_loaded_for_the_days_it_had_before(c
         assert rows(published, "SELECT count(*) FROM logs.clicks") == [(3,)]
     write(tmp_path, "clicks/all.csv", HEADER, THREE_DAYS[1])
     days = days_to_run(settings)
+    assert days is not None
     with Warehouse(settings.published_file, KEY) as published:
         assert load(published, settings, *days).warnings == []
         assert rows(published, "SELECT event_id FROM logs.clicks") == [("clicks:2",)]

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -195,7 +196,7 @@ def sqlite_file(folder: Path) -> bytes:
     return (folder / "some.db").read_bytes()
 
 
-def tar_file(mode: str) -> bytes:
+def tar_file(mode: Any) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
         member = tarfile.TarInfo("log.csv")

@@ -690,7 +690,7 @@ def test_access_logs_come_back_equal(read: Read, files, written: str) -> None:
         {"type": "access_log", "log_format": written}, [log_lines(entries, layout, escaped) for entries in files], fields, general=MONEY
     )
     for file, entries in zip(found, files, strict=True):
-        expected = [(entry["url"].strip(), entry["user"], entry["status"], entry["size"]) for entry in entries]
+        expected: list[tuple[Any, ...]] = [(entry["url"].strip(), entry["user"], entry["status"], entry["size"]) for entry in entries]
         if written != "common":
             expected = [(*row, entry["agent"] or None, entry["referrer"] or None) for row, entry in zip(expected, entries, strict=True)]
         assert file.problems == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import ibis
 import pytest
@@ -18,7 +19,7 @@ def described(**more) -> Source:
     return Source.model_validate({"name": "log", "path": "x", "format": "csv", "fields": fields, **more})
 
 
-def evaluated(warehouse, texts: list[str | None], make) -> list:
+def evaluated(warehouse, texts: Sequence[str | None], make) -> list:
     table = warehouse.keep("texts", ibis.memtable({"n": list(range(len(texts))), "t": texts}, schema={"n": "int64", "t": "string"}))
     fields = values.Fields({"t": table.t, "u": table.t}, {})
     result = make(fields, table)
@@ -103,7 +104,7 @@ def test_conditions_may_be_denied_and_joined(warehouse, condition: dict, held: l
     assert [row[0] for row in found] == held
 
 
-def ids(warehouse, texts: list[str | None], column: str = "user_id", **source) -> list[str | None]:
+def ids(warehouse, texts: Sequence[str | None], column: str = "user_id", **source) -> list[str | None]:
     wanted = FieldMapping.model_validate({"from": "t"})
     return [row[0] for row in evaluated(warehouse, texts, lambda fields, _: (values.text_of(wanted, fields, described(**source), column),))]
 

@@ -18,6 +18,7 @@ from persona_pipelines.recommendations.evaluation.audit import TEST, VALIDATION,
 from persona_pipelines.recommendations.evaluation.comparison import Task, blend_all, fit_all
 from persona_pipelines.recommendations.evaluation.splits import Segments, Sources
 from persona_pipelines.recommendations.models import LearnedModel
+from persona_pipelines.recommendations.models.hybrid import BlendModel
 from persona_pipelines.recommendations.windows import Windows, segments_as_of, sources_of, windows
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.settings.recommendations import (
@@ -68,10 +69,12 @@ class Comparison:
         return self.found.outer.split.test["first_time"].min().to_pydatetime()
 
     def task(self, window: str) -> Task:
-        return self.found.inner if window == VALIDATION else self.found.outer
+        found = self.found.inner if window == VALIDATION else self.found.outer
+        assert found is not None
+        return found
 
     def with_task(self, window: str, task: Task) -> Comparison:
-        found = replace(self.found, **{"inner" if window == VALIDATION else "outer": task})
+        found = replace(self.found, inner=task) if window == VALIDATION else replace(self.found, outer=task)
         return Comparison(self.store, self.settings, found, self.models, self.validated)
 
     def with_split(self, window: str, **changes: Any) -> Comparison:
@@ -115,9 +118,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse, 
           *(f"late{user},ES,2025-09-19,{90 + user}" for user in range(USERS)))  # fmt: skip
     clicks = {**CLICKS, "fields": {"event_id": "id", "timestamp": "at", "event_type": "type", "user_id": "user", "item_id": "item",
                                    "value": "value", "country": "country"}}  # fmt: skip
-    content = {"name": "test", "start_date": dt.date(2025, 9, 1), "sources": [clicks, CATALOGUE, CUSTOMERS], "logs": {"settle_seconds": 0},
+    described: dict[str, Any] = {"name": "test", "start_date": dt.date(2025, 9, 1), "sources": [clicks, CATALOGUE, CUSTOMERS], "logs": {"settle_seconds": 0},
                "segments": {"minimum_k": 2, "maximum_k": 3}}  # fmt: skip
-    (folder / "persona.yaml").write_text(yaml.safe_dump(content))
+    (folder / "persona.yaml").write_text(yaml.safe_dump(described))
     settings = load_settings(folder / "persona.yaml")
     with Warehouse(None, KEY) as store:
         ingested(store, settings)
@@ -198,6 +201,7 @@ def answered_by_the_test(clean: Comparison, window: str) -> Comparison:
 
 def features_of_later(clean: Comparison, window: str) -> Comparison:
     split = clean.task(window).split
+    assert split.segments is not None
     return clean.with_split(window, segments=replace(split.segments, newest=split.cut))
 
 
@@ -241,6 +245,7 @@ def model_of_everything(clean: Comparison, window: str) -> Comparison:
 def member_of_everything(clean: Comparison, window: str) -> Comparison:
     leaked = fit_all(METHODS[2:3], clean.learned_until(window, END), 7)[0]["ease_items"]
     hybrid = (clean.validated if window == VALIDATION else clean.models)["hybrid"]
+    assert isinstance(hybrid, BlendModel)
     return clean.with_model(window, "hybrid", replace(hybrid, parts={**hybrid.parts, "ease_items": leaked}))
 
 

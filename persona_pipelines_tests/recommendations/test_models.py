@@ -41,7 +41,7 @@ PERSONAL: list[MethodSettings] = [
     SegmentPopularSettings(),
     UserNeighbourhoodSettings(neighbours=10),
     UserNeighbourhoodSettings(neighbours=10, similarity="pearson", shrinkage=0),
-    *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),  # type: ignore[arg-type]
+    *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),
     FollowedSettings(),
     ContentBasedSettings(),
     LightFMSettings(components=8),
