@@ -27,9 +27,21 @@ START = dt.date(2025, 9, 1)
 DAYS = 28
 KEY = b"k" * 32
 COMPARED = ", ".join(
-    f"round(sum({name}), 2)" for name in ("active_days", "frequency", "repeat_order_value", "bounce_share", "rhythm_strength", "week_rhythm_strength",
-                                          "interest_concentration", "discount_share", "items_per_session", "focus_share", "visit_gap_days")
-)  # fmt: skip
+    f"round(sum({name}), 2)"
+    for name in (
+        "active_days",
+        "frequency",
+        "repeat_order_value",
+        "bounce_share",
+        "rhythm_strength",
+        "week_rhythm_strength",
+        "interest_concentration",
+        "discount_share",
+        "items_per_session",
+        "focus_share",
+        "visit_gap_days",
+    )
+)
 MEMORY_LIMIT = "3GB"
 
 CONFIGURATION = """

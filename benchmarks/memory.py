@@ -42,9 +42,11 @@ def write_ratings(folder: Path, people: int, ratings: int, years: float) -> Path
                 moment = int(BEGIN.timestamp() + begins[person] + generator.uniform(0, 7 * 86_400))
                 stream.write(f"{person},{item},{generator.integers(1, 11) / 2},{moment}\n")
     content = {
-        "name": "ratings", "start_date": BEGIN.date(), "privacy": {"consent_when_unknown": True},
+        "name": "ratings",
+        "start_date": BEGIN.date(),
+        "privacy": {"consent_when_unknown": True},
         "sources": [{"name": "ratings", "path": "ratings.csv", "preset": "movielens_ratings_csv"}],
-    }  # fmt: skip
+    }
     file = folder / "persona.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     return file

@@ -45,15 +45,35 @@ def write(folder: Path, ratings: int) -> tuple[Path, pd.DataFrame]:
         held.append(drawn.iloc[count : count + TRUTH])
     pd.concat(kept).sort_values("seconds").to_csv(folder / "ratings.csv", index=False)
     content = {
-        "name": "once", "start_date": "1997-09-01", "privacy": {"consent_when_unknown": True},
+        "name": "once",
+        "start_date": "1997-09-01",
+        "privacy": {"consent_when_unknown": True},
         "sources": [
-            {"name": "ratings", "path": "ratings.csv", "format": "csv", "fields": {
-                "timestamp": {"from": "seconds", "unit": "seconds"}, "event_type": {"value": "rating"}, "user_id": "user", "item_id": "item", "value": "rating"}},
-            {"name": "films", "kind": "items", "path": str(DATA.absolute() / "movielens-100k" / "ml-100k.item"),
-             "format": {"type": "csv", "delimiter": "\t", "quote": ""},
-             "fields": {"item_id": "item_id:token", "title": "movie_title:token_seq", "category": {"from": "class:token_seq", "pattern": r"^(\S+)"}}},
+            {
+                "name": "ratings",
+                "path": "ratings.csv",
+                "format": "csv",
+                "fields": {
+                    "timestamp": {"from": "seconds", "unit": "seconds"},
+                    "event_type": {"value": "rating"},
+                    "user_id": "user",
+                    "item_id": "item",
+                    "value": "rating",
+                },
+            },
+            {
+                "name": "films",
+                "kind": "items",
+                "path": str(DATA.absolute() / "movielens-100k" / "ml-100k.item"),
+                "format": {"type": "csv", "delimiter": "\t", "quote": ""},
+                "fields": {
+                    "item_id": "item_id:token",
+                    "title": "movie_title:token_seq",
+                    "category": {"from": "class:token_seq", "pattern": r"^(\S+)"},
+                },
+            },
         ],
-    }  # fmt: skip
+    }
     (folder / "persona.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder / "persona.yaml", pd.concat(held)
 

@@ -42,7 +42,7 @@ from persona_pipelines.settings.recommendations import (
     MostPopularSettings,
     SegmentPopularSettings,
     UserNeighbourhoodSettings,
-)  # fmt: skip
+)
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
@@ -51,10 +51,15 @@ DATA = Path(os.environ.get("PERSONA_SHARED_DATA", Path(__file__).parents[2] / "s
 K = 10
 PUBLISHED = {
     # Microsoft Recommenders, comparison of algorithms on MovieLens 100K: nDCG@10, precision@10, recall@10, MAP.
-    "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461), "BPR": (0.4420, 0.3882, 0.2125, 0.1325), "LightGCN": (0.4198, 0.3796, 0.1443, 0.0885),
-    "NCF": (0.3961, 0.3473, 0.1808, 0.1077), "SAR": (0.3825, 0.3308, 0.1764, 0.1106), "FastAI": (0.1479, 0.1303, 0.0538, 0.0255),
-    "SVD": (0.0959, 0.0912, 0.0328, 0.0129), "Spark ALS": (0.0442, 0.0485, 0.0178, 0.0047),
-}  # fmt: skip
+    "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461),
+    "BPR": (0.4420, 0.3882, 0.2125, 0.1325),
+    "LightGCN": (0.4198, 0.3796, 0.1443, 0.0885),
+    "NCF": (0.3961, 0.3473, 0.1808, 0.1077),
+    "SAR": (0.3825, 0.3308, 0.1764, 0.1106),
+    "FastAI": (0.1479, 0.1303, 0.0538, 0.0255),
+    "SVD": (0.0959, 0.0912, 0.0328, 0.0129),
+    "Spark ALS": (0.0442, 0.0485, 0.0178, 0.0047),
+}
 COLUMNS = ("ndcg_at_k", "precision_at_k", "recall_at_k", "map_at_k")
 
 
@@ -120,13 +125,23 @@ def random_split(ratings: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame
 
 
 STRATIFIED: tuple[MethodSettings, ...] = (
-    MostPopularSettings(), MostPopularSettings(recent_days=30), UserNeighbourhoodSettings(), UserNeighbourhoodSettings(similarity="pearson"),
+    MostPopularSettings(),
+    MostPopularSettings(recent_days=30),
+    UserNeighbourhoodSettings(),
+    UserNeighbourhoodSettings(similarity="pearson"),
     *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),
-    *(method for method in DEFAULT_METHODS if not isinstance(method, (MostPopularSettings, SegmentPopularSettings, UserNeighbourhoodSettings,
-                                                                     ItemNeighbourhoodSettings, HybridSettings))),
-    LightFMSettings(features=False), LightFMSettings(loss="bpr"), LightFMSettings(loss="logistic"),
+    *(
+        method
+        for method in DEFAULT_METHODS
+        if not isinstance(
+            method, (MostPopularSettings, SegmentPopularSettings, UserNeighbourhoodSettings, ItemNeighbourhoodSettings, HybridSettings)
+        )
+    ),
+    LightFMSettings(features=False),
+    LightFMSettings(loss="bpr"),
+    LightFMSettings(loss="logistic"),
     HybridSettings(members=["most_popular", "ease_items", "ease_users", "lightfm_warp", "als", "truncated_svd"]),
-)  # fmt: skip
+)
 
 
 def require_no_leak(outer: Task, pairs: pd.DataFrame, end: dt.datetime, models: dict[str, LearnedModel]) -> None:
@@ -209,8 +224,18 @@ def over_time(name: str) -> None:
     for model, entry in judged.items():
         own = interval(entry.scores.by_user["ndcg_at_k"], 20)
         ahead = interval(hybrid - entry.scores.by_user["ndcg_at_k"], 20)
-        rows.append({"model": model, "ndcg_at_k": own.mean, "low": own.low, "high": own.high, "hybrid is ahead by": ahead.mean,
-                     "from": ahead.low, "to": ahead.high, **{n: v for n, v in entry.scores.means().items() if n != "ndcg_at_k"}})  # fmt: skip
+        rows.append(
+            {
+                "model": model,
+                "ndcg_at_k": own.mean,
+                "low": own.low,
+                "high": own.high,
+                "hybrid is ahead by": ahead.mean,
+                "from": ahead.low,
+                "to": ahead.high,
+                **{n: v for n, v in entry.scores.means().items() if n != "ndcg_at_k"},
+            }
+        )
     print(pd.DataFrame(rows).sort_values("ndcg_at_k", ascending=False).round(4).to_string(index=False))
 
 
@@ -225,9 +250,21 @@ def new_users() -> None:
     learned = build(pairs_of(training), users, items, end)
     split = random_split(training, users, items, 0.75, 20)
     inner = task(split, users, True)
-    methods = tuple(method for method in DEFAULT_METHODS if method.name in {
-        "most_popular", "ease_items", "als", "lightfm_warp", "truncated_svd", "item_neighbourhood_cosine", "content_based", "hybrid",
-    })  # fmt: skip
+    methods = tuple(
+        method
+        for method in DEFAULT_METHODS
+        if method.name
+        in {
+            "most_popular",
+            "ease_items",
+            "als",
+            "lightfm_warp",
+            "truncated_svd",
+            "item_neighbourhood_cosine",
+            "content_based",
+            "hybrid",
+        }
+    )
     models, _ = fit_all(methods, learned, 20)
     validated, _ = fit_all(methods, split.training, 20)
     blend_all(methods, validated, inner.window(), models, learned, K, 20)
@@ -324,8 +361,10 @@ def throughput() -> None:
         score(best, test, K, catalogue)
         judging = time.perf_counter() - began
         ratios.append((library / own, judging / own))
-        print(f"implicit {users / library:,.0f} users a second, FactorModel.top {users / own:,.0f}: ratio {library / own:.2f}; "
-              f"metrics take {judging / own:.3f} of the time of the lists")  # fmt: skip
+        print(
+            f"implicit {users / library:,.0f} users a second, FactorModel.top {users / own:,.0f}: ratio {library / own:.2f}; "
+            f"metrics take {judging / own:.3f} of the time of the lists"
+        )
     print("median ratio of throughput {:.2f}, of judging to scoring {:.3f}".format(*np.median(ratios, axis=0)))
 
 

@@ -28,9 +28,13 @@ def main() -> None:
     truth = generator.integers(0, 5, users)
     centres = generator.normal(0, 1.0, (5, len(columns)))
     features = pd.DataFrame(
-        {name: np.expm1(np.abs(centres[truth, number] + generator.normal(0, 0.5, users))) if name in SKEWED
-         else centres[truth, number] + generator.normal(0, 0.5, users) for number, name in enumerate(columns)}
-    )  # fmt: skip
+        {
+            name: np.expm1(np.abs(centres[truth, number] + generator.normal(0, 0.5, users)))
+            if name in SKEWED
+            else centres[truth, number] + generator.normal(0, 0.5, users)
+            for number, name in enumerate(columns)
+        }
+    )
     features["user_id"] = np.char.mod("%032d", np.arange(users)).astype(object)
     nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
     began = time.perf_counter()
@@ -49,8 +53,10 @@ def main() -> None:
     peer = time.perf_counter() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{users:,} users by {len(columns)} features: {fit.reason}")
-    print(f"fit {fitted:.0f} s, assignment {placed:.1f} s, {memory:.1f} GB; adjusted Rand index with the truth "
-          f"{adjusted_rand_score(truth, assigned['segment_id']):.3f}")  # fmt: skip
+    print(
+        f"fit {fitted:.0f} s, assignment {placed:.1f} s, {memory:.1f} GB; adjusted Rand index with the truth "
+        f"{adjusted_rand_score(truth, assigned['segment_id']):.3f}"
+    )
     print(f"mini-batch K-means alone, its k given: {peer:.0f} s; ratio {(fitted + placed) / peer:.1f}")
 
 

@@ -22,8 +22,14 @@ from persona_pipelines.segments import assets as segments  # noqa: E402
 from persona_pipelines.settings import Settings  # noqa: E402
 
 ROOMS = {
-    "logs": logs, "events": events, "features": features, "segments": segments, "profiles": profiles, "recommendations": recommendations, "gallery": gallery,
-}  # fmt: skip
+    "logs": logs,
+    "events": events,
+    "features": features,
+    "segments": segments,
+    "profiles": profiles,
+    "recommendations": recommendations,
+    "gallery": gallery,
+}
 """The stages in the order of the flowchart, each with the module that builds its assets."""
 STAGES = (*ROOMS, publication.STAGE)
 

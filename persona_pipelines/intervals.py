@@ -35,8 +35,11 @@ def interval(values: np.ndarray, seed: int) -> Interval:
         return Interval(mean, mean - reach, mean + reach)
     generator = np.random.default_rng(seed)
     step = max(1, 2_000_000 // len(values))
-    means = np.concatenate([
-        values[generator.integers(0, len(values), (min(step, DRAWS - start), len(values)))].mean(axis=1) for start in range(0, DRAWS, step)
-    ])  # fmt: skip
+    means = np.concatenate(
+        [
+            values[generator.integers(0, len(values), (min(step, DRAWS - start), len(values)))].mean(axis=1)
+            for start in range(0, DRAWS, step)
+        ]
+    )
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))

@@ -54,10 +54,20 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         "Dagster": [str(binaries / "dagster-webserver"), *module, "--host", HOST, "--port", str(dagster_port)],
         "Dagster daemon": [str(binaries / "dagster-daemon"), "run", *module],
         "MLflow": [
-            str(binaries / "mlflow"), "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1",
-            "--backend-store-uri", settings.mlflow_tracking_uri, "--default-artifact-root", settings.mlflow_artifacts.as_uri(),
+            str(binaries / "mlflow"),
+            "server",
+            "--host",
+            HOST,
+            "--port",
+            str(mlflow_port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            settings.mlflow_tracking_uri,
+            "--default-artifact-root",
+            settings.mlflow_artifacts.as_uri(),
         ],
-    }  # fmt: skip
+    }
     if not settings.mlflow_is_local:
         del commands["MLflow"]
         say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")

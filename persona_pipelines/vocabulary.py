@@ -76,13 +76,13 @@ LOG_FORMATS: dict[str, str] = {
     "icecast": '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %T',
     "gandi": '%v %h %l %u %t (%T s) "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
     "ovh": '%h %v %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
-    "alb": '$type $time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time '
-           '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
-    "elb": '$time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time '
-           '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
+    "alb": "$type $time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time "
+    '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
+    "elb": "$time_iso8601 $elb $remote_addr:$client_port $target $request_processing_time $target_processing_time "
+    '$response_processing_time $status $target_status $received_bytes $bytes_sent "$request" "$http_user_agent" $ssl_cipher $ssl_protocol ...',
     "s3": '$bucket_owner $host [$time_local] $remote_addr $remote_user $request_id $operation $key "$request" $status $error_code '
-          '$bytes_sent $object_size $total_time $turn_around_time "$http_referer" "$http_user_agent" ...',
-    "haproxy": '$syslog_header$remote_addr:$client_port [$time_local] $frontend $backend '
-               '$timers $status $bytes_sent $request_cookie $response_cookie $termination_state $connections $queues $captured_headers"$request" ...',
-}  # fmt: skip
+    '$bytes_sent $object_size $total_time $turn_around_time "$http_referer" "$http_user_agent" ...',
+    "haproxy": "$syslog_header$remote_addr:$client_port [$time_local] $frontend $backend "
+    '$timers $status $bytes_sent $request_cookie $response_cookie $termination_state $connections $queues $captured_headers"$request" ...',
+}
 """Formats of access logs by name; three dots at the end stand for columns that a later version of the server adds."""

@@ -34,9 +34,13 @@ hypothesis_settings.load_profile("usual")
 def law(examples: int) -> Callable[[Any], Any]:
     """A law tried on generated examples that touch files or tables; the usual effort tries the same ones every time."""
     return hypothesis_settings(
-        max_examples=max(3, int(examples * EFFORT)), deadline=None, database=None, phases=PHASES, derandomize=EFFORT <= USUAL_EFFORT,
+        max_examples=max(3, int(examples * EFFORT)),
+        deadline=None,
+        database=None,
+        phases=PHASES,
+        derandomize=EFFORT <= USUAL_EFFORT,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )  # fmt: skip
+    )
 
 
 KEY = b"k" * 32
@@ -46,10 +50,16 @@ CLICKS: dict[str, Any] = {
     "path": "clicks/{date}.csv",
     "format": "csv",
     "fields": {
-        "event_id": "id", "timestamp": "at", "event_type": "type", "user_id": "user", "anonymous_id": "device", "item_id": "item",
-        "value": "value", "dwell_ms": "dwell",
+        "event_id": "id",
+        "timestamp": "at",
+        "event_type": "type",
+        "user_id": "user",
+        "anonymous_id": "device",
+        "item_id": "item",
+        "value": "value",
+        "dwell_ms": "dwell",
     },
-}  # fmt: skip
+}
 HEADER = "id,at,type,user,device,item,value,dwell"
 
 

@@ -69,8 +69,9 @@ def test_logs_and_events_are_partitioned_by_day(definitions: dg.Definitions) -> 
 def test_schedules_and_sensor_are_off_until_turned_on(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert {schedule.name: schedule.default_status for schedule in repository.schedule_defs} == {
-        "every_day": dg.DefaultScheduleStatus.STOPPED, "every_week": dg.DefaultScheduleStatus.STOPPED,
-    }  # fmt: skip
+        "every_day": dg.DefaultScheduleStatus.STOPPED,
+        "every_week": dg.DefaultScheduleStatus.STOPPED,
+    }
     assert {sensor.name: sensor.default_status for sensor in repository.sensor_defs} == {
         "new_files": dg.DefaultSensorStatus.STOPPED,
         "orphaned_runs": dg.DefaultSensorStatus.RUNNING,  # it starts nothing

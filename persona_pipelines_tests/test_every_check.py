@@ -32,8 +32,13 @@ from persona_pipelines.warehouse.connection import DUCKDB_TYPES, Warehouse
 from persona_pipelines_tests.conftest import CLICKS, DAY
 
 EXAMPLES: dict[str, Any] = {
-    "string": "x", "int64": 1, "float64": 0.5, "timestamp": dt.datetime(2025, 9, 1, 10), "date": DAY, "boolean": True,
-}  # fmt: skip
+    "string": "x",
+    "int64": 1,
+    "float64": 0.5,
+    "timestamp": dt.datetime(2025, 9, 1, 10),
+    "date": DAY,
+    "boolean": True,
+}
 
 
 def row(contract: contracts.Table, **values: Any) -> dict[str, Any]:
@@ -76,11 +81,16 @@ ALL = [
 BROKEN = [
     *((contract, "key") for contract in ALL),
     *((contract, f"null {column.name}") for contract in ALL for column in contract.columns if column.required),
-    *((contract, f"bound {column.name}") for contract in ALL for column in contract.columns if column.minimum is not None or column.maximum is not None),
+    *(
+        (contract, f"bound {column.name}")
+        for contract in ALL
+        for column in contract.columns
+        if column.minimum is not None or column.maximum is not None
+    ),
     *((contract, f"finite {column.name}") for contract in ALL for column in contract.columns if column.type == "float64"),
     *((contract, "type") for contract in ALL),
     *((contract, f"reference {name}") for contract in ALL for name in contract.references),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +171,14 @@ def accounting(**values: Any) -> pd.DataFrame:
 
 
 def duplicates(store: Warehouse, *differs: bool, lines: int = 10) -> Warehouse:
-    written(store, contracts.DUPLICATES, *(
-        row(contracts.DUPLICATES, day=DAY, source="clicks", source_line=number + 1, differs=other, source_file="b", kept_file="a") for number, other in enumerate(differs)
-    ))  # fmt: skip
+    written(
+        store,
+        contracts.DUPLICATES,
+        *(
+            row(contracts.DUPLICATES, day=DAY, source="clicks", source_line=number + 1, differs=other, source_file="b", kept_file="a")
+            for number, other in enumerate(differs)
+        ),
+    )
     written(store, contracts.ACCOUNTING, row(contracts.ACCOUNTING, day=DAY, source="clicks", records_read=lines))
     return store
 
@@ -252,81 +267,124 @@ def audit(passed: bool) -> pd.DataFrame:
 
 
 CHECKS: dict[str, Pair] = {
-    "share_of_rejects": Pair(lambda _: of_logs.share_of_rejects(rejected(99, 1), 0.05), lambda _: of_logs.share_of_rejects(rejected(5, 5), 0.05), "records rejected"),
+    "share_of_rejects": Pair(
+        lambda _: of_logs.share_of_rejects(rejected(99, 1), 0.05),
+        lambda _: of_logs.share_of_rejects(rejected(5, 5), 0.05),
+        "records rejected",
+    ),
     "every_record_loaded": Pair(
-        lambda store: of_logs.every_record_loaded(store, raw(store, 3), loaded(3), True), lambda store: of_logs.every_record_loaded(store, raw(store, 2), loaded(3), True),
+        lambda store: of_logs.every_record_loaded(store, raw(store, 3), loaded(3), True),
+        lambda store: of_logs.every_record_loaded(store, raw(store, 2), loaded(3), True),
         "a.csv: 3 read, 2 in the table",
     ),
-    "whole_files": Pair(lambda _: of_logs.whole_files([]), lambda _: of_logs.whole_files(["clicks: no file for 1 days"]), "no file for 1 days"),
+    "whole_files": Pair(
+        lambda _: of_logs.whole_files([]), lambda _: of_logs.whole_files(["clicks: no file for 1 days"]), "no file for 1 days"
+    ),
     "usual_volume": Pair(lambda store: weeks(store, 100), lambda store: weeks(store, 6), "has 6 records, a usual Monday 120"),
-    "nothing_lost": Pair(lambda _: of_events.nothing_lost(accounting()), lambda _: of_events.nothing_lost(accounting(events=6)), "clicks 2025-09-01: 10 read, 6 events"),
+    "nothing_lost": Pair(
+        lambda _: of_events.nothing_lost(accounting()),
+        lambda _: of_events.nothing_lost(accounting(events=6)),
+        "clicks 2025-09-01: 10 read, 6 events",
+    ),
     "share_of_duplicates": Pair(
         lambda store: of_events.share_of_duplicates(duplicates(store, True, lines=100), SETTINGS, DAY, DAY),
-        lambda store: of_events.share_of_duplicates(duplicates(store, *[True] * 6, lines=10), SETTINGS, DAY, DAY), "6 of 10 records are duplicates",
+        lambda store: of_events.share_of_duplicates(duplicates(store, *[True] * 6, lines=10), SETTINGS, DAY, DAY),
+        "6 of 10 records are duplicates",
     ),
     "one_id_one_event": Pair(
-        lambda store: of_events.one_id_one_event(duplicates(store, False, False), DAY, DAY), lambda store: of_events.one_id_one_event(duplicates(store, False, True), DAY, DAY),
+        lambda store: of_events.one_id_one_event(duplicates(store, False, False), DAY, DAY),
+        lambda store: of_events.one_id_one_event(duplicates(store, False, True), DAY, DAY),
         "1 records have the id of another and say something else: they are left out. b, line 2, has the id 'x' of a, line 1",
     ),
     "one_currency": Pair(
-        lambda store: unless(of_events.several_currencies(money(store, "EUR", "EUR"))), lambda store: unless(of_events.several_currencies(money(store, "EUR", "USD"))),
+        lambda store: unless(of_events.several_currencies(money(store, "EUR", "EUR"))),
+        lambda store: unless(of_events.several_currencies(money(store, "EUR", "USD"))),
         "amounts are in 2 currencies",
     ),
-    "events_found": Pair(lambda _: of_events.events_found(accounting()), lambda _: of_events.events_found(accounting(events=0)), "have no events"),
+    "events_found": Pair(
+        lambda _: of_events.events_found(accounting()), lambda _: of_events.events_found(accounting(events=0)), "have no events"
+    ),
     "every_event_in_a_session": Pair(
-        lambda store: of_events.every_event_in_a_session(sessions(store, 4)), lambda store: of_events.every_event_in_a_session(sessions(store, 3)), "3 events are in sessions, of 4",
+        lambda store: of_events.every_event_in_a_session(sessions(store, 4)),
+        lambda store: of_events.every_event_in_a_session(sessions(store, 3)),
+        "3 events are in sessions, of 4",
     ),
     "list_meets_events": Pair(
         lambda store: unless(of_events.list_that_misses_the_events(listed(store, "u0", "u1"), contracts.USERS)),
-        lambda store: unless(of_events.list_that_misses_the_events(listed(store, "u0", "U1", "U2"), contracts.USERS)), "1 of the 4 users that the events name",
+        lambda store: unless(of_events.list_that_misses_the_events(listed(store, "u0", "U1", "U2"), contracts.USERS)),
+        "1 of the 4 users that the events name",
     ),
     "list_says_one_thing": Pair(
         lambda store: unless(of_events.records_that_differ(of_lists(store, False), ["people"], "users")),
-        lambda store: unless(of_events.records_that_differ(of_lists(store, True), ["people"], "users")), "say different things",
+        lambda store: unless(of_events.records_that_differ(of_lists(store, True), ["people"], "users")),
+        "say different things",
     ),
     "every_user_has_features": Pair(
         lambda store: of_features.every_user_has_features(users_with(store, contracts.USER_FEATURES, 3), store.table(contracts.EVENTS)),
-        lambda store: of_features.every_user_has_features(users_with(store, contracts.USER_FEATURES, 2), store.table(contracts.EVENTS)), "3 users have events, 2 have features",
+        lambda store: of_features.every_user_has_features(users_with(store, contracts.USER_FEATURES, 2), store.table(contracts.EVENTS)),
+        "3 users have events, 2 have features",
     ),
-    "segments_hold_together": Pair(lambda _: of_segments.hold_together(quality()), lambda _: of_segments.hold_together(quality(silhouette=0.1)), "the silhouette is 0.1"),
+    "segments_hold_together": Pair(
+        lambda _: of_segments.hold_together(quality()),
+        lambda _: of_segments.hold_together(quality(silhouette=0.1)),
+        "the silhouette is 0.1",
+    ),
     "segments_come_out_again": Pair(
-        lambda _: of_segments.come_out_again(quality(), "why"), lambda _: of_segments.come_out_again(quality(stability=np.nan), "why"), "why"
+        lambda _: of_segments.come_out_again(quality(), "why"),
+        lambda _: of_segments.come_out_again(quality(stability=np.nan), "why"),
+        "why",
     ),
     "no_segment_is_empty": Pair(
         lambda _: of_segments.none_is_empty(pd.DataFrame({"segment_name": ["a", "b"], "users": [3, 1]})),
-        lambda _: of_segments.none_is_empty(pd.DataFrame({"segment_name": ["a", "b"], "users": [3, 0]})), "nobody is in b",
+        lambda _: of_segments.none_is_empty(pd.DataFrame({"segment_name": ["a", "b"], "users": [3, 0]})),
+        "nobody is in b",
     ),
     "predictions_are_calibrated": Pair(
-        lambda _: of_profiles.are_calibrated(predicted(0.1)), lambda _: of_profiles.are_calibrated(predicted(0.11)), "the calibration error of churn (boosted) is 0.110",
+        lambda _: of_profiles.are_calibrated(predicted(0.1)),
+        lambda _: of_profiles.are_calibrated(predicted(0.11)),
+        "the calibration error of churn (boosted) is 0.110",
     ),
     "every_user_has_a_profile": Pair(
         lambda store: of_profiles.every_user_has_a_profile(users_with(store, contracts.USER_PROFILES, 3)),
-        lambda store: of_profiles.every_user_has_a_profile(users_with(store, contracts.USER_PROFILES, 2)), "3 users have features, 2 a profile",
+        lambda store: of_profiles.every_user_has_a_profile(users_with(store, contracts.USER_PROFILES, 2)),
+        "3 users have features, 2 a profile",
     ),
     "nothing_leaks": Pair(
-        lambda _: of_recommendations.nothing_leaks(audit(True)), lambda _: of_recommendations.nothing_leaks(audit(False)), "validation window, another: found 3; expected 0",
+        lambda _: of_recommendations.nothing_leaks(audit(True)),
+        lambda _: of_recommendations.nothing_leaks(audit(False)),
+        "validation window, another: found 3; expected 0",
     ),
     "gate": Pair(
-        lambda _: of_recommendations.gate(DECISION, ahead(-0.1), ["most_popular"]), lambda _: of_recommendations.gate(DECISION, ahead(0.01), ["most_popular"]),
+        lambda _: of_recommendations.gate(DECISION, ahead(-0.1), ["most_popular"]),
+        lambda _: of_recommendations.gate(DECISION, ahead(0.01), ["most_popular"]),
         "new is ahead; beaten by most_popular",
     ),
     "every_method_was_fitted": Pair(
-        lambda _: of_recommendations.every_method_was_fitted({"als": "no"}, False), lambda _: of_recommendations.every_method_was_fitted({"als": "no"}, True), "als: no",
+        lambda _: of_recommendations.every_method_was_fitted({"als": "no"}, False),
+        lambda _: of_recommendations.every_method_was_fitted({"als": "no"}, True),
+        "als: no",
     ),
     "only_with_consent": Pair(
-        lambda _: of_recommendations.only_with_consent({"a"}, {"a", "b"}), lambda _: of_recommendations.only_with_consent({"a", "c"}, {"a", "b"}), "1 users have a list and have not consented",
+        lambda _: of_recommendations.only_with_consent({"a"}, {"a", "b"}),
+        lambda _: of_recommendations.only_with_consent({"a", "c"}, {"a", "b"}),
+        "1 users have a list and have not consented",
     ),
     "everyone_has_a_list": Pair(
-        lambda _: of_recommendations.everyone_has_a_list({"a", "b"}, {"a"}), lambda _: of_recommendations.everyone_has_a_list({"a"}, {"a", "b"}), "none of the items that are left",
+        lambda _: of_recommendations.everyone_has_a_list({"a", "b"}, {"a"}),
+        lambda _: of_recommendations.everyone_has_a_list({"a"}, {"a", "b"}),
+        "none of the items that are left",
     ),
     "can_be_made": Pair(
-        lambda _: of_recommendations.somebody_may_have_lists({"a"}, 3), lambda _: of_recommendations.somebody_may_have_lists(set(), 3), "none of 3 people has consented",
+        lambda _: of_recommendations.somebody_may_have_lists({"a"}, 3),
+        lambda _: of_recommendations.somebody_may_have_lists(set(), 3),
+        "none of 3 people has consented",
     ),
     "nothing_was_lost": Pair(
-        lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 900}, 0.8), lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 9}, 0.8),
+        lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 900}, 0.8),
+        lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 9}, 0.8),
         "events.events has 9 rows, the published copy 1,000",
     ),
-}  # fmt: skip
+}
 SETTINGS: Any = None
 
 
@@ -336,16 +394,27 @@ def _with_settings(configure, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NUMBERS: dict[str, tuple[str, ...]] = {
-    "share_of_rejects": ("highest", "limit"), "every_record_loaded": ("files",), "whole_files": ("warnings",),
-    "nothing_lost": ("duplicates", "events", "filtered", "records_read", "rejects"), "share_of_duplicates": ("days_above", "limit"),
-    "one_id_one_event": ("records",), "events_found": ("events",), "every_event_in_a_session": ("events", "events_in_sessions"),
-    "every_user_has_features": ("rows", "users_with_events"), "segments_hold_together": ("silhouette",), "segments_come_out_again": ("stability",),
-    "no_segment_is_empty": ("empty",), "predictions_are_calibrated": ("largest_calibration_error",),
-    "every_user_has_a_profile": ("profiles", "users_with_features"), "nothing_leaks": ("checks",),
+    "share_of_rejects": ("highest", "limit"),
+    "every_record_loaded": ("files",),
+    "whole_files": ("warnings",),
+    "nothing_lost": ("duplicates", "events", "filtered", "records_read", "rejects"),
+    "share_of_duplicates": ("days_above", "limit"),
+    "one_id_one_event": ("records",),
+    "events_found": ("events",),
+    "every_event_in_a_session": ("events", "events_in_sessions"),
+    "every_user_has_features": ("rows", "users_with_events"),
+    "segments_hold_together": ("silhouette",),
+    "segments_come_out_again": ("stability",),
+    "no_segment_is_empty": ("empty",),
+    "predictions_are_calibrated": ("largest_calibration_error",),
+    "every_user_has_a_profile": ("profiles", "users_with_features"),
+    "nothing_leaks": ("checks",),
     "gate": ("advantage", "challenger", "champion", "guardrails", "high", "judged_on", "low", "margin", "outcome", "protocol"),
-    "every_method_was_fitted": ("left_out",), "only_with_consent": ("consenting_users", "users_with_a_list_without_consent"),
-    "everyone_has_a_list": ("users_without_a_list",), "nothing_was_lost": ("events.events", "events.items", "events.users"),
-}  # fmt: skip
+    "every_method_was_fitted": ("left_out",),
+    "only_with_consent": ("consenting_users", "users_with_a_list_without_consent"),
+    "everyone_has_a_list": ("users_without_a_list",),
+    "nothing_was_lost": ("events.events", "events.items", "events.users"),
+}
 """What Dagster draws over time of a check; another name would break the line."""
 TOLD_ALWAYS = ("segments_come_out_again", "gate", "every_method_was_fitted")
 """Checks that say how it stands where all is well, too."""

@@ -30,42 +30,108 @@ def load(tmp_path: Path, text: str):
         ("start_date: 2025-01-01\nsources: []", "sources: found .*at least 1"),
         ("sources:" + SOURCE, "start_date: not given; expected a value"),
         ("start_date: soon\nsources:" + SOURCE, "start_date: found 'soon'; .*date"),
-        ("start_date: 2025-01-01\ncolour: red\nsources:" + SOURCE, "colour: found 'red'; not a setting known here; expected one of currencies, .*, warehouse$"),
+        (
+            "start_date: 2025-01-01\ncolour: red\nsources:" + SOURCE,
+            "colour: found 'red'; not a setting known here; expected one of currencies, .*, warehouse$",
+        ),
         ("start_date: 2025-01-01\nstart_dat: 2\nsources:" + SOURCE, "start_dat: found 2; not a setting known here; expected start_date\\?"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: csv, delimeter: x}"), r"sources\[0\].format.delimeter: .*; expected delimiter\?"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: json, delimiter: x}"), "not a setting known here; expected one of comment, encoding, member, skip_lines, type"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, tmezone: UTC}"), r"fields.timestamp.tmezone: .*; expected timezone\?"),
-        ("start_date: 2025-01-01\nfeatures: {interaction_half_life_days: many}\nsources:" + SOURCE, "features.interaction_half_life_days: found 'many'; expected a number"),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: csv, delimeter: x}"),
+            r"sources\[0\].format.delimeter: .*; expected delimiter\?",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: json, delimiter: x}"),
+            "not a setting known here; expected one of comment, encoding, member, skip_lines, type",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, tmezone: UTC}"),
+            r"fields.timestamp.tmezone: .*; expected timezone\?",
+        ),
+        (
+            "start_date: 2025-01-01\nfeatures: {interaction_half_life_days: many}\nsources:" + SOURCE,
+            "features.interaction_half_life_days: found 'many'; expected a number",
+        ),
         ("start_date: 2025-01-01\npredictions: 3\nsources:" + SOURCE, "predictions: found 3; expected settings: names and values"),
         ("start_date: 2025-01-01\nname: A B\nsources:" + SOURCE, "name: found 'A B'; expected a name of at most 48 small letters"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, timezone: Mars}"),
-         r"sources\[0\].fields.timestamp.timezone: found 'Mars'; expected a time zone"),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, timezone: Mars}"),
+            r"sources\[0\].fields.timestamp.timezone: found 'Mars'; expected a time zone",
+        ),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at, ", ""), r"sources\[0\]: fields.timestamp: missing"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, shoe_size: s"), "fields.shoe_size: not a column of events"),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, shoe_size: s"),
+            "fields.shoe_size: not a column of events",
+        ),
         ("start_date: 2025-01-01\nsources:" + SOURCE + SOURCE, r"sources\[1\].name: 'clicks' is taken"),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: xml"), r"sources\[0\].format.type: found 'xml'"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, pattern: '('}"), "expected a regular expression"),
-        ("start_date: 2025-01-01\nfeatures: {interaction_weights: {teleport: 1}}\nsources:" + SOURCE, "features.interaction_weights.teleport: not an event type"),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, pattern: '('}"),
+            "expected a regular expression",
+        ),
+        (
+            "start_date: 2025-01-01\nfeatures: {interaction_weights: {teleport: 1}}\nsources:" + SOURCE,
+            "features.interaction_weights.teleport: not an event type",
+        ),
         ("start_date: 2025-13-01\nsources:" + SOURCE, "start_date: found '2025-13-01'; expected a date"),
         ("start_date: 20250101\nsources:" + SOURCE, "start_date: found 20250101; expected a date such as 2026-01-31"),
-        ("start_date: 2025-01-01\nfeatures: {timezone: Mars/Phobos}\nsources:" + SOURCE, "features.timezone: found 'Mars/Phobos'; expected a time zone"),
-        ("start_date: 2025-01-01\nschedules: {timezone: CEST}\nsources:" + SOURCE, "schedules.timezone: found 'CEST'; expected a time zone"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: csv, number: {decimal: ','}}"), "format.number: not a setting known here; it is one of those a level above"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, dwell_ms: {from: d, unit: seconds}"), "fields.dwell_ms.unit: is for columns that are a time, and this is a number; .* say scale"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, scale: 2}"), "fields.timestamp.scale: is for columns that are a number, and this is a time"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: {from: user, absolute: true}"), "fields.user_id.absolute: is for columns that are a number, and this is a text"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "userid: user"), "fields.userid: not a column of events; expected user_id"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, since: 2024-01-01}"), "fields.timestamp.since: is of times that are numbers; expected unit"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, unit: seconds, timezone: Europe/Berlin}"), "timezone Europe/Berlin: counts of seconds are since 1970, which began in UTC; expected"),
-        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, unit: days, since: 2024-01-01T00:00:00+02:00, timezone: Europe/Berlin}"), "timezone Europe/Berlin: counts of days are since 2024-01-01 00:00.0200; expected"),
-        ("start_date: 2025-01-01\nlogs: {max_reject_share: nan}\nsources:" + SOURCE, "logs.max_reject_share: found 'nan'; expected a finite number"),
+        (
+            "start_date: 2025-01-01\nfeatures: {timezone: Mars/Phobos}\nsources:" + SOURCE,
+            "features.timezone: found 'Mars/Phobos'; expected a time zone",
+        ),
+        (
+            "start_date: 2025-01-01\nschedules: {timezone: CEST}\nsources:" + SOURCE,
+            "schedules.timezone: found 'CEST'; expected a time zone",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: csv, number: {decimal: ','}}"),
+            "format.number: not a setting known here; it is one of those a level above",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: user, dwell_ms: {from: d, unit: seconds}"),
+            "fields.dwell_ms.unit: is for columns that are a time, and this is a number; .* say scale",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, scale: 2}"),
+            "fields.timestamp.scale: is for columns that are a number, and this is a time",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "user_id: {from: user, absolute: true}"),
+            "fields.user_id.absolute: is for columns that are a number, and this is a text",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", "userid: user"),
+            "fields.userid: not a column of events; expected user_id",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, since: 2024-01-01}"),
+            "fields.timestamp.since: is of times that are numbers; expected unit",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:"
+            + SOURCE.replace("timestamp: at", "timestamp: {from: at, unit: seconds, timezone: Europe/Berlin}"),
+            "timezone Europe/Berlin: counts of seconds are since 1970, which began in UTC; expected",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:"
+            + SOURCE.replace(
+                "timestamp: at", "timestamp: {from: at, unit: days, since: 2024-01-01T00:00:00+02:00, timezone: Europe/Berlin}"
+            ),
+            "timezone Europe/Berlin: counts of days are since 2024-01-01 00:00.0200; expected",
+        ),
+        (
+            "start_date: 2025-01-01\nlogs: {max_reject_share: nan}\nsources:" + SOURCE,
+            "logs.max_reject_share: found 'nan'; expected a finite number",
+        ),
         ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
         ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),
         ("start_date: 2025-01-01\nstart_date: 2025-01-02", "line 2: .*stands here twice"),
         ("just text", "found 'just text'; expected settings"),
-        ("start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE, "description: the environment variable NO_SUCH_VARIABLE_HERE"),
+        (
+            "start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE,
+            "description: the environment variable NO_SUCH_VARIABLE_HERE",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_setting_is_named_with_what_was_found(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load(tmp_path, text)
@@ -242,11 +308,14 @@ def test_variables_with_nothing_between_them_are_refused() -> None:
 
 
 CRON_PIECES = st.one_of(
-    st.just("*"), st.integers(-1, 62).map(str), st.builds("{}-{}".format, st.integers(0, 60), st.integers(0, 60)),
-    st.builds("*/{}".format, st.integers(0, 9)), st.builds("{},{}".format, st.integers(0, 60), st.integers(0, 60)),
+    st.just("*"),
+    st.integers(-1, 62).map(str),
+    st.builds("{}-{}".format, st.integers(0, 60), st.integers(0, 60)),
+    st.builds("*/{}".format, st.integers(0, 9)),
+    st.builds("{},{}".format, st.integers(0, 60), st.integers(0, 60)),
     st.builds("{}-{}/{}".format, st.integers(0, 30), st.integers(0, 60), st.integers(0, 4)),
     st.sampled_from(["mon", "MON-FRI", "jan", "L", "?", "1/2", "", "x", "5-1", "\u0665"]),
-)  # fmt: skip
+)
 
 
 @law(1000)
@@ -277,7 +346,7 @@ def test_times_of_schedules_are_those_that_dagster_takes_and_that_come(parts: li
         ("warehouse", "wait_minutes", 1e308, "expected less than or equal to 1000000"),
         (None, "owner", "nobody at all", "expected an e-mail address, or team: and the name of a team"),
     ],
-)  # fmt: skip
+)
 def test_what_only_dagster_or_the_engine_would_refuse_later_is_refused_here(configure, section, name, value, expected: str) -> None:
     given_settings = {section: {name: value}} if section else {name: value}
     with pytest.raises(ConfigurationError, match=f"{f'{section}.' if section else ''}{name}: found .*{expected}"):

@@ -137,9 +137,11 @@ def config_option(command: Any) -> Any:
 
 def guard_option(command: Any) -> Any:
     return click.option(
-        "--guard/--no-guard", default=True, show_default=True,
+        "--guard/--no-guard",
+        default=True,
+        show_default=True,
         help="In CSV, disarm text that a spreadsheet would take for a formula; keys and ids are never touched.",
-    )(command)  # fmt: skip
+    )(command)
 
 
 def published(settings: Settings) -> Warehouse:

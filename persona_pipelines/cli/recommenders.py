@@ -29,10 +29,17 @@ def models(context: click.Context, config: str | None) -> None:
     if not found:
         raise CommandError(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
     rows = [
-        {"version": entry.version, "model": entry.tags.get("model", ""), "made": f"{entry.created:%Y-%m-%d %H:%M}", "champion": entry.champion,
-         "decision": entry.tags.get("decision", ""), "nDCG": entry.tags.get("ndcg_at_k", "")[:6], "reason": entry.tags.get("decision.reason", "")}
+        {
+            "version": entry.version,
+            "model": entry.tags.get("model", ""),
+            "made": f"{entry.created:%Y-%m-%d %H:%M}",
+            "champion": entry.champion,
+            "decision": entry.tags.get("decision", ""),
+            "nDCG": entry.tags.get("ndcg_at_k", "")[:6],
+            "reason": entry.tags.get("decision.reason", ""),
+        }
         for entry in found
-    ]  # fmt: skip
+    ]
     print_table(pd.DataFrame(rows), "Versions")
     print_table(pd.DataFrame([vars(reign) for reign in reversed(reigns)]), "Champions, newest first (times in UTC)")
 

@@ -45,9 +45,14 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
         from persona_pipelines.graph import build
 
         with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"), TimeElapsedColumn(),
-            disable=not sys.stderr.isatty(), transient=True,
-        ) as progress:  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TimeElapsedColumn(),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        ) as progress:
             task = progress.add_task("starting", total=None)
 
             def step_ended(name: str, steps: int) -> None:

@@ -7,8 +7,19 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-TOOLS = (r"^curl/", r"^Wget/", r"^python-", r"^Go-http-client", r"^Java/", r"^libwww-perl", r"^Ruby", r"^HTTPie/", r"^PostmanRuntime/",
-         r"(?i)headless", r"(?i)^feedfetcher")  # fmt: skip
+TOOLS = (
+    r"^curl/",
+    r"^Wget/",
+    r"^python-",
+    r"^Go-http-client",
+    r"^Java/",
+    r"^libwww-perl",
+    r"^Ruby",
+    r"^HTTPie/",
+    r"^PostmanRuntime/",
+    r"(?i)headless",
+    r"(?i)^feedfetcher",
+)
 """Programs that the lists of crawlers leave out, because they are tools: no customer shops with them."""
 APPS = (r"^okhttp/", r"^Dalvik/")
 """What applications on people's phones send. Crawlers use these libraries too: ``bot_patterns`` tells them from one's own."""

@@ -28,14 +28,24 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
     pieces = partitions(settings)
     specs = [
         contract_check_spec(contracts.EVENTS),
-        dg.AssetCheckSpec("nothing_lost", asset=key(contracts.EVENTS), blocking=True,
-                          description="Records read = events + rejects + duplicates + filtered, per source and day."),
-        dg.AssetCheckSpec("share_of_duplicates", asset=key(contracts.EVENTS), blocking=True,
-                          description="Records that share an id and say different things, or stand twice in a file, stay below max_duplicate_share."),
-        dg.AssetCheckSpec("one_id_one_event", asset=key(contracts.EVENTS), description="No id stands in records that say different things."),
+        dg.AssetCheckSpec(
+            "nothing_lost",
+            asset=key(contracts.EVENTS),
+            blocking=True,
+            description="Records read = events + rejects + duplicates + filtered, per source and day.",
+        ),
+        dg.AssetCheckSpec(
+            "share_of_duplicates",
+            asset=key(contracts.EVENTS),
+            blocking=True,
+            description="Records that share an id and say different things, or stand twice in a file, stay below max_duplicate_share.",
+        ),
+        dg.AssetCheckSpec(
+            "one_id_one_event", asset=key(contracts.EVENTS), description="No id stands in records that say different things."
+        ),
         _one_currency_spec(contracts.EVENTS),
         dg.AssetCheckSpec("events_found", asset=key(contracts.EVENTS), description="The days that were asked for have events."),
-    ]  # fmt: skip
+    ]
 
     @dg.multi_asset(
         name="events_by_day",
@@ -87,10 +97,14 @@ def _sessions(settings: Settings) -> dg.AssetsDefinition:
         specs=[dg.AssetSpec(**spec_options(settings, contracts.SESSIONS, {"duckdb", "ibis"}), deps=[key(contracts.EVENTS)])],
         check_specs=[
             contract_check_spec(contracts.SESSIONS),
-            dg.AssetCheckSpec("every_event_in_a_session", asset=key(contracts.SESSIONS), blocking=True,
-                              description="The sessions' events add up to the events."),
+            dg.AssetCheckSpec(
+                "every_event_in_a_session",
+                asset=key(contracts.SESSIONS),
+                blocking=True,
+                description="The sessions' events add up to the events.",
+            ),
         ],
-    )  # fmt: skip
+    )
     def sessions(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.events.checks import every_event_in_a_session
@@ -123,12 +137,17 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
         specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])],
         check_specs=[
             contract_check_spec(contract),
-            dg.AssetCheckSpec("list_meets_events", asset=key(contract),
-                              description=f"Most {kind} that the events name stand in the list, where there is one."),
+            dg.AssetCheckSpec(
+                "list_meets_events",
+                asset=key(contract),
+                description=f"Most {kind} that the events name stand in the list, where there is one.",
+            ),
             *([_one_currency_spec(contract)] if contract is contracts.ITEMS else []),
-            dg.AssetCheckSpec("list_says_one_thing", asset=key(contract), description=f"Lists do not say different things of one of the {kind}."),
+            dg.AssetCheckSpec(
+                "list_says_one_thing", asset=key(contract), description=f"Lists do not say different things of one of the {kind}."
+            ),
         ],
-    )  # fmt: skip
+    )
     def listing(warehouse: WarehouseResource) -> Any:
         from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ, several_currencies
         from persona_pipelines.events.listings import refresh_items, refresh_users

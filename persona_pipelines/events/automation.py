@@ -35,16 +35,23 @@ def automated(warehouse: Warehouse, records: ir.Table, rules: AutomationSettings
     told = with_key(records)
     opened = told.reason.isnull() & told.event_type.isin(OPENING_TYPES)
     told = told.mutate(
-        moment=told.timestamp.epoch_seconds(), opened=opened, asset=is_static(told.url, static_extensions).fill_null(False),
+        moment=told.timestamp.epoch_seconds(),
+        opened=opened,
+        asset=is_static(told.url, static_extensions).fill_null(False),
         robots=told.url.lower().endswith("/robots.txt").fill_null(False),
         login=opened & ((told.event_type == "login") | told.url.re_search(LOGIN_PAGES).fill_null(False)),
-    )  # fmt: skip
-    days = told.filter(told.agent_id.notnull()).group_by(*KEY).aggregate(
-        pages=told.opened.sum(), assets=told.asset.sum(), robots=told.robots.any()
-    )  # fmt: skip
+    )
+    days = (
+        told.filter(told.agent_id.notnull())
+        .group_by(*KEY)
+        .aggregate(pages=told.opened.sum(), assets=told.asset.sum(), robots=told.robots.any())
+    )
     days = warehouse.keep("device_days", days)
     # Most devices do little: only those that could break a rule are looked at by the hour.
-    fewest = min([limit for limit in (rules.pages_per_hour, rules.logins_per_hour, rules.hours_per_day, rules.pages_without_assets) if limit], default=None)  # fmt: skip
+    fewest = min(
+        [limit for limit in (rules.pages_per_hour, rules.logins_per_hour, rules.hours_per_day, rules.pages_without_assets) if limit],
+        default=None,
+    )
     busy = days.filter(days.robots if fewest is None else days.robots | (days.pages > fewest))
     moments = told.semi_join(busy.filter(busy.pages > 0), KEY).filter(lambda table: table.opened)
     moments = moments.group_by(*KEY, "moment").aggregate(login=moments.login.any())
@@ -63,8 +70,12 @@ def automated(warehouse: Warehouse, records: ir.Table, rules: AutomationSettings
         (found.login_seconds < HOUR, "log-ins per hour", rules.logins_per_hour),
         (~browsing & (found.page_seconds < HOUR), "pages per hour", rules.pages_per_hour),
         (~browsing & (found.hours > ibis.literal(rules.hours_per_day)), "hours of the day", rules.hours_per_day),
-        (found.loading & (found.assets == 0) & (found.opened > ibis.literal(rules.pages_without_assets)), "no assets", rules.pages_without_assets),
-    ]  # fmt: skip
+        (
+            found.loading & (found.assets == 0) & (found.opened > ibis.literal(rules.pages_without_assets)),
+            "no assets",
+            rules.pages_without_assets,
+        ),
+    ]
     reasons = [(condition, f"automated: {name}") for condition, name, limit in broken if limit]
     told_off = found.mutate(automated=ibis.cases(*reasons, else_=ibis.null("string")) if reasons else ibis.null("string"))
     return warehouse.keep("automated", told_off.filter(told_off.automated.notnull()).select(*KEY, "automated"))

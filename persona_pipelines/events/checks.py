@@ -29,8 +29,9 @@ def nothing_lost(accounting: pd.DataFrame) -> Finding:
     missing = accounting[accounting["records_read"] != accounting[list(COUNTED)].sum(axis=1)]
     words = "; ".join(
         f"{row.source} {row.day:%Y-%m-%d}: {row.records_read} read, {row.events} events + {row.rejects} rejects + {row.duplicates} duplicates + "
-        f"{row.filtered} filtered" for row in missing.head(5).itertuples()
-    )  # fmt: skip
+        f"{row.filtered} filtered"
+        for row in missing.head(5).itertuples()
+    )
     return Finding(missing.empty, words or None, {name: int(accounting[name].sum()) for name in ("records_read", *COUNTED)})
 
 
@@ -82,9 +83,13 @@ def too_many_duplicates(warehouse: Warehouse, settings: Settings, first: dt.date
         duplicates.day.between(first, last) & (duplicates.differs.fill_null(False) | (duplicates.kept_file == duplicates.source_file))
     )
     counted = odd.group_by("day", "source").aggregate(
-        odd=odd.count(), differing=odd.differs.sum(), file=odd.source_file.min(), line=odd.source_line.argmin(odd.source_line),
-        kept_file=odd.kept_file.argmin(odd.source_line), kept_line=odd.kept_line.argmin(odd.source_line),
-    )  # fmt: skip
+        odd=odd.count(),
+        differing=odd.differs.sum(),
+        file=odd.source_file.min(),
+        line=odd.source_line.argmin(odd.source_line),
+        kept_file=odd.kept_file.argmin(odd.source_line),
+        kept_line=odd.kept_line.argmin(odd.source_line),
+    )
     accounting = warehouse.table(contracts.ACCOUNTING).select("day", "source", "records_read")
     joined = counted.inner_join(accounting, ["day", "source"])
     over = joined.filter((joined.odd > settings.logs.max_duplicate_share * joined.records_read) & (joined.odd >= FEWEST_DUPLICATES))

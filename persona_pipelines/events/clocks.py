@@ -25,9 +25,11 @@ def clocks(warehouse: Warehouse, settings: Settings) -> ir.Table:
         own = events.filter(events.source == source.name)
         local = local_time(own.timestamp, told.timezone or "UTC")
         sums = own.aggregate(
-            events=own.count(), first_time=own.timestamp.min(), last_time=own.timestamp.max(),
+            events=own.count(),
+            first_time=own.timestamp.min(),
+            last_time=own.timestamp.max(),
             with_time_of_day=own.count(where=local != local.truncate("D")),
-        )  # fmt: skip
+        )
         by_days = (sums.events >= FEWEST_EVENTS) & (sums.with_time_of_day == 0)
         clock = ibis.literal(ORDER) if told.order else ibis.ifelse(by_days, DAY, MOMENT)
         parts.append(sums.mutate(source=ibis.literal(source.name), clock=clock))

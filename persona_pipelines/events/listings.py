@@ -54,9 +54,11 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     by_key = ibis.window(group_by=key, order_by=place)
     said = ibis.struct({name: good[name] for name in columns if name != key}).hash()
     ranked = good.mutate(
-        copy=ibis.row_number().over(by_key), kept_file=good.source_file.first().over(by_key), kept_line=good.source_line.first().over(by_key),
+        copy=ibis.row_number().over(by_key),
+        kept_file=good.source_file.first().over(by_key),
+        kept_line=good.source_line.first().over(by_key),
         differs=said != said.first().over(by_key),
-    )  # fmt: skip
+    )
     ranked = warehouse.keep("listed", ranked)
     warehouse.append(contracts.DUPLICATES, ranked.filter(ranked.copy > 0))
     return ranked.filter(ranked.copy == 0).select(columns)

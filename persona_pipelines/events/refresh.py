@@ -24,14 +24,49 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
 CARRIED = [
-    *ORDER, "event_id", "logged_user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency", "dwell_ms",
-    "scroll_pct", "channel", "campaign", "target_user_id", "list_id", "position", "propensity", "device", "country", "referrer", "search_terms", "url",
-]  # fmt: skip
+    *ORDER,
+    "event_id",
+    "logged_user_id",
+    "anonymous_id",
+    "timestamp",
+    "event_type",
+    "item_id",
+    "value",
+    "quantity",
+    "currency",
+    "dwell_ms",
+    "scroll_pct",
+    "channel",
+    "campaign",
+    "target_user_id",
+    "list_id",
+    "position",
+    "propensity",
+    "device",
+    "country",
+    "referrer",
+    "search_terms",
+    "url",
+]
 
 OPTIONAL = {
-    "item_id", "value", "quantity", "currency", "scroll_pct", "channel", "campaign", "target_user_id", "list_id", "position", "propensity", "device", "country", "referrer",
-    "search_terms", "url",
-}  # fmt: skip
+    "item_id",
+    "value",
+    "quantity",
+    "currency",
+    "scroll_pct",
+    "channel",
+    "campaign",
+    "target_user_id",
+    "list_id",
+    "position",
+    "propensity",
+    "device",
+    "country",
+    "referrer",
+    "search_terms",
+    "url",
+}
 
 
 def raw_records(warehouse: Warehouse, settings: Settings) -> ir.Table:

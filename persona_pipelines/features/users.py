@@ -95,9 +95,17 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     day_rhythm = attention.rhythm(moments, "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
     week_rhythm = attention.rhythm(moments, "weekday", 7).rename(peak_weekday="peak", week_rhythm_strength="strength")
     others = (
-        top, spread, attention.concentration(category_shares), attention.channel_mix(known), attention.sessions(known), day_rhythm, week_rhythm,
-        attention.fatigue(known), _by_day(known, day), *followers(known),
-    )  # fmt: skip
+        top,
+        spread,
+        attention.concentration(category_shares),
+        attention.channel_mix(known),
+        attention.sessions(known),
+        day_rhythm,
+        week_rhythm,
+        attention.fatigue(known),
+        _by_day(known, day),
+        *followers(known),
+    )
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
     joined = sums
     for number, other in enumerate(others):

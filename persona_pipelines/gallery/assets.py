@@ -12,16 +12,26 @@ from persona_pipelines.warehouse import contracts
 
 NAME = dg.AssetKey([STAGE, "persona_gallery"])
 INPUTS = (
-    contracts.USER_PROFILES, contracts.SEGMENT_PROFILES, contracts.SEGMENT_MOVEMENT, contracts.PREDICTION_QUALITY, contracts.RECOMMENDATIONS,
-    contracts.MODEL_COMPARISON, contracts.ACCOUNTING,
-)  # fmt: skip
+    contracts.USER_PROFILES,
+    contracts.SEGMENT_PROFILES,
+    contracts.SEGMENT_MOVEMENT,
+    contracts.PREDICTION_QUALITY,
+    contracts.RECOMMENDATIONS,
+    contracts.MODEL_COMPARISON,
+    contracts.ACCOUNTING,
+)
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
     @dg.asset(
-        key=NAME, group_name=STAGE, deps=[key(table) for table in INPUTS], owners=[settings.owner], kinds={"html"}, tags={"stage": STAGE},
+        key=NAME,
+        group_name=STAGE,
+        deps=[key(table) for table in INPUTS],
+        owners=[settings.owner],
+        kinds={"html"},
+        tags={"stage": STAGE},
         description="One page about the audience: who they are, when they come, what they are worth, how to speak to them.",
-    )  # fmt: skip
+    )
     def persona_gallery(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines.files import write_whole
         from persona_pipelines.gallery.content import NothingToShowError
@@ -44,8 +54,12 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
             for name in names.values():
                 run.file(waiting_page(chosen, name))
         return dg.MaterializeResult(
-            metadata={**{f"page_{language}": dg.MetadataValue.path(str(chosen.home / "reports" / name)) for language, name in names.items()}, "mlflow_run": dg.MetadataValue.url(run.url),
-                      "segments": len(gallery.cards), "users": gallery.glance["users"]},
-        )  # fmt: skip
+            metadata={
+                **{f"page_{language}": dg.MetadataValue.path(str(chosen.home / "reports" / name)) for language, name in names.items()},
+                "mlflow_run": dg.MetadataValue.url(run.url),
+                "segments": len(gallery.cards),
+                "users": gallery.glance["users"],
+            },
+        )
 
     return [persona_gallery]

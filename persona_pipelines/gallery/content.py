@@ -89,15 +89,20 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     )
     prediction_quality, drivers = store.table(contracts.PREDICTION_QUALITY), store.table(contracts.PREDICTION_DRIVERS)
     return Gallery(
-        settings.name, f"{features['as_of_date'].iloc[0]:%Y-%m-%d}", _glance(users, len(cards)), cards, places,
+        settings.name,
+        f"{features['as_of_date'].iloc[0]:%Y-%m-%d}",
+        _glance(users, len(cards)),
+        cards,
+        places,
         np.array([number_of[segment_of[number]] for number in visible], dtype=int),
         store.frame(store.table(contracts.SEGMENT_MOVEMENT).order_by("from_segment", "to_segment")),
         store.frame(sums.order_by("source")),
         store.frame(prediction_quality.filter(prediction_quality.chosen).order_by("target")),
         store.frame(drivers.filter(drivers["rank"] <= 5).order_by("target", "rank")),
-        chosen[0] if chosen else {}, unusual_days(store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))),
+        chosen[0] if chosen else {},
+        unusual_days(store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))),
         settings.segments.minimum_segment_size,
-    )  # fmt: skip
+    )
 
 
 def _glance(users: pd.DataFrame, segments: int) -> dict[str, float | int | None]:
@@ -106,13 +111,26 @@ def _glance(users: pd.DataFrame, segments: int) -> dict[str, float | int | None]
         return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
     return {
-        "users": len(users), "buyers": float((users["frequency"] > 0).mean()), "segments": segments, "value": mean("monetary_value"),
-        "lifetime": mean("lifetime_value"), "likely": mean("purchase_probability"), "leaving": mean("churn_probability"), "sessions": mean("sessions"),
-    }  # fmt: skip
+        "users": len(users),
+        "buyers": float((users["frequency"] > 0).mean()),
+        "segments": segments,
+        "value": mean("monetary_value"),
+        "lifetime": mean("lifetime_value"),
+        "likely": mean("purchase_probability"),
+        "leaving": mean("churn_probability"),
+        "sessions": mean("sessions"),
+    }
 
 
-def _card(store: Warehouse, settings: Settings, model: SegmentModel, row: dict[str, Any], users: pd.DataFrame, features: pd.DataFrame,
-          shares: pd.DataFrame) -> Card:  # fmt: skip
+def _card(
+    store: Warehouse,
+    settings: Settings,
+    model: SegmentModel,
+    row: dict[str, Any],
+    users: pd.DataFrame,
+    features: pd.DataFrame,
+    shares: pd.DataFrame,
+) -> Card:
     segment, size = int(row["segment_id"]), int(row["users"])
     if size < settings.segments.minimum_segment_size:
         return Card(segment, row["segment_name"], size, float(row["share"]), None)
@@ -156,10 +174,16 @@ def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, s
     for user in assigned["user_id"].head(EXAMPLES):
         row = mine[mine["user_id"] == user].iloc[0]
         found.append(
-            {"stage": row["lifecycle_stage"], "interests": row["top_interests"] if isinstance(row["top_interests"], str) else "",
-             "spent": float(round(row["monetary_value"], -1)), "recency_days": int(row["recency_days"]), "sessions": int(row["sessions"]),
-             "purchase_probability": _known(row["purchase_probability"]), "churn_probability": _known(row["churn_probability"])}
-        )  # fmt: skip
+            {
+                "stage": row["lifecycle_stage"],
+                "interests": row["top_interests"] if isinstance(row["top_interests"], str) else "",
+                "spent": float(round(row["monetary_value"], -1)),
+                "recency_days": int(row["recency_days"]),
+                "sessions": int(row["sessions"]),
+                "purchase_probability": _known(row["purchase_probability"]),
+                "churn_probability": _known(row["churn_probability"]),
+            }
+        )
     return found
 
 

@@ -17,8 +17,9 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], title: str, colour: str) -
     most = max(float(counts.max()), 1.0)
     cells = [
         f'<rect x="{38 + hour * 11}" y="{day * 13}" width="10" height="12" fill="{colour}" fill-opacity="{0.06 + 0.94 * counts[day, hour] / most:.3f}"/>'
-        for day in range(7) for hour in range(24)
-    ]  # fmt: skip
+        for day in range(7)
+        for hour in range(24)
+    ]
     names = [f'<text x="34" y="{day * 13 + 10}" text-anchor="end">{escape(name)}</text>' for day, name in enumerate(rows)]
     hours = [f'<text x="{38 + hour * 11}" y="104">{hour}</text>' for hour in (0, 6, 12, 18, 23)]
     return _svg(306, 108, title, "".join((*cells, *names, *hours)))

@@ -26,14 +26,22 @@ def page(gallery: Gallery, language: Language) -> str:
     template = environment.from_string(resources.files("persona_pipelines.gallery").joinpath("page.html").read_text(encoding="utf-8"))
     names = [_named(card, language) for card in gallery.cards if card.details is not None]
     return template.render(
-        words=words, language=language, gallery=gallery, names=names, cards=[_drawn(card, number, language) for number, card in enumerate(gallery.cards)],
+        words=words,
+        language=language,
+        gallery=gallery,
+        names=names,
+        cards=[_drawn(card, number, language) for number, card in enumerate(gallery.cards)],
         map=Markup(drawings.scatter(gallery.places, gallery.groups, names, words["map"])) if len(gallery.places) else "",  # noqa: S704 - made of numbers here
         marks=[Markup(drawings.legend_mark(number)) for number in range(len(names))],  # noqa: S704
-        movement=_movement(gallery), accounting=gallery.accounting.to_dict("records"), predictions=gallery.predictions.to_dict("records"),
+        movement=_movement(gallery),
+        accounting=gallery.accounting.to_dict("records"),
+        predictions=gallery.predictions.to_dict("records"),
         drivers={target: [_label(name, language) for name in rows["feature"]] for target, rows in gallery.drivers.groupby("target")},
-        unusual=[{**row, "day": f"{row['day']:%Y-%m-%d}" if isinstance(row["day"], (dt.date, dt.datetime)) else str(row["day"])}
-                 for row in gallery.unusual_days.to_dict("records")],
-    )  # fmt: skip
+        unusual=[
+            {**row, "day": f"{row['day']:%Y-%m-%d}" if isinstance(row["day"], (dt.date, dt.datetime)) else str(row["day"])}
+            for row in gallery.unusual_days.to_dict("records")
+        ],
+    )
 
 
 def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:

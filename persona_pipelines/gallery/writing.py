@@ -21,7 +21,8 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
     """
     if not store.rows(contracts.USER_SEGMENTS):
         raise NothingToShowError(
-            "no page: nobody is in a segment, because no event names a person (user_id)" if store.rows(contracts.EVENTS)
+            "no page: nobody is in a segment, because no event names a person (user_id)"
+            if store.rows(contracts.EVENTS)
             else f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}"
-        )  # fmt: skip
+        )
     return gathered(store, settings, SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder))

@@ -62,9 +62,12 @@ def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = l
         copy.unlink()
         raise HomeError(f"{copy}: the copy of the warehouse does not hold what the warehouse does; run again")
     publication = Publication(
-        digest, rows, _digests(store, list(rows), read_manifest(settings.home)),
-        sorted(file.name for file in waiting.glob("*.html")), {stage: asdict(chosen) for stage, chosen in _champions(store, settings).items()},
-    )  # fmt: skip
+        digest,
+        rows,
+        _digests(store, list(rows), read_manifest(settings.home)),
+        sorted(file.name for file in waiting.glob("*.html")),
+        {stage: asdict(chosen) for stage, chosen in _champions(store, settings).items()},
+    )
     write_whole(settings.home / JOURNAL, json.dumps(asdict(publication), indent=1))
     finish(settings, say)
     return publication
@@ -106,8 +109,11 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
             os.replace(waiting / page, settings.home / "reports" / page)
     manifest = read_manifest(settings.home)
     manifest.published, manifest.rows, manifest.digests, manifest.engine = (
-        publication.published, publication.rows, publication.digests, duckdb.__version__,
-    )  # fmt: skip
+        publication.published,
+        publication.rows,
+        publication.digests,
+        duckdb.__version__,
+    )
     manifest.save(settings.home)
     for stage, chosen in publication.champions.items():
         if registry.crown(settings, stage, Chosen(**chosen)):  # type: ignore[arg-type]

@@ -23,8 +23,9 @@ KINDS = {"csv": "csv", "json": "json", "json_lines": "json", "access_log": "apac
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
     listings = [*settings.sources_of("items"), *settings.sources_of("users")]
     return [
-        *(_raw_events(settings, source) for source in settings.sources_of("events")), *(_raw_listing(settings, source) for source in listings),
-    ]  # fmt: skip
+        *(_raw_events(settings, source) for source in settings.sources_of("events")),
+        *(_raw_listing(settings, source) for source in listings),
+    ]
 
 
 def _options(settings: Settings, source: Source, contract: "Table") -> dict[str, Any]:
@@ -51,13 +52,16 @@ def _checks(contract: "Table", events: bool) -> list[dg.AssetCheckSpec]:
         *(
             [
                 dg.AssetCheckSpec(
-                    "usual_volume", asset=asset, blocking=True,
+                    "usual_volume",
+                    asset=asset,
+                    blocking=True,
                     description="A day that is loaded has at least logs.smallest_share_of_day of the records usual for its weekday.",
                 )
             ]
-            if events else []
+            if events
+            else []
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:

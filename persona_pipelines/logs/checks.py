@@ -90,9 +90,10 @@ def _described(warehouse: Warehouse, placed: ir.Table, counted: pd.DataFrame, ov
     bad = placed.filter(placed.problem.notnull())
     bad = bad if worst["window"] == TOGETHER else bad.filter(bad.window == worst["window"])
     reasons = bad.group_by("problem").aggregate(
-        records=bad.count(), file=bad.file.argmin((bad.file + ":").concat(bad.source_line.cast("string").lpad(20, "0"))),
+        records=bad.count(),
+        file=bad.file.argmin((bad.file + ":").concat(bad.source_line.cast("string").lpad(20, "0"))),
         line=bad.source_line.argmin((bad.file + ":").concat(bad.source_line.cast("string").lpad(20, "0"))),
-    )  # fmt: skip
+    )
     reason, file, line = warehouse.row(reasons.order_by(ibis.desc("records"), "problem").limit(1).select("problem", "file", "line"))
     others = f"; {len(over)} of {len(counted)} days, files and runs are above it" if len(over) > 1 else ""
     return (

@@ -46,12 +46,54 @@ SAMPLED = 200
 FIRST_LINES = 50
 LONGEST_SHOWN = 200
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
-    "timestamp": ("timestamp", "eventtime", "eventtimestamp", "time", "ts", "datetime", "createdat", "date", "invoicedate", "orderdate", "occurredat", "saledate", "purchasedate"),
-    "user_id": ("userid", "user", "customerid", "customer", "clientid", "memberid", "accountid", "uid", "visitorid", "personid", "distinctid", "email", "emailaddress"),
+    "timestamp": (
+        "timestamp",
+        "eventtime",
+        "eventtimestamp",
+        "time",
+        "ts",
+        "datetime",
+        "createdat",
+        "date",
+        "invoicedate",
+        "orderdate",
+        "occurredat",
+        "saledate",
+        "purchasedate",
+    ),
+    "user_id": (
+        "userid",
+        "user",
+        "customerid",
+        "customer",
+        "clientid",
+        "memberid",
+        "accountid",
+        "uid",
+        "visitorid",
+        "personid",
+        "distinctid",
+        "email",
+        "emailaddress",
+    ),
     "anonymous_id": ("anonymousid", "deviceid", "cookieid", "visitorid", "sessionid", "userpseudoid", "visitor"),
     "event_id": ("eventid", "messageid", "insertid", "transactionid"),
     "event_type": ("eventtype", "event", "eventname", "action", "type", "behavior", "behaviour"),
-    "item_id": ("itemid", "item", "productid", "sku", "stockcode", "movieid", "articleid", "contentid", "asin", "product", "article", "creativeid", "creative"),
+    "item_id": (
+        "itemid",
+        "item",
+        "productid",
+        "sku",
+        "stockcode",
+        "movieid",
+        "articleid",
+        "contentid",
+        "asin",
+        "product",
+        "article",
+        "creativeid",
+        "creative",
+    ),
     "value": ("value", "rating", "price", "amount", "revenue", "total", "score"),
     "quantity": ("quantity", "qty", "count"),
     "currency": ("currency", "currencycode"),
@@ -59,7 +101,7 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "channel": ("channel", "source", "medium"),
     "url": ("url", "pageurl", "page"),
     "user_agent": ("useragent",),
-}  # fmt: skip
+}
 SAID_OTHERWISE: dict[str, tuple[str, ...]] = {
     "purchase": (
         "buy",
@@ -91,17 +133,46 @@ SAID_OTHERWISE: dict[str, tuple[str, ...]] = {
 """What is done, in words that no preset has; by their letters and digits."""
 PRICES = ("price", "unitprice", "itemprice", "amount", "revenue", "total", "lineprice", "linetotal", "ordertotal", "subtotal")
 NUMBERS: tuple[dict[str, str], ...] = (
-    {"decimal": ".", "thousands": ","}, {"decimal": ","}, {"decimal": ",", "thousands": "."}, {"decimal": ",", "thousands": " "}, {"decimal": ".", "thousands": "'"},
-)  # fmt: skip
+    {"decimal": ".", "thousands": ","},
+    {"decimal": ","},
+    {"decimal": ",", "thousands": "."},
+    {"decimal": ",", "thousands": " "},
+    {"decimal": ".", "thousands": "'"},
+)
 """How amounts are written where not as numbers are everywhere; of those that read as many the first."""
 ZONES = ("timezone", "tz", "utcoffset", "timezoneoffset", "tzoffset", "zone")
 DIGITS = (
-    (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"), (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
+    (r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%Y%m%d"),
+    (r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", "%y%m%d"),
     (r"(?:19|20)\d{12}", "%Y%m%d%H%M%S"),
-)  # fmt: skip
-DATES = ("%d/%m/%Y", "%y/%m/%d", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")  # fmt: skip
+)
+DATES = (
+    "%d/%m/%Y",
+    "%y/%m/%d",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d.%m.%y",
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+)
 CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %I:%M:%S %p", " %H.%M")
-TEXTS = (*(date + clock for date in DATES for clock in CLOCKS), "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %Z", "%Y.%m.%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S")  # fmt: skip
+TEXTS = (
+    *(date + clock for date in DATES for clock in CLOCKS),
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %Z",
+    "%Y.%m.%d %H:%M:%S",
+    "%Y%m%d %H%M%S",
+    "%Y%m%dT%H%M%S",
+)
 """Times as people and programs write them where it is not as of ISO 8601; the day before the month where both would do."""
 ENVELOPES = ("data", "payload", "properties", "props", "event", "body", "record", "message", "detail", "attributes")
 """Objects that others put what they have to say into: their fields are called by their own names too."""
@@ -279,8 +350,14 @@ def _settings(source: dict[str, Any], file: Path) -> Settings:
         "format": "csv",
         "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
     }
-    return Settings(name="guess", start_date=dt.date(1990, 1, 1), sources=[source, events], logs={"settle_seconds": 0},
-                    file=file.absolute(), home=file.parent / "none")  # fmt: skip
+    return Settings(
+        name="guess",
+        start_date=dt.date(1990, 1, 1),
+        sources=[source, events],
+        logs={"settle_seconds": 0},
+        file=file.absolute(),
+        home=file.parent / "none",
+    )
 
 
 def _merit(seen: _Seen) -> tuple[float, int, int]:
@@ -412,8 +489,13 @@ def _records(file: Path, head: Path, written: dict[str, Any], engine: Warehouse)
         groups = list(reader.groups([LogFile(head, head.name, None, 0, 0)], layout, HEAD_BYTES))
         columns = reader.columns(groups[0], layout) if groups else []
         names = [name for name in columns if columns.count(name) == 1 and not name.startswith("@")]
-        source = {"name": "log", "kind": "lookup", "path": str(head), "format": written,
-                  "fields": {f"field_{number}": name for number, name in enumerate(names)}}  # fmt: skip
+        source = {
+            "name": "log",
+            "kind": "lookup",
+            "path": str(head),
+            "format": written,
+            "fields": {f"field_{number}": name for number, name in enumerate(names)},
+        }
         settings = _settings(source, head)
         described = settings.sources[0]
         with read_source(engine, described, settings, log_files(described, settings)) as batches:

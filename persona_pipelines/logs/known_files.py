@@ -31,9 +31,14 @@ def files_read(warehouse: Warehouse, source: Source) -> list[FileRead]:
         table.filter(table.source == source.name).select("source_file", "size_bytes", "modified_ns", "first_day", "last_day")
     )
     return [
-        FileRead(row.source_file, int(row.size_bytes), int(row.modified_ns), tuple(day.date() if hasattr(day, "date") else day for day in (row.first_day, row.last_day) if day == day and day is not None))
+        FileRead(
+            row.source_file,
+            int(row.size_bytes),
+            int(row.modified_ns),
+            tuple(day.date() if hasattr(day, "date") else day for day in (row.first_day, row.last_day) if day == day and day is not None),
+        )
         for row in rows.itertuples()
-    ]  # fmt: skip
+    ]
 
 
 def what_became_of(warehouse: Warehouse, source: Source, files: list[LogFile], first: dt.date, last: dt.date) -> list[str]:

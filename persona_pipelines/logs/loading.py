@@ -257,9 +257,13 @@ def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, d
 def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
     """First and last day that the logs of all sources of events cover, from the start date on; None where there are none."""
     days = [
-        day for source in settings.sources_of("events") for span in file_days(source, settings).values() if span for day in span
+        day
+        for source in settings.sources_of("events")
+        for span in file_days(source, settings).values()
+        if span
+        for day in span
         if day >= settings.start_date
-    ]  # fmt: skip
+    ]
     if days:
         return min(days), max(days)
     # No record has a time that can be read: they are rejects of the first day, where a check says so.
@@ -335,9 +339,10 @@ def _unmet(warehouse: Warehouse, source: Source, rows: ir.Table) -> list[str]:
     told = []
     for lookup in source.join:
         own = [
-            name for name, mapped in source.fields.items() if mapped.from_ and all(map(lookup.gives, mapped.paths()))
-            and mapped.default is None and name in rows.columns
-        ]  # fmt: skip
+            name
+            for name, mapped in source.fields.items()
+            if mapped.from_ and all(map(lookup.gives, mapped.paths())) and mapped.default is None and name in rows.columns
+        ]
         if not own:
             continue
         count, *known = warehouse.row(rows.aggregate(rows.count(), **{name: rows[name].count() for name in own}))
@@ -385,9 +390,16 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
         file, span = reading.file, spans.get(reading.file)
         first, last = span or (None, None)
         row = {
-            "source": source.name, "source_file": file.shown, "size_bytes": file.size_bytes, "modified_ns": file.modified_ns, "records": reading.records,
-            "first_day": first, "last_day": last, "break_found": reading.break_found, "columns": json.dumps(names[reading.file].known),
-        }  # fmt: skip
+            "source": source.name,
+            "source_file": file.shown,
+            "size_bytes": file.size_bytes,
+            "modified_ns": file.modified_ns,
+            "records": reading.records,
+            "first_day": first,
+            "last_day": last,
+            "break_found": reading.break_found,
+            "columns": json.dumps(names[reading.file].known),
+        }
         rows.append(row)
         warehouse.delete_where(contracts.FILES, source=source.name, source_file=file.shown)
     if rows:
@@ -447,6 +459,9 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
         _refuse_truncated(loaded.readings, settings)
     rows = warehouse.table(contract)
     loaded.warnings += _unmet(warehouse, source, rows.filter(rows.problem.isnull()))
-    loaded.warnings += [f"{reading.file.shown}: {reading.break_found or 'empty'}" for reading in loaded.readings
-                        if reading.break_found or not reading.records]  # fmt: skip
+    loaded.warnings += [
+        f"{reading.file.shown}: {reading.break_found or 'empty'}"
+        for reading in loaded.readings
+        if reading.break_found or not reading.records
+    ]
     return loaded

@@ -129,9 +129,12 @@ def _json_object(values: Mapping[str, ir.Value]) -> ir.StringValue:
 
 
 UNREADABLE = {
-    "timestamp": "not readable as a time", "date": "not readable as a date", "float64": "not a number", "int64": "not a number",
+    "timestamp": "not readable as a time",
+    "date": "not readable as a date",
+    "float64": "not a number",
+    "int64": "not a number",
     "boolean": "neither true nor false",
-}  # fmt: skip
+}
 
 
 def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) -> Problems:
@@ -221,8 +224,9 @@ def _value_problems(values: ir.Table, source: Source, settings: Settings) -> Pro
         rated = (values.event_type == "rating").fill_null(False)
         for wanted, bounds, name in ((rated, settings.logs.ratings, "ratings"), (~rated, settings.logs.money, "money")):
             for outside, words, bound in (
-                (values.value < bounds.minimum, "below", bounds.minimum), (values.value > bounds.maximum, "above", bounds.maximum),
-            ):  # fmt: skip
+                (values.value < bounds.minimum, "below", bounds.minimum),
+                (values.value > bounds.maximum, "above", bounds.maximum),
+            ):
                 said = f"value: {words} {bound:g} (logs.{name})"
                 problems.append((wanted & outside.fill_null(False), ibis.literal(said)))
         problems += [(~rated & found, said) for found, said in _currency_problems(values, "value")]

@@ -19,21 +19,50 @@ CODES = (
     "KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
     "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED "
     "VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG HRK DEM FRF ITL ESP NLG ATS BEF FIM PTE IEP GRD LTL LVL EEK SKK SIT"
-)  # fmt: skip
+)
 """Currencies of ISO 4217, and those that the euro took the place of."""
 SIGN_OR_CODE = rf"(?:[A-Z]{{1,2}}\$|{'|'.join(CODES.split())}|\p{{Sc}}|kr\.?|zł|Kč|Ft|lei|Fr\.?|руб\.?)"
 CURRENCIES = {
-    "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "руб": "RUB", "руб.": "RUB", "₺": "TRY", "₩": "KRW", "₪": "ILS", "₫": "VND", "₴": "UAH", "₱": "PHP", "฿": "THB", "zł": "PLN",
-    "Kč": "CZK", "Ft": "HUF", "lei": "RON", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN",
+    "€": "EUR",
+    "£": "GBP",
+    "₹": "INR",
+    "₽": "RUB",
+    "руб": "RUB",
+    "руб.": "RUB",
+    "₺": "TRY",
+    "₩": "KRW",
+    "₪": "ILS",
+    "₫": "VND",
+    "₴": "UAH",
+    "₱": "PHP",
+    "฿": "THB",
+    "zł": "PLN",
+    "Kč": "CZK",
+    "Ft": "HUF",
+    "lei": "RON",
+    "R$": "BRL",
+    "US$": "USD",
+    "A$": "AUD",
+    "AU$": "AUD",
+    "C$": "CAD",
+    "CA$": "CAD",
+    "NZ$": "NZD",
+    "HK$": "HKD",
+    "S$": "SGD",
+    "MX$": "MXN",
     "NT$": "TWD",
-}  # fmt: skip
+}
 """What signs of currencies mean, where that is one thing."""
 PARTS_OF_CURRENCIES = {"GBp": "GBP", "GBX": "GBP", "ZAc": "ZAR", "ZAC": "ZAR", "ILA": "ILS", "ILa": "ILS", "USd": "USD", "EUc": "EUR"}
 """Names of hundredths, which stand beside prices of shares and of some shops, and of what they are parts."""
 SHARED_SIGNS = {
-    "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "ARS", "CLP", "COP", "UYU", "BRL"), "¥": ("JPY", "CNY"), "kr": ("SEK", "NOK", "DKK", "ISK"),
-    "kr.": ("SEK", "NOK", "DKK", "ISK"), "Fr": ("CHF", "XAF", "XOF"), "Fr.": ("CHF", "XAF", "XOF"),
-}  # fmt: skip
+    "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "ARS", "CLP", "COP", "UYU", "BRL"),
+    "¥": ("JPY", "CNY"),
+    "kr": ("SEK", "NOK", "DKK", "ISK"),
+    "kr.": ("SEK", "NOK", "DKK", "ISK"),
+    "Fr": ("CHF", "XAF", "XOF"),
+    "Fr.": ("CHF", "XAF", "XOF"),
+}
 """Currencies that write the same sign."""
 
 

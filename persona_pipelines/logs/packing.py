@@ -30,15 +30,33 @@ DAMAGE: Any = (IsalError, zlib.error, OSError, lzma.LZMAError, zstandard.ZstdErr
 DAMAGED = "damaged {}, and no record of it is sure; expected a whole file: fetch it again, or make it again"
 PACKINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstandard": b"\x28\xb5\x2f\xfd", "zip": b"PK\x03\x04"}
 OTHERS = (
-    (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"), (b"%PDF", "a PDF document"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook or other Office document"), (b"SQLite format 3\0", "an SQLite database"),
-    (b"PAR1", "a Parquet file"), (b"ORC", "an ORC file"), (b"Obj\x01", "an Avro file"), (b"ARROW1", "an Arrow or Feather file"),
-    (b"\x89HDF", "an HDF5 file"), (b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"\x7fELF", "a program"),
-    (b"PK\x05\x06", "an empty zip archive"), (b"\x1f\x9d", "a file packed by compress (.Z)"), (b"\x80\x04\x95", "a Python pickle"),
-    (b"\x04\x22\x4d\x18", "a file packed by lz4"), (b"\x02\x21\x4c\x18", "a file packed by lz4"), (b"\xff\x06\0\0sNaPpY", "a file packed by snappy"),
-    (b"LZIP", "a file packed by lzip"), (b"\x89LZO", "a file packed by lzop"), (b"]\0\0", "a file packed by lzma"),
-    (b"MSCF", "a Windows cabinet"), (b"!<arch>\n", "a Unix archive"), (b"{\\rtf", "a document of rich text"),
-)  # fmt: skip
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook or other Office document"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"ORC", "an ORC file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"ARROW1", "an Arrow or Feather file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\x1f\x9d", "a file packed by compress (.Z)"),
+    (b"\x80\x04\x95", "a Python pickle"),
+    (b"\x04\x22\x4d\x18", "a file packed by lz4"),
+    (b"\x02\x21\x4c\x18", "a file packed by lz4"),
+    (b"\xff\x06\0\0sNaPpY", "a file packed by snappy"),
+    (b"LZIP", "a file packed by lzip"),
+    (b"\x89LZO", "a file packed by lzop"),
+    (b"]\0\0", "a file packed by lzma"),
+    (b"MSCF", "a Windows cabinet"),
+    (b"!<arch>\n", "a Unix archive"),
+    (b"{\\rtf", "a document of rich text"),
+)
 
 
 class PackingError(ValueError):
@@ -187,9 +205,11 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
 
 
 DECODERS: dict[str, Callable[[], Any]] = {
-    "gzip": lambda: isal_zlib.decompressobj(wbits=31), "bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor,
+    "gzip": lambda: isal_zlib.decompressobj(wbits=31),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
     "zstandard": lambda: zstandard.ZstdDecompressor().decompressobj(),
-}  # fmt: skip
+}
 
 
 def _checked(blocks: Iterator[bytes]) -> Iterator[bytes]:

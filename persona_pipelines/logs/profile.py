@@ -290,10 +290,14 @@ def _about_ids(store: Warehouse, looked: ir.Table, source: Source) -> list[str]:
             table = looked.select(text=text, word=words, plain=spelled(text, source), lower=text.lower())
             named, word, floats, distinct, plain, lower = store.row(
                 table.aggregate(
-                    named=table.text.count(), word=table.word.sum(), floats=table.text.re_search(r"^[0-9]+\.0+$").sum(),
-                    distinct=table.text.nunique(), plain=table.plain.nunique(), lower=table.lower.nunique(),
+                    named=table.text.count(),
+                    word=table.word.sum(),
+                    floats=table.text.re_search(r"^[0-9]+\.0+$").sum(),
+                    distinct=table.text.nunique(),
+                    plain=table.plain.nunique(),
+                    lower=table.lower.nunique(),
                 )
-            )  # fmt: skip
+            )
             if not named:
                 continue
             if (word or 0) > MANY_WORDS * named:
@@ -371,11 +375,16 @@ def _about_events(store: Warehouse, mapped: ir.Table, source: Source, settings: 
     local = local_time(good.timestamp, clock.timezone or "UTC")
     first, last, ids, events, midnight, local_first, local_last, before = store.row(
         good.aggregate(
-            first=good.timestamp.min(), last=good.timestamp.max(), ids=good.event_id.nunique(), events=good.count(),
-            midnight=(local == local.truncate("D")).sum(), local_first=local.min(), local_last=local.max(),
+            first=good.timestamp.min(),
+            last=good.timestamp.max(),
+            ids=good.event_id.nunique(),
+            events=good.count(),
+            midnight=(local == local.truncate("D")).sum(),
+            local_first=local.min(),
+            local_last=local.max(),
             before=(good.timestamp.date() < local.date()).sum(),
         )
-    )  # fmt: skip
+    )
     if not events:
         return facts, [*hints, f"none of the first {count} records is an event: look at the reasons above"]
     zone = clock.timezone or "UTC where the text names no zone"

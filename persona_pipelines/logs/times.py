@@ -161,9 +161,11 @@ def _has_the_day(text: ir.StringValue, wanted: str) -> ir.BooleanValue:
     numbers = {code: text.re_extract(f"^{pattern}", group).nullif("").try_cast("int64") for code, group in groups.items()}
     year = numbers[year_code] if year_code != "y" else numbers["y"] + ibis.ifelse(numbers["y"] < FIRST_OF_1900, 2000, 1900)
     most = {
-        "j": functions.days_of_year(year), "V": functions.iso_weeks_of_year(year), "U": functions.weeks_of_year(year, "%U"),
+        "j": functions.days_of_year(year),
+        "V": functions.iso_weeks_of_year(year),
+        "U": functions.weeks_of_year(year, "%U"),
         "W": functions.weeks_of_year(year, "%W"),
-    }  # fmt: skip
+    }
     return ibis.and_(*(numbers[code] <= bound for code, bound in most.items() if code in numbers)).fill_null(True)
 
 

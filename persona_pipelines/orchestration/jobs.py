@@ -14,9 +14,11 @@ MAIN_JOB = "everything"
 TUNING_JOB, SCORING_JOB = "tune", "score"
 TUNING = dg.AssetKey(["recommendations", "tuned_parameters"])
 TRAINING = (
-    dg.AssetKey(["segments", "segment_quality"]), dg.AssetKey(["segments", "segment_changes"]), TUNING,
+    dg.AssetKey(["segments", "segment_quality"]),
+    dg.AssetKey(["segments", "segment_changes"]),
+    TUNING,
     *(dg.AssetKey(["recommendations", name]) for name in ("model_comparison", "model_advantages", "leakage_audit")),
-)  # fmt: skip
+)
 """Assets that train a model: left out of the daily job, which scores with the champions."""
 
 
@@ -28,31 +30,53 @@ def build(settings: Settings) -> tuple[list[dg.UnresolvedAssetJobDefinition], li
     """Jobs (main, daily, weekly, tuning, scoring) and schedules (daily, weekly)."""
     pieces = partitions(settings)
     everything = dg.AssetSelection.all()
-    main = dg.define_asset_job(MAIN_JOB, everything, partitions_def=pieces,
-                               description="All six stages: ingest, features, segments, profiles, training, recommendations.")  # fmt: skip
-    daily = dg.define_asset_job("daily", everything - dg.AssetSelection.assets(*TRAINING), partitions_def=pieces,
-                                description="Ingest days, refresh features, score with the current champions.")  # fmt: skip
+    main = dg.define_asset_job(
+        MAIN_JOB,
+        everything,
+        partitions_def=pieces,
+        description="All six stages: ingest, features, segments, profiles, training, recommendations.",
+    )
+    daily = dg.define_asset_job(
+        "daily",
+        everything - dg.AssetSelection.assets(*TRAINING),
+        partitions_def=pieces,
+        description="Ingest days, refresh features, score with the current champions.",
+    )
     weekly = dg.define_asset_job(
-        "weekly", everything - dg.AssetSelection.groups(*OF_DAYS),
+        "weekly",
+        everything - dg.AssetSelection.groups(*OF_DAYS),
         description="Retrain, compare, promote what has won, score.",
-    )  # fmt: skip
+    )
 
     tune = dg.define_asset_job(
-        TUNING_JOB, dg.AssetSelection.assets(TUNING, PUBLISHED), description="Search for better parameters on the validation window; give the minutes.",
-    )  # fmt: skip
+        TUNING_JOB,
+        dg.AssetSelection.assets(TUNING, PUBLISHED),
+        description="Search for better parameters on the validation window; give the minutes.",
+    )
     score = dg.define_asset_job(
-        SCORING_JOB, dg.AssetSelection.assets(dg.AssetKey(["recommendations", "recommendations"]), PUBLISHED),
+        SCORING_JOB,
+        dg.AssetSelection.assets(dg.AssetKey(["recommendations", "recommendations"]), PUBLISHED),
         description="The present champion's lists: after a promotion or rollback by hand.",
-    )  # fmt: skip
+    )
 
-    @dg.schedule(job=daily, cron_schedule=settings.schedules.daily, execution_timezone=settings.schedules.timezone,
-                 default_status=dg.DefaultScheduleStatus.STOPPED, description="Yesterday's logs, then fresh features and scores.")  # fmt: skip
+    @dg.schedule(
+        job=daily,
+        cron_schedule=settings.schedules.daily,
+        execution_timezone=settings.schedules.timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Yesterday's logs, then fresh features and scores.",
+    )
     def every_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         yesterday = context.scheduled_execution_time.date() - dt.timedelta(days=1)
         return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(settings, yesterday, yesterday))
 
-    @dg.schedule(job=weekly, cron_schedule=settings.schedules.weekly, execution_timezone=settings.schedules.timezone,
-                 default_status=dg.DefaultScheduleStatus.STOPPED, description="Retraining and comparison of all models.")  # fmt: skip
+    @dg.schedule(
+        job=weekly,
+        cron_schedule=settings.schedules.weekly,
+        execution_timezone=settings.schedules.timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Retraining and comparison of all models.",
+    )
     def every_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=context.scheduled_execution_time.date().isoformat())
 

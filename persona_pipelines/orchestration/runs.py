@@ -120,10 +120,12 @@ def run_job(
         raise
     if not result.success and not result.failures:
         result.failures += [
-            _innermost_text(entry.dagster_event) for entry in instance.all_logs(run_id)
-            if entry.dagster_event and entry.dagster_event.event_type_value in ("PIPELINE_FAILURE", "ENGINE_EVENT", "RESOURCE_INIT_FAILURE")
+            _innermost_text(entry.dagster_event)
+            for entry in instance.all_logs(run_id)
+            if entry.dagster_event
+            and entry.dagster_event.event_type_value in ("PIPELINE_FAILURE", "ENGINE_EVENT", "RESOURCE_INIT_FAILURE")
             and getattr(entry.dagster_event.event_specific_data, "error", None)
-        ]  # fmt: skip
+        ]
     return result
 
 

@@ -55,6 +55,8 @@ def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly
 def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:
     """The check that ``metadata.contract_check`` answers."""
     return dg.AssetCheckSpec(
-        "keeps_contract", asset=key(contract), blocking=True,
+        "keeps_contract",
+        asset=key(contract),
+        blocking=True,
         description=f"No two rows share {', '.join(contract.key)}, and every column keeps its bounds.",
-    )  # fmt: skip
+    )

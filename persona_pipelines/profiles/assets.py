@@ -32,12 +32,15 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         specs=[dg.AssetSpec(**spec_options(settings, table, {"duckdb", "scikitlearn", "mlflow"}), deps=deps) for table in tables],
         check_specs=[
             *(contract_check_spec(table) for table in tables),
-            dg.AssetCheckSpec("predictions_are_calibrated", asset=key(contracts.PREDICTION_QUALITY),
-                              description="Of a hundred users with a chance of 30 % about thirty do it: the calibration error is at most 0.1."),
+            dg.AssetCheckSpec(
+                "predictions_are_calibrated",
+                asset=key(contracts.PREDICTION_QUALITY),
+                description="Of a hundred users with a chance of 30 % about thirty do it: the calibration error is at most 0.1.",
+            ),
             made_check_spec(tables[0]),
         ],
         retry_policy=ONCE_MORE,
-    )  # fmt: skip
+    )
     def user_predictions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, markdown_table, table_metadata
         from persona_pipelines.profiles.checks import are_calibrated, every_target_is_predicted

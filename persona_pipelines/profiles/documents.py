@@ -88,16 +88,27 @@ def _chosen(texts: Sequence[str], place: float) -> str:
 def _statement(name: str, text: str, value: float, place: float, median: float) -> dict[str, Any]:
     return {
         "statement": text,
-        "evidence": {"feature": name, "value": round(float(value), 4), "unit": UNITS.get(name) or None, "median_of_all_users": round(median, 4),
-                     "higher_than_share_of_users": round(float(place), 4)},
-    }  # fmt: skip
+        "evidence": {
+            "feature": name,
+            "value": round(float(value), 4),
+            "unit": UNITS.get(name) or None,
+            "median_of_all_users": round(median, 4),
+            "higher_than_share_of_users": round(float(place), 4),
+        },
+    }
 
 
 def _categories(interests: Any) -> list[dict[str, Any]]:
     if not isinstance(interests, str) or not interests:
         return []
-    return [{"statement": f"gives attention to {part.rsplit(' ', 1)[0]}", "evidence": {"feature": "attention_share", "value": part.rsplit(" ", 1)[1]}}
-            for part in interests.split(", ") if " " in part]  # fmt: skip
+    return [
+        {
+            "statement": f"gives attention to {part.rsplit(' ', 1)[0]}",
+            "evidence": {"feature": "attention_share", "value": part.rsplit(" ", 1)[1]},
+        }
+        for part in interests.split(", ")
+        if " " in part
+    ]
 
 
 def _plain(value: Any) -> Any:

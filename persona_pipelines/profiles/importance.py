@@ -12,8 +12,12 @@ POINTS_AT_ONCE = 1 << 22
 
 
 def permutation_importance(
-    predicted: Callable[[np.ndarray], np.ndarray], points: np.ndarray, outcome: np.ndarray, score: Callable[[np.ndarray, np.ndarray], float], seed: int
-) -> np.ndarray:  # fmt: skip
+    predicted: Callable[[np.ndarray], np.ndarray],
+    points: np.ndarray,
+    outcome: np.ndarray,
+    score: Callable[[np.ndarray, np.ndarray], float],
+    seed: int,
+) -> np.ndarray:
     """Permutation importance (Breiman 2001): what the score loses, on the mean of ``REPEATS`` shuffles of a feature; shape (features,).
 
     The figures are those of ``sklearn.inspection.permutation_importance``, which asks the model anew for every shuffle: of a forest and

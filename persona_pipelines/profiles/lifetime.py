@@ -149,9 +149,14 @@ def fit_gamma_gamma(counts: np.ndarray, means: np.ndarray) -> GammaGamma:
     def loss(logs: np.ndarray) -> float:
         p, q, gamma = np.exp(logs)
         likelihood = (
-            gammaln(p * x + q) - gammaln(p * x) - gammaln(q) + q * np.log(gamma) + (p * x - 1) * np.log(m) + p * x * np.log(x)
+            gammaln(p * x + q)
+            - gammaln(p * x)
+            - gammaln(q)
+            + q * np.log(gamma)
+            + (p * x - 1) * np.log(m)
+            + p * x * np.log(x)
             - (p * x + q) * np.log(gamma + x * m)
-        )  # fmt: skip
+        )
         return -float(likelihood.mean())
 
     fits = [minimize(loss, np.log([1.0, q, float(m.mean())]), method="L-BFGS-B", bounds=[(-8, 12)] * 3) for q in (1.5, 4.0, 10.0)]

@@ -93,9 +93,17 @@ def classifiers(seed: int) -> dict[str, Any]:
         # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
-            HistGradientBoostingClassifier(max_iter=150, learning_rate=0.04, max_leaf_nodes=8, min_samples_leaf=40, l2_regularization=5.0, early_stopping=False, random_state=seed),
+            HistGradientBoostingClassifier(
+                max_iter=150,
+                learning_rate=0.04,
+                max_leaf_nodes=8,
+                min_samples_leaf=40,
+                l2_regularization=5.0,
+                early_stopping=False,
+                random_state=seed,
+            ),
         ),
-    }  # fmt: skip
+    }
 
 
 def regressors(seed: int) -> dict[str, Any]:
@@ -115,9 +123,17 @@ def regressors(seed: int) -> dict[str, Any]:
         # Unknown is a value of its own to trees; a column of nothing else is one that cannot be cut.
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
-            HistGradientBoostingRegressor(max_iter=150, learning_rate=0.04, max_leaf_nodes=8, min_samples_leaf=30, l2_regularization=5.0, early_stopping=False, random_state=seed),
+            HistGradientBoostingRegressor(
+                max_iter=150,
+                learning_rate=0.04,
+                max_leaf_nodes=8,
+                min_samples_leaf=30,
+                l2_regularization=5.0,
+                early_stopping=False,
+                random_state=seed,
+            ),
         ),
-    }  # fmt: skip
+    }
 
 
 def calibration_error(happened: np.ndarray, probability: np.ndarray) -> float:
@@ -262,14 +278,17 @@ def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
     both = happened.any() and not happened.all()
     top = np.argsort(-chances, kind="stable")[: max(1, len(chances) // 10)]
     return {
-        "users": len(happened), "base_rate": float(happened.mean()),
+        "users": len(happened),
+        "base_rate": float(happened.mean()),
         "auc": float(roc_auc_score(happened, chances)) if both else None,
         "average_precision": float(average_precision_score(happened, chances)) if both else None,
         "calibration_error": calibration_error(happened, chances),
         "log_loss": float(-_log_likelihood(happened, chances).mean()),
         "lift": float(happened[top].mean() / happened.mean()) if both else None,
-        "spearman": None, "mean_absolute_error": None, "level": None,
-    }  # fmt: skip
+        "spearman": None,
+        "mean_absolute_error": None,
+        "level": None,
+    }
 
 
 def _no_drivers() -> pd.DataFrame:
@@ -287,9 +306,12 @@ def _drivers(model: Any | None, newest: Window, target: str, seed: int) -> pd.Da
 
 
 def _importance(
-    features: pd.DataFrame, outcome: np.ndarray, predicted: Callable[[np.ndarray], np.ndarray], score: Callable[[np.ndarray, np.ndarray], float],
+    features: pd.DataFrame,
+    outcome: np.ndarray,
+    predicted: Callable[[np.ndarray], np.ndarray],
+    score: Callable[[np.ndarray, np.ndarray], float],
     seed: int,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Importance of each feature on the window that judges, and its direction."""
     from scipy.stats import spearmanr
 
@@ -303,8 +325,13 @@ def _importance(
     for number, name in enumerate(names_of(features)):
         known = np.isfinite(points[:, number])
         varies = known.sum() > 2 and np.ptp(points[known, number]) > 0 and np.ptp(said[known]) > 0
-        rows.append({"feature": name, "importance": float(found[number]),
-                     "correlation": float(spearmanr(points[known, number], said[known])[0]) if varies else 0.0})  # fmt: skip
+        rows.append(
+            {
+                "feature": name,
+                "importance": float(found[number]),
+                "correlation": float(spearmanr(points[known, number], said[known])[0]) if varies else 0.0,
+            }
+        )
     table = pd.DataFrame(rows).sort_values(["importance", "feature"], ascending=[False, True], ignore_index=True)
     return table.assign(rank=np.arange(1, len(table) + 1))
 
@@ -364,14 +391,23 @@ def judge_amount(
     chosen = max(validation, key=lambda name: validation[name])
     rows = [
         {
-            "model": name, "users": len(newest.spent), "base_rate": None, "auc": None, "average_precision": None, "calibration_error": None, "log_loss": None,
-            "lift": None, "spearman": float(np.nan_to_num(spearmanr(value, newest.spent)[0])) if np.ptp(value) > 0 else 0.0,
+            "model": name,
+            "users": len(newest.spent),
+            "base_rate": None,
+            "auc": None,
+            "average_precision": None,
+            "calibration_error": None,
+            "log_loss": None,
+            "lift": None,
+            "spearman": float(np.nan_to_num(spearmanr(value, newest.spent)[0])) if np.ptp(value) > 0 else 0.0,
             "mean_absolute_error": float(np.abs(value - newest.spent).mean()),
-            "level": float(value.sum() / newest.spent.sum()) if newest.spent.sum() > 0 else None, "validation": validation[name], "chosen": name == chosen,
+            "level": float(value.sum() / newest.spent.sum()) if newest.spent.sum() > 0 else None,
+            "validation": validation[name],
+            "chosen": name == chosen,
             "reason": "the highest rank correlation on the window before" if name == chosen else "another is used",
         }
         for name, value in held.items()
-    ]  # fmt: skip
+    ]
     # Whichever forecast is used, the forest says what value goes with: it is judged on the same window.
     drivers = _importance(newest.features, np.log1p(np.maximum(newest.spent, 0)), models["random_forest"].predict, r2_score, seed)
     return Judged(

@@ -85,9 +85,11 @@ def window(past: Past, day: dt.date, days: int, targets: Mapping[str, TargetOrig
     # What others did to a user, a message sent, is no sign of life.
     own = later.event_type != ibis.literal("impression")
     sums = later.group_by("user_id").aggregate(
-        bought=later.count(where=spending), active=later.count(where=own), spent=exact_sum(later.value, spending).fill_null(0),
+        bought=later.count(where=spending),
+        active=later.count(where=own),
+        spent=exact_sum(later.value, spending).fill_null(0),
         **{f"target {name}": later.count(where=_happened(later, origin)) for name, origin in targets.items()},
-    )  # fmt: skip
+    )
     outcome = warehouse.frame(sums).set_index("user_id").reindex(features["user_id"])
     done = {name: outcome[f"target {name}"].fillna(0).to_numpy(dtype=float) > 0 for name in targets}
     bought, active = (outcome[name].fillna(0).to_numpy(dtype=float) > 0 for name in ("bought", "active"))

@@ -22,12 +22,19 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
     """The published copy of all that the stages have ``made``."""
 
     @dg.asset(
-        key=PUBLISHED, group_name=STAGE, deps=[key for asset in made for key in asset.keys], owners=[settings.owner], kinds={"duckdb"}, tags={"stage": STAGE},
+        key=PUBLISHED,
+        group_name=STAGE,
+        deps=[key for asset in made for key in asset.keys],
+        owners=[settings.owner],
+        kinds={"duckdb"},
+        tags={"stage": STAGE},
         description="What people, pages and services read: tables, pages and champions of one run, exchanged at one moment.",
         check_specs=[
-            dg.AssetCheckSpec("nothing_was_lost", asset=PUBLISHED, description="Events, people and items are not much fewer than in the published copy.")
+            dg.AssetCheckSpec(
+                "nothing_was_lost", asset=PUBLISHED, description="Events, people and items are not much fewer than in the published copy."
+            )
         ],
-    )  # fmt: skip
+    )
     def published_copy(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: PublicationConfig) -> Any:
         from persona_pipelines.home.manifest import HomeError, read_manifest
         from persona_pipelines.home.publishing import publish
@@ -47,10 +54,14 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
         rows = publication.rows.get(contracts.EVENTS.full_name, 0)
         yield dg.MaterializeResult(
             metadata={
-                "tables": len(publication.rows), "events": rows, "bytes": chosen.published_file.stat().st_size, "sha256": publication.published,
-                "pages": ", ".join(publication.pages), **{f"champion of {stage}": str(entry["version"]) for stage, entry in publication.champions.items()},
+                "tables": len(publication.rows),
+                "events": rows,
+                "bytes": chosen.published_file.stat().st_size,
+                "sha256": publication.published,
+                "pages": ", ".join(publication.pages),
+                **{f"champion of {stage}": str(entry["version"]) for stage, entry in publication.champions.items()},
             }
-        )  # fmt: skip
+        )
         yield dg.AssetCheckResult(
             check_name="nothing_was_lost",
             passed=found.passed,

@@ -28,6 +28,7 @@ def shrunk(published: Mapping[str, int], now: Mapping[str, int], smallest: float
             lost.append(f"{name} has {left:,} rows, the published copy {before:,}")
     words = (
         f"{'; '.join(lost)}: not published. Where that is meant, run with --accept-shrink; else run all days again (persona run)"
-        if lost else None
-    )  # fmt: skip
+        if lost
+        else None
+    )
     return Finding(not lost, words, numbers)

@@ -102,15 +102,23 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         name="model_comparison",
         specs=[dg.AssetSpec(**spec_options(settings, table, {"duckdb", "lightfm", "mlflow"}, weekly=True), deps=deps) for table in tables],
         check_specs=[
-            dg.AssetCheckSpec("nothing_leaks", asset=key(contracts.LEAKAGE_AUDIT), blocking=True,
-                              description="No model has learned from what it is judged by."),
-            dg.AssetCheckSpec("gate", asset=key(contract), description="Who is champion after this comparison, and why; the champion breaks "
-                                                                       "no guardrail and is not beaten by the most popular items."),
+            dg.AssetCheckSpec(
+                "nothing_leaks",
+                asset=key(contracts.LEAKAGE_AUDIT),
+                blocking=True,
+                description="No model has learned from what it is judged by.",
+            ),
+            dg.AssetCheckSpec(
+                "gate",
+                asset=key(contract),
+                description="Who is champion after this comparison, and why; the champion breaks "
+                "no guardrail and is not beaten by the most popular items.",
+            ),
             dg.AssetCheckSpec("every_method_was_fitted", asset=key(contract), description="No method of the configuration was left out."),
             made_check_spec(contract),
         ],
         retry_policy=ONCE_MORE,
-    )  # fmt: skip
+    )
     def model_comparison(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
@@ -154,15 +162,28 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         ].round(4)
         yield dg.MaterializeResult(
             asset_key=key(contract),
-            metadata=table_metadata(store, contract, {"metrics": charts.model_intervals(table)}, comparison=dg.MetadataValue.md(markdown_table(shown)),
-                                    decision=decision.reason, champion=decision.champion, protocol=decision.protocol, judged_on=decision.judged_on, cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
-                                    mlflow_run=dg.MetadataValue.url(url)),
-        )  # fmt: skip
+            metadata=table_metadata(
+                store,
+                contract,
+                {"metrics": charts.model_intervals(table)},
+                comparison=dg.MetadataValue.md(markdown_table(shown)),
+                decision=decision.reason,
+                champion=decision.champion,
+                protocol=decision.protocol,
+                judged_on=decision.judged_on,
+                cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
+                mlflow_run=dg.MetadataValue.url(url),
+            ),
+        )
         ahead = markdown_table(advantages.round(4))
-        yield dg.MaterializeResult(asset_key=key(contracts.MODEL_ADVANTAGES),
-                                   metadata=table_metadata(store, contracts.MODEL_ADVANTAGES, None, advantages=dg.MetadataValue.md(ahead)))  # fmt: skip
-        yield dg.MaterializeResult(asset_key=key(contracts.LEAKAGE_AUDIT),
-                                   metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(audit))))  # fmt: skip
+        yield dg.MaterializeResult(
+            asset_key=key(contracts.MODEL_ADVANTAGES),
+            metadata=table_metadata(store, contracts.MODEL_ADVANTAGES, None, advantages=dg.MetadataValue.md(ahead)),
+        )
+        yield dg.MaterializeResult(
+            asset_key=key(contracts.LEAKAGE_AUDIT),
+            metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(audit))),
+        )
         yield checked("nothing_leaks", contracts.LEAKAGE_AUDIT, checks.nothing_leaks(audit))
         yield checked("gate", contract, checks.gate(decision, advantages, comparison.baselines), warn=True)
         asked = "methods" in options.model_fields_set
@@ -283,10 +304,13 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key(contract),
             metadata=table_metadata(
-                store, contract, {"first_places": charts.bars(top, "Items most often in first place"), "reasons": charts.bars(reasons, "Reasons")},
-                model_version=found.version, **extra,
+                store,
+                contract,
+                {"first_places": charts.bars(top, "Items most often in first place"), "reasons": charts.bars(reasons, "Reasons")},
+                model_version=found.version,
+                **extra,
             ),
-        )  # fmt: skip
+        )
         yield contract_check(store, contract)
         listed, allowed = set(lists["user_id"]), set(consenting["user_id"])
         yield checked("only_with_consent", contract, checks.only_with_consent(listed, allowed))

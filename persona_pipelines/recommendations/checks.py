@@ -35,11 +35,16 @@ def gate(decision: Decision, advantages: pd.DataFrame, baselines: Sequence[str])
         not decision.broken and not beaten,
         f"{decision.outcome}: {decision.reason}" + (f"; beaten by {', '.join(beaten)}" if beaten else ""),
         {
-            "outcome": decision.outcome, "champion": decision.champion, "challenger": decision.challenger, "margin": decision.margin,
-            "protocol": decision.protocol, "judged_on": decision.judged_on, "guardrails": "; ".join(decision.broken) or "kept",
+            "outcome": decision.outcome,
+            "champion": decision.champion,
+            "challenger": decision.challenger,
+            "margin": decision.margin,
+            "protocol": decision.protocol,
+            "judged_on": decision.judged_on,
+            "guardrails": "; ".join(decision.broken) or "kept",
             **({"advantage": ahead.mean, "low": ahead.low, "high": ahead.high} if ahead else {}),
         },
-    )  # fmt: skip
+    )
 
 
 def every_method_was_fitted(failed: Mapping[str, str], asked: bool) -> Finding:

@@ -58,9 +58,14 @@ class Audience:
         """Some of the users, by a slice or by their numbers."""
         numbers = np.arange(len(self))[wanted]
         return Audience(
-            self.ids[numbers], self.positions[numbers], self.history[numbers], self.seen[numbers], [self.tokens[n] for n in numbers],
-            self.segments[numbers], None if self.follows is None else self.follows[numbers],
-        )  # fmt: skip
+            self.ids[numbers],
+            self.positions[numbers],
+            self.history[numbers],
+            self.seen[numbers],
+            [self.tokens[n] for n in numbers],
+            self.segments[numbers],
+            None if self.follows is None else self.follows[numbers],
+        )
 
     def known(self) -> np.ndarray:
         """Whether each was known in training, shape (n,)."""
@@ -235,8 +240,10 @@ def baskets_of(frame: pd.DataFrame, items: np.ndarray) -> sp.csr_matrix:
     """Baskets of shape (baskets, items) from rows of ``basket``, ``item_id``; items that are not known are left out."""
     column = positions(items, frame["item_id"].to_numpy())
     row = pd.factorize(frame["basket"])[0]
-    matrix = sp.csr_matrix((np.ones((column >= 0).sum(), dtype=np.float32), (row[column >= 0], column[column >= 0])),
-                           shape=(row.max() + 1 if len(row) else 0, len(items)))  # fmt: skip
+    matrix = sp.csr_matrix(
+        (np.ones((column >= 0).sum(), dtype=np.float32), (row[column >= 0], column[column >= 0])),
+        shape=(row.max() + 1 if len(row) else 0, len(items)),
+    )
     return binary(matrix)
 
 

@@ -51,12 +51,20 @@ class Decision:
 
     def tags(self) -> dict[str, str]:
         """The decision as tags of a run or a version."""
-        found = {"decision": self.outcome, "decision.reason": self.reason, "decision.challenger": self.challenger,
-                 "decision.champion": self.champion, "decision.margin": f"{self.margin:g}", "decision.protocol": self.protocol,
-                 "decision.judged_on": self.judged_on}  # fmt: skip
+        found = {
+            "decision": self.outcome,
+            "decision.reason": self.reason,
+            "decision.challenger": self.challenger,
+            "decision.champion": self.champion,
+            "decision.margin": f"{self.margin:g}",
+            "decision.protocol": self.protocol,
+            "decision.judged_on": self.judged_on,
+        }
         if self.advantage:
-            found |= {f"decision.advantage{suffix}": f"{value:.6f}" for suffix, value in
-                      (("", self.advantage.mean), (".low", self.advantage.low), (".high", self.advantage.high))}  # fmt: skip
+            found |= {
+                f"decision.advantage{suffix}": f"{value:.6f}"
+                for suffix, value in (("", self.advantage.mean), (".low", self.advantage.low), (".high", self.advantage.high))
+            }
         return found | ({"decision.guardrails": "; ".join(self.broken)} if self.broken else {})
 
 

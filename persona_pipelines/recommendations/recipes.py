@@ -89,6 +89,9 @@ def recipe_of(
         return Recipe(settings, tuned={name: tuned[name]} if name in tuned else {})
     kept = model.members()
     return Recipe(
-        settings, tuple(method for method in methods if method.name in kept), dict(weights), model.weights_learned_until.to_pydatetime(),
+        settings,
+        tuple(method for method in methods if method.name in kept),
+        dict(weights),
+        model.weights_learned_until.to_pydatetime(),
         {name: until for name, until in tuned.items() if name in kept},
-    )  # fmt: skip
+    )

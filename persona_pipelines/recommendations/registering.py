@@ -44,8 +44,14 @@ def end_of_interactions(store: Warehouse) -> dt.datetime:
 
 
 def searched(
-    store: Warehouse, settings: Settings, wanted: Sequence[str], minutes: float, trials: int | None, origin: Origin, say: Callable[[str], None]
-) -> pd.DataFrame:  # fmt: skip
+    store: Warehouse,
+    settings: Settings,
+    wanted: Sequence[str],
+    minutes: float,
+    trials: int | None,
+    origin: Origin,
+    say: Callable[[str], None],
+) -> pd.DataFrame:
     """Rows of ``contracts.TUNED_PARAMETERS`` of the methods searched, every trial a run of its own.
 
     Args:
@@ -81,11 +87,16 @@ def searched(
             run.metrics({"ndcg_at_k": found.best.ndcg or 0.0, "ndcg_configured": found.configured.ndcg or 0.0})
             rows.append(
                 {
-                    "model": method.name, "parameters": found.best.settings.model_dump_json(), "configured": method.model_dump_json(),
-                    "ndcg_configured": found.configured.ndcg, "ndcg_tuned": found.best.ndcg, "trials": found.trials,
-                    "tuned_until": window.newest, "mlflow_run_id": run.run_id,
+                    "model": method.name,
+                    "parameters": found.best.settings.model_dump_json(),
+                    "configured": method.model_dump_json(),
+                    "ndcg_configured": found.configured.ndcg,
+                    "ndcg_tuned": found.best.ndcg,
+                    "trials": found.trials,
+                    "tuned_until": window.newest,
+                    "mlflow_run_id": run.run_id,
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows, columns=contracts.TUNED_PARAMETERS.column_names)
 
 
@@ -115,10 +126,14 @@ def registered(
     with tracked_run(settings, STAGE, f"comparison {as_of}", origin) as parent:
         parent.parameters(
             {
-                "split": comparison.split.name, "k": options.k, "test_share": options.test_share, "exclude_seen": options.exclude_seen,
-                "half_life_days": settings.features.interaction_half_life_days, "seed": options.seed,
+                "split": comparison.split.name,
+                "k": options.k,
+                "test_share": options.test_share,
+                "exclude_seen": options.exclude_seen,
+                "half_life_days": settings.features.interaction_half_life_days,
+                "seed": options.seed,
             }
-        )  # fmt: skip
+        )
         parent.tags({**decision.tags(), "cut": cut})
         trained = comparison.split.pairs
         parent.data("interactions", trained, fingerprint(trained), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10])
@@ -155,8 +170,15 @@ def _metrics(rows: pd.DataFrame) -> Mapping[str, float]:
 
 
 def _version(
-    run: TrackedRun, settings: Settings, comparison: Comparison, name: str, model: LearnedModel, interactions: Interactions, learned_from: str, rows: pd.DataFrame
-) -> str:  # fmt: skip
+    run: TrackedRun,
+    settings: Settings,
+    comparison: Comparison,
+    name: str,
+    model: LearnedModel,
+    interactions: Interactions,
+    learned_from: str,
+    rows: pd.DataFrame,
+) -> str:
     decision, recipe = comparison.decision, comparison.recipes[name]
     refused = name != decision.champion
     example = pd.DataFrame({"user_id": ["0" * 32], "k": [settings.recommendations.k]})

@@ -83,9 +83,14 @@ def audience_of(model: LearnedModel, tables: Tables) -> Audience:
     seen = _by_user(model, tables, np.ones(len(weight), dtype=np.float32), np.ones(len(weight), dtype=bool))
     segment = dict(zip(tables.segments["user_id"], tables.segments["segment_id"].astype(int), strict=True))
     return Audience(
-        ids, positions(model.users, ids), history, seen, tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
-        np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64), followed(tables.follows, ids, model.users),
-    )  # fmt: skip
+        ids,
+        positions(model.users, ids),
+        history,
+        seen,
+        tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
+        np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64),
+        followed(tables.follows, ids, model.users),
+    )
 
 
 def _by_user(model: LearnedModel, tables: Tables, value: np.ndarray, wanted: np.ndarray) -> sp.csr_matrix:
@@ -143,9 +148,12 @@ def _evidence(model: LearnedModel, tables: Tables, categories: np.ndarray) -> Ev
     names = tables.segments.drop_duplicates("segment_id")
     # Both ways: a rare item has its likes listed, and may stand in no common item's list.
     return Evidence(
-        similarity.maximum(sp.csr_matrix(similarity.T)), titles, categories, np.array([item in tables.new_items for item in model.items], dtype=bool),
+        similarity.maximum(sp.csr_matrix(similarity.T)),
+        titles,
+        categories,
+        np.array([item in tables.new_items for item in model.items], dtype=bool),
         dict(zip(names["segment_id"].astype(int), names["segment_name"], strict=True)),
-    )  # fmt: skip
+    )
 
 
 class ConsentError(ProjectError):

@@ -22,7 +22,7 @@ from persona_pipelines.recommendations.evaluation.comparison import (
     cross_fitted,
     fit_all,
     require_serviceable,
-)  # fmt: skip
+)
 from persona_pipelines.recommendations.evaluation.splits import Split
 from persona_pipelines.recommendations.models import Hybrid
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, leaving_out
@@ -74,12 +74,23 @@ class Comparison:
             bounds = interval(entry.scores.by_user["ndcg_at_k"], seed)
             rows.append(
                 {
-                    "model": entry.model, "split": self.split.name, "case": entry.case, "segment": entry.segment, "cut": self.split.cut, "k": k,
-                    "users": len(entry.users), "answered": entry.answered, **entry.scores.means(), "ndcg_low": bounds.low, "ndcg_high": bounds.high,
-                    "rmse": entry.errors.get("rmse"), "mae": entry.errors.get("mae"),
-                    "validation_ndcg": self.validation.get(entry.model), "champion": entry.model == self.decision.champion,
+                    "model": entry.model,
+                    "split": self.split.name,
+                    "case": entry.case,
+                    "segment": entry.segment,
+                    "cut": self.split.cut,
+                    "k": k,
+                    "users": len(entry.users),
+                    "answered": entry.answered,
+                    **entry.scores.means(),
+                    "ndcg_low": bounds.low,
+                    "ndcg_high": bounds.high,
+                    "rmse": entry.errors.get("rmse"),
+                    "mae": entry.errors.get("mae"),
+                    "validation_ndcg": self.validation.get(entry.model),
+                    "champion": entry.model == self.decision.champion,
                 }
-            )  # fmt: skip
+            )
         return pd.DataFrame(rows)
 
     def advantages(self, seed: int) -> pd.DataFrame:
@@ -217,10 +228,11 @@ def _usable(champion: Recipe, methods: Sequence[MethodSettings], split: Split, i
         raise ModelError(f"{gone[0]} was tuned on what it would be judged by, and stands in recommendations.methods no longer")
     if late:
         champion = replace(
-            champion, settings=configured[champion.name] if champion.name in late else champion.settings,
+            champion,
+            settings=configured[champion.name] if champion.name in late else champion.settings,
             members=tuple(configured[member.name] if member.name in late else member for member in champion.members),
             tuned={name: until for name, until in champion.tuned.items() if name not in late},
-        )  # fmt: skip
+        )
     if not isinstance(champion.settings, HybridSettings) or champion.until is None or champion.until < first:
         return champion
     if inner is None:
@@ -232,9 +244,14 @@ def _usable(champion: Recipe, methods: Sequence[MethodSettings], split: Split, i
 
 
 def _entered(
-    champion: Recipe, models: dict[str, LearnedModel], methods: Sequence[MethodSettings], weights: Mapping[str, Mapping[str, float]],
-    tuned_until: Mapping[str, dt.datetime], outer: Task, seed: int,
-) -> str:  # fmt: skip
+    champion: Recipe,
+    models: dict[str, LearnedModel],
+    methods: Sequence[MethodSettings],
+    weights: Mapping[str, Mapping[str, float]],
+    tuned_until: Mapping[str, dt.datetime],
+    outer: Task,
+    seed: int,
+) -> str:
     """The champion's name in the comparison: that of the same method, else its recipe is fitted and enters as ``CURRENT``."""
     if champion.name in models:
         same = recipe_of(methods, champion.name, models[champion.name], weights.get(champion.name, {}), tuned_until)

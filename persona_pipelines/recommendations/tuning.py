@@ -45,8 +45,14 @@ def validated(settings: MethodSettings, window: Task, k: int, seed: int) -> floa
 
 
 def tune(
-    settings: MethodSettings, window: Task, k: int, seed: int, seconds: float, trials: int | None, on_trial: Callable[[Trial], None] = lambda trial: None
-) -> Tuned:  # fmt: skip
+    settings: MethodSettings,
+    window: Task,
+    k: int,
+    seed: int,
+    seconds: float,
+    trials: int | None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> Tuned:
     """Search with the tree-structured Parzen estimator of Optuna (Akiba et al. 2019), the configured parameters first.
 
     With a number of trials, and time enough for them, the same seed finds the same.

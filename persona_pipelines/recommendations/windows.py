@@ -24,7 +24,7 @@ from persona_pipelines.recommendations.evaluation.splits import (
     last_items_out,
     random_by_user,
     random_pairs,
-)  # fmt: skip
+)
 from persona_pipelines.recommendations.listed import features_then, listed_items, listed_users
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.segments.model import fit_segments
@@ -61,9 +61,14 @@ class Windows:
     reason: str
 
     def audited(
-        self, warehouse: Warehouse, settings: Settings, end: dt.datetime, models: Mapping[str, LearnedModel], validated: Mapping[str, LearnedModel],
+        self,
+        warehouse: Warehouse,
+        settings: Settings,
+        end: dt.datetime,
+        models: Mapping[str, LearnedModel],
+        validated: Mapping[str, LearnedModel],
         tuned: Mapping[str, dt.datetime],
-    ) -> list[Finding]:  # fmt: skip
+    ) -> list[Finding]:
         """The leakage audit of both windows.
 
         Args:

@@ -66,9 +66,13 @@ def hdbscan(sample: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "k_means": k_means, "mini_batch_k_means": mini_batch_k_means, "hierarchical": hierarchical, "gaussian_mixture": gaussian_mixture,
-    "dbscan": dbscan, "hdbscan": hdbscan,
-}  # fmt: skip
+    "k_means": k_means,
+    "mini_batch_k_means": mini_batch_k_means,
+    "hierarchical": hierarchical,
+    "gaussian_mixture": gaussian_mixture,
+    "dbscan": dbscan,
+    "hdbscan": hdbscan,
+}
 FINDS_ITS_OWN_NUMBER = ("dbscan", "hdbscan")
 
 

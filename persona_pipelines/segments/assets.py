@@ -50,13 +50,18 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             for table in (contract, changes)
         ],
         check_specs=[
-            dg.AssetCheckSpec("segments_hold_together", asset=key(contract), description="The silhouette of the chosen segments is above 0.1."),
-            dg.AssetCheckSpec("segments_come_out_again", asset=key(contract),
-                              description="The mean adjusted Rand index with refits on bootstrap samples is above 0.75."),
+            dg.AssetCheckSpec(
+                "segments_hold_together", asset=key(contract), description="The silhouette of the chosen segments is above 0.1."
+            ),
+            dg.AssetCheckSpec(
+                "segments_come_out_again",
+                asset=key(contract),
+                description="The mean adjusted Rand index with refits on bootstrap samples is above 0.75.",
+            ),
             made_check_spec(contract),
         ],
         retry_policy=ONCE_MORE,
-    )  # fmt: skip
+    )
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
@@ -118,9 +123,18 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             choose(store, STAGE, Chosen(version, "training", fit.reason))
         yield dg.MaterializeResult(
             asset_key=key(contract),
-            metadata=table_metadata(store, contract, figures, decision=fit.reason, k=int(best["k"]), silhouette=_finite(best["silhouette"]),
-                                    segments=", ".join(fit.model.names), model_version=version, mlflow_run=dg.MetadataValue.url(run.url)),
-        )  # fmt: skip
+            metadata=table_metadata(
+                store,
+                contract,
+                figures,
+                decision=fit.reason,
+                k=int(best["k"]),
+                silhouette=_finite(best["silhouette"]),
+                segments=", ".join(fit.model.names),
+                model_version=version,
+                mlflow_run=dg.MetadataValue.url(run.url),
+            ),
+        )
         yield dg.MaterializeResult(
             asset_key=key(changes), metadata=table_metadata(store, changes, None, changes=dg.MetadataValue.md(markdown_table(found)))
         )
@@ -139,9 +153,13 @@ def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: 
         example = features.head(5).assign(user_id="0" * 32)
         nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
         registered = run.register(
-            Path(folder) / "model", "persona_pipelines.segments.model", example, fit.model.assign(example, nothing),
-            f"{len(fit.model.names)} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}", {"decision": fit.reason},
-        )  # fmt: skip
+            Path(folder) / "model",
+            "persona_pipelines.segments.model",
+            example,
+            fit.model.assign(example, nothing),
+            f"{len(fit.model.names)} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}",
+            {"decision": fit.reason},
+        )
     return registered.version
 
 
@@ -186,7 +204,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             markdown_table,
             plot,
             table_metadata,
-        )  # fmt: skip
+        )
         from persona_pipelines.segments import checks
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules

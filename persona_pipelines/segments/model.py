@@ -50,12 +50,24 @@ class SegmentModel:
         folder.mkdir(parents=True, exist_ok=True)
         scaler = self.scaler
         np.savez(
-            folder / "arrays.npz", fill=scaler.fill, mean=scaler.mean, deviation=scaler.deviation, weight=scaler.weight,
-            interest_mean=scaler.interest_mean, interests=scaler.interests, centres=self.regions.centres, limits=self.regions.limits,
-        )  # fmt: skip
+            folder / "arrays.npz",
+            fill=scaler.fill,
+            mean=scaler.mean,
+            deviation=scaler.deviation,
+            weight=scaler.weight,
+            interest_mean=scaler.interest_mean,
+            interests=scaler.interests,
+            centres=self.regions.centres,
+            limits=self.regions.limits,
+        )
         description = {
-            "format": FORMAT, "columns": scaler.columns, "categories": scaler.categories, "ids": self.ids, "names": self.names, "highest_id": self.highest_id,
-        }  # fmt: skip
+            "format": FORMAT,
+            "columns": scaler.columns,
+            "categories": scaler.categories,
+            "ids": self.ids,
+            "names": self.names,
+            "highest_id": self.highest_id,
+        }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
 
     @classmethod

@@ -46,8 +46,15 @@ def segment_rules(assigned: pd.DataFrame, features: pd.DataFrame, columns: Seque
         met = leaf_of == best
         rule = _path(tree.tree_, int(best), names)
         if rule and inside[met].any():
-            rows.append({"segment_id": int(segment), "rule": rule, "precision": float(inside[met].mean()),
-                         "coverage": float(met[inside].mean()), "users": int(met.sum())})  # fmt: skip
+            rows.append(
+                {
+                    "segment_id": int(segment),
+                    "rule": rule,
+                    "precision": float(inside[met].mean()),
+                    "coverage": float(met[inside].mean()),
+                    "users": int(met.sum()),
+                }
+            )
     return pd.DataFrame(rows, columns=["segment_id", "rule", "precision", "coverage", "users"])
 
 

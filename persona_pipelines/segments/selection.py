@@ -55,12 +55,19 @@ class Choice:
         """Rows of ``contracts.SEGMENT_QUALITY`` but the version."""
         return pd.DataFrame(
             {
-                "algorithm": entry.algorithm, "k_wanted": entry.wanted, "k": entry.k, "silhouette": entry.silhouette,
-                "davies_bouldin": entry.davies_bouldin, "calinski_harabasz": entry.calinski_harabasz, "stability": entry.stability,
-                "noise_share": entry.noise, "chosen": entry is self.chosen, "sample_users": sample_users,
+                "algorithm": entry.algorithm,
+                "k_wanted": entry.wanted,
+                "k": entry.k,
+                "silhouette": entry.silhouette,
+                "davies_bouldin": entry.davies_bouldin,
+                "calinski_harabasz": entry.calinski_harabasz,
+                "stability": entry.stability,
+                "noise_share": entry.noise,
+                "chosen": entry is self.chosen,
+                "sample_users": sample_users,
             }
             for entry in self.candidates
-        )  # fmt: skip
+        )
 
 
 def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) -> Choice:
@@ -122,9 +129,16 @@ def _judged(sample: np.ndarray, name: str, wanted: int, settings: SegmentsSettin
         return Candidate(name, wanted, k, np.nan, np.nan, np.nan, noise, np.nan, found)
     points, groups = sample[inside], placed[inside]
     return Candidate(
-        name, wanted, k, float(silhouette_score(points, groups)) * float(inside.mean()), float(davies_bouldin_score(points, groups)),
-        float(calinski_harabasz_score(points, groups)), float((~inside).mean()), np.nan, found,
-    )  # fmt: skip
+        name,
+        wanted,
+        k,
+        float(silhouette_score(points, groups)) * float(inside.mean()),
+        float(davies_bouldin_score(points, groups)),
+        float(calinski_harabasz_score(points, groups)),
+        float((~inside).mean()),
+        np.nan,
+        found,
+    )
 
 
 def _with_stability(entry: Candidate, sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) -> Candidate:

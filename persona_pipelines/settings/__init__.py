@@ -134,8 +134,23 @@ class EventsSettings(Strict):
     max_dwell_minutes: float = Field(30, gt=0)
     most_users_of_a_device: int = Field(5, ge=1, description="A device with more users tells nothing about who is anonymous on it.")
     static_extensions: list[str] = [
-        "css", "js", "map", "png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "woff", "woff2", "ttf", "eot", "mp4", "webm",
-    ]  # fmt: skip
+        "css",
+        "js",
+        "map",
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "webp",
+        "ico",
+        "woff",
+        "woff2",
+        "ttf",
+        "eot",
+        "mp4",
+        "webm",
+    ]
     bot_patterns: list[str] = []
     not_bots: list[str] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
     automation: AutomationSettings = AutomationSettings()
@@ -297,11 +312,16 @@ class Settings(Strict):
             if described.get("kind") == "users" and isinstance(fields, dict) and "user_id" in fields:
                 clock = {"order": {"start": str(value.get("start_date")), "step_seconds": 1e-6}}
                 kept = {name: entry for name, entry in described.items() if name not in ("attributes", "preset", "kind", "fields")}
-                made.append({
-                    **kept, "name": f"{source.get('name')}_sign_ups", "kind": "events", "same": "never",
-                    "description": "Nothing but the list is known: one sign_up a customer.",
-                    "fields": {"user_id": fields["user_id"], "timestamp": clock, "event_type": {"value": "sign_up"}},
-                })  # fmt: skip
+                made.append(
+                    {
+                        **kept,
+                        "name": f"{source.get('name')}_sign_ups",
+                        "kind": "events",
+                        "same": "never",
+                        "description": "Nothing but the list is known: one sign_up a customer.",
+                        "fields": {"user_id": fields["user_id"], "timestamp": clock, "event_type": {"value": "sign_up"}},
+                    }
+                )
         return {**value, "sources": [*sources, *made]}
 
     @model_validator(mode="after")

@@ -177,11 +177,22 @@ class HybridSettings(MethodSettings):
 
 
 Method = Annotated[
-    MostPopularSettings | SegmentPopularSettings | UserNeighbourhoodSettings | ItemNeighbourhoodSettings | FollowedSettings
-    | ContentBasedSettings | LightFMSettings | ALSSettings | BPRSettings | TruncatedSVDSettings | BiasedFactorsSettings | EASESettings | AssociationRulesSettings
+    MostPopularSettings
+    | SegmentPopularSettings
+    | UserNeighbourhoodSettings
+    | ItemNeighbourhoodSettings
+    | FollowedSettings
+    | ContentBasedSettings
+    | LightFMSettings
+    | ALSSettings
+    | BPRSettings
+    | TruncatedSVDSettings
+    | BiasedFactorsSettings
+    | EASESettings
+    | AssociationRulesSettings
     | HybridSettings,
     Field(discriminator="method"),
-]  # fmt: skip
+]
 
 
 DEFAULT_METHODS: tuple[MethodSettings, ...] = (

@@ -16,14 +16,43 @@ from persona_pipelines.settings.presets import with_preset
 from persona_pipelines.settings.strict import NAME_PATTERN, OWNER_PATTERN, Strict
 
 MISSING_WORDS = (
-    "null", "(null)", "undefined", "nan", "none", "nil", "\\n", "n/a", "#n/a", "<na>", "-", "--", "(not set)", "(none)", "(not provided)",
-    "not set", "unknown", "anonymous", "guest", "[object object]", "00000000-0000-0000-0000-000000000000", "false", "true", "[]", "{}",
-)  # fmt: skip
+    "null",
+    "(null)",
+    "undefined",
+    "nan",
+    "none",
+    "nil",
+    "\\n",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "-",
+    "--",
+    "(not set)",
+    "(none)",
+    "(not provided)",
+    "not set",
+    "unknown",
+    "anonymous",
+    "guest",
+    "[object object]",
+    "00000000-0000-0000-0000-000000000000",
+    "false",
+    "true",
+    "[]",
+    "{}",
+)
 """Words that stand for a missing id in logs of libraries and databases, compared without case."""
 
 UNITS = {
-    "nanoseconds": 1e-3, "microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "minutes": 60e6, "hours": 3600e6, "days": 86_400e6,
-}  # fmt: skip
+    "nanoseconds": 1e-3,
+    "microseconds": 1.0,
+    "milliseconds": 1e3,
+    "seconds": 1e6,
+    "minutes": 60e6,
+    "hours": 3600e6,
+    "days": 86_400e6,
+}
 """Microseconds of each unit of time."""
 
 Unit = Literal["nanoseconds", "microseconds", "milliseconds", "seconds", "minutes", "hours", "days"]
@@ -228,9 +257,14 @@ class FieldMapping(Reading):
     @model_validator(mode="after")
     def _one_origin(self) -> FieldMapping:
         given = {
-            "from": self.from_, "first_of": self.first_of, "value": self.value, "cases": self.cases, "product": self.product,
-            "order": self.order, "running_sum": self.running_sum,
-        }  # fmt: skip
+            "from": self.from_,
+            "first_of": self.first_of,
+            "value": self.value,
+            "cases": self.cases,
+            "product": self.product,
+            "order": self.order,
+            "running_sum": self.running_sum,
+        }
         origins = [name for name, found in given.items() if found is not None]
         if len(origins) != 1:
             raise ValueError(f"expected exactly one of {', '.join(given)}; found {', '.join(origins) or 'none'}")
@@ -354,13 +388,41 @@ class Identifiers(Strict):
 
 
 EVENT_FIELDS = {
-    "event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency",
-    "dwell_ms", "scroll_pct", "channel", "campaign", "target_user_id", "list_id", "position", "propensity", "device", "country", "referrer", "search_terms", "url", "user_agent",
-}  # fmt: skip
+    "event_id",
+    "user_id",
+    "anonymous_id",
+    "timestamp",
+    "event_type",
+    "item_id",
+    "value",
+    "quantity",
+    "currency",
+    "dwell_ms",
+    "scroll_pct",
+    "channel",
+    "campaign",
+    "target_user_id",
+    "list_id",
+    "position",
+    "propensity",
+    "device",
+    "country",
+    "referrer",
+    "search_terms",
+    "url",
+    "user_agent",
+}
 ITEM_FIELDS = {"item_id", "title", "category", "categories", "brand", "price", "currency", "available_from", "in_stock"}
 USER_FIELDS = {
-    "user_id", "signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing",
-}  # fmt: skip
+    "user_id",
+    "signup_date",
+    "country",
+    "gender",
+    "age_group",
+    "occupation",
+    "consent_personalisation",
+    "consent_marketing",
+}
 FIELDS_OF_KIND = {"events": EVENT_FIELDS, "items": ITEM_FIELDS, "users": USER_FIELDS}
 REQUIRED_FIELDS = {"events": {"timestamp", "event_type"}, "items": {"item_id"}, "users": {"user_id"}, "lookup": set()}
 PLACE_FIELDS = ("@file", "@line", "@part", "@index", "@within")
@@ -369,9 +431,17 @@ among the records of the same ``within``."""
 
 
 TYPED_FIELDS = {
-    "timestamp": "time", "signup_date": "time", "available_from": "time", "value": "number", "quantity": "number", "dwell_ms": "number",
-    "scroll_pct": "number", "position": "number", "propensity": "number", "price": "number",
-}  # fmt: skip
+    "timestamp": "time",
+    "signup_date": "time",
+    "available_from": "time",
+    "value": "number",
+    "quantity": "number",
+    "dwell_ms": "number",
+    "scroll_pct": "number",
+    "position": "number",
+    "propensity": "number",
+    "price": "number",
+}
 """Columns that are no texts."""
 AMOUNTS = ("value", "price")
 """Columns with an amount of money, beside which its currency may stand."""

@@ -11,11 +11,17 @@ CATEGORIES = ("Garden", "Kitchen", "Books", "Music", "Fashion", "Beauty", "Wine"
 BRANDS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper", "Larch", "Maple")
 ADJECTIVES = ("Classic", "Modern", "Little", "Grand", "Quiet", "Bright", "Wild", "Simple", "Nordic", "Old", "Clever", "Soft")
 NOUNS = {
-    "Garden": ("Spade", "Planter", "Lantern", "Hose"), "Kitchen": ("Pan", "Knife", "Mug", "Kettle"), "Books": ("Novel", "Atlas", "Diary", "Reader"),
-    "Music": ("Record", "Songbook", "Strings", "Metronome"), "Fashion": ("Scarf", "Jacket", "Boots", "Belt"), "Beauty": ("Soap", "Cream", "Brush", "Scent"),
-    "Wine": ("Red", "White", "Rosé", "Sparkling"), "Outdoor": ("Tent", "Lamp", "Rucksack", "Bottle"), "Toys": ("Puzzle", "Train", "Kite", "Blocks"),
+    "Garden": ("Spade", "Planter", "Lantern", "Hose"),
+    "Kitchen": ("Pan", "Knife", "Mug", "Kettle"),
+    "Books": ("Novel", "Atlas", "Diary", "Reader"),
+    "Music": ("Record", "Songbook", "Strings", "Metronome"),
+    "Fashion": ("Scarf", "Jacket", "Boots", "Belt"),
+    "Beauty": ("Soap", "Cream", "Brush", "Scent"),
+    "Wine": ("Red", "White", "Rosé", "Sparkling"),
+    "Outdoor": ("Tent", "Lamp", "Rucksack", "Bottle"),
+    "Toys": ("Puzzle", "Train", "Kite", "Blocks"),
     "Electronics": ("Radio", "Speaker", "Charger", "Camera"),
-}  # fmt: skip
+}
 COUNTRIES = ("DE", "FR", "GB", "NL", "US")
 AGENTS = {
     "desktop": (
@@ -56,17 +62,97 @@ class Persona:
 
 
 PERSONAS = (
-    Persona("bargain hunters", 0.26, {"Garden": 5, "Kitchen": 4, "Toys": 2}, 0.16, 9, 25, 0.10, 0.15, (20.0, 1.5), 1.6,
-            {"mobile": 0.8, "desktop": 0.2}, 0.35, 0.02, 0.15, 0.10, 0.05),
-    Persona("premium loyalists", 0.18, {"Wine": 5, "Kitchen": 2, "Electronics": 4}, 0.22, 6, 60, 0.28, 0.85, (10.0, 1.5), 0.5,
-            {"desktop": 0.9, "tablet": 0.1}, 0.15, 0.01, 0.05, 0.30, 0.10),
-    Persona("night readers", 0.20, {"Books": 6, "Music": 4}, 0.14, 7, 180, 0.12, 0.45, (1.5, 1.2), 1.0,
-            {"tablet": 0.7, "mobile": 0.3}, 0.05, 0.02, 0.10, 0.35, 0.40),
-    Persona("social explorers", 0.20, {"Fashion": 5, "Beauty": 5, "Outdoor": 2}, 0.18, 10, 35, 0.08, 0.55, (15.0, 2.0), 1.2,
-            {"mobile": 0.95, "tablet": 0.05}, 0.10, 0.30, 0.20, 0.10, 0.10),
-    Persona("window shoppers", 0.16, {}, 0.06, 4, 12, 0.01, 0.50, (13.0, 3.0), 1.0,
-            {"desktop": 0.6, "mobile": 0.4}, 0.02, 0.01, 0.05, 0.01, 0.15),
-)  # fmt: skip
+    Persona(
+        "bargain hunters",
+        0.26,
+        {"Garden": 5, "Kitchen": 4, "Toys": 2},
+        0.16,
+        9,
+        25,
+        0.10,
+        0.15,
+        (20.0, 1.5),
+        1.6,
+        {"mobile": 0.8, "desktop": 0.2},
+        0.35,
+        0.02,
+        0.15,
+        0.10,
+        0.05,
+    ),
+    Persona(
+        "premium loyalists",
+        0.18,
+        {"Wine": 5, "Kitchen": 2, "Electronics": 4},
+        0.22,
+        6,
+        60,
+        0.28,
+        0.85,
+        (10.0, 1.5),
+        0.5,
+        {"desktop": 0.9, "tablet": 0.1},
+        0.15,
+        0.01,
+        0.05,
+        0.30,
+        0.10,
+    ),
+    Persona(
+        "night readers",
+        0.20,
+        {"Books": 6, "Music": 4},
+        0.14,
+        7,
+        180,
+        0.12,
+        0.45,
+        (1.5, 1.2),
+        1.0,
+        {"tablet": 0.7, "mobile": 0.3},
+        0.05,
+        0.02,
+        0.10,
+        0.35,
+        0.40,
+    ),
+    Persona(
+        "social explorers",
+        0.20,
+        {"Fashion": 5, "Beauty": 5, "Outdoor": 2},
+        0.18,
+        10,
+        35,
+        0.08,
+        0.55,
+        (15.0, 2.0),
+        1.2,
+        {"mobile": 0.95, "tablet": 0.05},
+        0.10,
+        0.30,
+        0.20,
+        0.10,
+        0.10,
+    ),
+    Persona(
+        "window shoppers",
+        0.16,
+        {},
+        0.06,
+        4,
+        12,
+        0.01,
+        0.50,
+        (13.0, 3.0),
+        1.0,
+        {"desktop": 0.6, "mobile": 0.4},
+        0.02,
+        0.01,
+        0.05,
+        0.01,
+        0.15,
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -143,9 +229,16 @@ def make_people(generator: np.random.Generator, count: int, start: dt.date) -> l
         ages = ("18-24", "25-34", "35-49", "50-64", "65+")
         people.append(
             Person(
-                f"u{number + 1:06d}", persona, tastes, devices, COUNTRIES[int(generator.integers(len(COUNTRIES)))],
-                bool(generator.random() < 0.9), start - dt.timedelta(days=int(generator.integers(1, 900))),
-                ("f", "m", "x")[int(generator.choice(3, p=[0.49, 0.49, 0.02]))], ages[int(generator.integers(len(ages)))], consent,
+                f"u{number + 1:06d}",
+                persona,
+                tastes,
+                devices,
+                COUNTRIES[int(generator.integers(len(COUNTRIES)))],
+                bool(generator.random() < 0.9),
+                start - dt.timedelta(days=int(generator.integers(1, 900))),
+                ("f", "m", "x")[int(generator.choice(3, p=[0.49, 0.49, 0.02]))],
+                ages[int(generator.integers(len(ages)))],
+                consent,
             )
-        )  # fmt: skip
+        )
     return people

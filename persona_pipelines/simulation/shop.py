@@ -38,8 +38,13 @@ HEADERS = {
     "email": "message_id,sent_at,customer,action,campaign",
 }
 ENDINGS = {
-    "web": "log.gz", "clickstream": "jsonl.gz", "orders": "csv", "ratings": "csv", "social": "jsonl.gz", "email": "csv.gz",
-}  # fmt: skip
+    "web": "log.gz",
+    "clickstream": "jsonl.gz",
+    "orders": "csv",
+    "ratings": "csv",
+    "social": "jsonl.gz",
+    "email": "csv.gz",
+}
 SEARCHES = ("gift", "sale", "blue lantern", "café crème", "Robert'); DROP TABLE users;--", "<b>tent</b>", "=1+1", "子供", "wine & cheese")
 DUPLICATE_SHARE, LATE_SHARE, REDELIVERED_SHARE = 0.01, 0.01, 0.005
 SHORTEST_PAUSE = dt.timedelta(minutes=45)
@@ -130,8 +135,21 @@ class _Shop:
         for who in (person.user_id, *(device.cookie for device in person.devices)):
             self.last_visit_end[who] = end
 
-    def clickstream(self, day: int, at: dt.datetime, event: str, person: Person, device: Device, logged_in: bool, visit: str, *,
-                    item: Item | None = None, dwell: float | None = None, terms: str | None = None, channel: str = "direct") -> None:  # fmt: skip
+    def clickstream(
+        self,
+        day: int,
+        at: dt.datetime,
+        event: str,
+        person: Person,
+        device: Device,
+        logged_in: bool,
+        visit: str,
+        *,
+        item: Item | None = None,
+        dwell: float | None = None,
+        terms: str | None = None,
+        channel: str = "direct",
+    ) -> None:
         record: dict[str, object] = {
             "id": self.next_id("e"),
             "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -374,18 +392,36 @@ def write_shop(plan: ShopPlan, folder: Path, truth: Path, on_day: Callable[[], o
             content += [line.raw for line in lines]
             _write(folder / name, b"".join(line + b"\n" for line in content))
             files, records = files + 1, records + len(lines)
-    _write(folder / "items.csv", _csv(
-        ("item_id", "title", "category", "brand", "price", "currency"),
-        [(item.item_id, item.title, item.category, item.brand, item.price, "EUR") for item in shop.items],
-    ))  # fmt: skip
-    _write(folder / "customers.csv", _csv(
-        ("customer", "email", "signup", "country", "gender", "age_group", "personalisation", "marketing"),
-        [(person.user_id, f"{person.user_id}@example.com", person.signup, person.country, person.gender, person.age_group,
-          *("yes" if consent else "no" for consent in person.consent)) for person in shop.people if person.known],
-    ))  # fmt: skip
-    _write(truth / "users.csv", _csv(
-        ("user_id", "persona", "known"), [(person.user_id, person.persona.name, person.known) for person in shop.people]
-    ))  # fmt: skip
+    _write(
+        folder / "items.csv",
+        _csv(
+            ("item_id", "title", "category", "brand", "price", "currency"),
+            [(item.item_id, item.title, item.category, item.brand, item.price, "EUR") for item in shop.items],
+        ),
+    )
+    _write(
+        folder / "customers.csv",
+        _csv(
+            ("customer", "email", "signup", "country", "gender", "age_group", "personalisation", "marketing"),
+            [
+                (
+                    person.user_id,
+                    f"{person.user_id}@example.com",
+                    person.signup,
+                    person.country,
+                    person.gender,
+                    person.age_group,
+                    *("yes" if consent else "no" for consent in person.consent),
+                )
+                for person in shop.people
+                if person.known
+            ],
+        ),
+    )
+    _write(
+        truth / "users.csv",
+        _csv(("user_id", "persona", "known"), [(person.user_id, person.persona.name, person.known) for person in shop.people]),
+    )
     _write(truth / "records.csv.gz", _csv(("source", "source_file", "source_line", "label", "kind", "person", "visit"), rows))
     return Written(files + 2, records)
 

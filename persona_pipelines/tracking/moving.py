@@ -9,8 +9,11 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.settings import Settings
 
 ADDRESSES = (
-    ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
-)  # fmt: skip
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
 """Tables and columns of MLflow's store that hold addresses of artifacts."""
 
 

@@ -18,8 +18,9 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
 MADE_WITH = {
-    "segments": (contracts.SEGMENT_PROFILES, "segment_model_version"), "recommendations": (contracts.RECOMMENDATIONS, "model_version"),
-}  # fmt: skip
+    "segments": (contracts.SEGMENT_PROFILES, "segment_model_version"),
+    "recommendations": (contracts.RECOMMENDATIONS, "model_version"),
+}
 """Where the tables of a stage say with which version they were made."""
 TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
 HISTORY_TAG = "champion.history"
@@ -66,11 +67,14 @@ def versions(settings: Settings, stage: str) -> list[Version]:
         champion_version = ""
     found = [
         Version(
-            str(entry.version), dt.datetime.fromtimestamp(entry.creation_timestamp / 1000, dt.UTC).replace(tzinfo=None),
-            entry.description or "", dict(entry.tags), str(entry.version) == champion_version,
+            str(entry.version),
+            dt.datetime.fromtimestamp(entry.creation_timestamp / 1000, dt.UTC).replace(tzinfo=None),
+            entry.description or "",
+            dict(entry.tags),
+            str(entry.version) == champion_version,
         )
         for entry in client.search_model_versions(f"name='{name}'")
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda entry: -int(entry.version))
 
 

@@ -48,6 +48,10 @@ def keeps_contract(warehouse: Warehouse, contract: contracts.Table) -> Finding:
 def _is_of(column: ir.Value, kind: str) -> bool:
     found = column.type()
     return {
-        "string": found.is_string, "int64": found.is_integer, "float64": found.is_floating, "timestamp": found.is_timestamp,
-        "date": found.is_date, "boolean": found.is_boolean,
-    }[kind]()  # fmt: skip
+        "string": found.is_string,
+        "int64": found.is_integer,
+        "float64": found.is_floating,
+        "timestamp": found.is_timestamp,
+        "date": found.is_date,
+        "boolean": found.is_boolean,
+    }[kind]()

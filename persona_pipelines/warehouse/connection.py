@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DUCKDB_TYPES = {
-    "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE", "boolean": "BOOLEAN",
-}  # fmt: skip
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+    "boolean": "BOOLEAN",
+}
 
 EngineError = duckdb.Error
 """What the engine raises: a block that is damaged, a disk that is full, a query that is wrong."""

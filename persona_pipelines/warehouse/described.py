@@ -80,14 +80,21 @@ def _feature(name: str, entry: Mapping[str, Any]) -> Feature:
     rest = dict(entry)
     chinese = rest.pop("zh", {})
     try:
-        high, low = (
-            {ENGLISH: Words(**rest.pop(side, {})), CHINESE: Words(**chinese.get(side, {}))} for side in ("high", "low")
-        )  # fmt: skip
+        high, low = ({ENGLISH: Words(**rest.pop(side, {})), CHINESE: Words(**chinese.get(side, {}))} for side in ("high", "low"))
         labels = {ENGLISH: name.replace("_", " "), CHINESE: chinese.get("label", "")}
         found = Feature(
-            name, rest.pop("kind"), rest.pop("description"), rest.pop("unit", ""), rest.pop("segments", ""), rest.pop("predictions", ""),
-            rest.pop("volume", False), rest.pop("profile", ""), labels, high, low,
-        )  # fmt: skip
+            name,
+            rest.pop("kind"),
+            rest.pop("description"),
+            rest.pop("unit", ""),
+            rest.pop("segments", ""),
+            rest.pop("predictions", ""),
+            rest.pop("volume", False),
+            rest.pop("profile", ""),
+            labels,
+            high,
+            low,
+        )
     except (KeyError, TypeError) as error:
         raise DescriptionError(f"{TABLE.name}: {name}: {error}") from None
     for setting, value, known in (("segments", found.segments, SEGMENTS), ("predictions", found.predictions, PREDICTIONS)):

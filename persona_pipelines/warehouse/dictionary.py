@@ -6,9 +6,14 @@ from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines.warehouse import contracts
 
 ROOMS = {
-    "logs": "raw logs", "events": "cleaned events", "features": "features", "segments": "segments", "profiles": "profiles",
-    "recommendations": "recommendation model", "home": "the state folder",
-}  # fmt: skip
+    "logs": "raw logs",
+    "events": "cleaned events",
+    "features": "features",
+    "segments": "segments",
+    "profiles": "profiles",
+    "recommendations": "recommendation model",
+    "home": "the state folder",
+}
 
 
 def _references(table: contracts.Table) -> str:

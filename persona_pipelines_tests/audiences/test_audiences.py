@@ -11,9 +11,15 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS
 
 PROFILES = ibis.memtable(
-    {"user_id": list("abcd"), "segment_name": ["Night owls", "Night owls", "O'Brien", None], "churn_probability": [0.5, 0.1, 0.9, None],
-     "frequency": [1, 2, 3, 4], "consent_marketing": [True, False, True, True], "signup_date": ["2025-01-01", "2025-02-01", "2025-03-01", None]}
-)  # fmt: skip
+    {
+        "user_id": list("abcd"),
+        "segment_name": ["Night owls", "Night owls", "O'Brien", None],
+        "churn_probability": [0.5, 0.1, 0.9, None],
+        "frequency": [1, 2, 3, 4],
+        "consent_marketing": [True, False, True, True],
+        "signup_date": ["2025-01-01", "2025-02-01", "2025-03-01", None],
+    }
+)
 TABLE = PROFILES.mutate(signup_date=PROFILES.signup_date.cast("date"))
 
 

@@ -80,9 +80,15 @@ def test_who_is_alike_is_written_by_likeness_without_the_seeds_and_without_who_h
     assert exported(tmp_path / "alike.csv") == [11, 13, 15, 17, 19]
 
 
-@pytest.mark.parametrize(("content", "expected"), [
-    ("a\nb\n", ["a", "b"]), ('"a",1\n\n b ,2\n', ["a", "b"]), ("\ufeffa\n", ["a"]), ("", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a\nb\n", ["a", "b"]),
+        ('"a",1\n\n b ,2\n', ["a", "b"]),
+        ("\ufeffa\n", ["a"]),
+        ("", []),
+    ],
+)
 def test_seeds_are_the_first_column_of_a_list(tmp_path, content: str, expected: list[str]) -> None:
     (tmp_path / "seeds").write_text(content, encoding="utf-8")
     assert read_seeds(tmp_path / "seeds") == expected

@@ -32,10 +32,53 @@ from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, law, writ
 pytestmark = pytest.mark.slow
 
 ODD: list[Any] = [
-    None, "", 0, -1, 1e308, True, [], {}, [[]], {"a": {"b": 1}}, "x" * 3000, "\x1b[31mred", "9" * 30, "10000-01-01", "9999-12-31", "0000-00-00",
-    "2025-13-01", "[", "(((", "(" * 3000, "(?P<x>a)(?P<x>b)", "{date}{date}", "*" * 60, "../../x", "s3://bucket/x", "file:///etc/passwd", "~", "${NOT_SET_ANYWHERE}",
-    "é\u202e", "\U0001f600", ["a", "b"], {"and": []}, 2**63, 1.5, "1.5", "nan", "yes", "null", "a\tb\nc", "\ud7ff", "=1+1", "%", "%s", "{}", "{0}", "'; DROP TABLE x",
-]  # fmt: skip
+    None,
+    "",
+    0,
+    -1,
+    1e308,
+    True,
+    [],
+    {},
+    [[]],
+    {"a": {"b": 1}},
+    "x" * 3000,
+    "\x1b[31mred",
+    "9" * 30,
+    "10000-01-01",
+    "9999-12-31",
+    "0000-00-00",
+    "2025-13-01",
+    "[",
+    "(((",
+    "(" * 3000,
+    "(?P<x>a)(?P<x>b)",
+    "{date}{date}",
+    "*" * 60,
+    "../../x",
+    "s3://bucket/x",
+    "file:///etc/passwd",
+    "~",
+    "${NOT_SET_ANYWHERE}",
+    "é\u202e",
+    "\U0001f600",
+    ["a", "b"],
+    {"and": []},
+    2**63,
+    1.5,
+    "1.5",
+    "nan",
+    "yes",
+    "null",
+    "a\tb\nc",
+    "\ud7ff",
+    "=1+1",
+    "%",
+    "%s",
+    "{}",
+    "{0}",
+    "'; DROP TABLE x",
+]
 LINES = [
     f"{n},2025-09-0{1 + n % 3}T1{n % 9}:00:00Z,{'purchase' if n % 4 == 0 else 'item_view'},u{n % 7},d{n % 5},i{n % 6},{n},{n * 900}"
     for n in range(60)
@@ -48,11 +91,18 @@ CATALOGUE = {
     "fields": {"item_id": "id", "title": "name", "price": "cost"},
 }
 BASE: dict[str, Any] = {
-    "name": "fuzz", "start_date": "2025-09-01", "owner": "team:data", "sources": [CLICKS, CATALOGUE], "logs": {"settle_seconds": 0},
-    "schedules": {"daily": "0 5 * * *", "timezone": "UTC"}, "warehouse": {"memory_limit": "1GB", "threads": 1},
-    "features": {"timezone": "UTC", "interaction_weights": {"purchase": 3}}, "segments": {"algorithms": ["k_means"]},
-    "recommendations": {"k": 5, "methods": [{"method": "most_popular"}, {"method": "ease"}]}, "predictions": {"horizon_days": 7},
-}  # fmt: skip
+    "name": "fuzz",
+    "start_date": "2025-09-01",
+    "owner": "team:data",
+    "sources": [CLICKS, CATALOGUE],
+    "logs": {"settle_seconds": 0},
+    "schedules": {"daily": "0 5 * * *", "timezone": "UTC"},
+    "warehouse": {"memory_limit": "1GB", "threads": 1},
+    "features": {"timezone": "UTC", "interaction_weights": {"purchase": 3}},
+    "segments": {"algorithms": ["k_means"]},
+    "recommendations": {"k": 5, "methods": [{"method": "most_popular"}, {"method": "ease"}]},
+    "predictions": {"horizon_days": 7},
+}
 
 
 def made(folder: Path) -> Path:
@@ -215,9 +265,32 @@ def test_any_log_file(shop: Path, tmp_path_factory: pytest.TempPathFactory, seed
 
 
 WORDS = st.one_of(
-    st.sampled_from(["sessions", ">", "1", "and", "or", "not", "(", ")", "segment", "=", "'x'", "in", "null", "is", "attributes.age", "interests.a", "like", ",", "user_id"]),
-    st.sampled_from([text for text in ODD if isinstance(text, str)]), st.text(max_size=8),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "sessions",
+            ">",
+            "1",
+            "and",
+            "or",
+            "not",
+            "(",
+            ")",
+            "segment",
+            "=",
+            "'x'",
+            "in",
+            "null",
+            "is",
+            "attributes.age",
+            "interests.a",
+            "like",
+            ",",
+            "user_id",
+        ]
+    ),
+    st.sampled_from([text for text in ODD if isinstance(text, str)]),
+    st.text(max_size=8),
+)
 
 
 @law(400)
@@ -229,13 +302,61 @@ def test_any_condition_of_an_audience(shop: Path, words: list[str], many: int) -
 
 ARGUMENTS = st.one_of(
     st.sampled_from(
-        ["run", "status", "sources", "check", "init", "profile", "recommend", "audience", "list", "export", "lookalike", "report", "models", "segments", "verify",
-         "repair", "dictionary", "--help", "--version", "-k", "3", "0", "-1", "--from", "2025-09-01", "9999-12-31", "--to", "--size", "--records", "u1", "0" * 32, "events",
-         "items", "out.csv", "out.parquet", "persona.yaml", "things.json", "clicks", "/dev/null", "/dev/full", "no/such/file.csv", ".", "", "--", "--no-guard", "--language", "zh",
-         "--output", "--where", "a"]
+        [
+            "run",
+            "status",
+            "sources",
+            "check",
+            "init",
+            "profile",
+            "recommend",
+            "audience",
+            "list",
+            "export",
+            "lookalike",
+            "report",
+            "models",
+            "segments",
+            "verify",
+            "repair",
+            "dictionary",
+            "--help",
+            "--version",
+            "-k",
+            "3",
+            "0",
+            "-1",
+            "--from",
+            "2025-09-01",
+            "9999-12-31",
+            "--to",
+            "--size",
+            "--records",
+            "u1",
+            "0" * 32,
+            "events",
+            "items",
+            "out.csv",
+            "out.parquet",
+            "persona.yaml",
+            "things.json",
+            "clicks",
+            "/dev/null",
+            "/dev/full",
+            "no/such/file.csv",
+            ".",
+            "",
+            "--",
+            "--no-guard",
+            "--language",
+            "zh",
+            "--output",
+            "--where",
+            "a",
+        ]
     ),
     st.sampled_from([text for text in ODD if isinstance(text, str) and "\x00" not in text]),
-)  # fmt: skip
+)
 
 
 @law(400)
@@ -274,9 +395,19 @@ def damage(home: Path, file: Path, chance: random.Random) -> None:
 
 
 READING = [
-    ("status",), ("profile", "u1"), ("profile", "0" * 32), ("recommend", "u1"), ("segments",), ("export", "events", "e.csv"), ("audience", "list"), ("report",), ("models",),
-    ("verify",), ("repair",), ("sources", "check", "persona.yaml"),
-]  # fmt: skip
+    ("status",),
+    ("profile", "u1"),
+    ("profile", "0" * 32),
+    ("recommend", "u1"),
+    ("segments",),
+    ("export", "events", "e.csv"),
+    ("audience", "list"),
+    ("report",),
+    ("models",),
+    ("verify",),
+    ("repair",),
+    ("sources", "check", "persona.yaml"),
+]
 
 
 @law(400)

@@ -21,11 +21,16 @@ PEOPLE = {
     "okhttp/4.9.0": "app",
     "MyShop/1 CFNetwork/1408.0.4 Darwin/22.5.0": None,
     "something else": None,
-}  # fmt: skip
+}
 BOTS = [
-    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "curl/8.5.0", "python-requests/2.32", "FeedFetcher-Google",
-    "Mozilla/5.0 (compatible; NeverHeardOfBot/1.0; +http://example.com)", "UptimeRobot/2.0", "Java/1.8.0_201",
-]  # fmt: skip
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "curl/8.5.0",
+    "python-requests/2.32",
+    "FeedFetcher-Google",
+    "Mozilla/5.0 (compatible; NeverHeardOfBot/1.0; +http://example.com)",
+    "UptimeRobot/2.0",
+    "Java/1.8.0_201",
+]
 
 
 def test_people_are_no_bots_and_their_devices_are_told_apart() -> None:

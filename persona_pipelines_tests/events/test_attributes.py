@@ -12,21 +12,35 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, rows, write
 
 CUSTOMERS = {
-    "name": "customers", "kind": "users", "path": "customers.csv", "format": {"type": "csv", "delimiter": ";"}, "number": {"decimal": ","},
+    "name": "customers",
+    "kind": "users",
+    "path": "customers.csv",
+    "format": {"type": "csv", "delimiter": ";"},
+    "number": {"decimal": ","},
     "fields": {"user_id": "id"},
     "attributes": {
-        "balance": "number", "contact": "category", "loan": "boolean", "since": {"type": "date", "format": "%d.%m.%Y"},
+        "balance": "number",
+        "contact": "category",
+        "loan": "boolean",
+        "since": {"type": "date", "format": "%d.%m.%Y"},
         "risk": {"type": "category", "from": "score", "map": {"1": "low", "2": "high"}},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
 def test_attributes_are_typed_and_stored_as_one_object(configure, warehouse, tmp_path) -> None:
     write(
-        tmp_path, "customers.csv", "id;balance;contact;loan;since;score", 'a;1234,5;cellular;yes;31.12.2019;1', "b;;;;;", 'c;12;"null ""x""";no;;2',
-        "d;much;cellular;yes;;1", "e;1;cellular;perhaps;;1", "f;1;cellular;yes;31.02.2019;1",
-    )  # fmt: skip
+        tmp_path,
+        "customers.csv",
+        "id;balance;contact;loan;since;score",
+        "a;1234,5;cellular;yes;31.12.2019;1",
+        "b;;;;;",
+        'c;12;"null ""x""";no;;2',
+        "d;much;cellular;yes;;1",
+        "e;1;cellular;perhaps;;1",
+        "f;1;cellular;yes;31.02.2019;1",
+    )
     write(tmp_path, "clicks/2025-09-01.csv", HEADER, "1,2025-09-01T10:00:00Z,item_view,a,,x,,")
     settings = configure(CLICKS, CUSTOMERS)
     ingested(warehouse, settings)
@@ -39,8 +53,10 @@ def test_attributes_are_typed_and_stored_as_one_object(configure, warehouse, tmp
     ]
     assert rows(warehouse, "SELECT count(*) FROM events.users WHERE in_customer_list AND attributes IS NULL") == [(1,)]
     assert sorted(row[0] for row in rows(warehouse, "SELECT reason FROM events.rejects")) == [
-        "attributes.balance: not a number", "attributes.loan: neither true nor false", "attributes.since: not readable as a date",
-    ]  # fmt: skip
+        "attributes.balance: not a number",
+        "attributes.loan: neither true nor false",
+        "attributes.since: not readable as a date",
+    ]
     assert settings.attributes_of("users") == {
         "balance": "number",
         "contact": "category",

@@ -18,9 +18,11 @@ from persona_pipelines_tests.conftest import DAY, KEY, ingested, rows, write
 
 ROOT = Path(__file__).parents[2]
 WEB = {
-    "name": "web", "path": "web/{date}.csv", "format": "csv",
+    "name": "web",
+    "path": "web/{date}.csv",
+    "format": "csv",
     "fields": {"timestamp": "at", "event_type": "type", "anonymous_id": "device", "user_id": "user", "url": "url", "user_agent": "agent"},
-}  # fmt: skip
+}
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
 
 
@@ -48,8 +50,11 @@ def reasons(configure, tmp_path, *lines: str, **events) -> dict[str, Counter[str
     settings = configure(WEB, events=events)
     with Warehouse(None, KEY) as store:
         ingested(store, settings)
-        fates = rows(store, "SELECT source_line, 'kept' FROM events.events UNION ALL SELECT source_line, reason FROM events.filtered "
-                            "UNION ALL SELECT source_line, 'copy' FROM events.duplicates")  # fmt: skip
+        fates = rows(
+            store,
+            "SELECT source_line, 'kept' FROM events.events UNION ALL SELECT source_line, reason FROM events.filtered "
+            "UNION ALL SELECT source_line, 'copy' FROM events.duplicates",
+        )
     devices = {number: line.split(",")[2] or line.split(",")[3] for number, line in enumerate(lines, start=2)}
     found: dict[str, Counter[str]] = {}
     for number, reason in fates:

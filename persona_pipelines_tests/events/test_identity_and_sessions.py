@@ -27,9 +27,15 @@ def event(hour: float, device: str | None, user: str | None = None, event_type: 
 @pytest.mark.parametrize("named", ["ann", None])
 def test_what_comes_after_a_logout_is_nobodys_until_the_next_login(warehouse, named: str | None) -> None:
     found = users_of(
-        warehouse, event(1, "d"), event(2, "d", "ann"), event(3, "d"), event(4, "d", named, "logout"), event(5, "d"), event(6, "d", "bob"),
+        warehouse,
+        event(1, "d"),
+        event(2, "d", "ann"),
+        event(3, "d"),
+        event(4, "d", named, "logout"),
+        event(5, "d"),
+        event(6, "d", "bob"),
         event(7, "d"),
-    )  # fmt: skip
+    )
     assert [user for user, _ in found] == ["ann", "ann", "ann", "ann", None, "bob", "bob"]
 
 
@@ -204,27 +210,50 @@ def test_a_session_adds_up_its_events(warehouse) -> None:
 def test_the_first_copy_is_kept_by_day_source_file_and_line_and_others_are_told_apart(warehouse) -> None:
     places = (("b", 1, "i"), ("a", 2, "i"), ("a", 1, "i"), ("c", 7, "another item"), ("0", 1, "i"), ("0", 2, "i"))
     table = events_table(
-        warehouse, *({"event_id": "x", "timestamp": at(1), "event_type": "e", "user_id": "u", "source_file": file, "source_line": line, "item_id": item}
-                     for file, line, item in places)
-    ).rename(logged_user_id="user_id")  # fmt: skip
+        warehouse,
+        *(
+            {
+                "event_id": "x",
+                "timestamp": at(1),
+                "event_type": "e",
+                "user_id": "u",
+                "source_file": file,
+                "source_line": line,
+                "item_id": item,
+            }
+            for file, line, item in places
+        ),
+    ).rename(logged_user_id="user_id")
     table = table.mutate(dropped=ibis.ifelse(table.source_file == "0", "left out", None))  # a place that is nobody else's
     found = warehouse.frame(repeated(table).order_by("source_file", "source_line"))
     columns = (found[name] for name in ("source_file", "source_line", "kept_file", "kept_line", "differs"))
     assert list(zip(*columns, strict=True)) == [
-        ("0", 2, "0", 1, False), ("a", 2, "a", 1, False), ("b", 1, "a", 1, False), ("c", 7, "a", 1, True),
-    ]  # fmt: skip
+        ("0", 2, "0", 1, False),
+        ("a", 2, "a", 1, False),
+        ("b", 1, "a", 1, False),
+        ("c", 7, "a", 1, True),
+    ]
 
 
 def test_static_assets_are_filtered_by_the_end_of_their_path(warehouse) -> None:
     import ibis
 
     urls = ["/a.css", "/a.CSS", "/a.css/b", "/css", "/x.png", None]
-    table = warehouse.keep("urls", ibis.memtable({"url": urls, "bot": [False] * 6, "dropped": [None] * 6},
-                                                 schema={"url": "string", "bot": "boolean", "dropped": "string"}))  # fmt: skip
+    table = warehouse.keep(
+        "urls",
+        ibis.memtable(
+            {"url": urls, "bot": [False] * 6, "dropped": [None] * 6}, schema={"url": "string", "bot": "boolean", "dropped": "string"}
+        ),
+    )
     found = warehouse.frame(table.mutate(reason=filter_reason(table, ["css", "png"])))
     assert dict(zip(found["url"].fillna("-"), found["reason"].fillna(""), strict=True)) == {
-        "/a.css": "static asset", "/a.CSS": "static asset", "/a.css/b": "", "/css": "", "/x.png": "static asset", "-": "",
-    }  # fmt: skip
+        "/a.css": "static asset",
+        "/a.CSS": "static asset",
+        "/a.css/b": "",
+        "/css": "",
+        "/x.png": "static asset",
+        "-": "",
+    }
 
 
 @pytest.mark.parametrize("ids", ["abcdef", "fedcba", "cafebd"])

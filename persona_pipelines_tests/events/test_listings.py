@@ -12,8 +12,12 @@ SHOP = {
     "fields": {"item_id": "id", "price": "price", "category": "kind"},
 }
 PEOPLE = {
-    "name": "people", "kind": "users", "path": "people.csv", "format": "csv", "fields": {"user_id": "id", "consent_personalisation": "ok"},
-}  # fmt: skip
+    "name": "people",
+    "kind": "users",
+    "path": "people.csv",
+    "format": "csv",
+    "fields": {"user_id": "id", "consent_personalisation": "ok"},
+}
 
 
 def written_events(warehouse, *events) -> None:
@@ -59,8 +63,10 @@ def test_records_of_a_list_that_say_different_things_are_said(warehouse, configu
     written_events(warehouse)
     refresh_items(warehouse, settings)
     assert rows(warehouse, "SELECT event_id, source_line, differs FROM events.duplicates ORDER BY source_line") == [
-        ("b", 4, False), ("a", 5, True), ("a", 7, False),
-    ]  # fmt: skip
+        ("b", 4, False),
+        ("a", 5, True),
+        ("a", 7, False),
+    ]
     told = "1 items stand in records that say different things of them, such as that of shop.csv, line 5: the first record of each counts"
     assert records_that_differ(warehouse, ["shop"], "items") == told
     assert records_that_differ(warehouse, ["other"], "items") is None

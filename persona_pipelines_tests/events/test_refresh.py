@@ -48,14 +48,23 @@ def load(warehouse: Warehouse, loaded: list[dict[str, Any]], days: set[int]) -> 
     content = [
         dict.fromkeys(contract.column_names)
         | {
-            "day": DAY + dt.timedelta(days=record["day"]), "source_file": f"f{record['day']}", "source_line": number + 1, "source_part": 1,
-            "event_id": f"clicks:{record['event_id']}", "user_id": record["user"], "anonymous_id": record["device"],
+            "day": DAY + dt.timedelta(days=record["day"]),
+            "source_file": f"f{record['day']}",
+            "source_line": number + 1,
+            "source_part": 1,
+            "event_id": f"clicks:{record['event_id']}",
+            "user_id": record["user"],
+            "anonymous_id": record["device"],
             "timestamp": dt.datetime.combine(DAY, dt.time()) + dt.timedelta(days=record["day"], minutes=record["minute"]),
-            "event_type": "item_view", "problem": record["problem"], "record": "raw" if record["problem"] else None, "user_agent": record["agent"],
+            "event_type": "item_view",
+            "problem": record["problem"],
+            "record": "raw" if record["problem"] else None,
+            "user_agent": record["agent"],
             "url": record["url"],
         }
-        for number, record in enumerate(loaded) if record["day"] in days
-    ]  # fmt: skip
+        for number, record in enumerate(loaded)
+        if record["day"] in days
+    ]
     if content:
         warehouse.append(contract, from_frame(pd.DataFrame(content, columns=contract.column_names)))
 

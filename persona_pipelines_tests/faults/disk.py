@@ -24,10 +24,21 @@ DATABASES = {
     "what is about to be published": "/waiting/",
 }
 FAILING = [
-    ("write", "warehouse.duckdb", 0), ("write", "warehouse.duckdb", 40), ("sync", "warehouse.duckdb", 1), ("sync", "warehouse.duckdb", 6),
-    ("read", "warehouse.duckdb", 30), ("write", "mlflow.db", 20), ("write", "/dagster/", 100), ("write", "mlflow-artifacts", 3), ("write", "/waiting/", 2),
-    ("sync", "/waiting/", 0), ("rename", "published.duckdb", 0), ("rename", "manifest.json", 1), ("rename", "publishing.json", 0), ("read", "published.duckdb", 2),
-]  # fmt: skip
+    ("write", "warehouse.duckdb", 0),
+    ("write", "warehouse.duckdb", 40),
+    ("sync", "warehouse.duckdb", 1),
+    ("sync", "warehouse.duckdb", 6),
+    ("read", "warehouse.duckdb", 30),
+    ("write", "mlflow.db", 20),
+    ("write", "/dagster/", 100),
+    ("write", "mlflow-artifacts", 3),
+    ("write", "/waiting/", 2),
+    ("sync", "/waiting/", 0),
+    ("rename", "published.duckdb", 0),
+    ("rename", "manifest.json", 1),
+    ("rename", "publishing.json", 0),
+    ("read", "published.duckdb", 2),
+]
 """The call that fails, the file, and how many calls go well before; all of them fail from then on."""
 
 
@@ -45,9 +56,14 @@ def failing(stand: Stand, folder: Path, call: str, match: str, error: int, after
     counter = folder / "counter"
     counter.unlink(missing_ok=True)
     return {
-        "LD_PRELOAD": str(layer(folder)), "FAULT_BELOW": str(stand.home), "FAULT_MATCH": match, "FAULT_CALL": call, "FAULT_ERROR": str(error),
-        "FAULT_AFTER": str(after), "FAULT_COUNTER": str(counter),
-    }  # fmt: skip
+        "LD_PRELOAD": str(layer(folder)),
+        "FAULT_BELOW": str(stand.home),
+        "FAULT_MATCH": match,
+        "FAULT_CALL": call,
+        "FAULT_ERROR": str(error),
+        "FAULT_AFTER": str(after),
+        "FAULT_COUNTER": str(counter),
+    }
 
 
 def counted(folder: Path) -> tuple[int, int]:

@@ -77,9 +77,10 @@ class Servers:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports[0]}/graphql", json.dumps({"query": query, "variables": variables}).encode(),
+            f"http://127.0.0.1:{self.ports[0]}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
-        )  # fmt: skip
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             found: dict[str, Any] = json.loads(answer.read())["data"]
         return found
@@ -89,10 +90,14 @@ class Servers:
         first, last = (dt.date.fromisoformat(day) for day in (DAYS[1], DAYS[3]))
         tags = [{"key": key, "value": value} for key, value in range_tags(self.stand.settings, first, last).items()]
         execution = {
-            "selector": {"repositoryLocationName": "persona_pipelines.definitions", "repositoryName": "__repository__", "jobName": "everything"},
+            "selector": {
+                "repositoryLocationName": "persona_pipelines.definitions",
+                "repositoryName": "__repository__",
+                "jobName": "everything",
+            },
             "runConfigData": {},
             "executionMetadata": {"tags": tags},
-        }  # fmt: skip
+        }
         answer = self.ask(LAUNCH, execution=execution)["launchRun"]
         if "run" not in answer:
             raise OSError(f"the web UI starts no run: {answer}")

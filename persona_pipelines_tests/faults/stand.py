@@ -82,10 +82,15 @@ class Stand:
     def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """A command in a process of its own, which leads a group of its own."""
         return subprocess.Popen(
-            [PERSONA, *arguments, "--config", "persona.yaml"], cwd=self.folder, env={**self.environment, **(more or {})},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            [PERSONA, *arguments, "--config", "persona.yaml"],
+            cwd=self.folder,
+            env={**self.environment, **(more or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+        )
 
     def asked(self, *arguments: str, more: Mapping[str, str] | None = None) -> Ended:
         return ended(self.start(*arguments, more=more))
@@ -98,9 +103,12 @@ class Stand:
     def still(self) -> list[str]:
         """Runs that are shown as running, in Dagster and in MLflow."""
         return [
-            *_rows(self.home / "dagster" / "history" / "runs.db", "SELECT 'Dagster run ' || run_id FROM runs WHERE status IN ('STARTED', 'STARTING', 'CANCELING')"),
+            *_rows(
+                self.home / "dagster" / "history" / "runs.db",
+                "SELECT 'Dagster run ' || run_id FROM runs WHERE status IN ('STARTED', 'STARTING', 'CANCELING')",
+            ),
             *_rows(self.home / "mlflow.db", "SELECT 'MLflow run ' || run_uuid FROM runs WHERE status = 'RUNNING'"),
-        ]  # fmt: skip
+        ]
 
 
 def configured(folder: Path, plan: ShopPlan) -> Stand:

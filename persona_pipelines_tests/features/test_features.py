@@ -53,9 +53,11 @@ def test_recency_frequency_and_monetary_value(warehouse) -> None:
 def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
     """Jester's ratings go from -10 to 10, and the configuration may let amounts be negative."""
     happened = [
-        event("rating", 1, item_id="a", value=-9.5), event("rating", 2, item_id="b", value=-0.5),
-        event("purchase", 3, item_id="c", value=-4.0), event("purchase", 4, DAY - dt.timedelta(days=3), item_id="d", value=-6.0),
-    ]  # fmt: skip
+        event("rating", 1, item_id="a", value=-9.5),
+        event("rating", 2, item_id="b", value=-0.5),
+        event("purchase", 3, item_id="c", value=-4.0),
+        event("purchase", 4, DAY - dt.timedelta(days=3), item_id="d", value=-6.0),
+    ]
     table, goods = events_table(warehouse, *happened), catalogue(warehouse)
     shares = attention.category_shares(users.known_until(table, DAY), goods)
     nobody_listed = ibis.memtable(
@@ -79,9 +81,12 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
 
 def test_attention_shares_and_their_entropy(warehouse) -> None:
     row = features(
-        warehouse, event("item_view", 1, item_id="a", attention_ms=2000), event("item_view", 2, item_id="b", attention_ms=4000),
-        event("item_view", 3, item_id="c", attention_ms=2000), event("page_view", 4, attention_ms=9000),
-    ).loc["u"]  # fmt: skip
+        warehouse,
+        event("item_view", 1, item_id="a", attention_ms=2000),
+        event("item_view", 2, item_id="b", attention_ms=4000),
+        event("item_view", 3, item_id="c", attention_ms=2000),
+        event("page_view", 4, attention_ms=9000),
+    ).loc["u"]
     assert row["top_category"] == "Garden"
     assert row["top_category_share"] == 0.75
     assert row["category_entropy"] == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)), abs=1e-6)
@@ -100,9 +105,14 @@ def test_rhythm_follows_the_time_zone(warehouse) -> None:
 
 def test_devices_channels_and_responses(warehouse) -> None:
     row = features(
-        warehouse, event("impression", 1), event("impression", 2, channel="email"), event("click", 3, channel="email", device="mobile"),
-        event("page_view", 4, channel="search", device="desktop"), event("search", 5), event("like", 6),
-    ).loc["u"]  # fmt: skip
+        warehouse,
+        event("impression", 1),
+        event("impression", 2, channel="email"),
+        event("click", 3, channel="email", device="mobile"),
+        event("page_view", 4, channel="search", device="desktop"),
+        event("search", 5),
+        event("like", 6),
+    ).loc["u"]
     assert (row["impressions"], row["clicks"], row["click_rate"]) == (2, 1, 0.5)
     assert (row["mobile_share"], row["tablet_share"]) == (0.5, 0.0)
     assert row["top_channel"] == "email"
@@ -122,10 +132,15 @@ def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
 
 def test_followers_are_counted_by_the_last_follow_or_unfollow(warehouse) -> None:
     table = features(
-        warehouse, event("follow", 1, user="a", target_user_id="b"), event("follow", 1, user="b", target_user_id="c"), event("follow", 1, user="c", target_user_id="b"),
-        event("unfollow", 2, user="c", target_user_id="b"), event("follow", 1, user="d", target_user_id="b"), event("follow", 3, user="d", target_user_id="b"),
+        warehouse,
+        event("follow", 1, user="a", target_user_id="b"),
+        event("follow", 1, user="b", target_user_id="c"),
+        event("follow", 1, user="c", target_user_id="b"),
+        event("unfollow", 2, user="c", target_user_id="b"),
+        event("follow", 1, user="d", target_user_id="b"),
+        event("follow", 3, user="d", target_user_id="b"),
         event("follow", 1, user="b", target_user_id="b"),
-    )  # fmt: skip
+    )
     assert table["followers"].to_dict() == {"a": 0, "b": 2, "c": 1, "d": 0}
     assert table["following"].to_dict() == {"a": 1, "b": 1, "c": 0, "d": 1}
 
@@ -160,9 +175,14 @@ def test_nothing_after_the_as_of_date_reaches_a_feature(warehouse, later) -> Non
 
 def test_items_count_users_views_purchases_and_revenue(warehouse) -> None:
     table = events_table(
-        warehouse, event("item_view", 1, item_id="a"), event("item_view", 2, item_id="a", user="w"), event("purchase", 3, item_id="a", value=10.0),
-        event("refund", 4, item_id="a", value=4.0), event("rating", 5, item_id="a", value=3.0), event("rating", 6, item_id="a", user="w", value=5.0),
-    )  # fmt: skip
+        warehouse,
+        event("item_view", 1, item_id="a"),
+        event("item_view", 2, item_id="a", user="w"),
+        event("purchase", 3, item_id="a", value=10.0),
+        event("refund", 4, item_id="a", value=4.0),
+        event("rating", 5, item_id="a", value=3.0),
+        event("rating", 6, item_id="a", user="w", value=5.0),
+    )
     found = warehouse.frame(items.item_features(table, catalogue(warehouse), DAY)).set_index("item_id")
     row = found.loc["a"]
     assert (row["users"], row["views"], row["purchases"], row["revenue"], row["average_rating"], row["purchase_share"]) == (
@@ -203,10 +223,13 @@ def test_messages_tire_where_the_first_half_is_clicked_more(warehouse) -> None:
 @pytest.mark.slow
 def test_discounts_focus_and_depth(warehouse) -> None:
     row = features(
-        warehouse, event("purchase", 1, item_id="a", value=16.0, quantity=2), event("purchase", 2, item_id="b", value=20.0, quantity=1),
-        event("purchase", 3, item_id="c", value=None), event("item_view", 4, item_id="a", attention_ms=3000, scroll_pct=80.0),
+        warehouse,
+        event("purchase", 1, item_id="a", value=16.0, quantity=2),
+        event("purchase", 2, item_id="b", value=20.0, quantity=1),
+        event("purchase", 3, item_id="c", value=None),
+        event("item_view", 4, item_id="a", attention_ms=3000, scroll_pct=80.0),
         event("page_view", 5, attention_ms=1000, scroll_pct=20.0),
-    ).loc["u"]  # fmt: skip
+    ).loc["u"]
     assert row["discount_share"] == 0.5
     assert row["focus_share"] == 0.75
     assert row["scroll_depth"] == 50.0

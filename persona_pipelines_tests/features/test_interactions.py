@@ -55,11 +55,14 @@ def test_interactions_halve_every_half_life_and_refunds_count_against(warehouse)
 @law(150)
 @given(
     pairs=st.lists(
-        st.tuples(st.sampled_from("uvw"), st.sampled_from("abc"), st.sampled_from(["purchase", "item_view", "refund"]), st.integers(0, 20_000)),
-        min_size=1, max_size=12,
+        st.tuples(
+            st.sampled_from("uvw"), st.sampled_from("abc"), st.sampled_from(["purchase", "item_view", "refund"]), st.integers(0, 20_000)
+        ),
+        min_size=1,
+        max_size=12,
     ),
     half_life_days=st.sampled_from([0.01, 1.0, 90.0, 10_000.0]),
-)  # fmt: skip
+)
 def test_every_pair_of_a_positive_event_weighs_something_whatever_its_age_and_the_half_life(
     warehouse, pairs, half_life_days: float
 ) -> None:
@@ -112,11 +115,15 @@ def test_every_rating_may_count_the_same_and_what_was_liked_is_still_known(wareh
 @pytest.mark.parametrize(
     ("level", "factor"),
     [
-        ({"scale": "linear", "unit": 2}, 4.0), ({"scale": "square_root", "unit": 2}, 2.0), ({"scale": "log"}, math.log2(9)),
-        ({"scale": "threshold", "unit": 8}, 1.0), ({"scale": "threshold", "unit": 9}, 0.0), ({"scale": "constant"}, 1.0),
+        ({"scale": "linear", "unit": 2}, 4.0),
+        ({"scale": "square_root", "unit": 2}, 2.0),
+        ({"scale": "log"}, math.log2(9)),
+        ({"scale": "threshold", "unit": 8}, 1.0),
+        ({"scale": "threshold", "unit": 9}, 0.0),
+        ({"scale": "constant"}, 1.0),
         ({"scale": "linear", "unit": 0.001}, 1000.0),
     ],
-)  # fmt: skip
+)
 def test_an_event_counts_by_its_amount(warehouse, level: dict[str, Any], factor: float) -> None:
     rules = InteractionRules({"purchase": 5.0}, 90, {"purchase": InteractionLevel(by="quantity", **level)})
     pairs = found(

@@ -13,11 +13,26 @@ from persona_pipelines.gallery.texts import TEXTS
 
 GLANCE = {"users": 900, "buyers": 0.4, "segments": 2, "value": 12.5, "lifetime": None, "likely": None, "leaving": 0.2, "sessions": 3.0}
 DETAILS = {
-    "description": "Owls: come at night.", "glance": GLANCE, "interests": [("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
-    "apart": [("night_share", 1.4), ("price_level", -0.8), ("sessions", 0.1)], "rhythm": np.arange(168.0).reshape(7, 24), "rule": None, "sizes": [3, 5, 8],
-    "examples": [{"stage": "loyal", "interests": "Books 60%", "spent": 120.0, "recency_days": 3, "sessions": 9, "purchase_probability": 0.3, "churn_probability": 0.1}],
+    "description": "Owls: come at night.",
+    "glance": GLANCE,
+    "interests": [("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
+    "apart": [("night_share", 1.4), ("price_level", -0.8), ("sessions", 0.1)],
+    "rhythm": np.arange(168.0).reshape(7, 24),
+    "rule": None,
+    "sizes": [3, 5, 8],
+    "examples": [
+        {
+            "stage": "loyal",
+            "interests": "Books 60%",
+            "spent": 120.0,
+            "recency_days": 3,
+            "sessions": 9,
+            "purchase_probability": 0.3,
+            "churn_probability": 0.1,
+        }
+    ],
     "recommender": {"top": ["<script>alert(1)</script>"], "hit_rate": 0.5},
-}  # fmt: skip
+}
 MOVES = pd.DataFrame(
     {
         "from_segment": ["Owls", "Owls", "Owls"],
@@ -31,11 +46,20 @@ MOVES = pd.DataFrame(
 
 def gallery(**changes) -> Gallery:
     values = {
-        "name": "shop", "as_of": "2025-09-30", "glance": GLANCE, "cards": [Card(1, "Owls <i>", 880, 0.98, DETAILS), Card(2, "Few", 7, 0.02, None)],
-        "places": np.array([[0.0, 1.0], [2.0, 3.0]]), "groups": np.array([0, 0]), "movement": MOVES,
+        "name": "shop",
+        "as_of": "2025-09-30",
+        "glance": GLANCE,
+        "cards": [Card(1, "Owls <i>", 880, 0.98, DETAILS), Card(2, "Few", 7, 0.02, None)],
+        "places": np.array([[0.0, 1.0], [2.0, 3.0]]),
+        "groups": np.array([0, 0]),
+        "movement": MOVES,
         "accounting": pd.DataFrame([{"source": "web", "records_read": 10, "events": 8, "rejects": 1, "duplicates": 1, "filtered": 0}]),
-        "predictions": pd.DataFrame(), "drivers": pd.DataFrame(columns=["target", "feature"]), "segment_quality": {}, "unusual_days": pd.DataFrame(), "minimum": 20,
-    }  # fmt: skip
+        "predictions": pd.DataFrame(),
+        "drivers": pd.DataFrame(columns=["target", "feature"]),
+        "segment_quality": {},
+        "unusual_days": pd.DataFrame(),
+        "minimum": 20,
+    }
     return Gallery(**{**values, **changes})
 
 

@@ -20,9 +20,16 @@ from persona_pipelines_tests.conftest import CLICKS
 def filled(store: Warehouse, rows: int) -> None:
     """So many rows of ``events.filtered``."""
     frame = pd.DataFrame(
-        {"day": dt.date(2025, 9, 1), "source": "s", "source_file": "f", "source_line": range(1, rows + 1), "source_part": 1,
-         "event_id": [f"e{number}" for number in range(rows)], "reason": "bot"}
-    )  # fmt: skip
+        {
+            "day": dt.date(2025, 9, 1),
+            "source": "s",
+            "source_file": "f",
+            "source_line": range(1, rows + 1),
+            "source_part": 1,
+            "event_id": [f"e{number}" for number in range(rows)],
+            "reason": "bot",
+        }
+    )
     with store.transaction():
         store.replace(contracts.FILTERED, from_frame(frame))
 

@@ -191,8 +191,10 @@ def test_the_addresses_of_mlflow_follow_a_home_that_was_moved(home: Settings) ->
     with sqlite3.connect(home.home / "mlflow.db") as store:
         for table, column in moving.ADDRESSES:
             assert [row[0] for row in store.execute(f"SELECT {column} FROM {table} ORDER BY name")] == [
-                f"{here}/segments/x", "s3://bucket/mlflow-artifacts/x", None,
-            ]  # fmt: skip
+                f"{here}/segments/x",
+                "s3://bucket/mlflow-artifacts/x",
+                None,
+            ]
     store.close()
     (home.home / "mlflow.db").write_bytes(b"no database at all, whatever its name says" * 200)
     with pytest.raises(DamagedError, match=r"mlflow.db: file is not a database; next: persona repair"):

@@ -26,9 +26,12 @@ SET_BY_A_COMMAND = (
 )
 PERSONA = str(Path(sys.executable).parent / "persona")
 QUICK: dict[str, Any] = {
-    "recommendations": {"methods": [{"method": "most_popular"}, {"method": "item_neighbourhood"}, {"method": "truncated_svd"}], "minimum_interactions": 20},
+    "recommendations": {
+        "methods": [{"method": "most_popular"}, {"method": "item_neighbourhood"}, {"method": "truncated_svd"}],
+        "minimum_interactions": 20,
+    },
     "segments": {"algorithms": ["k_means"], "stability_refits": 2, "maximum_k": 4},
-}  # fmt: skip
+}
 """Few methods and refits: the shop of ``test_whole_flow`` has more of them."""
 
 

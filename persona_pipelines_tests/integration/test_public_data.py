@@ -28,46 +28,92 @@ EXPECTED = {
     "online-retail": {"invoices": (531_282, 0, 5_231)},
     "apache-access-log": {"web": (10_000, 1, 19)},
     "open-bandit": {
-        "random_impressions": (10_000, 0, 0), "random_clicks": (10_000, 0, 0), "bts_impressions": (10_000, 0, 0), "bts_clicks": (10_000, 0, 0),
+        "random_impressions": (10_000, 0, 0),
+        "random_clicks": (10_000, 0, 0),
+        "bts_impressions": (10_000, 0, 0),
+        "bts_clicks": (10_000, 0, 0),
     },
-}  # fmt: skip
+}
 
 
 # Other shapes of the same folder, by the least mapping: records read, rejects, duplicates, filtered as the publishers' files have them.
 IN_ORDER = {"order": {"start": "2000-01-01"}}
 OTHERS: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "clicks without users": (
-        {"path": "rsc15-100k/*_train_full.txt.gz", "format": {"type": "csv", "delimiter": "\t"}, "same": "never",
-         "fields": {"timestamp": {"from": "Time", "unit": "seconds"}, "anonymous_id": "SessionId", "item_id": "ItemId", "event_type": {"value": "item_view"}}},
+        {
+            "path": "rsc15-100k/*_train_full.txt.gz",
+            "format": {"type": "csv", "delimiter": "\t"},
+            "same": "never",
+            "fields": {
+                "timestamp": {"from": "Time", "unit": "seconds"},
+                "anonymous_id": "SessionId",
+                "item_id": "ItemId",
+                "event_type": {"value": "item_view"},
+            },
+        },
         (70_278, 0, 0, 0),
     ),
     "purchases without a clock": (
-        {"path": "steam-200k/game_purchase.dat.gz", "format": {"type": "csv", "delimiter": "\t"},
-         "fields": {"timestamp": IN_ORDER, "user_id": "User_ID", "item_id": "Game_ID", "event_type": {"value": "purchase"}}},
+        {
+            "path": "steam-200k/game_purchase.dat.gz",
+            "format": {"type": "csv", "delimiter": "\t"},
+            "fields": {"timestamp": IN_ORDER, "user_id": "User_ID", "item_id": "Game_ID", "event_type": {"value": "purchase"}},
+        },
         (129_511, 0, 707, 0),
     ),
     "hours played": (
-        {"path": "steam-200k/game_play.dat.gz", "format": {"type": "csv", "delimiter": "\t"}, "same": "never",
-         "fields": {"timestamp": IN_ORDER, "user_id": "User_ID", "item_id": "Game_ID", "quantity": "Hours", "event_type": {"value": "play"}}},
+        {
+            "path": "steam-200k/game_play.dat.gz",
+            "format": {"type": "csv", "delimiter": "\t"},
+            "same": "never",
+            "fields": {
+                "timestamp": IN_ORDER,
+                "user_id": "User_ID",
+                "item_id": "Game_ID",
+                "quantity": "Hours",
+                "event_type": {"value": "play"},
+            },
+        },
         (70_489, 0, 0, 0),
     ),
     "players of an experiment": (
-        {"path": "cookie-cats/cookie_cats.csv.gz", "format": {"type": "csv", "delimiter": ";"},
-         "fields": {"timestamp": IN_ORDER, "user_id": "userid", "campaign": "version", "event_type": {"value": "sign_up"}}},
+        {
+            "path": "cookie-cats/cookie_cats.csv.gz",
+            "format": {"type": "csv", "delimiter": ";"},
+            "fields": {"timestamp": IN_ORDER, "user_id": "userid", "campaign": "version", "event_type": {"value": "sign_up"}},
+        },
         (90_189, 0, 0, 0),
     ),
     "people without an id": (
-        {"path": "hillstrom-dev/*.csv.gz", "format": "csv", "same": "never",
-         "fields": {"timestamp": IN_ORDER, "user_id": "@line", "campaign": "segment", "value": "spend", "event_type": {"value": "impression"}}},
+        {
+            "path": "hillstrom-dev/*.csv.gz",
+            "format": "csv",
+            "same": "never",
+            "fields": {
+                "timestamp": IN_ORDER,
+                "user_id": "@line",
+                "campaign": "segment",
+                "value": "spend",
+                "event_type": {"value": "impression"},
+            },
+        },
         (32_040, 0, 0, 0),
     ),
     "views of Google Analytics": (
-        {"path": "ga4-flattened-sample/*.csv.gz", "format": "csv", "drop_when": [{"field": "country", "equals": "(not set)"}],
-         "fields": {"timestamp": {"from": "event_timestamp", "unit": "microseconds"}, "anonymous_id": "user_pseudo_id",
-                    "item_id": {"from": "item_id", "missing_words": ["(not set)"]}, "event_type": {"value": "item_view"}}},
+        {
+            "path": "ga4-flattened-sample/*.csv.gz",
+            "format": "csv",
+            "drop_when": [{"field": "country", "equals": "(not set)"}],
+            "fields": {
+                "timestamp": {"from": "event_timestamp", "unit": "microseconds"},
+                "anonymous_id": "user_pseudo_id",
+                "item_id": {"from": "item_id", "missing_words": ["(not set)"]},
+                "event_type": {"value": "item_view"},
+            },
+        },
         (16_003, 0, 46, 81),
     ),
-}  # fmt: skip
+}
 
 Loaded = Callable[[str], tuple[Warehouse, Settings]]
 
@@ -154,5 +200,7 @@ def test_the_plainest_file_loads_unchanged(tmp_path: Path, monkeypatch: pytest.M
     load_events(warehouse, settings.sources[0], settings, day, day)
     refresh_events(warehouse, settings, day, day)
     assert rows(warehouse, "SELECT item_id, value, event_type FROM events.events ORDER BY source_line") == [
-        ("10", 5, "rating"), ("11", 3.5, "rating"), ("10", 1, "rating"),
-    ]  # fmt: skip
+        ("10", 5, "rating"),
+        ("11", 3.5, "rating"),
+        ("10", 1, "rating"),
+    ]

@@ -32,9 +32,14 @@ def log(file: Path, header: tuple[str, ...], lines: Iterator[tuple[Any, ...]]) -
 
 def thin(folder: Path, *sources: dict[str, Any], consent: bool = True, **more: Any) -> Run:
     content = {
-        "name": "thin", "start_date": DAYS[0], "sources": [{"format": "csv", "same": "never", **source} for source in sources],
-        "privacy": {"consent_when_unknown": consent}, "logs": {"settle_seconds": 0}, **QUICK, **more,
-    }  # fmt: skip
+        "name": "thin",
+        "start_date": DAYS[0],
+        "sources": [{"format": "csv", "same": "never", **source} for source in sources],
+        "privacy": {"consent_when_unknown": consent},
+        "logs": {"settle_seconds": 0},
+        **QUICK,
+        **more,
+    }
     (folder / "persona.yaml").write_text(yaml.safe_dump(content))
     run = Run(folder, folder / "persona.yaml")
     run.adds_up()
@@ -103,9 +108,12 @@ def test_a_list_of_customers_alone_is_cut_into_segments_and_foreseen(tmp_path: P
     lines = ((f"c{number}", number % 7 * 1000, ("web", "shop")[number % 2], ("yes", "no")[number % 7 > 3]) for number in range(200))
     log(tmp_path / "people.csv", ("id", "balance", "contact", "signed"), lines)
     people = {
-        "name": "people", "kind": "users", "path": "people.csv", "fields": {"user_id": "id"},
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv",
+        "fields": {"user_id": "id"},
         "attributes": {"balance": "number", "contact": "category", "signed": {"type": "boolean", "known_later": True}},
-    }  # fmt: skip
+    }
     run = thin(tmp_path, people, predictions={"targets": [{"name": "signed", "from": {"attribute": "signed"}}], "minimum_users": 20})
     assert run.rows("segments.user_segments") == 200
     assert run.rows("profiles.prediction_quality", "target = 'signed' AND chosen") == 1

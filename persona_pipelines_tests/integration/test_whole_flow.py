@@ -30,9 +30,14 @@ PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)
 
 # All methods are compared in test_public_data: here a few keep a run short, one of each way of answering.
 METHODS = [
-    {"method": "most_popular"}, {"method": "most_popular", "recent_days": 7}, {"method": "segment_popular"}, {"method": "lightfm", "epochs": 10},
-    {"method": "als"}, {"method": "ease"}, {"method": "hybrid"},
-]  # fmt: skip
+    {"method": "most_popular"},
+    {"method": "most_popular", "recent_days": 7},
+    {"method": "segment_popular"},
+    {"method": "lightfm", "epochs": 10},
+    {"method": "als"},
+    {"method": "ease"},
+    {"method": "hybrid"},
+]
 
 
 class Shop:
@@ -53,10 +58,14 @@ class Shop:
         """A command in a process of its own, to be interrupted or to meet another one."""
         return subprocess.Popen(
             [PERSONA, *arguments, "--config", "persona.yaml"],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             # Where the tests run in the background of a shell, Ctrl-C is ignored, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+        )
 
     def asked(self, *arguments: str) -> Result:
         return asked(self.folder, self.environment, *arguments, "--config", "persona.yaml")
@@ -182,9 +191,15 @@ def test_models_are_registered_without_pickle_and_lead_back_to_dagster(shop: Sho
     assert {"arrays.npz", "model.json"} <= {file.name for file in artifacts}
     assert not [file for file in artifacts if file.suffix in (".pkl", ".pickle", ".joblib", ".cloudpickle", ".py")]
     with sqlite3.connect(shop.folder / "home" / "mlflow.db") as store:
-        assert {row[0] for row in store.execute("SELECT name FROM registered_model_aliases JOIN registered_models USING (name) WHERE alias = 'champion'")} == {
-            "simulated-shop-segments", "simulated-shop-recommendations",
-        }  # fmt: skip
+        assert {
+            row[0]
+            for row in store.execute(
+                "SELECT name FROM registered_model_aliases JOIN registered_models USING (name) WHERE alias = 'champion'"
+            )
+        } == {
+            "simulated-shop-segments",
+            "simulated-shop-recommendations",
+        }
         tags = dict(store.execute("SELECT key, value FROM tags"))
     assert {"dagster.run_id", "dagster.asset", "code.version", "data.fingerprint"} <= set(tags)
 

@@ -7,15 +7,27 @@ from persona_pipelines.logs.files import LogFileError
 from persona_pipelines_tests.conftest import ingested, rows, write
 
 ORDERS = {
-    "name": "orders", "path": "orders.csv", "format": "csv",
-    "fields": {"event_id": "id", "timestamp": "at", "event_type": {"from": "kind", "default": "purchase"}, "user_id": "who", "item_id": "what",
-               "value": "paid", "currency": "currency"},
-}  # fmt: skip
+    "name": "orders",
+    "path": "orders.csv",
+    "format": "csv",
+    "fields": {
+        "event_id": "id",
+        "timestamp": "at",
+        "event_type": {"from": "kind", "default": "purchase"},
+        "user_id": "who",
+        "item_id": "what",
+        "value": "paid",
+        "currency": "currency",
+    },
+}
 HEADER = "id,at,kind,who,what,paid,currency"
 LINES = (
-    "1,2025-09-01T10:00:00Z,,ann,lamp,100,EUR", "2,2025-09-02T10:00:00Z,,ann,lamp,1100,SEK", "3,2025-09-03T10:00:00Z,,bob,lamp,1000,sek",
-    "4,2025-09-03T10:00:00Z,,bob,lamp,5,", "5,2025-09-03T10:00:00Z,rating,bob,lamp,4,SEK",
-)  # fmt: skip
+    "1,2025-09-01T10:00:00Z,,ann,lamp,100,EUR",
+    "2,2025-09-02T10:00:00Z,,ann,lamp,1100,SEK",
+    "3,2025-09-03T10:00:00Z,,bob,lamp,1000,sek",
+    "4,2025-09-03T10:00:00Z,,bob,lamp,5,",
+    "5,2025-09-03T10:00:00Z,rating,bob,lamp,4,SEK",
+)
 
 
 @pytest.mark.slow
@@ -39,8 +51,12 @@ def test_amounts_are_converted_by_the_rate_of_their_day(warehouse, configure, tm
     ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
     found = rows(warehouse, "SELECT event_id, value, currency FROM events.events ORDER BY 1")
     assert found == [
-        ("orders:1", 100, "EUR"), ("orders:2", 550, "EUR"), ("orders:3", 100, "EUR"), ("orders:4", 5, "EUR"), ("orders:5", 4, "SEK"),
-    ]  # fmt: skip
+        ("orders:1", 100, "EUR"),
+        ("orders:2", 550, "EUR"),
+        ("orders:3", 100, "EUR"),
+        ("orders:4", 5, "EUR"),
+        ("orders:5", 4, "SEK"),
+    ]
     assert several_currencies(warehouse) is None
 
 
@@ -50,8 +66,9 @@ def test_an_amount_without_a_rate_is_a_reject(warehouse, configure, tmp_path) ->
     write(tmp_path, "rates.csv", "date,currency,rate", "2025-09-03,SEK,0.1")
     ingested(warehouse, configure(ORDERS, currencies={"base": "EUR", "rates": "rates.csv"}))
     assert rows(warehouse, "SELECT reason FROM events.rejects ORDER BY source_line") == [
-        ("currency: no rate of SEK for its day",), ("currency: no rate of JPY for its day",),
-    ]  # fmt: skip
+        ("currency: no rate of SEK for its day",),
+        ("currency: no rate of JPY for its day",),
+    ]
 
 
 @pytest.mark.slow

@@ -33,8 +33,12 @@ def test_a_column_that_no_earlier_file_had_is_said(warehouse, configure, tmp_pat
 
 
 def test_a_key_of_many_records_is_said_one_that_comes_and_goes_is_not(warehouse, configure, tmp_path) -> None:
-    source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
-        "event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"}}  # fmt: skip
+    source = {
+        **CLICKS,
+        "path": "clicks/{date}.json",
+        "format": "json_lines",
+        "fields": {"event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"},
+    }
 
     def line(number: int, day: dt.date, **more) -> str:
         user = {"id": f"u{number}", **more.pop("user", {})}
@@ -49,8 +53,18 @@ def test_a_key_of_many_records_is_said_one_that_comes_and_goes_is_not(warehouse,
 
 
 def test_what_is_mapped_is_no_news(warehouse, configure, tmp_path) -> None:
-    source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
-        "timestamp": "at", "event_type": {"value": "search"}, "user_id": "user.id", "search_terms": "search.terms", "campaign": 'tags[key="a.b"].value'}}  # fmt: skip
+    source = {
+        **CLICKS,
+        "path": "clicks/{date}.json",
+        "format": "json_lines",
+        "fields": {
+            "timestamp": "at",
+            "event_type": {"value": "search"},
+            "user_id": "user.id",
+            "search_terms": "search.terms",
+            "campaign": 'tags[key="a.b"].value',
+        },
+    }
     record = {"at": f"{DAY}T10:00:00Z", "user": {"id": "ann"}}
     write(tmp_path, f"clicks/{DAY}.json", json.dumps(record))
     more = {"search": {"terms": "red", "results": 3}, "tags": [{"key": "a.b", "value": "x"}]}
@@ -61,8 +75,12 @@ def test_what_is_mapped_is_no_news(warehouse, configure, tmp_path) -> None:
 
 
 def test_a_name_that_stands_twice_is_said_and_the_first_is_read(warehouse, configure, tmp_path) -> None:
-    source = {**CLICKS, "path": "clicks/{date}.json", "format": "json_lines", "fields": {
-        "event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"}}  # fmt: skip
+    source = {
+        **CLICKS,
+        "path": "clicks/{date}.json",
+        "format": "json_lines",
+        "fields": {"event_id": "id", "timestamp": "at", "event_type": {"value": "item_view"}, "user_id": "user.id", "item_id": "item"},
+    }
     line = '{"id": 1, "at": "2025-09-01T10:00:00Z", "user": {"id": "ann", "id": "bob"}, "item": "i1", "item": "i2"}'
     write(tmp_path, f"clicks/{DAY}.json", line)
     assert loaded(warehouse, configure(source), DAY, DAY) == [

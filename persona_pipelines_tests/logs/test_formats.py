@@ -163,8 +163,11 @@ def test_what_begins_anew_behind_a_line_that_cannot_be_read_is_known_to_be_missi
     fmt = {"type": "csv", "fill_down": {"fields": ["order", "a"]}}
     found = records(warehouse, tmp_path, source(fmt, fields={"list_id": "order"}))
     assert [(row["list_id"], row["item_id"], row["campaign"], row["problem"] is None) for row in found if row["source_line"] != 3] == [
-        ("1", "ann", "x", True), ("3", None, "v", True), ("3", None, "w", True), ("3", "cid", "u", True),
-    ]  # fmt: skip
+        ("1", "ann", "x", True),
+        ("3", None, "v", True),
+        ("3", None, "w", True),
+        ("3", "cid", "u", True),
+    ]
 
 
 def test_the_same_text_that_means_another_thing_is_no_duplicate(configure, tmp_path) -> None:
@@ -172,9 +175,11 @@ def test_the_same_text_that_means_another_thing_is_no_duplicate(configure, tmp_p
     plain = {"timestamp": "t", "user_id": "u", "item_id": "i", "event_type": {"value": "purchase"}}
     files = {
         "down": ["t,u,i", "2025-09-01,ann,p1", ",,p2", "2025-09-01,bob,p1", ",,p2"],
-        "h_1": ["t,u,i", "2025-09-01,5,7"], "h_2": ["t,i,u", "2025-09-01,5,7"],
-        "d-2025-09-01": ["u,i", "ann,p1"], "d-2025-09-02": ["u,i", "ann,p1"],
-    }  # fmt: skip
+        "h_1": ["t,u,i", "2025-09-01,5,7"],
+        "h_2": ["t,i,u", "2025-09-01,5,7"],
+        "d-2025-09-01": ["u,i", "ann,p1"],
+        "d-2025-09-02": ["u,i", "ann,p1"],
+    }
     for folder in ("first", "again"):
         (tmp_path / folder).mkdir()
         for name, lines in files.items():
@@ -374,17 +379,22 @@ def test_a_list_inside_of_a_text_is_reached_and_a_damaged_text_is_a_reject(wareh
 @law(60)
 @given(
     values=st.lists(
-        st.one_of(st.none(), st.just(float("nan")), st.integers(-(2**59), 2**59).map(float), st.floats(width=32, allow_infinity=False)), min_size=1, max_size=5
+        st.one_of(st.none(), st.just(float("nan")), st.integers(-(2**59), 2**59).map(float), st.floats(width=32, allow_infinity=False)),
+        min_size=1,
+        max_size=5,
     ),
-    single=st.booleans(), statistics=st.booleans(),
-)  # fmt: skip
+    single=st.booleans(),
+    statistics=st.booleans(),
+)
 @example(values=[17850.0, 17851.0, float("nan")], single=False, statistics=True)
 @example(values=[0.1, float("nan"), 1e-9], single=False, statistics=True)
 @example(values=[float("nan"), 0.5], single=False, statistics=True)
 @example(values=[1234567890123456.0, 1e16], single=False, statistics=True)
 def test_floats_of_parquet_are_whole_where_they_are_and_nan_is_none(values: list[float | None], single: bool, statistics: bool) -> None:
-    column = pa.array(np.array([np.nan if value is None else value for value in values], dtype="float32" if single else "float64"),
-                      mask=np.array([value is None for value in values]))  # fmt: skip
+    column = pa.array(
+        np.array([np.nan if value is None else value for value in values], dtype="float32" if single else "float64"),
+        mask=np.array([value is None for value in values]),
+    )
     with TemporaryDirectory() as name, Warehouse(None, KEY) as engine:
         pq.write_table(pa.table({"a": column, "b": ["x"] * len(values)}), Path(name) / "log.parquet", write_statistics=statistics)
         found, problems = read(engine, Path(name), source("parquet", path="log.parquet"))
@@ -402,8 +412,10 @@ def test_a_line_without_values_is_no_record(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a;b", "1;x", ";", " ; ", '"";""', ";;;", "   ", "2;")
     found = records(warehouse, tmp_path, source({"type": "csv", "delimiter": ";"}))
     assert [(row["item_id"], row["problem"], row["skipped"]) for row in found] == [
-        ("1", None, None), *[(None, None, "a line without values")] * 5, ("2", None, None),
-    ]  # fmt: skip
+        ("1", None, None),
+        *[(None, None, "a line without values")] * 5,
+        ("2", None, None),
+    ]
 
 
 @law(40)
@@ -416,8 +428,10 @@ def test_a_line_of_blanks_of_any_kind_is_no_record(cells: list[str], above: bool
         fill = {"fill_down": {"fields": ["a", "b"]}} if above else {}
         found = records(engine, folder, source({"type": "csv", "delimiter": ";", **fill}))
     assert [(row["item_id"], row["campaign"], row["problem"], row["skipped"]) for row in found] == [
-        ("1", "x", None, None), (None, None, None, "a line without values"), ("2", "y", None, None),
-    ]  # fmt: skip
+        ("1", "x", None, None),
+        (None, None, None, "a line without values"),
+        ("2", "y", None, None),
+    ]
 
 
 @pytest.mark.parametrize("sameness", [{}, {"same": "id"}, {"same": "content"}, {"same": "never"}])
@@ -486,8 +500,11 @@ def test_a_text_is_split_and_a_list_that_is_none_is_a_reject(warehouse, tmp_path
     write(tmp_path, "log.txt", "a,b", "x y  z,1", ",2")
     found = records(warehouse, tmp_path, source("csv", each={"path": "a", "split": " "}, fields={"channel": "@index"}))
     assert [(row["item_id"], row["channel"], row["skipped"]) for row in found] == [
-        ("x", "1", None), ("y", "2", None), ("z", "3", None), (None, "1", "each: a is empty"),
-    ]  # fmt: skip
+        ("x", "1", None),
+        ("y", "2", None),
+        ("z", "3", None),
+        (None, "1", "each: a is empty"),
+    ]
     write(tmp_path, "log.txt", json.dumps({"a": {"id": "no list"}, "b": "1"}))
     assert read(warehouse, tmp_path, source("json", each="a", fields={"item_id": "a.id"}))[1] == [(1, "each: a is no list")]
 
@@ -551,9 +568,12 @@ def test_a_condition_filters_what_is_no_document_and_nothing_is_missing_in_it(wa
     loaded = load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     assert [reading.records for reading in loaded.readings] == [5]
     assert rows(warehouse, "SELECT source_line, item_id, problem, dropped FROM logs.log ORDER BY source_line") == [
-        (1, None, None, "dropped: log matches ^[^{]"), (2, "i1", None, None), (3, None, "parse: log is no JSON document", None),
-        (4, None, None, "dropped: stream equals stderr"), (5, "i3", None, "dropped: log.n missing True"),
-    ]  # fmt: skip
+        (1, None, None, "dropped: log matches ^[^{]"),
+        (2, "i1", None, None),
+        (3, None, "parse: log is no JSON document", None),
+        (4, None, None, "dropped: stream equals stderr"),
+        (5, "i3", None, "dropped: log.n missing True"),
+    ]
 
 
 @pytest.mark.parametrize("text", [r"C:\x64ata\x41.doc", r"\\srv\share", r"a\"b", r"\u0042", "\\", "a\\\\"])
@@ -595,8 +615,11 @@ def test_a_break_of_lines_behind_an_escape_ends_no_record(warehouse, tmp_path, q
     found = [(row["source_line"], row["item_id"], row["campaign"], row["problem"]) for row in records(warehouse, tmp_path, described)]
     unclosed = "a quote is not closed" if quote else "nothing stands behind the escape character at its end"
     assert found == [
-        (2, f"one{feed}two", "x", None), (4, "three\\", "y", None), (5, f"four\\{feed}five", "z", None), (7, None, None, f"malformed line: {unclosed}"),
-    ]  # fmt: skip
+        (2, f"one{feed}two", "x", None),
+        (4, "three\\", "y", None),
+        (5, f"four\\{feed}five", "z", None),
+        (7, None, None, f"malformed line: {unclosed}"),
+    ]
     alone = source({"type": "csv", "quote": "", "escape": "\\"})
     write(tmp_path, "log.txt", "a,b", "six,w\\")
     assert read(warehouse, tmp_path, alone)[1] == [(2, "malformed line: nothing stands behind the escape character at its end")]
@@ -616,12 +639,20 @@ def test_a_line_that_cannot_be_read_fills_nothing_down(warehouse, tmp_path, with
 def test_a_running_sum_is_in_the_order_of_numbers_or_times_and_of_nothing_else(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", *(f"{number},x" for number in range(1, 13)))
     sums = [
-        "1,ann,2025-01-03,3", "2,ann,2025-01-01,1", "3,ann,2025-01-02,2",  # by days
-        "4,bob,10,1", "5,bob,9,2",  # by numbers, and not as texts
-        "6,cy,first,1", "7,cy,second,2",  # by nothing that has an order
-        "8,,1,5", "9,,2,5",  # of nobody
-        "10,dee,1,1", "13,dee,2,7,7", "11,dee,3,1", "12,ed,1,4",
-    ]  # fmt: skip
+        "1,ann,2025-01-03,3",
+        "2,ann,2025-01-01,1",
+        "3,ann,2025-01-02,2",  # by days
+        "4,bob,10,1",
+        "5,bob,9,2",  # by numbers, and not as texts
+        "6,cy,first,1",
+        "7,cy,second,2",  # by nothing that has an order
+        "8,,1,5",
+        "9,,2,5",  # of nobody
+        "10,dee,1,1",
+        "13,dee,2,7,7",
+        "11,dee,3,1",
+        "12,ed,1,4",
+    ]
     write(tmp_path, "sums.csv", "id,who,n,d", *sums)
     described, look_up = summed_by("sums")
     found, _ = read(warehouse, tmp_path, described, look_up)
@@ -657,12 +688,17 @@ def test_a_header_again_with_its_columns_in_another_order_is_an_error(warehouse,
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ({"o": {"lines": [{"id": 1}]}}, None), ({"o": {}}, None), ({}, None), ({"o": None}, None), ({"o": {"lines": None}}, None),
+        ({"o": {"lines": [{"id": 1}]}}, None),
+        ({"o": {}}, None),
+        ({}, None),
+        ({"o": None}, None),
+        ({"o": {"lines": None}}, None),
         ({"o": [{"lines": [{"id": 1}]}]}, "each: o is no object, and has no lines"),
-        ({"o": '{"lines": []}'}, "each: o is no object, and has no lines"), ({"o": "text"}, "each: o is no object, and has no lines"),
+        ({"o": '{"lines": []}'}, "each: o is no object, and has no lines"),
+        ({"o": "text"}, "each: o is no object, and has no lines"),
         ({"o": {"lines": "text"}}, "each: o.lines is no list"),
     ],
-)  # fmt: skip
+)
 def test_a_list_that_cannot_be_reached_is_no_empty_one(warehouse, tmp_path, record: dict, problem: str | None) -> None:
     write(tmp_path, "log.txt", json.dumps(record))
     _, problems = read(warehouse, tmp_path, source("json", each="o.lines", fields={"item_id": "o.lines.id"}))
@@ -676,8 +712,9 @@ def test_names_of_columns_may_stand_in_quotes_and_say_what_is_in_the_way(warehou
     described = source("csv", fields={"item_id": '"a.b"', "campaign": '"@file"', "list_id": '"x[0]"'})
     assert read(warehouse, tmp_path, described) == ([("1", "2")], [])
     for first, told in (
-        ("sep=;", "the first line is Excel's word on the delimiter: expected skip_lines: 1"), (" ", "the first line is blank: expected skip_lines"),
-    ):  # fmt: skip
+        ("sep=;", "the first line is Excel's word on the delimiter: expected skip_lines: 1"),
+        (" ", "the first line is blank: expected skip_lines"),
+    ):
         write(tmp_path, "log.txt", first, "a;b", "1;2")
         with pytest.raises(LogFileError, match=f"column 'a' not found; .*; {told}"):
             read(warehouse, tmp_path, source({"type": "csv", "delimiter": ";"}))
@@ -695,8 +732,11 @@ def test_durations_of_parquet_are_durations_in_whatever_unit(warehouse, tmp_path
     load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     one = {"s": 1000, "ms": 1, "us": 0, "ns": 0}[unit]
     assert rows(warehouse, "SELECT dwell_ms, problem FROM logs.log ORDER BY source_line") == [
-        (90_000, None), (90_000 + one, None), (None, None), (None, "dwell_ms: not a duration"),
-    ]  # fmt: skip
+        (90_000, None),
+        (90_000 + one, None),
+        (None, None),
+        (None, "dwell_ms: not a duration"),
+    ]
 
 
 def test_columns_of_parquet_that_differ_in_case_alone_are_two(warehouse, tmp_path) -> None:
@@ -762,9 +802,12 @@ def test_fields_of_another_source_are_found_by_key(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", "1,x", "2,x", "9,x")
     write(tmp_path, "orders.csv", "id,day,who,n", "1,0,ann,1", "2,5,ann,2", "3,1,bob,1", "4,2,ann,3")
     orders = {
-        "name": "orders", "kind": "lookup", "path": "orders.csv", "format": "csv",
+        "name": "orders",
+        "kind": "lookup",
+        "path": "orders.csv",
+        "format": "csv",
         "fields": {"id": "id", "who": "who", "days": {"running_sum": {"of": "day", "by": "who", "along": "n"}}},
-    }  # fmt: skip
+    }
     described = source("csv", join={"source": "orders", "on": {"a": "id"}}, fields={"item_id": "orders.who", "campaign": "orders.days"})
     assert read(warehouse, tmp_path, described, orders)[0] == [("ann", "0.0"), ("ann", "5.0"), (None, None)]
 
@@ -800,8 +843,12 @@ def test_elements_of_a_split_text_are_without_the_blanks_around_them(warehouse, 
 
 
 PACKINGS = {
-    "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstandard": zstandard.ZstdCompressor().compress, "plain": lambda data: data,
-}  # fmt: skip
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstandard": zstandard.ZstdCompressor().compress,
+    "plain": lambda data: data,
+}
 
 
 @pytest.mark.slow
@@ -841,12 +888,17 @@ def _workbook() -> bytes:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "a PNG picture"), (b"%PDF-1.7\n\x00", "a PDF document"), (_workbook(), "an Excel workbook"),
-        (b"SQLite format 3\0" + b"\0" * 90, "an SQLite database"), (b"PAR1\x15\x00\x00", "a Parquet file"), (b"<!DOCTYPE html><html>", "an HTML page"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "a PNG picture"),
+        (b"%PDF-1.7\n\x00", "a PDF document"),
+        (_workbook(), "an Excel workbook"),
+        (b"SQLite format 3\0" + b"\0" * 90, "an SQLite database"),
+        (b"PAR1\x15\x00\x00", "a Parquet file"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
         ("a,b\n1,x\n".encode("utf-16-le"), "a UTF-16 text without a mark; set encoding: utf-16-le"),
-        ("a,b\n1,x\n".encode("utf-16-be"), "set encoding: utf-16-be"), (gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0), "packed twice"),
+        ("a,b\n1,x\n".encode("utf-16-be"), "set encoding: utf-16-be"),
+        (gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0), "packed twice"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_log_is_named(warehouse, tmp_path, content: bytes, name: str) -> None:
     (tmp_path / "log.txt").write_bytes(content)
     with pytest.raises(LogFileError, match=rf"log.txt: .*{name}"):
@@ -856,10 +908,16 @@ def test_what_is_no_log_is_named(warehouse, tmp_path, content: bytes, name: str)
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
-        ("windows-1252", "“curly” – €"), ("latin-1", "café"), ("utf-16", "子供 🎈"), ("utf-8-sig", "é"), ("shift_jis", "日本語テスト"), ("big5", "中文"),
-        ("koi8-r", "привет"), ("utf-16-le", "é子"),
+        ("windows-1252", "“curly” – €"),
+        ("latin-1", "café"),
+        ("utf-16", "子供 🎈"),
+        ("utf-8-sig", "é"),
+        ("shift_jis", "日本語テスト"),
+        ("big5", "中文"),
+        ("koi8-r", "привет"),
+        ("utf-16-le", "é子"),
     ],
-)  # fmt: skip
+)
 def test_encodings_come_back_equal(warehouse, tmp_path, encoding: str, text: str) -> None:
     (tmp_path / "log.txt").write_bytes(f"a,b\r\n1,{text}\r\n2,plain\r\n".encode(encoding))
     described = source({"type": "csv", "encoding": "utf-8" if encoding in ("utf-16", "utf-8-sig") else encoding})
@@ -905,9 +963,14 @@ OWN = '$time_iso8601|$remote_addr|"$request"|$status'
 
 def test_a_format_string_of_ones_own_and_a_request_that_cannot_be_read(warehouse, tmp_path) -> None:
     write(
-        tmp_path, "log.txt", '2025-09-01T10:00:00Z|192.0.2.1|"GET /red shoes HTTP/1.1"|200', r'2025-09-01T10:00:00Z|192.0.2.1|"\x16\x03\x01"|400',
-        '2025-09-01T10:00:00Z|192.0.2.1|"-"|408', "something else", r'2025-09-01T10:00:00Z|::1|"GET /caf\xC3\xA9 HTTP/1.1"|200',
-    )  # fmt: skip
+        tmp_path,
+        "log.txt",
+        '2025-09-01T10:00:00Z|192.0.2.1|"GET /red shoes HTTP/1.1"|200',
+        r'2025-09-01T10:00:00Z|192.0.2.1|"\x16\x03\x01"|400',
+        '2025-09-01T10:00:00Z|192.0.2.1|"-"|408',
+        "something else",
+        r'2025-09-01T10:00:00Z|::1|"GET /caf\xC3\xA9 HTTP/1.1"|200',
+    )
     described = source({"type": "access_log", "log_format": OWN}, fields={"item_id": "url", "campaign": "address"})
     found, problems = read(warehouse, tmp_path, described)
     assert found == [("/red shoes", "192.0.2.1"), (None, None), ("/café", "::1")]
@@ -918,8 +981,17 @@ def test_a_format_string_of_ones_own_and_a_request_that_cannot_be_read(warehouse
 
 def test_w3c_fields_may_change_in_mid_file(warehouse, tmp_path) -> None:
     write(
-        tmp_path, "log.txt", "#Version: 1.0", "#Fields: date a b", "2025-09-01 1 x", "#Fields: b a", '"two words" 2', "- 3", "#Remark: end", "4",
-    )  # fmt: skip
+        tmp_path,
+        "log.txt",
+        "#Version: 1.0",
+        "#Fields: date a b",
+        "2025-09-01 1 x",
+        "#Fields: b a",
+        '"two words" 2',
+        "- 3",
+        "#Remark: end",
+        "4",
+    )
     found, problems = read(warehouse, tmp_path, source("w3c"))
     assert found == [("1", "x"), ("2", "two words"), ("3", None)]
     assert problems == [(8, "malformed line: 1 columns instead of 2")]
@@ -960,19 +1032,39 @@ AGENT = "Mozilla/5.0 (X11; Linux) Firefox/1"
 @pytest.mark.parametrize(
     ("log_format", "line", "expected"),
     [
-        ("$remote_addr|$remote_user|$request|$status|$upstream_response_time|$request_time", "1.1.1.2|ann smith|GET /item/2 HTTP/1.1|200|0.001, 0.002 : 0.5|1.2", ("/item/2", "0.001, 0.002 : 0.5")),
-        ("$remote_addr\t\"$request\"\t$upstream_response_time\t$request_time", '1.1.1.2\t"GET /a HTTP/1.1"\t0.001, 0.002\t1.2', ("/a", "0.001, 0.002")),
-        ('$remote_addr "$request" $upstream_response_time $request_time', '1.1.1.2 "GET /a HTTP/1.1" 0.001, 0.002 : 0.1 1.2', ("/a", "0.001, 0.002 : 0.1")),
+        (
+            "$remote_addr|$remote_user|$request|$status|$upstream_response_time|$request_time",
+            "1.1.1.2|ann smith|GET /item/2 HTTP/1.1|200|0.001, 0.002 : 0.5|1.2",
+            ("/item/2", "0.001, 0.002 : 0.5"),
+        ),
+        (
+            '$remote_addr\t"$request"\t$upstream_response_time\t$request_time',
+            '1.1.1.2\t"GET /a HTTP/1.1"\t0.001, 0.002\t1.2',
+            ("/a", "0.001, 0.002"),
+        ),
+        (
+            '$remote_addr "$request" $upstream_response_time $request_time',
+            '1.1.1.2 "GET /a HTTP/1.1" 0.001, 0.002 : 0.1 1.2',
+            ("/a", "0.001, 0.002 : 0.1"),
+        ),
         ('%{X-Forwarded-For}i %u "%r" %>s', '10.0.0.9, 203.0.113.9 ann "GET /a HTTP/1.1" 200', ("/a", "10.0.0.9, 203.0.113.9")),
-        ("$remote_addr to: $upstream_response_time: $request $status", "1.1.1.1 to: 10.1.1.1:80, [::1]:81: GET /a HTTP/1.1 200", ("/a", "10.1.1.1:80, [::1]:81")),
+        (
+            "$remote_addr to: $upstream_response_time: $request $status",
+            "1.1.1.1 to: 10.1.1.1:80, [::1]:81: GET /a HTTP/1.1 200",
+            ("/a", "10.1.1.1:80, [::1]:81"),
+        ),
         ("$upstream_response_time: $request $status", "10.1.1.1:80: GET /a HTTP/1.1 200", ("/a", "10.1.1.1:80")),
         ('$remote_addr "$request" $upstream_response_time/$request_time', '1.1.1.2 "GET /a HTTP/1.1" 0.1, 0.2/0.3', ("/a", "0.1, 0.2")),
         ('$remote_addr "$request" $status $http_user_agent', f'1.1.1.2 "GET /a HTTP/1.1" 200 {AGENT}', ("/a", AGENT)),
         ("$remote_addr;$request;$status;$http_user_agent", f"1.1.1.2;GET /a HTTP/1.1;200;{AGENT}", ("/a", AGENT)),
-        ('%a [%t] "%r" %>s %{SSL_PROTOCOL}x %{User-Agent}i', f'1.1.1.2 [[01/Mar/2026:10:00:00 +0000]] "GET /a HTTP/1.1" 200 - {AGENT}', ("/a", AGENT)),
+        (
+            '%a [%t] "%r" %>s %{SSL_PROTOCOL}x %{User-Agent}i',
+            f'1.1.1.2 [[01/Mar/2026:10:00:00 +0000]] "GET /a HTTP/1.1" 200 - {AGENT}',
+            ("/a", AGENT),
+        ),
         ('%h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b', '1.1.1.1 TLSv1.3 TLS_AES_256 "GET /a HTTP/1.1" 5', ("/a", "TLSv1.3")),
     ],
-)  # fmt: skip
+)
 def test_values_of_a_format_string_that_hold_blanks_are_read(warehouse, tmp_path, log_format: str, line: str, expected: tuple) -> None:
     write(tmp_path, "log.txt", line, line.replace("/", "|", 1).replace('"', ""))
     name = next(

@@ -35,11 +35,18 @@ FILES = {
     "retailrocket": ["timestamp,visitorid,event,itemid,transactionid", *(f"143322133211{n},{n},view,355," for n in range(9))],
     "movielens_ratings": [f"{n}::1193::5::97830076{n}" for n in range(9)],
     "caddy": [
-        json.dumps({"logger": "http.log.access.log0", "ts": 1709460000.5 + n, "status": 200, "user_id": "",
-                    "request": {"client_ip": "192.0.2.7", "uri": "/a", "headers": {"User-Agent": [AGENT]}}})
+        json.dumps(
+            {
+                "logger": "http.log.access.log0",
+                "ts": 1709460000.5 + n,
+                "status": 200,
+                "user_id": "",
+                "request": {"client_ip": "192.0.2.7", "uri": "/a", "headers": {"User-Agent": [AGENT]}},
+            }
+        )
         for n in range(9)
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -83,9 +90,14 @@ def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) ->
 
 def test_fields_inside_of_objects_are_found_by_their_paths(tmp_path: Path) -> None:
     records = [
-        {"ts": "2024-03-03T10:00:00Z", "user": {"name": "x", "id": f"u{n}"}, "payload": {"action": "purchase", "sku": f"s{n}"}, "device": {"type": "tv"}}
+        {
+            "ts": "2024-03-03T10:00:00Z",
+            "user": {"name": "x", "id": f"u{n}"},
+            "payload": {"action": "purchase", "sku": f"s{n}"},
+            "device": {"type": "tv"},
+        }
         for n in range(5)
-    ]  # fmt: skip
+    ]
     (tmp_path / "own.json").write_text("".join(f"{json.dumps(record)}\n" for record in records))
     found = guess(tmp_path / "own.json")
     assert (found.remarks, found.start) == ((), dt.date(2024, 3, 3))
@@ -111,11 +123,17 @@ def test_times_that_are_not_as_of_iso_8601_get_their_format_or_a_remark(written:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "this file is empty"), ("\n \n", "this file is empty"), ("date,user_id,action\n", "no records; found date, user_id, action"), ("{}\n{}\n", "found none"),
+        ("", "this file is empty"),
+        ("\n \n", "this file is empty"),
+        ("date,user_id,action\n", "no records; found date, user_id, action"),
+        ("{}\n{}\n", "found none"),
         ("word " * 5000 + "\nno\n", "none of its fields is called like a time, a person or a thing; found word word"),
-        ("Once upon a time, there was a log.\nIt had no fields at all, none.\n", "none of its fields is called like a time, a person or a thing; found Once upon"),
+        (
+            "Once upon a time, there was a log.\nIt had no fields at all, none.\n",
+            "none of its fields is called like a time, a person or a thing; found Once upon",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(content)
     with pytest.raises(LogFileError, match=message) as refused:
@@ -126,18 +144,47 @@ def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "fields", "doubt"),
     [
-        ("user_id,timestamp,unit_price,quantity,total\nu,2026-03-01,2.5,2,5\n", {"value": "total"}, "value: total is taken for the amount of a whole record; unit_price may be meant"),
-        ("user_id;timestamp;price\nu;2026-03-01;1.000\n", {"value": "price"}, "is 1.000 above a thousand"), ("user_id,timestamp,tz\nu,2026-03-01 10:00,CET\n", {}, "tz may say the zone"),
+        (
+            "user_id,timestamp,unit_price,quantity,total\nu,2026-03-01,2.5,2,5\n",
+            {"value": "total"},
+            "value: total is taken for the amount of a whole record; unit_price may be meant",
+        ),
+        ("user_id;timestamp;price\nu;2026-03-01;1.000\n", {"value": "price"}, "is 1.000 above a thousand"),
+        ("user_id,timestamp,tz\nu,2026-03-01 10:00,CET\n", {}, "tz may say the zone"),
         ('{"user_id":"u","timestamp":"2026-03-01","items":[{"sku":"a"}]}\n', {}, "each: items makes an event of every element"),
         ("user_id,visitor_id,customer_id,timestamp\n,v,c,2026-03-01\n", {"user_id": "customer_id", "anonymous_id": "visitor_id"}, ""),
-        ("Email,Sale Date,SKU,Paid\na@b.c,1/25/2026 1:05 PM,x,5\n", {"user_id": "Email", "timestamp": {"from": "Sale Date", "format": "%m/%d/%Y %I:%M %p"}, "item_id": "SKU"}, ""),
-        ("Customer No|Name|Birth Date|Signup Date\n17|Ann|1990-01-02|2026-01-05\n", {"user_id": "Customer No", "timestamp": "Signup Date"}, "no field looks like a thing"),
-        ('{"order":{"created_at":"2026-01-05T10:00:00Z","id":"o1"},"customer":{"email":"a@b.c"},"device":{"type":"tv"},"line":{"sku":"x"}}\n', {"user_id": "customer.email", "timestamp": "order.created_at", "item_id": "line.sku", "event_type": {"value": "item_view"}}, ""),
-        ("when,user,product,date,amount\nx,u,p,26/01/05 10:00,5\n", {"timestamp": {"from": "date", "format": "%y/%m/%d %H:%M"}, "item_id": "product", "value": "amount"}, ""),
-        ("ts,user,event,sku\n2026-01-05,u,Order Completed,x\n2026-01-05,u,product_viewed,x\n2026-01-05,u,odd,x\n", {"event_type": {"from": "event", "map": {"Order Completed": "purchase", "product_viewed": "item_view", "odd": "page_view"}}}, "odd is taken for page_view"),
-        ('{"userId":{"$numberLong":"9"},"createdAt":{"$date":"2026-03-01T10:00:00Z"}}\n', {"user_id": "userId.$numberLong", "timestamp": "createdAt.$date"}, ""),
+        (
+            "Email,Sale Date,SKU,Paid\na@b.c,1/25/2026 1:05 PM,x,5\n",
+            {"user_id": "Email", "timestamp": {"from": "Sale Date", "format": "%m/%d/%Y %I:%M %p"}, "item_id": "SKU"},
+            "",
+        ),
+        (
+            "Customer No|Name|Birth Date|Signup Date\n17|Ann|1990-01-02|2026-01-05\n",
+            {"user_id": "Customer No", "timestamp": "Signup Date"},
+            "no field looks like a thing",
+        ),
+        (
+            '{"order":{"created_at":"2026-01-05T10:00:00Z","id":"o1"},"customer":{"email":"a@b.c"},"device":{"type":"tv"},"line":{"sku":"x"}}\n',
+            {"user_id": "customer.email", "timestamp": "order.created_at", "item_id": "line.sku", "event_type": {"value": "item_view"}},
+            "",
+        ),
+        (
+            "when,user,product,date,amount\nx,u,p,26/01/05 10:00,5\n",
+            {"timestamp": {"from": "date", "format": "%y/%m/%d %H:%M"}, "item_id": "product", "value": "amount"},
+            "",
+        ),
+        (
+            "ts,user,event,sku\n2026-01-05,u,Order Completed,x\n2026-01-05,u,product_viewed,x\n2026-01-05,u,odd,x\n",
+            {"event_type": {"from": "event", "map": {"Order Completed": "purchase", "product_viewed": "item_view", "odd": "page_view"}}},
+            "odd is taken for page_view",
+        ),
+        (
+            '{"userId":{"$numberLong":"9"},"createdAt":{"$date":"2026-03-01T10:00:00Z"}}\n',
+            {"user_id": "userId.$numberLong", "timestamp": "createdAt.$date"},
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_other_fields_may_say_is_said(content: str, fields: dict, doubt: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(content)
     found = guess(tmp_path / "x.txt")
@@ -170,10 +217,13 @@ def test_a_preset_that_makes_no_event_of_a_file_is_not_its_own(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("written", "setting"),
     [
-        ("2024-03-03T10:00:00Z", "When"), ("1709460000", {"from": "When", "unit": "seconds"}), ("1709460000123", {"from": "When", "unit": "milliseconds"}),
-        ("20240303", {"from": "When", "format": "%Y%m%d"}), ("240303", {"from": "When", "format": "%y%m%d"}),
+        ("2024-03-03T10:00:00Z", "When"),
+        ("1709460000", {"from": "When", "unit": "seconds"}),
+        ("1709460000123", {"from": "When", "unit": "milliseconds"}),
+        ("20240303", {"from": "When", "format": "%Y%m%d"}),
+        ("240303", {"from": "When", "format": "%y%m%d"}),
     ],
-)  # fmt: skip
+)
 def test_fields_of_other_files_are_found_by_their_names(written: str, setting, tmp_path: Path) -> None:
     with (tmp_path / "own.csv").open("w", newline="") as stream:
         rows = csv.writer(stream, delimiter=";")
@@ -197,8 +247,9 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     found = guess(tmp_path / "bare.csv")
     assert found.source["fields"]["event_type"] == {"value": "rating"}
     assert found.remarks == (
-        "no field looks like a time: the order of the records stands for it", "no field says what was done: every record is taken for rating",
-    )  # fmt: skip
+        "no field looks like a time: the order of the records stands for it",
+        "no field says what was done: every record is taken for rating",
+    )
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with pytest.raises(LogFileError, match="this is a PNG picture"):
         guess(tmp_path / "picture.png")
@@ -283,13 +334,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_cell(mark: str) -> None:
 @pytest.mark.parametrize(
     ("amounts", "number", "value"),
     [
-        (["19,90", "1.234,50", "7"], {"decimal": ",", "thousands": "."}, None), (["19,90", "1234,5"], {"decimal": ","}, None),
-        (["19.90", "1,234.50"], {"decimal": ".", "thousands": ","}, None), (["$5.00", "7.50 EUR"], {"decimal": ".", "thousands": ","}, None),
-        (["1\u00a0234,50", "9,90"], {"decimal": ",", "thousands": " "}, None), (["1'234.50"], {"decimal": ".", "thousands": "'"}, None),
-        (["free", "none"], None, "2 of the first 2 records would be rejected"), (["19.90", "7"], None, None), (["1,234", "12,000"], {"decimal": ".", "thousands": ","}, "1,234 is taken for more than a thousand"),
-        (["1.234", "12.000"], None, "is 1.234 above a thousand?"), (["19,90", "free", "8,50"], {"decimal": ","}, "1 of the first 3 records would be rejected"),
+        (["19,90", "1.234,50", "7"], {"decimal": ",", "thousands": "."}, None),
+        (["19,90", "1234,5"], {"decimal": ","}, None),
+        (["19.90", "1,234.50"], {"decimal": ".", "thousands": ","}, None),
+        (["$5.00", "7.50 EUR"], {"decimal": ".", "thousands": ","}, None),
+        (["1\u00a0234,50", "9,90"], {"decimal": ",", "thousands": " "}, None),
+        (["1'234.50"], {"decimal": ".", "thousands": "'"}, None),
+        (["free", "none"], None, "2 of the first 2 records would be rejected"),
+        (["19.90", "7"], None, None),
+        (["1,234", "12,000"], {"decimal": ".", "thousands": ","}, "1,234 is taken for more than a thousand"),
+        (["1.234", "12.000"], None, "is 1.234 above a thousand?"),
+        (["19,90", "free", "8,50"], {"decimal": ","}, "1 of the first 3 records would be rejected"),
     ],
-)  # fmt: skip
+)
 def test_how_amounts_are_written_is_found(tmp_path: Path, amounts: list[str], number: dict | None, value: str | None) -> None:
     (tmp_path / "own.csv").write_text(
         "\n".join(["time;user;action;product;price", *(f"2026-01-02;u;purchase;p;{amount}" for amount in amounts)])
@@ -324,9 +381,14 @@ def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
 
 @law(100)
 @given(
-    delimiter=st.sampled_from(DELIMITERS), columns=st.integers(2, 7), above=st.lists(WORDS, max_size=3), below=st.lists(WORDS, max_size=2),
-    rows_=st.lists(st.lists(st.text("ab1.,;|\t\"' ", min_size=1, max_size=6).filter(str.strip), min_size=7, max_size=7), min_size=8, max_size=20),
-)  # fmt: skip
+    delimiter=st.sampled_from(DELIMITERS),
+    columns=st.integers(2, 7),
+    above=st.lists(WORDS, max_size=3),
+    below=st.lists(WORDS, max_size=2),
+    rows_=st.lists(
+        st.lists(st.text("ab1.,;|\t\"' ", min_size=1, max_size=6).filter(str.strip), min_size=7, max_size=7), min_size=8, max_size=20
+    ),
+)
 def test_a_layout_is_found_whatever_is_in_the_cells(
     delimiter: str, columns: int, above: list[str], below: list[str], rows_: list[list[str]]
 ) -> None:

@@ -53,9 +53,14 @@ def test_a_user_and_a_device_of_the_same_id_stay_two(warehouse, configure, tmp_p
     assert device not in (None, user)
 
 
-@pytest.mark.parametrize(("moment", "problem"), [
-    ("2025-09-02T23:59:59Z", None), ("2025-09-03T00:00:00Z", "timestamp: after the day of its file"), ("2025-08-31T00:00:00Z", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("moment", "problem"),
+    [
+        ("2025-09-02T23:59:59Z", None),
+        ("2025-09-03T00:00:00Z", "timestamp: after the day of its file"),
+        ("2025-08-31T00:00:00Z", None),
+    ],
+)
 def test_a_file_may_have_records_of_the_day_after_it_and_no_later_ones(
     warehouse, configure, tmp_path, moment: str, problem: str | None
 ) -> None:
@@ -80,8 +85,10 @@ def test_bytes_of_parquet_that_are_no_text_are_a_reject(warehouse, configure, tm
     settings = configure({"name": "log", "path": "log.parquet", "format": "parquet", "fields": fields})
     load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     assert rows(warehouse, "SELECT item_id, problem FROM logs.log ORDER BY source_line") == [
-        ("café", None), (None, "invalid UTF-8 in item: bytes are read as text"), (None, None),
-    ]  # fmt: skip
+        ("café", None),
+        (None, "invalid UTF-8 in item: bytes are read as text"),
+        (None, None),
+    ]
 
 
 def test_files_with_dates_that_there_are_not_are_said(warehouse, configure, tmp_path) -> None:
@@ -136,8 +143,9 @@ def test_a_preview_rejects_what_a_run_rejects(configure, warehouse, tmp_path, pa
     load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     assert [problem or "" for problem in seen.rows.problem.fillna("")] == [
         "timestamp: before start_date 2025-09-01" if day in early else "event_type: not in the vocabulary" if odd else ""
-        for day in days for odd in (False, True)
-    ]  # fmt: skip
+        for day in days
+        for odd in (False, True)
+    ]
     assert rows(warehouse, "SELECT coalesce(problem, '') FROM logs.log ORDER BY source_line") == [
         (one,) for one in seen.rows.problem.fillna("")
     ]
@@ -236,16 +244,29 @@ def seen_of(configure, folder: Path, *lines: str, **mapped) -> Profile:
 
 def test_a_preview_says_where_the_first_reject_of_a_reason_is_what_stands_there_and_what_may_mend_it(configure, tmp_path) -> None:
     seen = seen_of(
-        configure, tmp_path, "t;u;v", "2025-09-01;anna;1", "2025-09-01;anna;$1,234.50", "2025-09-01;anna;$5", "1756980000;anna;2", ";anna;3",
-        "2025-09-01;;4", value="v",
-    )  # fmt: skip
+        configure,
+        tmp_path,
+        "t;u;v",
+        "2025-09-01;anna;1",
+        "2025-09-01;anna;$1,234.50",
+        "2025-09-01;anna;$5",
+        "1756980000;anna;2",
+        ";anna;3",
+        "2025-09-01;;4",
+        value="v",
+    )
     assert seen.problems == {
-        "value: not a number": 2, "timestamp: not readable as a time": 1, "timestamp: missing": 1, "user_id: missing, and anonymous_id too": 1,
-    }  # fmt: skip
+        "value: not a number": 2,
+        "timestamp: not readable as a time": 1,
+        "timestamp: missing": 1,
+        "user_id: missing, and anonymous_id too": 1,
+    }
     assert seen.places == {
-        "value: not a number": "line 3: v '$1,234.50'", "timestamp: not readable as a time": "line 5: t '1756980000'",
-        "timestamp: missing": "line 6: t is empty", "user_id: missing, and anonymous_id too": "line 7: u is empty",
-    }  # fmt: skip
+        "value: not a number": "line 3: v '$1,234.50'",
+        "timestamp: not readable as a time": "line 5: t '1756980000'",
+        "timestamp: missing": "line 6: t is empty",
+        "user_id: missing, and anonymous_id too": "line 7: u is empty",
+    }
     assert any(hint.startswith('value: numbers written in another way need number: {decimal: "."') for hint in seen.hints)
     assert any(hint.startswith("timestamp: a number counts something since a moment: unit: seconds") for hint in seen.hints)
 
@@ -260,9 +281,15 @@ def test_a_preview_knows_durations(configure, tmp_path, text: str) -> None:
 
 def test_a_preview_of_documents_names_nobody_in_them(configure, tmp_path) -> None:
     seen = seen_of(
-        configure, tmp_path, "t;m", '2025-09-01;"{""who"": ""anna77"", ""n"": ""x""}"', '2025-09-01;"{""who"": [""anna77""], ""n"": ""1""}"',
-        user_id="m.who", value="m.n", drop_when=[{"field": "m", "equals": "nothing"}],
-    )  # fmt: skip
+        configure,
+        tmp_path,
+        "t;m",
+        '2025-09-01;"{""who"": ""anna77"", ""n"": ""x""}"',
+        '2025-09-01;"{""who"": [""anna77""], ""n"": ""1""}"',
+        user_id="m.who",
+        value="m.n",
+        drop_when=[{"field": "m", "equals": "nothing"}],
+    )
     shown = seen.rows.to_csv() + seen.fields.to_csv() + str(seen.places)
     assert "anna" not in shown
     assert seen.places["value: not a number"] == "line 2: m.n 'x'"
@@ -270,9 +297,16 @@ def test_a_preview_of_documents_names_nobody_in_them(configure, tmp_path) -> Non
 
 def test_least_and_greatest_are_those_of_the_times_and_amounts_that_are_read(configure, tmp_path) -> None:
     seen = seen_of(
-        configure, tmp_path, "t;u;v;k", "02.01.2021;a;-99,50;9", "01.12.2023;b;1.234,00;10", "15.06.2022;c;5 EUR;x",
-        timestamp={"from": "t", "format": "%d.%m.%Y"}, value={"from": "v", "number": {"decimal": ",", "thousands": "."}}, item_id="k",
-    )  # fmt: skip
+        configure,
+        tmp_path,
+        "t;u;v;k",
+        "02.01.2021;a;-99,50;9",
+        "01.12.2023;b;1.234,00;10",
+        "15.06.2022;c;5 EUR;x",
+        timestamp={"from": "t", "format": "%d.%m.%Y"},
+        value={"from": "v", "number": {"decimal": ",", "thousands": "."}},
+        item_id="k",
+    )
     found = seen.fields.set_index("field")[["minimum", "maximum"]]
     assert found.loc["t"].tolist() == ["2021-01-02 00:00:00", "2023-12-01 00:00:00"]
     assert found.loc["v"].tolist() == ["-99.5", "1234"]
@@ -297,8 +331,9 @@ def test_clocks_that_are_years_off_are_told_however_many(configure, tmp_path, wr
     lines += [f"2025-0{month}-{day:02};u" for month in range(1, 9) for day in range(1, 20)]
     write(tmp_path, "log.csv", "t;u", *lines)
     settings = configure(
-        {"name": "log", "path": "log.csv", "format": {"type": "csv", "delimiter": ";"}, "same": "never", "fields": PLAIN}, start_date=dt.date(2000, 1, 1)
-    )  # fmt: skip
+        {"name": "log", "path": "log.csv", "format": {"type": "csv", "delimiter": ";"}, "same": "never", "fields": PLAIN},
+        start_date=dt.date(2000, 1, 1),
+    )
     told = [hint for hint in profile_source(settings.sources[0], settings, 1).hints if "wrong clocks?" in hint]
     expected = f"nothing between 2001-03-01 and 2025-01-01, {3 * wrong} of {len(lines)} events before that: wrong clocks?"
     assert [hint[: len(expected)] for hint in told] == ([expected] if wrong and year == "2001" else [])
@@ -308,12 +343,15 @@ def test_clocks_that_are_years_off_are_told_however_many(configure, tmp_path, wr
 @pytest.mark.parametrize(
     ("written", "problem", "kept"),
     [
-        ("GBP", None, "GBP"), ("gbp", None, "GBP"), ("€", None, "EUR"), ("GBp", "currency: GBp is a hundredth of GBP, and amounts are in whole ones", None),
+        ("GBP", None, "GBP"),
+        ("gbp", None, "GBP"),
+        ("€", None, "EUR"),
+        ("GBp", "currency: GBp is a hundredth of GBP, and amounts are in whole ones", None),
         ("GBX", "currency: GBX is a hundredth of GBP, and amounts are in whole ones", None),
         ("ZAc", "currency: ZAc is a hundredth of ZAR, and amounts are in whole ones", None),
         ("ILA", "currency: ILA is a hundredth of ILS, and amounts are in whole ones", None),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("rates", [False, True])
 def test_a_hundredth_of_a_currency_is_not_the_currency(warehouse, configure, tmp_path, written, problem, kept, rates: bool) -> None:
     write(tmp_path, "log.csv", "t,u,v,c", f"2025-09-01,a,100,{written}", f"2025-09-01,a,,{written}")
@@ -410,12 +448,17 @@ def test_addresses_are_masked_in_rejected_records_too(warehouse, configure, tmp_
 
 def test_nested_json_and_lists_are_reached_by_paths(warehouse, configure, tmp_path) -> None:
     source = {
-        "name": "app", "path": "app.jsonl", "format": "json_lines",
+        "name": "app",
+        "path": "app.jsonl",
+        "format": "json_lines",
         "fields": {
-            "timestamp": {"from": "at", "unit": "milliseconds"}, "event_type": {"value": "play"}, "user_id": "who.id", "item_id": "items[0].id",
+            "timestamp": {"from": "at", "unit": "milliseconds"},
+            "event_type": {"value": "play"},
+            "user_id": "who.id",
+            "item_id": "items[0].id",
             "dwell_ms": {"from": "watched_seconds", "scale": 1000},
         },
-    }  # fmt: skip
+    }
     good = {"at": 1756720800000, "who": {"id": 7}, "items": [{"id": "film"}], "watched_seconds": 12.5}
     write(tmp_path, "app.jsonl", json.dumps(good), '{"at": 1', "[1, 2]", "null", json.dumps({**good, "who": None}))
     load(warehouse, configure(source))
@@ -423,8 +466,9 @@ def test_nested_json_and_lists_are_reached_by_paths(warehouse, configure, tmp_pa
         (dt.datetime(2025, 9, 1, 10), "film", 12500)
     ]
     assert [row[1] for row in problems(warehouse, "app")[1:]] == [
-        *["malformed line: not a JSON object"] * 3, "user_id: missing, and anonymous_id too",
-    ]  # fmt: skip
+        *["malformed line: not a JSON object"] * 3,
+        "user_id: missing, and anonymous_id too",
+    ]
 
 
 def test_local_time_becomes_utc_and_a_zone_in_the_text_wins(warehouse, configure, tmp_path) -> None:
@@ -436,16 +480,28 @@ def test_local_time_becomes_utc_and_a_zone_in_the_text_wins(warehouse, configure
 
 def test_conditions_split_and_drop_records(warehouse, configure, tmp_path) -> None:
     source = {
-        "name": "till", "path": "till.tsv", "format": {"type": "csv", "delimiter": "\t"},
+        "name": "till",
+        "path": "till.tsv",
+        "format": {"type": "csv", "delimiter": "\t"},
         "fields": {
-            "timestamp": {"from": "at", "format": "%d.%m.%Y %H:%M"}, "user_id": "who", "item_id": "what",
+            "timestamp": {"from": "at", "format": "%d.%m.%Y %H:%M"},
+            "user_id": "who",
+            "item_id": "what",
             "event_type": {"cases": [{"when": {"field": "n", "below": 0}, "value": "refund"}], "default": "purchase"},
-            "quantity": {"from": "n", "absolute": True}, "value": {"product": ["n", "price"], "absolute": True},
+            "quantity": {"from": "n", "absolute": True},
+            "value": {"product": ["n", "price"], "absolute": True},
         },
         "drop_when": [{"field": "who", "missing": True}, {"field": "what", "one_of": ["POST", "FEE"]}],
-    }  # fmt: skip
-    write(tmp_path, "till.tsv", "who\twhat\tn\tprice\tat", "a\tx\t2\t1.5\t01.09.2025 10:00", "a\tx\t-1\t1.5\t01.09.2025 11:00",
-          "\tx\t1\t1\t01.09.2025 10:00", "a\tPOST\t1\t1\t01.09.2025 10:00")  # fmt: skip
+    }
+    write(
+        tmp_path,
+        "till.tsv",
+        "who\twhat\tn\tprice\tat",
+        "a\tx\t2\t1.5\t01.09.2025 10:00",
+        "a\tx\t-1\t1.5\t01.09.2025 11:00",
+        "\tx\t1\t1\t01.09.2025 10:00",
+        "a\tPOST\t1\t1\t01.09.2025 10:00",
+    )
     load(warehouse, configure(source))
     found = rows(warehouse, "SELECT event_type, quantity, value, dropped IS NOT NULL, problem FROM logs.till ORDER BY source_line")
     assert found == [
@@ -458,9 +514,11 @@ def test_conditions_split_and_drop_records(warehouse, configure, tmp_path) -> No
 
 def test_columns_between_runs_of_white_space_without_a_header(warehouse, configure, tmp_path) -> None:
     source = {
-        "name": "old", "path": "old.dat", "format": {"type": "csv", "delimiter": "whitespace", "header": False, "columns": ["user", "item", "at"]},
+        "name": "old",
+        "path": "old.dat",
+        "format": {"type": "csv", "delimiter": "whitespace", "header": False, "columns": ["user", "item", "at"]},
         "fields": {"timestamp": {"from": "at", "unit": "seconds"}, "event_type": {"value": "play"}, "user_id": "user", "item_id": "item"},
-    }  # fmt: skip
+    }
     write(tmp_path, "old.dat", "  7   a \t 1756720800", "8 b 1756720801")
     load(warehouse, configure(source))
     assert rows(warehouse, "SELECT source_line, item_id, problem FROM logs.old ORDER BY 1") == [(1, "a", None), (2, "b", None)]
@@ -468,12 +526,17 @@ def test_columns_between_runs_of_white_space_without_a_header(warehouse, configu
 
 def test_a_log_without_a_clock_takes_the_order_of_its_records(warehouse, configure, tmp_path) -> None:
     source = {
-        "name": "ratings", "path": "rating.csv", "format": "csv",
+        "name": "ratings",
+        "path": "rating.csv",
+        "format": "csv",
         "fields": {
-            "timestamp": {"order": {"start": "2025-09-01", "step_seconds": 3600}}, "event_type": {"value": "rating"}, "user_id": "user_id",
-            "item_id": "item_id", "value": "rating",
+            "timestamp": {"order": {"start": "2025-09-01", "step_seconds": 3600}},
+            "event_type": {"value": "rating"},
+            "user_id": "user_id",
+            "item_id": "item_id",
+            "value": "rating",
         },
-    }  # fmt: skip
+    }
     write(tmp_path, "rating.csv", "user_id,item_id,rating", *(f"{n},{n},5" for n in range(30)))
     settings = configure(source)
     assert available_days(settings) == (DAY, DAY + dt.timedelta(days=1))
@@ -586,8 +649,13 @@ def test_bits_flipped_anywhere_in_a_packed_file_give_no_record_that_was_never_lo
 def test_a_list_that_is_cut_off_is_refused_too(warehouse, configure, tmp_path) -> None:
     content = gzip.compress("".join(f"u{n * 7919 % 10007},DE\n" for n in range(5000)).encode())
     (tmp_path / "people.csv.gz").write_bytes(content[: len(content) // 2])
-    source = {"name": "people", "kind": "users", "path": "people.csv.gz", "format": {"type": "csv", "header": False, "columns": ["id", "land"]},
-              "fields": {"user_id": "id", "country": "land"}}  # fmt: skip
+    source = {
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv.gz",
+        "format": {"type": "csv", "header": False, "columns": ["id", "land"]},
+        "fields": {"user_id": "id", "country": "land"},
+    }
     with pytest.raises(LogFileError, match=r"people\.csv\.gz: truncated"):
         load_listing(warehouse, configure(CLICKS, source).sources[1], configure(CLICKS, source))
 
@@ -621,15 +689,21 @@ def test_what_is_no_parquet_is_named(warehouse, configure, tmp_path) -> None:
 
 def test_a_listing_keeps_its_bad_records_and_reads_consents(warehouse, configure, tmp_path) -> None:
     people = {
-        "name": "people", "kind": "users", "path": "people.csv", "format": "csv",
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv",
+        "format": "csv",
         "fields": {"user_id": "id", "consent_personalisation": "ok", "signup_date": "since"},
-    }  # fmt: skip
+    }
     write(tmp_path, "people.csv", "id,ok,since", "a,yes,2025-01-02", "b,perhaps,2025-01-02", ",no,2025-01-02", "c,0,soon")
     settings = configure(CLICKS, people)
     load_listing(warehouse, settings.sources[1], settings)
     assert rows(warehouse, "SELECT consent_personalisation, problem FROM logs.people ORDER BY source_line") == [
-        (True, None), (None, "consent_personalisation: neither true nor false"), (False, "user_id: missing"), (False, "signup_date: not readable as a date"),
-    ]  # fmt: skip
+        (True, None),
+        (None, "consent_personalisation: neither true nor false"),
+        (False, "user_id: missing"),
+        (False, "signup_date: not readable as a date"),
+    ]
 
 
 @pytest.mark.slow
@@ -689,11 +763,19 @@ def test_a_preview_names_nobody_whatever_the_kind_of_the_source(configure, tmp_p
     }
     people = {"name": "people", "kind": "lookup", "path": "people.csv", "format": "csv", "fields": {"login": "login", "land": "country"}}
     lines = {
-        "name": "lines", "path": "lines.csv", "format": "csv",
+        "name": "lines",
+        "path": "lines.csv",
+        "format": "csv",
         "join": [{"source": "orders", "on": {"order": "id"}}, {"source": "people", "on": {"seller": "login"}}],
-        "fields": {"timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "orders.who", "target_user_id": "seller", "item_id": "item",
-                   "country": "people.land"},
-    }  # fmt: skip
+        "fields": {
+            "timestamp": "at",
+            "event_type": {"value": "purchase"},
+            "user_id": "orders.who",
+            "target_user_id": "seller",
+            "item_id": "item",
+            "country": "people.land",
+        },
+    }
     settings = configure(orders, people, lines)
     shown = ""
     for source in settings.sources:
@@ -707,8 +789,12 @@ def test_a_preview_names_nobody_whatever_the_kind_of_the_source(configure, tmp_p
 def test_numbers_in_an_id_of_parts_are_no_ids_that_are_floats_by_accident(configure, tmp_path) -> None:
     lines = [f"{number},{number}.0,2025-09-01T10:00:00Z,{number}.0" for number in range(5)]
     write(tmp_path, "clicks.csv", "order,price,at,user", *lines)
-    source = {"name": "clicks", "path": "clicks.csv", "format": "csv", "fields": {
-        "event_id": ["order", "price"], "timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user"}}  # fmt: skip
+    source = {
+        "name": "clicks",
+        "path": "clicks.csv",
+        "format": "csv",
+        "fields": {"event_id": ["order", "price"], "timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user"},
+    }
     settings = configure(source)
     hints = [hint for hint in profile_source(settings.sources[0], settings, 1).hints if "look like 17850.0" in hint]
     assert [hint.split(" look")[0] for hint in hints] == ["100% of user"]
@@ -780,12 +866,13 @@ WEEKS_OF_CLICKS = 5
 @pytest.mark.parametrize(
     ("records", "share", "said"),
     [
-        (110, 0.2, None), (22, 0.2, None),
+        (110, 0.2, None),
+        (22, 0.2, None),
         (5, 0.2, "2025-10-06 has 5 records, a usual Monday 110: was the day delivered whole?"),
         (0, 0.2, "2025-10-06 has 0 records, a usual Monday 110: was the day delivered whole?"),
         (5, 0, None),
     ],
-)  # fmt: skip
+)
 def test_a_day_with_far_fewer_records_than_its_weekday_usually_has_is_told(
     warehouse, configure, tmp_path, records: int, share: float, said
 ) -> None:
@@ -849,8 +936,14 @@ def test_where_no_time_can_be_read_all_are_rejects_of_the_first_day(warehouse, c
 def test_a_document_in_a_text_of_a_list_is_parsed(warehouse, configure, tmp_path) -> None:
     inner = [{"ts": "2025-09-01T10:00:00Z", "m": json.dumps({"u": f"u{number}", "i": {"id": f"i{number}"}})} for number in (1, 2)]
     write(tmp_path, "clicks/a.json", json.dumps({"l": inner}), json.dumps({"l": [{"ts": "2025-09-01T11:00:00Z", "m": "no document"}]}))
-    source = {"name": "clicks", "path": "clicks/a.json", "format": "json_lines", "each": "l", "parse": {"l.m": "json"}, "fields": {
-        "timestamp": "l.ts", "event_type": {"value": "item_view"}, "user_id": "l.m.u", "item_id": "l.m.i.id"}}  # fmt: skip
+    source = {
+        "name": "clicks",
+        "path": "clicks/a.json",
+        "format": "json_lines",
+        "each": "l",
+        "parse": {"l.m": "json"},
+        "fields": {"timestamp": "l.ts", "event_type": {"value": "item_view"}, "user_id": "l.m.u", "item_id": "l.m.i.id"},
+    }
     ingested(warehouse, configure(source))
     assert rows(warehouse, "SELECT count(*) FROM events.rejects") == [(1,)]
     assert sorted(rows(warehouse, "SELECT item_id FROM events.events")) == [("i1",), ("i2",)]
@@ -859,8 +952,12 @@ def test_a_document_in_a_text_of_a_list_is_parsed(warehouse, configure, tmp_path
 @pytest.mark.slow
 def test_currencies_are_codes_in_capital_letters(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "clicks/a.csv", "at,user,value,currency", "2025-09-01T10:00:00Z,u,1,usd", "2025-09-01T11:00:00Z,u,2,USD")
-    source = {"name": "clicks", "path": "clicks/a.csv", "format": "csv", "fields": {
-        "timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user", "value": "value", "currency": "currency"}}  # fmt: skip
+    source = {
+        "name": "clicks",
+        "path": "clicks/a.csv",
+        "format": "csv",
+        "fields": {"timestamp": "at", "event_type": {"value": "purchase"}, "user_id": "user", "value": "value", "currency": "currency"},
+    }
     ingested(warehouse, configure(source))
     assert rows(warehouse, "SELECT DISTINCT currency FROM events.events") == [("USD",)]
 
@@ -895,9 +992,17 @@ def test_a_request_line_is_a_page_or_says_why_it_is_none(warehouse, configure, t
 
 @pytest.mark.slow
 def test_nginx_json_reads_the_address_from_the_request_line(warehouse, configure, tmp_path) -> None:
-    lines = [{"time_iso8601": f"2025-09-01T10:0{number}:00+00:00", "remote_addr": "1.1.1.1", **url} for number, url in enumerate([
-        {"request": "GET /a?x=1 HTTP/1.1"}, {"request_uri": "/b c?y"}, {"request": "GET /site.css HTTP/2.0"}, {"request": "-"},
-    ])]  # fmt: skip
+    lines = [
+        {"time_iso8601": f"2025-09-01T10:0{number}:00+00:00", "remote_addr": "1.1.1.1", **url}
+        for number, url in enumerate(
+            [
+                {"request": "GET /a?x=1 HTTP/1.1"},
+                {"request_uri": "/b c?y"},
+                {"request": "GET /site.css HTTP/2.0"},
+                {"request": "-"},
+            ]
+        )
+    ]
     write(tmp_path, "a.json", *map(json.dumps, lines))
     ingested(warehouse, configure({"name": "web", "path": "a.json", "preset": "nginx_json"}))
     assert rows(warehouse, "SELECT url FROM events.events ORDER BY source_line")[:2] == [("/a",), ("/b c",)]
@@ -907,9 +1012,12 @@ def test_nginx_json_reads_the_address_from_the_request_line(warehouse, configure
 def log_with_look_up() -> tuple[dict, dict]:
     lookup = {"name": "names", "kind": "lookup", "path": "names.csv", "format": "csv", "fields": {"id": "id", "name": "name"}}
     log = {
-        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "names", "on": {"i": "id"}},
+        "name": "log",
+        "path": "log.csv",
+        "format": "csv",
+        "join": {"source": "names", "on": {"i": "id"}},
         "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "item_view"}, "item_id": "names.name"},
-    }  # fmt: skip
+    }
     return log, lookup
 
 
@@ -1002,9 +1110,16 @@ def test_what_a_document_holds_in_place_of_an_id_is_none(configure, warehouse, t
     found = rows(warehouse, "SELECT user_id IS NOT NULL, item_id, problem FROM logs.log ORDER BY source_line")
     document = "{}: an object or a list, and no id"
     assert found == [
-        (True, "u1", None), (False, "false", None), (False, "true", None), (False, "[]", document.format("item_id")), (False, "{}", document.format("item_id")),
-        (True, '["x"]', document.format("item_id")), (True, '{"id":5}', document.format("item_id")), (True, "{3F2504E0-4F89}", None), (True, "0", None),
-    ]  # fmt: skip
+        (True, "u1", None),
+        (False, "false", None),
+        (False, "true", None),
+        (False, "[]", document.format("item_id")),
+        (False, "{}", document.format("item_id")),
+        (True, '["x"]', document.format("item_id")),
+        (True, '{"id":5}', document.format("item_id")),
+        (True, "{3F2504E0-4F89}", None),
+        (True, "0", None),
+    ]
 
 
 @pytest.mark.slow
@@ -1012,10 +1127,16 @@ def test_what_a_document_holds_in_place_of_an_id_is_none(configure, warehouse, t
 @pytest.mark.parametrize(
     ("mapping", "text"),
     [
-        ({"pattern": "^(.{8})"}, "alice   bob"), ({"decode": "url"}, "alice%20"), ({"decode": "form"}, "+alice"), ({"replace": {"-": " "}}, "alice-"),
-        ({"replace": {"uid=": ""}}, "uid= alice"), ({"decode": "url"}, "%09alice%0A"), ({}, "alice\u00a0"), ({}, " alice"),
+        ({"pattern": "^(.{8})"}, "alice   bob"),
+        ({"decode": "url"}, "alice%20"),
+        ({"decode": "form"}, "+alice"),
+        ({"replace": {"-": " "}}, "alice-"),
+        ({"replace": {"uid=": ""}}, "uid= alice"),
+        ({"decode": "url"}, "%09alice%0A"),
+        ({}, "alice\u00a0"),
+        ({}, " alice"),
     ],
-)  # fmt: skip
+)
 def test_blanks_at_the_ends_of_an_id_always_go(configure, warehouse, tmp_path, fmt: str, mapping: dict, text: str) -> None:
     texts = [text, "alice"] + (["\talice\n"] if fmt == "json" else [])
     content = (

@@ -105,13 +105,45 @@ def test_amounts_come_back_exactly(read: Read, marks, data, own: bool) -> None:
 
 
 MALFORMED = {
-    (",", "."): ["1.23", "1.2345", "1.234.56", "12345.678", ".123", "1..234", "1.234,5,6", "1,234.5", "1.234.", "1 234", "", "€", "(5", "5)", "-(5)x",
-                 "5 5", "5€5", "1e", "e5", "0x10", "1_000", "five", "nan", "inf", "1e999", "5,-10", "5,--1", "5,-,5", "5,-1 €", "5 INF", "5 MIN", "TOPS 5"],
+    (",", "."): [
+        "1.23",
+        "1.2345",
+        "1.234.56",
+        "12345.678",
+        ".123",
+        "1..234",
+        "1.234,5,6",
+        "1,234.5",
+        "1.234.",
+        "1 234",
+        "",
+        "€",
+        "(5",
+        "5)",
+        "-(5)x",
+        "5 5",
+        "5€5",
+        "1e",
+        "e5",
+        "0x10",
+        "1_000",
+        "five",
+        "nan",
+        "inf",
+        "1e999",
+        "5,-10",
+        "5,--1",
+        "5,-,5",
+        "5,-1 €",
+        "5 INF",
+        "5 MIN",
+        "TOPS 5",
+    ],
     (".", ","): ["1,23", "1,2345", "1,234,56", "12345,678", ",123", "1,,234", "1,234.5.6", "1.234,5", "1,234,", "1'234"],
     (".", "'"): ["1'23", "1,5", "1'234'5"],
     (",", " "): ["1 23", "1 2345", "1.5", "1  234"],
     (",", ""): ["1.234", "1.5", "1 234", "1'234"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -138,8 +170,10 @@ def test_a_dash_in_place_of_cents_is_no_minus(read: Read, marks, dash: str) -> N
 
 @pytest.mark.slow
 @law(20)
-@given(numbers=st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 10**6).filter(lambda x: "e" not in repr(x))), min_size=1, max_size=8), layout=st.sampled_from(
-    ["json", "element", "document", "parquet"]))  # fmt: skip
+@given(
+    numbers=st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 10**6).filter(lambda x: "e" not in repr(x))), min_size=1, max_size=8),
+    layout=st.sampled_from(["json", "element", "document", "parquet"]),
+)
 @example(numbers=[1.125, 1000, 1.5], layout="json")
 @example(numbers=[1.125, 1000, 1.5], layout="element")
 @example(numbers=[1.125, 1000, 1.5], layout="document")
@@ -158,9 +192,16 @@ def test_a_number_of_a_document_is_what_it_is_however_texts_are_written(read: Re
         content = buffer.getvalue()
     fields = {"quantity": path, "value": {"product": [path, "text"]}}
     (file,) = read(
-        "parquet" if layout == "parquet" else "json", [content], fields, columns=("quantity", "value"), number=number, general=GENERAL,
-        drop_when=[{"field": path, "above": 2e6}], **each, **parse,
-    )  # fmt: skip
+        "parquet" if layout == "parquet" else "json",
+        [content],
+        fields,
+        columns=("quantity", "value"),
+        number=number,
+        general=GENERAL,
+        drop_when=[{"field": path, "above": 2e6}],
+        **each,
+        **parse,
+    )
     assert [row[1] for row in file.good] == [float(one) for one in numbers]
     assert [row[2] for row in file.good] == [pytest.approx(one * 1000.5) for one in numbers]
 
@@ -168,9 +209,11 @@ def test_a_number_of_a_document_is_what_it_is_however_texts_are_written(read: Re
 def test_numbers_of_the_configuration_are_written_as_in_every_configuration(read: Read) -> None:
     """The source says how the log writes its numbers."""
     fields = {
-        "value": {"from": "a", "map": {"x": 8.888}}, "quantity": {"from": "b", "default": 4.999}, "position": {"value": 7},
+        "value": {"from": "a", "map": {"x": 8.888}},
+        "quantity": {"from": "b", "default": 4.999},
+        "position": {"value": 7},
         "scroll_pct": {"cases": [{"when": {"field": "b", "missing": True}, "value": 2.345}], "default": "3,5"},
-    }  # fmt: skip
+    }
     content = b'a,b\nx,\n"1.000,5","1.000,5"\n'
     (file,) = read("csv", [content], fields, number={"decimal": ",", "thousands": "."})
     assert file.good == [(2, 8.888, 4.999, 7, 2.345), (3, 1000.5, 1000.5, 7, 3.5)]
@@ -181,9 +224,19 @@ def test_a_number_of_a_look_up_is_what_it_is(configure, warehouse, tmp_path) -> 
     (tmp_path / "log.csv").write_text('k,m\na,"{""q"": 1.5}"\nb,"{""q"": ""1,5""}"\n')
     lookup = {"name": "prices", "kind": "lookup", "path": "prices.json", "format": "json", "fields": {"k": "k", "p": "p"}}
     log = {
-        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "prices", "on": "k"}, "number": {"decimal": ",", "thousands": "."},
-        "fields": {"timestamp": {"value": "2025-09-01"}, "user_id": "k", "event_type": {"value": "purchase"}, "value": "prices.p", "quantity": "m.q"},
-    }  # fmt: skip
+        "name": "log",
+        "path": "log.csv",
+        "format": "csv",
+        "join": {"source": "prices", "on": "k"},
+        "number": {"decimal": ",", "thousands": "."},
+        "fields": {
+            "timestamp": {"value": "2025-09-01"},
+            "user_id": "k",
+            "event_type": {"value": "purchase"},
+            "value": "prices.p",
+            "quantity": "m.q",
+        },
+    }
     settings = configure(log, lookup)
     load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     assert rows(warehouse, "SELECT value, quantity, problem FROM logs.log ORDER BY source_line") == [(1.234, 1.5, None), (1234, 1.5, None)]
@@ -297,10 +350,17 @@ def test_products_cases_and_conditions_read_numbers_the_same_way(read: Read, mar
     fields = {
         "value": {"product": ["a", "n"]},
         "event_type": {"cases": [{"when": {"field": "a", "below": float(bound)}, "value": "refund"}], "default": "purchase"},
-    }  # fmt: skip
+    }
     number = {"decimal": marks[0], "thousands": marks[1]}
-    (file,) = read("csv", [content.encode()], fields, columns=("event_type", "value"), general={"logs": {"settle_seconds": 0, "money": {"minimum": -1e12, "maximum": 1e12}}},
-                   number=number, drop_when=[{"field": "a", "at_least": float(bound) + 100}])  # fmt: skip
+    (file,) = read(
+        "csv",
+        [content.encode()],
+        fields,
+        columns=("event_type", "value"),
+        general={"logs": {"settle_seconds": 0, "money": {"minimum": -1e12, "maximum": 1e12}}},
+        number=number,
+        drop_when=[{"field": "a", "at_least": float(bound) + 100}],
+    )
     kept, dropped = [], []
     for line, (_, amount) in enumerate(entries, start=2):
         if float(amount) >= float(bound) + 100:
@@ -313,9 +373,11 @@ def test_products_cases_and_conditions_read_numbers_the_same_way(read: Read, mar
 @pytest.mark.parametrize(
     ("marks", "texts"),
     [
-        ((",", "."), ["0.123", "0.500", "-0.500", "01.234", "00.123,5", "0.123.456"]), ((",", " "), ["0 500", "05 500"]), ((".", ","), ["0,123.00", "0,12,345"]),
+        ((",", "."), ["0.123", "0.500", "-0.500", "01.234", "00.123,5", "0.123.456"]),
+        ((",", " "), ["0 500", "05 500"]),
+        ((".", ","), ["0,123.00", "0,12,345"]),
     ],
-)  # fmt: skip
+)
 def test_no_group_of_thousands_begins_with_nothing(read: Read, marks, texts: list[str]) -> None:
     decimal, thousands = marks
     others = [f"0{decimal}5", f"10{thousands}500", "0500"]
@@ -425,32 +487,56 @@ def test_a_text_is_no_number_where_its_digits_say_more(read: Read) -> None:
 def test_an_attribute_is_no_amount_of_a_currency(configure, warehouse, tmp_path) -> None:
     (tmp_path / "people.csv").write_text('id,saldo\nu1,"1.234,50 €"\nu2,"$ 5,00"\nu3,"5,00"\n')
     people = {
-        "name": "people", "kind": "users", "path": "people.csv", "format": "csv", "number": {"decimal": ",", "thousands": "."},
-        "fields": {"user_id": "id"}, "attributes": {"saldo": "number"},
-    }  # fmt: skip
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv",
+        "format": "csv",
+        "number": {"decimal": ",", "thousands": "."},
+        "fields": {"user_id": "id"},
+        "attributes": {"saldo": "number"},
+    }
     ingested(warehouse, configure(people))
     assert rows(warehouse, "SELECT source_line, reason FROM events.rejects WHERE source = 'people' ORDER BY 1") == [
-        (2, "attributes.saldo: not a number"), (3, "attributes.saldo: not a number"),
-    ]  # fmt: skip
+        (2, "attributes.saldo: not a number"),
+        (3, "attributes.saldo: not a number"),
+    ]
 
 
 def test_numbers_of_a_look_up_are_written_as_it_says(configure, warehouse, tmp_path) -> None:
     (tmp_path / "prices.csv").write_text("k;p;d\na;1.000;1\nb;2,50;x\nc;7 EUR;1\nd;1e3;1\n")
     (tmp_path / "log.csv").write_text("k\na\nb\nc\nd\n")
     lookup = {
-        "name": "prices", "kind": "lookup", "path": "prices.csv", "format": {"type": "csv", "delimiter": ";"},
-        "fields": {"k": "k", "p": {"from": "p", "number": {"decimal": ",", "thousands": "."}},
-                   "days": {"running_sum": {"of": "d", "by": "p", "along": "d"}}},
-    }  # fmt: skip
+        "name": "prices",
+        "kind": "lookup",
+        "path": "prices.csv",
+        "format": {"type": "csv", "delimiter": ";"},
+        "fields": {
+            "k": "k",
+            "p": {"from": "p", "number": {"decimal": ",", "thousands": "."}},
+            "days": {"running_sum": {"of": "d", "by": "p", "along": "d"}},
+        },
+    }
     log = {
-        "name": "log", "path": "log.csv", "format": "csv", "join": {"source": "prices", "on": "k"},
-        "fields": {"timestamp": {"value": "2025-09-01"}, "user_id": "k", "event_type": {"value": "purchase"}, "value": "prices.p", "quantity": "prices.days"},
-    }  # fmt: skip
+        "name": "log",
+        "path": "log.csv",
+        "format": "csv",
+        "join": {"source": "prices", "on": "k"},
+        "fields": {
+            "timestamp": {"value": "2025-09-01"},
+            "user_id": "k",
+            "event_type": {"value": "purchase"},
+            "value": "prices.p",
+            "quantity": "prices.days",
+        },
+    }
     settings = configure(log, lookup)
     load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     assert rows(warehouse, "SELECT value, quantity, problem FROM logs.log ORDER BY source_line") == [
-        (1000, 1, None), (2.5, None, "quantity: not a number"), (None, 1, "value: not a number"), (1000, 1, None),
-    ]  # fmt: skip
+        (1000, 1, None),
+        (2.5, None, "quantity: not a number"),
+        (None, 1, "value: not a number"),
+        (1000, 1, None),
+    ]
     with pytest.raises(ConfigurationError, match="number: not of a whole source of kind lookup"):
         configure(log, {**lookup, "number": {"decimal": ","}})
 

@@ -40,10 +40,15 @@ def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
 
 Pack = Callable[[bytes], bytes]
 PACKINGS: dict[str, Pack] = {
-    "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstandard": zstandard.ZstdCompressor().compress,
-    "zip": lambda content: zipped(("log.csv", content)), "zip, stored": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_STORED),
-    "zip by bzip2": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_BZIP2), "zip by LZMA": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_LZMA),
-}  # fmt: skip
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstandard": zstandard.ZstdCompressor().compress,
+    "zip": lambda content: zipped(("log.csv", content)),
+    "zip, stored": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_STORED),
+    "zip by bzip2": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_BZIP2),
+    "zip by LZMA": lambda content: zipped(("log.csv", content), method=zipfile.ZIP_LZMA),
+}
 STREAMS = ["gzip", "bzip2", "xz", "zstandard"]
 FIELDS = {"item_id": "a", "campaign": "b"}
 TABLE = st.lists(st.tuples(st.text("abé子", max_size=4), st.text("xyz 1", max_size=4).map(str.strip)), max_size=8)
@@ -59,9 +64,11 @@ def expected_rows(table) -> list[tuple]:
 
 @law(25)
 @given(
-    tables=st.lists(TABLE, min_size=1, max_size=3), packed=st.sampled_from(["plain", *PACKINGS]), ending=st.sampled_from(["csv", "gz", "zip", "json.bz2", "parquet", "dat"]),
+    tables=st.lists(TABLE, min_size=1, max_size=3),
+    packed=st.sampled_from(["plain", *PACKINGS]),
+    ending=st.sampled_from(["csv", "gz", "zip", "json.bz2", "parquet", "dat"]),
     block=st.sampled_from([None, 3, 50]),
-)  # fmt: skip
+)
 def test_a_packing_is_known_by_its_bytes_whatever_the_name_says(read: Read, monkeypatch, tables, packed: str, ending: str, block) -> None:
     contents = [PACKINGS.get(packed, bytes)(csv_text(table)) for table in tables]
     if packed.startswith("zip"):
@@ -218,18 +225,29 @@ def png_file() -> bytes:
 
 
 OTHERS: dict[str, tuple[bytes, str]] = {
-    "png": (png_file(), "PNG picture"), "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "PDF document"),
+    "png": (png_file(), "PNG picture"),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "PDF document"),
     "xlsx": (zipped(("[Content_Types].xml", b"<Types/>"), ("xl/workbook.xml", b"<workbook/>")), "Excel workbook"),
     "docx": (zipped(("[Content_Types].xml", b"<Types/>"), ("word/document.xml", b"<w/>")), "Office document"),
-    "empty zip": (zipped(), "empty zip archive"), "tar": (tar_file("w"), "tar archive"), "tar in gzip": (tar_file("w:gz"), "tar archive"), "tar in xz": (tar_file("w:xz"), "tar archive"),
-    "html": (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>Log in</body></html>", "HTML page"), "html in gzip": (gzip.compress(b"<html lang='en'>"), "HTML page"),
-    "utf-16-le": ("a,b\r\n1,2\r\n".encode("utf-16-le"), "encoding: utf-16-le"), "utf-16-be": ("a,b\r\n1,2\r\n".encode("utf-16-be"), "encoding: utf-16-be"),
-    "utf-16-le in gzip": (gzip.compress("a,b\r\n1,2\r\n".encode("utf-16-le")), "encoding: utf-16-le"), "png in gzip": (gzip.compress(png_file()), "PNG picture"),
-    "png in zip": (zipped(("a.png", png_file())), "PNG picture"), "compress": (b"\x1f\x9d\x90a\0\0", "compress"),
+    "empty zip": (zipped(), "empty zip archive"),
+    "tar": (tar_file("w"), "tar archive"),
+    "tar in gzip": (tar_file("w:gz"), "tar archive"),
+    "tar in xz": (tar_file("w:xz"), "tar archive"),
+    "html": (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>Log in</body></html>", "HTML page"),
+    "html in gzip": (gzip.compress(b"<html lang='en'>"), "HTML page"),
+    "utf-16-le": ("a,b\r\n1,2\r\n".encode("utf-16-le"), "encoding: utf-16-le"),
+    "utf-16-be": ("a,b\r\n1,2\r\n".encode("utf-16-be"), "encoding: utf-16-be"),
+    "utf-16-le in gzip": (gzip.compress("a,b\r\n1,2\r\n".encode("utf-16-le")), "encoding: utf-16-le"),
+    "png in gzip": (gzip.compress(png_file()), "PNG picture"),
+    "png in zip": (zipped(("a.png", png_file())), "PNG picture"),
+    "compress": (b"\x1f\x9d\x90a\0\0", "compress"),
     "lz4": (b"\x04\x22\x4d\x18\x64\x40\xa7" + b"\x08\0\0\x80a,b\n1,2\n\0\0\0\0", "packed by lz4"),
-    "old LZMA": (lzma.compress(b"a,b\n1,2\n", lzma.FORMAT_ALONE), "packed by lzma"), "snappy": (b"\xff\x06\0\0sNaPpY\1\x0c\0\0", "packed by snappy"),
-    "wav": (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0" + b"\0" * 40, "."), "zeros": (b"\0" * 200, "no text"), "utf-32-le": ("a,b\n1,2\n".encode("utf-32-le"), "."),
-}  # fmt: skip
+    "old LZMA": (lzma.compress(b"a,b\n1,2\n", lzma.FORMAT_ALONE), "packed by lzma"),
+    "snappy": (b"\xff\x06\0\0sNaPpY\1\x0c\0\0", "packed by snappy"),
+    "wav": (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0" + b"\0" * 40, "."),
+    "zeros": (b"\0" * 200, "no text"),
+    "utf-32-le": ("a,b\n1,2\n".encode("utf-32-le"), "."),
+}
 
 
 @pytest.mark.slow
@@ -286,17 +304,37 @@ def test_any_bytes_give_records_or_an_error_of_the_file(read: Read, content: byt
 # Encodings
 
 ALPHABETS = {
-    "cp1252": "aé€“–Ž", "latin-1": "aéßÿ½", "utf-16": "aé子🎈", "utf-16-le": "aé子🎈", "utf-16-be": "aé子🎈", "shift_jis": "aテスト本能表", "cp932": "a①テ能", "big5": "a中文功許",
-    "koi8-r": "aпривет", "utf-8-sig": "aé子🎈", "gb18030": "a汉字🎈", "euc_jp": "a日本", "euc_kr": "a한글", "cp1251": "aпр", "utf-32": "aé🎈", "iso2022_jp": "a日本", "cp437": "aé█", "mac_roman": "aé†",
-}  # fmt: skip
+    "cp1252": "aé€“–Ž",
+    "latin-1": "aéßÿ½",
+    "utf-16": "aé子🎈",
+    "utf-16-le": "aé子🎈",
+    "utf-16-be": "aé子🎈",
+    "shift_jis": "aテスト本能表",
+    "cp932": "a①テ能",
+    "big5": "a中文功許",
+    "koi8-r": "aпривет",
+    "utf-8-sig": "aé子🎈",
+    "gb18030": "a汉字🎈",
+    "euc_jp": "a日本",
+    "euc_kr": "a한글",
+    "cp1251": "aпр",
+    "utf-32": "aé🎈",
+    "iso2022_jp": "a日本",
+    "cp437": "aé█",
+    "mac_roman": "aé†",
+}
 MARKED = ("utf-16", "utf-8-sig", "utf-32")
 
 
 @law(40)
 @given(
-    encoding=st.sampled_from(sorted(ALPHABETS)), data=st.data(), line_break=st.sampled_from(["\n", "\r\n", "\r"]), block=st.sampled_from([None, None, 64, 7]),
-    said=st.booleans(), packed=st.booleans(),
-)  # fmt: skip
+    encoding=st.sampled_from(sorted(ALPHABETS)),
+    data=st.data(),
+    line_break=st.sampled_from(["\n", "\r\n", "\r"]),
+    block=st.sampled_from([None, None, 64, 7]),
+    said=st.booleans(),
+    packed=st.booleans(),
+)
 def test_text_in_any_encoding_comes_back_equal(read: Read, encoding: str, data, line_break: str, block, said: bool, packed: bool) -> None:
     table = data.draw(
         st.lists(st.tuples(st.text(ALPHABETS[encoding], min_size=1, max_size=5), st.text("xyz", max_size=3)), min_size=1, max_size=8)
@@ -322,9 +360,23 @@ def test_a_codec_that_is_no_encoding_of_files_is_refused(read: Read, encoding: s
 
 
 WRONG = {
-    "cp1252": b"\x81", "shift_jis": b"\x81", "big5": b"\x81", "euc_jp": b"\x8f", "euc_kr": b"\xff", "gb18030": b"\xff", "utf-8": b"\xc3", "ascii": b"\x80", "cp932": b"\x85", "gbk": b"\x81",
-    "utf-16-le": b"\x00\xd8", "utf-16-be": b"\xdc\x00", "big5hkscs": b"\x87", "cp949": b"\xc9", "johab": b"\xd9", "utf-32-le": b"\x00\xd8\x00\x00",
-}  # fmt: skip
+    "cp1252": b"\x81",
+    "shift_jis": b"\x81",
+    "big5": b"\x81",
+    "euc_jp": b"\x8f",
+    "euc_kr": b"\xff",
+    "gb18030": b"\xff",
+    "utf-8": b"\xc3",
+    "ascii": b"\x80",
+    "cp932": b"\x85",
+    "gbk": b"\x81",
+    "utf-16-le": b"\x00\xd8",
+    "utf-16-be": b"\xdc\x00",
+    "big5hkscs": b"\x87",
+    "cp949": b"\xc9",
+    "johab": b"\xd9",
+    "utf-32-le": b"\x00\xd8\x00\x00",
+}
 
 
 @law(30)

@@ -60,16 +60,29 @@ def read(warehouse: Warehouse, configure, tmp_path: Path) -> Read:
     """Write contents as files of one day, load them, and give back what came of each."""
 
     def reading(
-        fmt: Any, contents: list[bytes], fields: dict[str, Any], *, ending: str = "txt", columns: tuple[str, ...] = (), day: dt.date = DAY,
-        general: dict[str, Any] | None = None, members: list[str] | None = None, **more: Any,
-    ) -> list[FileRead]:  # fmt: skip
+        fmt: Any,
+        contents: list[bytes],
+        fields: dict[str, Any],
+        *,
+        ending: str = "txt",
+        columns: tuple[str, ...] = (),
+        day: dt.date = DAY,
+        general: dict[str, Any] | None = None,
+        members: list[str] | None = None,
+        **more: Any,
+    ) -> list[FileRead]:
         for old in tmp_path.glob("log-*"):
             old.unlink()
         for number, content in enumerate(contents):
             (tmp_path / f"log-{day}-{number:03}.{ending}").write_bytes(content)
         described = {
-            "name": "log", "path": "log-{date}-*", "format": fmt, "identifiers": {"form": "none"}, "fields": {**CONSTANTS, **fields}, **more,
-        }  # fmt: skip
+            "name": "log",
+            "path": "log-{date}-*",
+            "format": fmt,
+            "identifiers": {"form": "none"},
+            "fields": {**CONSTANTS, **fields},
+            **more,
+        }
         if "event_id" not in described["fields"]:
             described.setdefault("same", "never")
         configured = configure(described, **(general or {}))
@@ -132,7 +145,7 @@ DIALECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "escape and no quotes": ({"quoting": csv.QUOTE_NONE, "escapechar": "\\", "quotechar": None}, {"escape": "\\", "quote": ""}),
     "escape by a caret": ({"doublequote": False, "escapechar": "^", "delimiter": ";"}, {"escape": "^", "delimiter": ";"}),
     "point, hash of quotes": ({"delimiter": ".", "quotechar": "#"}, {"delimiter": ".", "quote": "#"}),
-}  # fmt: skip
+}
 TABLE = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=0, max_size=6)
 TABLES = st.lists(TABLE, min_size=1, max_size=4)
 THREE = {"item_id": "a", "campaign": "b", "channel": "c"}
@@ -178,9 +191,11 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min
 @pytest.mark.slow
 @law(20)
 @given(
-    table=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=6), between=st.sampled_from([" ", "\t", "   ", " \t ", "\t\t"]),
-    before=st.sampled_from(["", " ", "\t"]), after=st.sampled_from(["", " ", "\t"]),
-)  # fmt: skip
+    table=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=6),
+    between=st.sampled_from([" ", "\t", "   ", " \t ", "\t\t"]),
+    before=st.sampled_from(["", " ", "\t"]),
+    after=st.sampled_from(["", " ", "\t"]),
+)
 @example(table=[("1", "2", "3")], between=" ", before="\t", after="")
 def test_words_come_back_equal_between_runs_of_white_space(read: Read, table, between: str, before: str, after: str) -> None:
     text = "".join(f"{before}{between.join(row)}{after}\n" for row in table)
@@ -196,9 +211,11 @@ EXTRAS = st.sampled_from(["", "blank", "comment", "header"])
 @law(40)
 @given(
     table=st.lists(st.tuples(EXTRAS, st.tuples(CELLS, CELLS, CELLS)), min_size=0, max_size=8),
-    skipped=st.integers(0, 3), begun=st.sampled_from(["first line", "by text", "none"]), line_break=st.sampled_from(["\n", "\r\n"]),
+    skipped=st.integers(0, 3),
+    begun=st.sampled_from(["first line", "by text", "none"]),
+    line_break=st.sampled_from(["\n", "\r\n"]),
     block=st.sampled_from([None, 16]),
-)  # fmt: skip
+)
 @example(
     table=[("", ('"', "", "")), ("", ('"', "", ",")), ("", ("", "'", '""'))], skipped=0, begun="first line", line_break="\n", block=None
 )
@@ -240,8 +257,11 @@ LONG_CELLS = st.text(st.sampled_from('ab ,"\n#é'), max_size=9).map(str.strip)
 @law(40)
 @given(
     tables=st.lists(st.lists(st.tuples(LONG_CELLS, LONG_CELLS, CELLS), max_size=6), min_size=1, max_size=3),
-    line_break=st.sampled_from(["\n", "\r\n"]), escape=st.booleans(), block=st.sampled_from([None, 5, 16]), last=st.booleans(),
-)  # fmt: skip
+    line_break=st.sampled_from(["\n", "\r\n"]),
+    escape=st.booleans(),
+    block=st.sampled_from([None, 5, 16]),
+    last=st.booleans(),
+)
 @example(tables=[[("", "", ""), ('"', "", ","), ("", " ", "")]], line_break="\n", escape=False, block=None, last=False)
 def test_cells_with_line_breaks_come_back_equal_and_keep_the_line_that_they_begin_on(
     read: Read, tables, line_break: str, escape: bool, block: int | None, last: bool
@@ -266,9 +286,10 @@ def test_cells_with_line_breaks_come_back_equal_and_keep_the_line_that_they_begi
 @pytest.mark.slow
 @law(15)
 @given(
-    noise=st.text(st.sampled_from("ab \"'"), max_size=8), where=st.sampled_from(["skipped", "before the header", "comment"]),
+    noise=st.text(st.sampled_from("ab \"'"), max_size=8),
+    where=st.sampled_from(["skipped", "before the header", "comment"]),
     table=st.lists(st.tuples(LONG_CELLS, CELLS, CELLS), min_size=1, max_size=4),
-)  # fmt: skip
+)
 @example(noise='"', where="skipped", table=[("x", "y", "z")])
 @example(noise='a"', where="comment", table=[("one\n# two", "y", "z"), ('#"b\n#c', "", "d")])
 def test_quotes_in_lines_that_are_no_records_open_nothing(read: Read, noise: str, where: str, table) -> None:
@@ -287,9 +308,10 @@ def test_quotes_in_lines_that_are_no_records_open_nothing(read: Read, noise: str
 @pytest.mark.slow
 @law(25)
 @given(
-    table=st.lists(st.lists(CELLS.filter(lambda cell: not set(cell) & set("\",")), min_size=2, max_size=6), min_size=1, max_size=8),
-    further=st.sampled_from(["ignore", "reject"]), missing=st.sampled_from(["empty", "reject"]),
-)  # fmt: skip
+    table=st.lists(st.lists(CELLS.filter(lambda cell: not set(cell) & set('",')), min_size=2, max_size=6), min_size=1, max_size=8),
+    further=st.sampled_from(["ignore", "reject"]),
+    missing=st.sampled_from(["empty", "reject"]),
+)
 def test_lines_with_other_numbers_of_cells_are_taken_or_rejected_as_asked(read: Read, table, further: str, missing: str) -> None:
     text = "a,b,c\n" + "".join(",".join(row) + "\n" for row in table)
     fmt = {"type": "csv", "further_columns": further, "missing_columns": missing}
@@ -344,9 +366,13 @@ SCALARS = st.one_of(JSON_TEXT, st.integers(-(10**15), 10**15), st.booleans(), st
 
 
 RECORDS = st.lists(
-    st.fixed_dictionaries({"a": SCALARS.filter(may_be_an_id), "b": st.fixed_dictionaries({"c": SCALARS, "l": st.lists(SCALARS, max_size=3)})}, optional={"z": JSON_TEXT}),
-    min_size=1, max_size=6,
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {"a": SCALARS.filter(may_be_an_id), "b": st.fixed_dictionaries({"c": SCALARS, "l": st.lists(SCALARS, max_size=3)})},
+        optional={"z": JSON_TEXT},
+    ),
+    min_size=1,
+    max_size=6,
+)
 JSON_FIELDS = {"item_id": "a", "campaign": "b.c", "channel": "b.l[0]", "search_terms": "b.l[-1]"}
 
 
@@ -422,9 +448,13 @@ def json_document(records: list[dict[str, Any]], layout: str, indent: int | str,
 @pytest.mark.slow
 @law(50)
 @given(
-    tables=st.lists(RECORDS, min_size=1, max_size=3), layout=st.sampled_from(LAYOUTS), indent=st.sampled_from([0, 1, 2, 4, "\t"]), plain=st.booleans(),
-    between=st.sampled_from([",", ", "]), block=st.sampled_from([None, 3, 16]),
-)  # fmt: skip
+    tables=st.lists(RECORDS, min_size=1, max_size=3),
+    layout=st.sampled_from(LAYOUTS),
+    indent=st.sampled_from([0, 1, 2, 4, "\t"]),
+    plain=st.booleans(),
+    between=st.sampled_from([",", ", "]),
+    block=st.sampled_from([None, 3, 16]),
+)
 def test_json_comes_back_equal_in_every_layout(
     read: Read, tables, layout: str, indent, plain: bool, between: str, block: int | None
 ) -> None:
@@ -437,9 +467,13 @@ def test_json_comes_back_equal_in_every_layout(
 
 @law(40)
 @given(
-    records=RECORDS, where=st.integers(0, 6), cut=st.integers(1, 60), layout=st.sampled_from(["lines", "pretty"]),
-    indent=st.sampled_from([1, 2, "\t"]), block=st.sampled_from([None, 16]),
-)  # fmt: skip
+    records=RECORDS,
+    where=st.integers(0, 6),
+    cut=st.integers(1, 60),
+    layout=st.sampled_from(["lines", "pretty"]),
+    indent=st.sampled_from([1, 2, "\t"]),
+    block=st.sampled_from([None, 16]),
+)
 def test_a_value_that_is_cut_off_costs_itself_only(
     warehouse: Warehouse, read: Read, records, where: int, cut: int, layout: str, indent, block: int | None
 ) -> None:
@@ -465,8 +499,12 @@ def test_a_value_that_is_cut_off_costs_itself_only(
 
 
 DECIMALS = st.builds(
-    "{}{}.{}{}".format, st.sampled_from(["", "-"]), st.integers(0, 10**12), st.text("0123456789", min_size=1, max_size=14), st.sampled_from(["", "e3", "E-7"])
-)  # fmt: skip
+    "{}{}.{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**12),
+    st.text("0123456789", min_size=1, max_size=14),
+    st.sampled_from(["", "e3", "E-7"]),
+)
 
 
 @law(25)
@@ -522,8 +560,9 @@ def test_an_element_is_found_by_any_value(read: Read, wanted: str, key: str) -> 
 @law(20)
 @given(
     entries=st.lists(st.one_of(st.lists(st.fixed_dictionaries({"id": JSON_TEXT}), max_size=4), st.none()), min_size=1, max_size=5),
-    empty=st.sampled_from(["keep", "skip"]), deep=st.booleans(),
-)  # fmt: skip
+    empty=st.sampled_from(["keep", "skip"]),
+    deep=st.booleans(),
+)
 def test_every_element_of_a_list_is_an_event(read: Read, entries, empty: str, deep: bool) -> None:
     records = [{"list": entry, "n": number} if not deep else {"o": {"list": entry}, "n": number} for number, entry in enumerate(entries)]
     path = "o.list" if deep else "list"
@@ -531,8 +570,10 @@ def test_every_element_of_a_list_is_an_event(read: Read, entries, empty: str, de
     fields = {"item_id": f"{path}.id", "campaign": "n", "channel": "@index"}
     (file,) = read("json", [content.encode()], fields, each={"path": path, "empty": empty})
     expected = [
-        (line, element["id"] or None, str(line - 1), str(index)) for line, entry in enumerate(entries, start=1) for index, element in enumerate(entry or [], start=1)
-    ]  # fmt: skip
+        (line, element["id"] or None, str(line - 1), str(index))
+        for line, entry in enumerate(entries, start=1)
+        for index, element in enumerate(entry or [], start=1)
+    ]
     missing = [line for line, entry in enumerate(entries, start=1) if not entry]
     assert file.problems == []
     assert [row for row in file.good if row[0] not in missing] == expected
@@ -573,9 +614,14 @@ PARAMETER_NAMES = ["q", "utm_source", "filter[color]", "größe", "a b"]
 @law(30)
 @example(parameters=[("filter[color]", "9")], begin="?", name="filter[color]", end="")
 @given(
-    parameters=st.lists(st.tuples(st.sampled_from(PARAMETER_NAMES), st.one_of(ANY_TEXT, AWKWARD_TEXT, st.text(st.sampled_from("%+&=;?#a1é"), max_size=6))), max_size=6),
-    begin=st.sampled_from(["", "?", "/p?", "https://example.com/a%20b?"]), name=st.sampled_from(PARAMETER_NAMES), end=st.sampled_from(["", "#top?q=no"]),
-)  # fmt: skip
+    parameters=st.lists(
+        st.tuples(st.sampled_from(PARAMETER_NAMES), st.one_of(ANY_TEXT, AWKWARD_TEXT, st.text(st.sampled_from("%+&=;?#a1é"), max_size=6))),
+        max_size=6,
+    ),
+    begin=st.sampled_from(["", "?", "/p?", "https://example.com/a%20b?"]),
+    name=st.sampled_from(PARAMETER_NAMES),
+    end=st.sampled_from(["", "#top?q=no"]),
+)
 def test_parameters_are_decoded_as_they_were_encoded(read: Read, parameters, begin: str, name: str, end: str) -> None:
     content = json.dumps({"url": begin + urlencode(parameters) + end})
     (file,) = read("json", [content.encode()], {"item_id": f'url."{name}"'}, parse={"url": "parameters"})
@@ -586,10 +632,21 @@ def test_parameters_are_decoded_as_they_were_encoded(read: Read, parameters, beg
 PLAIN_DOCUMENTS = st.dictionaries(
     st.text("abcé", min_size=1, max_size=3),
     st.recursive(
-        st.one_of(st.text("ab1é\"", max_size=3), st.integers(), st.integers(10**15, 10**20), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none(), st.just("1.5"), st.just(1.5)),
-        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("ab", max_size=2), inner, max_size=3)), max_leaves=6,
-    ), max_size=4,
-)  # fmt: skip
+        st.one_of(
+            st.text('ab1é"', max_size=3),
+            st.integers(),
+            st.integers(10**15, 10**20),
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.booleans(),
+            st.none(),
+            st.just("1.5"),
+            st.just(1.5),
+        ),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("ab", max_size=2), inner, max_size=3)),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
 
 
 def turned(value: Any) -> Any:
@@ -652,9 +709,19 @@ AGENTS = (
 )
 USERS = st.text(st.sampled_from("abcXYZ019_.@"), min_size=1, max_size=8)
 ENTRIES = st.lists(
-    st.fixed_dictionaries({"url": REQUESTED, "agent": AGENTS, "user": USERS, "referrer": AGENTS, "status": st.integers(100, 599), "size": st.integers(0, 10**12)}),
-    min_size=1, max_size=6,
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {
+            "url": REQUESTED,
+            "agent": AGENTS,
+            "user": USERS,
+            "referrer": AGENTS,
+            "status": st.integers(100, 599),
+            "size": st.integers(0, 10**12),
+        }
+    ),
+    min_size=1,
+    max_size=6,
+)
 START = '{address} - {user} [01/Sep/2025:10:00:00 +0000] "GET {url} HTTP/1.1" {status} {size}'
 WRITERS: dict[str, tuple[str, Callable[[str], str]]] = {
     "common": (START, apache_escaped),
@@ -664,19 +731,36 @@ WRITERS: dict[str, tuple[str, Callable[[str], str]]] = {
     "nginx_main": (START + ' "{referrer}" "{agent}" "-"', nginx_escaped),
 }
 OWN_FORMATS: dict[str, tuple[str, Callable[[str], str]]] = {
-    '%h|%u|%{%Y-%m-%d}t|"%r"|%>s|%O|"%{Referer}i"|"%{User-Agent}i"': ('{address}|{user}|2025-09-01|"GET {url} HTTP/1.1"|{status}|{size}|"{referrer}"|"{agent}"', apache_escaped),
-    '%v %a %u %t %D "%r" %s %B "%{User-agent}i" "%{Referer}i"': ('shop.example.com {address} {user} [01/Sep/2025:10:00:00 +0000] 17 "GET {url} HTTP/1.1" {status} {size} "{agent}" "{referrer}"', apache_escaped),
-    '[$time_iso8601] $remote_addr ($remote_user) "$request" $status/$body_bytes_sent rt=$request_time "$http_user_agent" "$http_referer"': ('[2025-09-01T10:00:00+00:00] {address} ({user}) "GET {url} HTTP/1.1" {status}/{size} rt=0.004 "{agent}" "{referrer}"', nginx_escaped),
-}  # fmt: skip
+    '%h|%u|%{%Y-%m-%d}t|"%r"|%>s|%O|"%{Referer}i"|"%{User-Agent}i"': (
+        '{address}|{user}|2025-09-01|"GET {url} HTTP/1.1"|{status}|{size}|"{referrer}"|"{agent}"',
+        apache_escaped,
+    ),
+    '%v %a %u %t %D "%r" %s %B "%{User-agent}i" "%{Referer}i"': (
+        'shop.example.com {address} {user} [01/Sep/2025:10:00:00 +0000] 17 "GET {url} HTTP/1.1" {status} {size} "{agent}" "{referrer}"',
+        apache_escaped,
+    ),
+    '[$time_iso8601] $remote_addr ($remote_user) "$request" $status/$body_bytes_sent rt=$request_time "$http_user_agent" "$http_referer"': (
+        '[2025-09-01T10:00:00+00:00] {address} ({user}) "GET {url} HTTP/1.1" {status}/{size} rt=0.004 "{agent}" "{referrer}"',
+        nginx_escaped,
+    ),
+}
 LOG_FIELDS = {"item_id": "url", "campaign": "user", "quantity": "status", "value": "bytes"}
 MONEY = {"logs": {"settle_seconds": 0, "money": {"minimum": 0, "maximum": 1e12}}}
 
 
 def log_lines(entries: list[dict[str, Any]], layout: str, escaped: Callable[[str], str]) -> bytes:
     made = [
-        layout.format(**{**entry, "address": "2001:db8::7", "url": escaped(entry["url"]), "agent": escaped(entry["agent"]), "referrer": escaped(entry["referrer"])})
+        layout.format(
+            **{
+                **entry,
+                "address": "2001:db8::7",
+                "url": escaped(entry["url"]),
+                "agent": escaped(entry["agent"]),
+                "referrer": escaped(entry["referrer"]),
+            }
+        )
         for entry in entries
-    ]  # fmt: skip
+    ]
     return "".join(f"{line}\n" for line in made).encode()
 
 
@@ -715,11 +799,17 @@ def test_lines_of_another_layout_are_rejected_and_never_misread(read: Read, entr
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        (r"/a%20b\xC3\xA9", "/a%20bé"), (r"100%\x22", '100%"'), (r"a\"b", 'a"b'), (r"a\\\"b", r"a\"b"), (r"\\\xc3\xa9", "\\é"),
-        (r"C:\\xampp", r"C:\xampp"), (r"\\x41", r"\x41"),
-        (r"caf\xe9 50%20", r"caf\xe9 50%20"), (r"\xzz%20", r"\xzz%20"),
+        (r"/a%20b\xC3\xA9", "/a%20bé"),
+        (r"100%\x22", '100%"'),
+        (r"a\"b", 'a"b'),
+        (r"a\\\"b", r"a\"b"),
+        (r"\\\xc3\xa9", "\\é"),
+        (r"C:\\xampp", r"C:\xampp"),
+        (r"\\x41", r"\x41"),
+        (r"caf\xe9 50%20", r"caf\xe9 50%20"),
+        (r"\xzz%20", r"\xzz%20"),
     ],
-)  # fmt: skip
+)
 def test_escapes_of_servers_are_undone_and_nothing_else(read: Read, written: str, meant: str) -> None:
     line = f'192.0.2.1 - u [01/Sep/2025:10:00:00 +0000] "GET / HTTP/1.1" 200 17 "-" "{written}"\n'
     (file,) = read("combined", [line.encode()], {"item_id": "user_agent"})
@@ -755,9 +845,10 @@ def test_objects_over_several_lines_may_follow_one_in_a_line(read: Read) -> None
 @law(15)
 @example(values=[(False, "\n"), (True, "\r\n"), (False, "\n")], block=7, junk=[])
 @given(
-    values=st.lists(st.tuples(st.booleans(), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=6), block=st.integers(1, 40),
+    values=st.lists(st.tuples(st.booleans(), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=6),
+    block=st.integers(1, 40),
     junk=st.lists(st.sampled_from(["no JSON", "5", '"text"']), max_size=3),
-)  # fmt: skip
+)
 def test_values_of_one_line_and_of_several_follow_each_other_in_any_order(read: Read, values, block: int, junk) -> None:
     """Whatever stands before them: each line of it is a reject of its own."""
     content, good, line = "".join(f"{text}\n" for text in junk), [], len(junk) + 1
@@ -776,9 +867,14 @@ W3C_VALUES = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"],
     may_be_an_id
 )
 W3C_PARTS = st.lists(
-    st.tuples(st.permutations(["a", "b", "cs(User-Agent)"]), st.integers(1, 3), st.lists(st.tuples(W3C_VALUES, W3C_VALUES, W3C_VALUES), max_size=4)),
-    min_size=1, max_size=4,
-)  # fmt: skip
+    st.tuples(
+        st.permutations(["a", "b", "cs(User-Agent)"]),
+        st.integers(1, 3),
+        st.lists(st.tuples(W3C_VALUES, W3C_VALUES, W3C_VALUES), max_size=4),
+    ),
+    min_size=1,
+    max_size=4,
+)
 
 
 @law(30)

@@ -58,8 +58,11 @@ def iso_texts(draw: st.DrawFn) -> tuple[str, dt.datetime, dt.tzinfo | None]:
     if shape == "date":
         moment = dt.datetime.combine(moment.date(), dt.time())
         return moment.date().isoformat(), moment, None
-    moment = {"no fraction": moment.replace(microsecond=0), "minutes": moment.replace(second=0, microsecond=0),
-              "milliseconds": moment.replace(microsecond=moment.microsecond // 1000 * 1000)}.get(shape, moment)  # fmt: skip
+    moment = {
+        "no fraction": moment.replace(microsecond=0),
+        "minutes": moment.replace(second=0, microsecond=0),
+        "milliseconds": moment.replace(microsecond=moment.microsecond // 1000 * 1000),
+    }.get(shape, moment)
     text = moment.isoformat(draw(st.sampled_from(["T", " "])), {"milliseconds": "milliseconds", "minutes": "minutes"}.get(shape, "auto"))
     if shape in ("no fraction", "milliseconds") and draw(st.booleans()):
         text = text.replace(" ", "T").replace("-", "").replace(":", "")  # the basic form
@@ -93,17 +96,26 @@ def test_times_of_iso_8601_are_what_python_says_and_do_not_depend_on_their_neigh
 
 
 FORMATS = {
-    "%d/%b/%Y:%H:%M:%S %z": True, "%Y-%m-%dT%H:%M:%S.%f%z": True, "%a, %d %b %Y %H:%M:%S %z": True, "%d.%m.%Y %H:%M": False,
-    "%m/%d/%Y %I:%M:%S %p": False, "%Y%m%d%H%M%S": False, "%B %d, %Y %H:%M": False, "%d/%m/%y %H.%M.%S": False, "%Y-%m-%d %H:%M:%S,%f": False,
-}  # fmt: skip
+    "%d/%b/%Y:%H:%M:%S %z": True,
+    "%Y-%m-%dT%H:%M:%S.%f%z": True,
+    "%a, %d %b %Y %H:%M:%S %z": True,
+    "%d.%m.%Y %H:%M": False,
+    "%m/%d/%Y %I:%M:%S %p": False,
+    "%Y%m%d%H%M%S": False,
+    "%B %d, %Y %H:%M": False,
+    "%d/%m/%y %H.%M.%S": False,
+    "%Y-%m-%d %H:%M:%S,%f": False,
+}
 
 
 @pytest.mark.slow
 @law(30)
 @given(
-    chosen=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=4, unique=True), zone=st.sampled_from([None, *ZONES]),
-    entries=st.lists(st.tuples(MOMENTS, OFFSETS, st.integers(0, 3)), min_size=1, max_size=12), data=st.data(),
-)  # fmt: skip
+    chosen=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=4, unique=True),
+    zone=st.sampled_from([None, *ZONES]),
+    entries=st.lists(st.tuples(MOMENTS, OFFSETS, st.integers(0, 3)), min_size=1, max_size=12),
+    data=st.data(),
+)
 def test_times_in_several_formats_are_what_python_says_and_do_not_depend_on_their_neighbours(
     read: Read, chosen, zone, entries, data
 ) -> None:
@@ -147,9 +159,12 @@ BEGIN = dt.datetime(1970, 1, 1)
 @pytest.mark.slow
 @law(30)
 @given(
-    unit=st.sampled_from(["nanoseconds", *MICROSECONDS]), since=st.sampled_from(SINCE), moments=st.lists(MOMENTS, min_size=1, max_size=10),
-    below=st.integers(0, 999), data=st.data(),
-)  # fmt: skip
+    unit=st.sampled_from(["nanoseconds", *MICROSECONDS]),
+    since=st.sampled_from(SINCE),
+    moments=st.lists(MOMENTS, min_size=1, max_size=10),
+    below=st.integers(0, 999),
+    data=st.data(),
+)
 def test_times_as_numbers_are_exact_in_every_unit(read: Read, unit: str, since: str | None, moments, below: int, data) -> None:
     start = dt.datetime.fromisoformat(since) if since else BEGIN
     start = start.astimezone(dt.UTC).replace(tzinfo=None) if start.tzinfo else start
@@ -211,35 +226,84 @@ def test_fractions_of_seconds_are_exact_to_the_microsecond(read: Read, moments, 
 @pytest.mark.slow
 @law(20)
 @given(
-    entries=st.lists(st.tuples(st.dates(dt.date(1990, 1, 3), dt.date(2025, 12, 28)), st.one_of(st.integers(0, 86_399_999), st.just(None))), min_size=1, max_size=8),
+    entries=st.lists(
+        st.tuples(st.dates(dt.date(1990, 1, 3), dt.date(2025, 12, 28)), st.one_of(st.integers(0, 86_399_999), st.just(None))),
+        min_size=1,
+        max_size=8,
+    ),
     zone=st.sampled_from([None, "Europe/London"]),
-)  # fmt: skip
+)
 def test_a_number_in_another_field_is_added(read: Read, entries, zone: str | None) -> None:
     content = "at,ms\n" + "".join(f"{day},{'' if ms is None else ms}\n" for day, ms in entries)
     mapping = {"from": "at", "plus": {"from": "ms", "unit": "milliseconds"}, **({"timezone": zone} if zone else {})}
     (file,) = read("csv", [content.encode()], {"timestamp": mapping}, columns=("timestamp",), day=LAST, general=GENERAL)
     expected = [
         (line, in_utc(dt.datetime.combine(day, dt.time()), ZoneInfo(zone or "UTC")) + dt.timedelta(milliseconds=ms))
-        for line, (day, ms) in enumerate(entries, start=2) if ms is not None
-    ]  # fmt: skip
+        for line, (day, ms) in enumerate(entries, start=2)
+        if ms is not None
+    ]
     assert file.good == expected
     assert len(file.good) + len(file.problems) == len(entries)
 
 
 # A text, and what it may be read as; None is a reject.
 ODD = {
-    "2025-09-31": [], "2025-02-30T10:00:00Z": [], "2025-13-01": [], "2025-00-10": [], "2025-09-00": [], "2024-02-29": [dt.datetime(2024, 2, 29)], "2023-02-29": [],
-    "9999-12-31T23:59:59Z": [], "99999-01-01": [], "infinity": [], "-infinity": [], "Infinity": [], "inf": [], "epoch": [], "now": [], "today": [], "nan": [], "null": [],
-    "2025-09-01T24:00:00": [dt.datetime(2025, 9, 2)], "2025-09-01 24:00:00Z": [dt.datetime(2025, 9, 2)], "2025-09-01T25:00:00": [], "2025-09-01T10:60:00": [],
-    "2025-09-01T23:59:60Z": [dt.datetime(2025, 9, 2)], "2025-09-01T10:00:00,123": [dt.datetime(2025, 9, 1, 10, 0, 0, 123000)],
+    "2025-09-31": [],
+    "2025-02-30T10:00:00Z": [],
+    "2025-13-01": [],
+    "2025-00-10": [],
+    "2025-09-00": [],
+    "2024-02-29": [dt.datetime(2024, 2, 29)],
+    "2023-02-29": [],
+    "9999-12-31T23:59:59Z": [],
+    "99999-01-01": [],
+    "infinity": [],
+    "-infinity": [],
+    "Infinity": [],
+    "inf": [],
+    "epoch": [],
+    "now": [],
+    "today": [],
+    "nan": [],
+    "null": [],
+    "2025-09-01T24:00:00": [dt.datetime(2025, 9, 2)],
+    "2025-09-01 24:00:00Z": [dt.datetime(2025, 9, 2)],
+    "2025-09-01T25:00:00": [],
+    "2025-09-01T10:60:00": [],
+    "2025-09-01T23:59:60Z": [dt.datetime(2025, 9, 2)],
+    "2025-09-01T10:00:00,123": [dt.datetime(2025, 9, 1, 10, 0, 0, 123000)],
     "2025-09-01T10:00:00.1234567Z": [dt.datetime(2025, 9, 1, 10, 0, 0, 123456), dt.datetime(2025, 9, 1, 10, 0, 0, 123457)],
-    "20250901T100000Z": [dt.datetime(2025, 9, 1, 10)], "2025-09-01T10Z": [dt.datetime(2025, 9, 1, 10)],
-    "2025-09-01T10:00:00+02": [dt.datetime(2025, 9, 1, 8)], "2025-09-01T10:00:00 Nowhere/City": [], "2025-09-01T10:00:00 z": [dt.datetime(2025, 9, 1, 10)],
-    "2025-09-01T10:00:00ZZ": [], "2025-09-01T10:00:00Z Z": [], "2025-09-01 10:00:00 AM": [dt.datetime(2025, 9, 1, 10)], "2025-09-01 10:00:00 PM": [dt.datetime(2025, 9, 1, 22)],
-    "2025-09-01 (BC)": [], "0001-01-01": [], "-2025-09-01": [], "0": [], "1756720800": [], "10:00": [], "2025": [], "2025-09": [], "T": [], "Z": [], "UTC": [], " UTC": [],
-    "2025-09-01T10:00:00 UTC UTC": [], "２０２５-09-01": [], "2025-09-01T-1:00:00": [], "2025-09-01T10:00:00-00:00": [dt.datetime(2025, 9, 1, 10)], "290000-01-01": [],
-    "2025-245": [dt.datetime(2025, 9, 2)], "2025-W36-1": [dt.datetime(2025, 9, 1)], "2025-09-01T10:00:00 +00:00 00:00": [], "2025-09-01\u00a010:00:00": [dt.datetime(2025, 9, 1, 10)],
-}  # fmt: skip
+    "20250901T100000Z": [dt.datetime(2025, 9, 1, 10)],
+    "2025-09-01T10Z": [dt.datetime(2025, 9, 1, 10)],
+    "2025-09-01T10:00:00+02": [dt.datetime(2025, 9, 1, 8)],
+    "2025-09-01T10:00:00 Nowhere/City": [],
+    "2025-09-01T10:00:00 z": [dt.datetime(2025, 9, 1, 10)],
+    "2025-09-01T10:00:00ZZ": [],
+    "2025-09-01T10:00:00Z Z": [],
+    "2025-09-01 10:00:00 AM": [dt.datetime(2025, 9, 1, 10)],
+    "2025-09-01 10:00:00 PM": [dt.datetime(2025, 9, 1, 22)],
+    "2025-09-01 (BC)": [],
+    "0001-01-01": [],
+    "-2025-09-01": [],
+    "0": [],
+    "1756720800": [],
+    "10:00": [],
+    "2025": [],
+    "2025-09": [],
+    "T": [],
+    "Z": [],
+    "UTC": [],
+    " UTC": [],
+    "2025-09-01T10:00:00 UTC UTC": [],
+    "２０２５-09-01": [],
+    "2025-09-01T-1:00:00": [],
+    "2025-09-01T10:00:00-00:00": [dt.datetime(2025, 9, 1, 10)],
+    "290000-01-01": [],
+    "2025-245": [dt.datetime(2025, 9, 2)],
+    "2025-W36-1": [dt.datetime(2025, 9, 1)],
+    "2025-09-01T10:00:00 +00:00 00:00": [],
+    "2025-09-01\u00a010:00:00": [dt.datetime(2025, 9, 1, 10)],
+}
 
 
 @pytest.mark.slow
@@ -256,8 +320,16 @@ def test_what_is_no_time_is_a_reject_and_no_error(read: Read, zone: str | None) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mapping", [{"unit": "seconds"}, {"unit": "nanoseconds"}, {"unit": "days", "since": "1899-12-30"}, {"format": "%Y-%m-%d"},
-                                     {"format": ["%d/%b/%Y:%H:%M:%S %z", "%d.%m.%Y"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"unit": "seconds"},
+        {"unit": "nanoseconds"},
+        {"unit": "days", "since": "1899-12-30"},
+        {"format": "%Y-%m-%d"},
+        {"format": ["%d/%b/%Y:%H:%M:%S %z", "%d.%m.%Y"]},
+    ],
+)
 def test_what_is_no_time_of_another_kind_is_a_reject_and_no_error(read: Read, mapping: dict) -> None:
     texts = [
         "1e400",
@@ -298,10 +370,14 @@ def test_odd_times_are_no_error_where_a_source_is_checked(configure, tmp_path) -
 @pytest.mark.parametrize(
     ("zone", "local"),
     [
-        ("Europe/London", "2025-03-30 01:30:00"), ("Europe/London", "2025-10-26 01:30:00"), ("America/New_York", "2025-03-09 02:30:00"),
-        ("America/New_York", "2025-11-02 01:30:00"), ("Australia/Lord_Howe", "2025-04-06 01:45:00"), ("Australia/Lord_Howe", "2024-10-06 02:15:00"),
+        ("Europe/London", "2025-03-30 01:30:00"),
+        ("Europe/London", "2025-10-26 01:30:00"),
+        ("America/New_York", "2025-03-09 02:30:00"),
+        ("America/New_York", "2025-11-02 01:30:00"),
+        ("Australia/Lord_Howe", "2025-04-06 01:45:00"),
+        ("Australia/Lord_Howe", "2024-10-06 02:15:00"),
     ],
-)  # fmt: skip
+)
 def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read, zone: str, local: str) -> None:
     moment = dt.datetime.fromisoformat(local)
     others = [f"{moment + dt.timedelta(days=days):%Y-%m-%d %H:%M:%S}" for days in (-1, 1, -90)]
@@ -317,12 +393,20 @@ def test_local_times_that_do_not_exist_or_come_twice_follow_one_rule(read: Read,
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("2024-07-16 10:15:00 UTC", "10:15"), ("2024-07-16T10:15:00GMT", "10:15"), ("2024-07-16 10:15:00 PST", "18:15"),
-        ("2024-07-16 10:15:00 PDT", "17:15"), ("2024-07-16 10:15:00 cest", "08:15"), ("2024-01-16 10:15:00 CET", "09:15"),
-        ("2024-07-16 10:15:00 Europe/Berlin", "08:15"), ("2024-07-16 10:15:00 CST", None), ("2024-07-16 10:15:00 IST", None),
-        ("2024-07-16 10:15:00 AST", None), ("2024-07-16 10:15:00 NST", None), ("2024-07-16 10:15:00 XYZ", None),
+        ("2024-07-16 10:15:00 UTC", "10:15"),
+        ("2024-07-16T10:15:00GMT", "10:15"),
+        ("2024-07-16 10:15:00 PST", "18:15"),
+        ("2024-07-16 10:15:00 PDT", "17:15"),
+        ("2024-07-16 10:15:00 cest", "08:15"),
+        ("2024-01-16 10:15:00 CET", "09:15"),
+        ("2024-07-16 10:15:00 Europe/Berlin", "08:15"),
+        ("2024-07-16 10:15:00 CST", None),
+        ("2024-07-16 10:15:00 IST", None),
+        ("2024-07-16 10:15:00 AST", None),
+        ("2024-07-16 10:15:00 NST", None),
+        ("2024-07-16 10:15:00 XYZ", None),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("zone", [{}, {"timezone": "Europe/London"}])
 def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, text: str, meant: str | None, zone: dict) -> None:
     """RFC 5322: PST is eight hours behind in summer too; BST is not Bangladesh's because the engine says so."""
@@ -336,13 +420,17 @@ def test_an_abbreviation_of_a_zone_means_one_thing_or_is_refused(read: Read, tex
 @pytest.mark.parametrize(
     ("text", "zone", "meant"),
     [
-        ("2024-07-16 10:15:00 BST", "Europe/London", "09:15"), ("2024-07-16 10:15:00 CST", "Asia/Shanghai", "02:15"),
-        ("2024-01-16 10:15:00 CST", "America/Chicago", "16:15"), ("2024-01-16 10:15:00 IST", "Asia/Kolkata", "04:45"),
-        ("2024-01-16 10:15:00 IST", "Asia/Jerusalem", "08:15"), ("2024-01-16 10:15:00 HKT", "Asia/Hong_Kong", "02:15"),
-        ("2024-01-16 10:15:00 CST", "Europe/Berlin", None), ("2024-01-16 10:15:00 XCST", "Asia/Shanghai", None),
+        ("2024-07-16 10:15:00 BST", "Europe/London", "09:15"),
+        ("2024-07-16 10:15:00 CST", "Asia/Shanghai", "02:15"),
+        ("2024-01-16 10:15:00 CST", "America/Chicago", "16:15"),
+        ("2024-01-16 10:15:00 IST", "Asia/Kolkata", "04:45"),
+        ("2024-01-16 10:15:00 IST", "Asia/Jerusalem", "08:15"),
+        ("2024-01-16 10:15:00 HKT", "Asia/Hong_Kong", "02:15"),
+        ("2024-01-16 10:15:00 CST", "Europe/Berlin", None),
+        ("2024-01-16 10:15:00 XCST", "Asia/Shanghai", None),
         ("2024-01-16 10:15:00 EST", "Asia/Shanghai", "15:15"),
     ],
-)  # fmt: skip
+)
 def test_an_abbreviation_of_several_zones_is_that_of_the_log(read: Read, text: str, zone: str, meant: str | None) -> None:
     expected = None if meant is None else dt.datetime.fromisoformat(f"{text[:10]}T{meant}")
     beside = "2024-01-16 10:15:00+00:00"
@@ -354,8 +442,11 @@ def test_an_abbreviation_of_several_zones_is_that_of_the_log(read: Read, text: s
 
 def _day_of_week_number(year: int, week: int, weekday: int, code: str) -> dt.date | None:
     """The day of a week as ``strptime`` of C counts; None where the year has no such week."""
-    has = any((dt.date(year, 1, 1) + dt.timedelta(days=number)).strftime(code) == f"{week:02}" for number in range(365 + 1)
-              if (dt.date(year, 1, 1) + dt.timedelta(days=number)).year == year)  # fmt: skip
+    has = any(
+        (dt.date(year, 1, 1) + dt.timedelta(days=number)).strftime(code) == f"{week:02}"
+        for number in range(365 + 1)
+        if (dt.date(year, 1, 1) + dt.timedelta(days=number)).year == year
+    )
     return dt.datetime.strptime(f"{year}-{week}-{weekday}", f"%Y-{code}-%w").date() if has else None
 
 
@@ -404,8 +495,11 @@ def test_a_time_of_day_beside_a_date_is_that_of_the_clocks(read: Read) -> None:
     lines = ["2024-03-31,43200", "2024-03-30,43200", "2024-03-31 00:30,43200", "2024-03-31,90000"]
     (file,) = read("csv", ["\n".join(["at,s", *lines, ""]).encode()], mapping, columns=("timestamp",), day=LAST, general=GENERAL)
     assert [moment for _, moment in file.good] == [
-        dt.datetime(2024, 3, 31, 10), dt.datetime(2024, 3, 30, 11), dt.datetime(2024, 3, 31, 11, 30), dt.datetime(2024, 4, 1),
-    ]  # fmt: skip
+        dt.datetime(2024, 3, 31, 10),
+        dt.datetime(2024, 3, 30, 11),
+        dt.datetime(2024, 3, 31, 11, 30),
+        dt.datetime(2024, 4, 1),
+    ]
 
 
 @law(30)
@@ -439,9 +533,11 @@ def test_durations_are_milliseconds_however_written(read: Read, entries) -> None
         fraction = f".{rest:03}" if rest else ""
         hours, minutes = seconds // 3600, seconds // 60
         text = {
-            "clock": f"{hours:02}:{minutes % 60:02}:{seconds % 60:02}{fraction}", "minutes": f"{minutes}:{seconds % 60:02}{fraction}",
-            "iso": f"PT{hours}H{minutes % 60}M{seconds % 60}{fraction}S", "days": f"P{hours // 24}DT{seconds - hours // 24 * 86400}{fraction}S",
-        }[how]  # fmt: skip
+            "clock": f"{hours:02}:{minutes % 60:02}:{seconds % 60:02}{fraction}",
+            "minutes": f"{minutes}:{seconds % 60:02}{fraction}",
+            "iso": f"PT{hours}H{minutes % 60}M{seconds % 60}{fraction}S",
+            "days": f"P{hours // 24}DT{seconds - hours // 24 * 86400}{fraction}S",
+        }[how]
         expected[text] = milliseconds
     content = "a\n" + "".join(f"{text}\n" for text in expected)
     (file,) = read("csv", [content.encode()], {"dwell_ms": {"from": "a", "duration": True}})
@@ -500,8 +596,13 @@ def test_counts_are_written_as_numbers_of_their_source_or_as_programs_write_them
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("2025-09-01,", "timestamp: missing"), (",5", "timestamp: missing"), ("x,5", "timestamp: not readable as a time"), ("2025-09-01,x", "timestamp: not readable as a time")],
-)  # fmt: skip
+    [
+        ("2025-09-01,", "timestamp: missing"),
+        (",5", "timestamp: missing"),
+        ("x,5", "timestamp: not readable as a time"),
+        ("2025-09-01,x", "timestamp: not readable as a time"),
+    ],
+)
 def test_a_time_of_two_fields_needs_both(read: Read, line: str, reason: str) -> None:
     mapping = {"timestamp": {"from": "at", "plus": {"from": "ms", "unit": "milliseconds"}}}
     (file,) = read("csv", [f"at,ms\n{line}\n2025-09-01,5\n".encode()], mapping, columns=("timestamp",))

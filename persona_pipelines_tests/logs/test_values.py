@@ -35,8 +35,9 @@ def times(warehouse, texts: list[str | None], **how) -> list[tuple]:
 
 def test_a_day_alone_is_local_midnight(warehouse) -> None:
     assert times(warehouse, ["2019-10-01", "2019-10-01 00:00:00 UTC"], timezone="Europe/Berlin") == [
-        (dt.datetime(2019, 9, 30, 22), False), (dt.datetime(2019, 10, 1), False),
-    ]  # fmt: skip
+        (dt.datetime(2019, 9, 30, 22), False),
+        (dt.datetime(2019, 10, 1), False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,10 @@ def test_days_that_do_not_exist_are_no_times_in_any_format(warehouse, text: str)
     good = "01/Oct/2015:10:00:00 +0000"
     for wanted in ("%d/%b/%Y:%H:%M:%S %z", ["%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d"]):
         assert times(warehouse, [good, text, good], format=wanted) == [
-            (dt.datetime(2015, 10, 1, 10), False), (None, True), (dt.datetime(2015, 10, 1, 10), False),
-        ]  # fmt: skip
+            (dt.datetime(2015, 10, 1, 10), False),
+            (None, True),
+            (dt.datetime(2015, 10, 1, 10), False),
+        ]
 
 
 @pytest.mark.slow
@@ -62,8 +65,9 @@ def test_what_is_no_moment_is_no_time(warehouse, text: str) -> None:
 def test_a_time_may_be_made_of_two_fields_and_count_from_any_day(warehouse) -> None:
     wanted = FieldMapping.model_validate({"from": "t", "unit": "days", "since": "2020-01-01", "plus": {"from": "u", "unit": "hours"}})
     assert evaluated(warehouse, ["2", "x"], lambda fields, table: values.timestamp_of(wanted, fields, described(), table.n)) == [
-        (dt.datetime(2020, 1, 3, 2), False), (None, True),
-    ]  # fmt: skip
+        (dt.datetime(2020, 1, 3, 2), False),
+        (None, True),
+    ]
 
 
 def numbers(warehouse, texts: list[str | None], how: dict, **mapped) -> list[tuple]:
@@ -85,19 +89,26 @@ def test_the_source_says_for_factors_cases_and_conditions_how_numbers_are_writte
     kind = FieldMapping.model_validate({"cases": [{"when": {"field": "t", "below": 0}, "value": "refund"}], "default": "purchase"})
     source = described(number=how)
     made = evaluated(
-        warehouse, ["-1.000,5", "2,5"],
-        lambda fields, _: (values.number_of(product, fields, source)[0], values.condition_holds(negative, fields, source), values.text_of(kind, fields, source)),
-    )  # fmt: skip
+        warehouse,
+        ["-1.000,5", "2,5"],
+        lambda fields, _: (
+            values.number_of(product, fields, source)[0],
+            values.condition_holds(negative, fields, source),
+            values.text_of(kind, fields, source),
+        ),
+    )
     assert made == [(1001000.25, True, "refund"), (6.25, False, "purchase")]
 
 
 @pytest.mark.parametrize(
     ("condition", "held"),
     [
-        ({"not": {"field": "t", "equals": "a"}}, [False, True, True]), ({"all": [{"field": "t", "equals": "a"}, {"field": "u", "matches": "^a$"}]}, [True, False, False]),
-        ({"any": [{"field": "t", "equals": "a"}, {"field": "t", "missing": True}]}, [True, False, True]), ({"field": "t", "one_of": ["b"]}, [False, True, False]),
+        ({"not": {"field": "t", "equals": "a"}}, [False, True, True]),
+        ({"all": [{"field": "t", "equals": "a"}, {"field": "u", "matches": "^a$"}]}, [True, False, False]),
+        ({"any": [{"field": "t", "equals": "a"}, {"field": "t", "missing": True}]}, [True, False, True]),
+        ({"field": "t", "one_of": ["b"]}, [False, True, False]),
     ],
-)  # fmt: skip
+)
 def test_conditions_may_be_denied_and_joined(warehouse, condition: dict, held: list[bool]) -> None:
     wanted = Condition.model_validate(condition)
     found = evaluated(warehouse, ["a", "b", None], lambda fields, _: (values.condition_holds(wanted, fields, described()),))
@@ -171,9 +182,13 @@ def test_spellings_of_an_id_become_one_as_set(warehouse) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     assert ids(warehouse, [composed, decomposed], "item_id") == [composed] * 2
     assert ids(warehouse, [decomposed], "item_id", identifiers={"form": "none"}) == [decomposed]
-    assert ids(warehouse, ["a\u200bb", "a  b\u00a0c", "Ann"], identifiers={"invisible": "remove", "blanks": "collapse", "lower_case": True}) == [
-        "ab", "a b c", "ann",
-    ]  # fmt: skip
+    assert ids(
+        warehouse, ["a\u200bb", "a  b\u00a0c", "Ann"], identifiers={"invisible": "remove", "blanks": "collapse", "lower_case": True}
+    ) == [
+        "ab",
+        "a b c",
+        "ann",
+    ]
 
 
 def test_percent_codes_are_decoded_and_what_is_no_text_behind_them_stays(warehouse) -> None:

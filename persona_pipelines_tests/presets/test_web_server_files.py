@@ -38,22 +38,29 @@ EVENING = "2012-02-10T21:42:07"
 RTMP = {
     "format": "w3c",
     "fields": {
-        "timestamp": {"from": ["date", "time"], "join": " "}, "anonymous_id": {"from": ["c-ip", "c-user-agent"], "decode": "url"},
-        "event_type": {"from": "x-event"}, "item_id": "x-sname", "url": "x-page-url", "referrer": "c-referrer",
+        "timestamp": {"from": ["date", "time"], "join": " "},
+        "anonymous_id": {"from": ["c-ip", "c-user-agent"], "decode": "url"},
+        "event_type": {"from": "x-event"},
+        "item_id": "x-sname",
+        "url": "x-page-url",
+        "referrer": "c-referrer",
         "user_agent": {"from": "c-user-agent", "decode": "url"},
     },
     "drop_when": [{"not": {"field": "x-event", "equals": "play"}}],
-}  # fmt: skip
+}
 CUSTOM = {
     "format": {
         "type": "access_log",
         "pattern": r'(?P<address>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "[A-Z]+ (?P<url>\S+) HTTP/[0-9.]+" (?P<status>\d+) \S+',
     },
     "fields": {
-        "timestamp": {"from": "time", "format": "%B - %d, %Y:%H:%M:%S"}, "anonymous_id": "address", "user_id": "user",
-        "event_type": {"value": "page_view"}, "url": "url",
+        "timestamp": {"from": "time", "format": "%B - %d, %Y:%H:%M:%S"},
+        "anonymous_id": "address",
+        "user_id": "user",
+        "event_type": {"value": "page_view"},
+        "url": "url",
     },
-}  # fmt: skip
+}
 LOCAL_TIMES = {"fields": {"timestamp": {"from": ["date-local", "time-local"], "join": " ", "timezone": "America/New_York"}}}
 
 
@@ -65,111 +72,177 @@ def visitor(address: str, agent: str = "") -> str:
 READ = [
     ("alb.log", "alb", {}, [("2020-01-01T00:55:04.127531", BALANCED, CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     (
-        "amazon_cloudfront_rtmp.log", None, RTMP,
-        [(
-            "2010-03-12T23:51:21", "http://www.longtailvideo.com/support/jw-player-setup-wizard", "LNX 10,0,32,18",
-            visitor("192.0.2.222", "LNX 10,0,32,18"),
-        )],
-        1, [],
+        "amazon_cloudfront_rtmp.log",
+        None,
+        RTMP,
+        [
+            (
+                "2010-03-12T23:51:21",
+                "http://www.longtailvideo.com/support/jw-player-setup-wizard",
+                "LNX 10,0,32,18",
+                visitor("192.0.2.222", "LNX 10,0,32,18"),
+            )
+        ],
+        1,
+        [],
     ),
     (
-        "amazon_cloudfront_web.log", "cloudfront", {},
+        "amazon_cloudfront_web.log",
+        "cloudfront",
+        {},
         [("2014-05-23T01:13:11", "/view/my/file.html", CHROME_10, visitor("192.0.2.10", CHROME_10))],
-        0, [],
+        0,
+        [],
     ),
     (
-        "caddy_json.log", "caddy", {},
+        "caddy_json.log",
+        "caddy",
+        {},
         [
             ("2023-12-23T23:17:54.815561", "/beta/", FIREFOX_121, visitor("1.2.3.4", FIREFOX_121)),
             ("2023-12-23T23:17:54.901120", "/beta/assets/index-mMaLXldj.css", FIREFOX_121, visitor("1.2.3.4", FIREFOX_121)),
             ("2023-12-23T23:17:55.141868", "/beta/assets/index-HIcRLzdf.js", FIREFOX_121, visitor("1.2.3.4", FIREFOX_121)),
         ],
-        0, [],
+        0,
+        [],
     ),
     ("common.log", "common", {}, [(EVENING, "/", None, device("1.2.3.4"))], 0, []),
     ("common_complete.log", "host_combined", {}, [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     (
-        "common_encoding_big5.log", "host_combined", {"format": {"type": "host_combined", "encoding": "big5"}},
-        [(EVENING, "/為其兼行惡道", CHROME, visitor("1.2.3.4", CHROME))], 0, [],
+        "common_encoding_big5.log",
+        "host_combined",
+        {"format": {"type": "host_combined", "encoding": "big5"}},
+        [(EVENING, "/為其兼行惡道", CHROME, visitor("1.2.3.4", CHROME))],
+        0,
+        [],
     ),
     ("common_encoding_big5.log", "host_combined", {}, [], 0, ["invalid UTF-8"]),
     ("common_vhost.log", "host_common", {}, [(EVENING, "/", None, device("1.2.3.4"))], 0, []),
     ("custom_regex_custom_date.log", None, CUSTOM, [("2012-02-10T16:42:07", "/", None, device("1.2.3.4"))], 0, []),
     ("custom_regex_custom_date.log", "common", {}, [], 0, ["timestamp: not readable as a time"]),
     (
-        "elb.log", "elb", {"format": {"type": "elb", "comment": "#"}},
-        [("2015-05-13T23:39:43.945958", BALANCED, CHROME, visitor("1.2.3.4", CHROME))], 1, [],
+        "elb.log",
+        "elb",
+        {"format": {"type": "elb", "comment": "#"}},
+        [("2015-05-13T23:39:43.945958", BALANCED, CHROME, visitor("1.2.3.4", CHROME))],
+        1,
+        [],
     ),
     (
-        "elb.log", "elb", {},
-        [("2015-05-13T23:39:43.945958", BALANCED, CHROME, visitor("1.2.3.4", CHROME))], 1,
+        "elb.log",
+        "elb",
+        {},
+        [("2015-05-13T23:39:43.945958", BALANCED, CHROME, visitor("1.2.3.4", CHROME))],
+        1,
         ["malformed line: not in elb format"],
     ),
     (
-        "gandi.log", "gandi", {},
-        [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME)), (EVENING, "/", FIREFOX_90, visitor("125.125.125.125", FIREFOX_90))], 0, [],
+        "gandi.log",
+        "gandi",
+        {},
+        [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME)), (EVENING, "/", FIREFOX_90, visitor("125.125.125.125", FIREFOX_90))],
+        0,
+        [],
     ),
     ("haproxy.log", "haproxy", {}, [("2018-09-25T06:05:27.584000", "/user/", None, device("4.3.2.1"))], 0, []),
     ("icecast2.log", "icecast", {}, [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     (
-        "iis.log", "iis", {},
+        "iis.log",
+        "iis",
+        {},
         [("2012-04-01T00:00:13", "/foo/bar", FIREFOX_3, visitor("1.2.3.4", FIREFOX_3))],
-        0, [],
+        0,
+        [],
     ),
     pytest.param(
         # The second line has no client's address, the third is a page that was not found.
-        "iis_custom.log", "iis", LOCAL_TIMES,
+        "iis_custom.log",
+        "iis",
+        LOCAL_TIMES,
         [("2012-08-15T21:00:00.363000", "/Products/theProduct", GALAXY, visitor("70.95.0.0", GALAXY))],
-        1, ["user_id: missing, and anonymous_id too"],
+        1,
+        ["user_id: missing, and anonymous_id too"],
     ),
     (
         # The second request failed.
-        "incapsula_w3c.log", "incapsula", {},
-        [("2017-06-28T07:26:35", "www.example.com/page.php", CHROME_58, device("a1f36498-c34a-45b9-b3a5-ee0bd00f91b6"))], 1, [],
+        "incapsula_w3c.log",
+        "incapsula",
+        {},
+        [("2017-06-28T07:26:35", "www.example.com/page.php", CHROME_58, device("a1f36498-c34a-45b9-b3a5-ee0bd00f91b6"))],
+        1,
+        [],
     ),
     (
         # The last request was refused with 403.
-        "logs_to_tests.log", "combined", {"format": {"type": "combined", "comment": "#"}},
+        "logs_to_tests.log",
+        "combined",
+        {"format": {"type": "combined", "comment": "#"}},
         [(f"2013-02-05T07:01:{second}", "/piwik.php", CHROME_24, visitor("192.0.2.10", CHROME_24)) for second in (26, 41, 46)],
-        1, [],
+        1,
+        [],
     ),
     ("ncsa_extended.log", "combined", {}, [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     pytest.param(
-        "netscaler.log", "w3c", {},
+        "netscaler.log",
+        "w3c",
+        {},
         [("2012-08-16T11:55:13", "/Citrix/XenApp/Wan/auth/login.jsp", EXPLORER, visitor("172.20.1.0", EXPLORER))],
-        0, [],
+        0,
+        [],
     ),
     ("nginx_json.log", "nginx_json", {}, [("2013-10-10T14:52:00", "/piwik.php", CHROME_24, device("1.2.3.4"))] * 2, 0, []),
     ("ovh.log", "ovh", {}, [(EVENING, "/", CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     ("s3.log", "s3", {}, [(EVENING, "/index", CHROME, visitor("1.2.3.4", CHROME))], 0, []),
     pytest.param(
-        "shoutcast.log", "w3c", {}, [("2015-12-07T10:37:05", "/stream", PLAYER, visitor("1.2.3.4", PLAYER))],
-        0, [],
+        "shoutcast.log",
+        "w3c",
+        {},
+        [("2015-12-07T10:37:05", "/stream", PLAYER, visitor("1.2.3.4", PLAYER))],
+        0,
+        [],
     ),
     pytest.param(
-        "splitted_date_and_time.log", "w3c", {}, [("2015-12-07T10:37:05", "/stream", PLAYER, visitor("1.2.3.4", PLAYER))],
-        0, [],
+        "splitted_date_and_time.log",
+        "w3c",
+        {},
+        [("2015-12-07T10:37:05", "/stream", PLAYER, visitor("1.2.3.4", PLAYER))],
+        0,
+        [],
     ),
     (
-        "static_ignores.log", "host_combined", {},
+        "static_ignores.log",
+        "host_combined",
+        {},
         [
             (f"2012-02-10T21:4{number + 1}:07", url, agent, visitor(f"{number + 1}.2.3.4", agent))
             for number, url in enumerate(["/", "/robots.txt", "/image.png", "/font.woff2"])
             for agent in [CHROME.replace("17.0", f"17.{number}")]
         ],
-        0, [],
+        0,
+        [],
     ),
     (
-        "traefik_json.log", "traefik", {},
-        [("2023-08-11T11:39:21.773360", "/my/app/auth", PROMETHEUS, visitor("1.2.3.4", PROMETHEUS))], 0, [],
+        "traefik_json.log",
+        "traefik",
+        {},
+        [("2023-08-11T11:39:21.773360", "/my/app/auth", PROMETHEUS, visitor("1.2.3.4", PROMETHEUS))],
+        0,
+        [],
     ),
-]  # fmt: skip
+]
 
 ACCESS_LOGS = {
-    "alb.log": "alb", "common.log": "common", "common_complete.log": "host_combined", "common_vhost.log": "host_common",
-    "gandi.log": "gandi", "haproxy.log": "haproxy", "icecast2.log": "icecast", "ncsa_extended.log": "combined", "ovh.log": "ovh",
+    "alb.log": "alb",
+    "common.log": "common",
+    "common_complete.log": "host_combined",
+    "common_vhost.log": "host_common",
+    "gandi.log": "gandi",
+    "haproxy.log": "haproxy",
+    "icecast2.log": "icecast",
+    "ncsa_extended.log": "combined",
+    "ovh.log": "ovh",
     "s3.log": "s3",
-}  # fmt: skip
+}
 
 
 @pytest.fixture

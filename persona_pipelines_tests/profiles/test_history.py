@@ -18,12 +18,25 @@ FIRST = dt.date(2025, 9, 1)
 def profiles(**segments: int) -> ibis.Table:
     """Profiles of users by the number of their segment."""
     rows = {
-        "user_id": list(segments), "segment_id": list(segments.values()), "segment_name": [f"s{number}" for number in segments.values()],
-        "lifecycle_stage": ["active"] * len(segments), "top_interests": [None] * len(segments), "purchase_probability": [0.5] * len(segments),
-        "churn_probability": [0.1] * len(segments), "lifetime_value": [1.0] * len(segments),
-    }  # fmt: skip
-    return ibis.memtable(rows, schema={**dict.fromkeys(("user_id", "segment_name", "lifecycle_stage", "top_interests"), "string"), "segment_id": "int64",
-                                       "purchase_probability": "float64", "churn_probability": "float64", "lifetime_value": "float64"})  # fmt: skip
+        "user_id": list(segments),
+        "segment_id": list(segments.values()),
+        "segment_name": [f"s{number}" for number in segments.values()],
+        "lifecycle_stage": ["active"] * len(segments),
+        "top_interests": [None] * len(segments),
+        "purchase_probability": [0.5] * len(segments),
+        "churn_probability": [0.1] * len(segments),
+        "lifetime_value": [1.0] * len(segments),
+    }
+    return ibis.memtable(
+        rows,
+        schema={
+            **dict.fromkeys(("user_id", "segment_name", "lifecycle_stage", "top_interests"), "string"),
+            "segment_id": "int64",
+            "purchase_probability": "float64",
+            "churn_probability": "float64",
+            "lifetime_value": "float64",
+        },
+    )
 
 
 def told(warehouse, *days: tuple[int, dict[str, int]]) -> list[tuple]:
@@ -66,13 +79,29 @@ def test_a_document_gives_the_evidence_for_each_statement_and_holds_no_nan() -> 
     features["user_id"] = [f"u{number:02d}" for number in range(count)]
     features["monetary_value"] = np.arange(count) * 10.0
     shown = pd.DataFrame({column.name: None for column in contracts.USER_PROFILES.columns}, index=range(count))
-    shown = shown.assign(user_id=features["user_id"], as_of_date=pd.Timestamp("2025-09-30"), segment_id=1, segment_name="All", lifecycle_stage="loyal",
-                         monetary_value=features["monetary_value"], top_interests="Garden 61%, Fine Wine 20%", country="DE")  # fmt: skip
+    shown = shown.assign(
+        user_id=features["user_id"],
+        as_of_date=pd.Timestamp("2025-09-30"),
+        segment_id=1,
+        segment_name="All",
+        lifecycle_stage="loyal",
+        monetary_value=features["monetary_value"],
+        top_interests="Garden 61%, Fine Wine 20%",
+        country="DE",
+    )
     found = [json.loads(text, parse_constant=lambda name: 1 / 0) for text in documents(shown, features)]
     assert found[19]["spending_power"] == [
-        {"statement": "spends much", "evidence": {"feature": "monetary_value", "value": 190.0, "unit": "currency", "median_of_all_users": 95.0,
-                                                  "higher_than_share_of_users": 1.0}}
-    ]  # fmt: skip
+        {
+            "statement": "spends much",
+            "evidence": {
+                "feature": "monetary_value",
+                "value": 190.0,
+                "unit": "currency",
+                "median_of_all_users": 95.0,
+                "higher_than_share_of_users": 1.0,
+            },
+        }
+    ]
     assert found[10]["spending_power"] == []
     assert [entry["statement"] for entry in found[0]["interests"]] == ["gives attention to Garden", "gives attention to Fine Wine"]
     assert found[0]["basics"]["country"] == "DE"

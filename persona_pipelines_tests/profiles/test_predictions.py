@@ -23,7 +23,7 @@ from persona_pipelines.profiles.lifetime import (
     log_likelihood,
     naive_value,
     value_by_beta_geometric,
-)  # fmt: skip
+)
 from persona_pipelines.profiles.predictions import (
     BASE_RATE,
     EVIDENT,
@@ -37,7 +37,7 @@ from persona_pipelines.profiles.predictions import (
     judge_probability,
     matrix,
     with_base_rate,
-)  # fmt: skip
+)
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines_tests.conftest import DAY, at, events_table
 
@@ -374,13 +374,22 @@ def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
 
     events = [
         {"user_id": f"u{user}", "item_id": "i", "timestamp": at(0, DAY + dt.timedelta(days=day)), "event_type": "purchase", "value": 2.0}
-        for user in range(30) for day in range(user % 5, 40, 5)
-    ]  # fmt: skip
+        for user in range(30)
+        for day in range(user % 5, 40, 5)
+    ]
     table = events_table(warehouse, *events)
     with warehouse.transaction():
         warehouse.replace(contracts.EVENTS, table)
-        warehouse.replace(contracts.ITEMS, ibis.memtable({"item_id": ["i"], "in_catalogue": [True]}).mutate(
-            **{column.name: ibis.null(column.type) for column in contracts.ITEMS.columns if column.name not in ("item_id", "in_catalogue")}))  # fmt: skip
+        warehouse.replace(
+            contracts.ITEMS,
+            ibis.memtable({"item_id": ["i"], "in_catalogue": [True]}).mutate(
+                **{
+                    column.name: ibis.null(column.type)
+                    for column in contracts.ITEMS.columns
+                    if column.name not in ("item_id", "in_catalogue")
+                }
+            ),
+        )
     found = past_windows(Past(warehouse, "UTC"), DAY + dt.timedelta(days=39), 7, 3, 20)
     assert len(found) == 3
     assert [f"{entry.features['as_of_date'].iloc[0]:%Y-%m-%d}" for entry in found] == ["2025-09-19", "2025-09-26", "2025-10-03"]

@@ -22,9 +22,13 @@ from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, inge
 from persona_pipelines_tests.profiles import test_predictions
 
 CUSTOMERS = {
-    "name": "customers", "kind": "users", "path": "customers.csv", "format": "csv", "fields": {"user_id": "id"},
+    "name": "customers",
+    "kind": "users",
+    "path": "customers.csv",
+    "format": "csv",
+    "fields": {"user_id": "id"},
     "attributes": {"balance": "number", "contact": "category", "joined": {"type": "boolean", "known_later": True}},
-}  # fmt: skip
+}
 
 
 def listed(warehouse, objects: dict[str, dict]) -> None:
@@ -54,10 +58,13 @@ def test_an_attribute_is_predicted_from_others_where_there_is_a_signal_and_else_
     balance = generator.normal(size=1200)
     joined = generator.random(1200) < 1 / (1 + np.exp(-signal * balance + 1))
     known = generator.random(1200) < 0.7
-    listed(warehouse, {
-        user: {"balance": balance[row], "contact": "cellular", "joined": bool(joined[row]) if known[row] else None}
-        for row, user in enumerate(today["user_id"])
-    })  # fmt: skip
+    listed(
+        warehouse,
+        {
+            user: {"balance": balance[row], "contact": "cellular", "joined": bool(joined[row]) if known[row] else None}
+            for row, user in enumerate(today["user_id"])
+        },
+    )
     chances, found, missing = judged(warehouse, configure, today, {"name": "joins", "from": {"attribute": "joined"}})
     assert not missing
     table = found["joins"].table.set_index("model")
@@ -96,8 +103,12 @@ def test_too_little_to_learn_from_is_said(warehouse, configure) -> None:
     today = test_predictions.window(1, users=200).features
     listed(warehouse, {user: {"joined": row < 195, "balance": 1.0 if row < 20 else None} for row, user in enumerate(today["user_id"])})
     chances, found, missing = judged(
-        warehouse, configure, today, {"name": "joins", "from": {"attribute": "joined"}}, {"name": "rich", "from": {"attribute": "balance", "at_least": 5}}
-    )  # fmt: skip
+        warehouse,
+        configure,
+        today,
+        {"name": "joins", "from": {"attribute": "joined"}},
+        {"name": "rich", "from": {"attribute": "balance", "at_least": 5}},
+    )
     assert missing == {
         "joins": "joins is true 195 times and false 5 times; 10 of each are needed",
         "rich": "balance is known of 20 of 200 users; 50 are needed (predictions.minimum_users)",
@@ -121,22 +132,30 @@ def test_an_event_makes_a_target_true_in_the_window_alone_and_of_the_items_asked
         warehouse.replace(contracts.EVENTS, events_table(warehouse, *events))
         warehouse.replace(contracts.ITEMS, items.mutate(**missing))
     origins = {
-        "any": TargetOrigin(event="application"), "card": TargetOrigin(event="application", item_id="card"),
+        "any": TargetOrigin(event="application"),
+        "card": TargetOrigin(event="application", item_id="card"),
         "credit": TargetOrigin(event="application", category="credit"),
-    }  # fmt: skip
+    }
     found = window(Past(warehouse, "UTC"), DAY, 7, origins)
     assert found.features["user_id"].tolist() == ["a", "b", "c"]
     assert {name: values.tolist() for name, values in found.own.items()} == {
-        "any": [True, True, False], "card": [True, False, False], "credit": [False, True, False],
-    }  # fmt: skip
+        "any": [True, True, False],
+        "card": [True, False, False],
+        "credit": [False, True, False],
+    }
 
 
 def test_attributes_and_targets_may_be_asked_for_in_conditions(configure) -> None:
     settings = configure(CLICKS, CUSTOMERS, predictions=[{"name": "joins", "from": {"attribute": "joined"}}])
-    profiles = ibis.memtable(pd.DataFrame({
-        "user_id": list("abc"), "attributes": ['{"balance": 10.5, "contact": "cell", "joined": true}', '{"balance": null, "contact": "x"}', None],
-        "targets": ['{"joins": 0.9}', '{"joins": 0.1}', None],
-    }))  # fmt: skip
+    profiles = ibis.memtable(
+        pd.DataFrame(
+            {
+                "user_id": list("abc"),
+                "attributes": ['{"balance": 10.5, "contact": "cell", "joined": true}', '{"balance": null, "contact": "x"}', None],
+                "targets": ['{"joins": 0.9}', '{"joins": 0.1}', None],
+            }
+        )
+    )
     inner = inner_columns(settings)
 
     def found(condition: str) -> list[str]:
@@ -164,7 +183,7 @@ def test_attributes_and_targets_may_be_asked_for_in_conditions(configure) -> Non
         ({"name": "x", "from": {}}, "expected attribute or event"),
         ({"name": "churn", "from": {"attribute": "joined"}}, "'churn' is taken"),
     ],
-)  # fmt: skip
+)
 def test_a_target_that_cannot_be_is_refused_where_it_stands(configure, target: dict, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         configure(CLICKS, CUSTOMERS, predictions={"targets": [target]})

@@ -37,14 +37,21 @@ DAYS, USERS = 20, 120
 END = dt.datetime(2025, 9, 1) + dt.timedelta(days=DAYS)
 METHODS: tuple[MethodSettings, ...] = (MostPopularSettings(), SegmentPopularSettings(), EASESettings(regularisation=5), HybridSettings())
 CATALOGUE = {
-    "name": "things", "kind": "items", "path": "items.csv", "format": "csv",
+    "name": "things",
+    "kind": "items",
+    "path": "items.csv",
+    "format": "csv",
     "fields": {"item_id": "item", "title": "title", "category": "category", "price": "price", "available_from": "from"},
     "attributes": {"weight": "number"},
-}  # fmt: skip
+}
 CUSTOMERS = {
-    "name": "customers", "kind": "users", "path": "customers.csv", "format": "csv",
-    "fields": {"user_id": "user", "country": "country", "signup_date": "since"}, "attributes": {"age": "number"},
-}  # fmt: skip
+    "name": "customers",
+    "kind": "users",
+    "path": "customers.csv",
+    "format": "csv",
+    "fields": {"user_id": "user", "country": "country", "signup_date": "since"},
+    "attributes": {"age": "number"},
+}
 
 
 @dataclass
@@ -111,15 +118,41 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse, 
         write(folder, f"clicks/2025-09-{day + 1:02}.csv", *content)
     prices = [("" if item % 5 == 0 else 10 * item + (5000 if item >= 36 else 0)) for item in range(40)]
     starts = ["2025-09-19" if item >= 36 else "2025-08-01" for item in range(40)]
-    write(folder, "items.csv", "item,title,category,price,from,weight",
-          *(f"i{item:02},thing {item},{'even' if item % 2 == 0 else 'odd'},{prices[item]},{starts[item]},{item if item < 36 else 900 + item}" for item in range(40)))  # fmt: skip
-    write(folder, "customers.csv", "user,country,since,age",
-          *(f"u{user},{'ES' if user % 3 == 0 else ''},2025-08-01,{20 + user % 40}" for user in range(USERS)),
-          *(f"late{user},ES,2025-09-19,{90 + user}" for user in range(USERS)))  # fmt: skip
-    clicks = {**CLICKS, "fields": {"event_id": "id", "timestamp": "at", "event_type": "type", "user_id": "user", "item_id": "item",
-                                   "value": "value", "country": "country"}}  # fmt: skip
-    described: dict[str, Any] = {"name": "test", "start_date": dt.date(2025, 9, 1), "sources": [clicks, CATALOGUE, CUSTOMERS], "logs": {"settle_seconds": 0},
-               "segments": {"minimum_k": 2, "maximum_k": 3}}  # fmt: skip
+    write(
+        folder,
+        "items.csv",
+        "item,title,category,price,from,weight",
+        *(
+            f"i{item:02},thing {item},{'even' if item % 2 == 0 else 'odd'},{prices[item]},{starts[item]},{item if item < 36 else 900 + item}"
+            for item in range(40)
+        ),
+    )
+    write(
+        folder,
+        "customers.csv",
+        "user,country,since,age",
+        *(f"u{user},{'ES' if user % 3 == 0 else ''},2025-08-01,{20 + user % 40}" for user in range(USERS)),
+        *(f"late{user},ES,2025-09-19,{90 + user}" for user in range(USERS)),
+    )
+    clicks = {
+        **CLICKS,
+        "fields": {
+            "event_id": "id",
+            "timestamp": "at",
+            "event_type": "type",
+            "user_id": "user",
+            "item_id": "item",
+            "value": "value",
+            "country": "country",
+        },
+    }
+    described: dict[str, Any] = {
+        "name": "test",
+        "start_date": dt.date(2025, 9, 1),
+        "sources": [clicks, CATALOGUE, CUSTOMERS],
+        "logs": {"settle_seconds": 0},
+        "segments": {"minimum_k": 2, "maximum_k": 3},
+    }
     (folder / "persona.yaml").write_text(yaml.safe_dump(described))
     settings = load_settings(folder / "persona.yaml")
     with Warehouse(None, KEY) as store:
@@ -294,7 +327,7 @@ def late_weights(clean: Comparison, window: str) -> Comparison:
         (late_weights, "hybrid has learned its weights before the test"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
-)  # fmt: skip
+)
 def test_a_planted_leak_is_caught(leak: Callable[[Comparison, str], Comparison], message: str, window: str, clean: Comparison) -> None:
     with pytest.raises(LeakageError, match=f"{window} window, {message}"):
         leak(clean, window).audited()
@@ -316,9 +349,12 @@ def test_a_validation_that_is_part_of_the_test_is_caught(clean: Comparison) -> N
 def learn_from_two_days_more(monkeypatch: pytest.MonkeyPatch) -> None:
     learned, more = Sources.learned, dt.timedelta(days=2)
     monkeypatch.setattr(
-        Sources, "learned",
-        lambda self, events, end, segments=None: learned(self, self.events.filter(self.events.timestamp < end + more), end + more, segments),
-    )  # fmt: skip
+        Sources,
+        "learned",
+        lambda self, events, end, segments=None: learned(
+            self, self.events.filter(self.events.timestamp < end + more), end + more, segments
+        ),
+    )
 
 
 def a_day_too_much_in_features(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,8 +374,11 @@ def the_customers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows_module, "listed_users", lambda store, settings, moment: listed(store, settings, END))
 
 
-@pytest.mark.parametrize("fault", [learn_from_two_days_more, a_day_too_much_in_features, the_catalogue_of_today, the_customers_of_today],
-                         ids=lambda fault: fault.__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [learn_from_two_days_more, a_day_too_much_in_features, the_catalogue_of_today, the_customers_of_today],
+    ids=lambda fault: fault.__name__,
+)
 def test_a_fault_in_how_windows_are_made_is_caught(fault, clean: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     fault(monkeypatch)
     found = windows(clean.store, clean.settings, END)

@@ -23,7 +23,7 @@ from persona_pipelines.recommendations.evaluation.splits import (
     random_by_user,
     random_share,
     unchanging,
-)  # fmt: skip
+)
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.settings.recommendations import (
     BiasedFactorsSettings,
@@ -32,15 +32,20 @@ from persona_pipelines.settings.recommendations import (
     LightFMSettings,
     MostPopularSettings,
     SegmentPopularSettings,
-)  # fmt: skip
+)
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import at, events_table
 from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
 
 METHODS = (
-    MostPopularSettings(), MostPopularSettings(recent_days=20), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5),
-    BiasedFactorsSettings(factors=2), HybridSettings(),
-)  # fmt: skip
+    MostPopularSettings(),
+    MostPopularSettings(recent_days=20),
+    SegmentPopularSettings(),
+    LightFMSettings(components=8),
+    EASESettings(regularisation=5),
+    BiasedFactorsSettings(factors=2),
+    HybridSettings(),
+)
 
 
 def split_of(planted: Interactions) -> Split:
@@ -263,9 +268,16 @@ def test_baskets_are_what_one_session_bought(warehouse: Warehouse) -> None:
     base = {"user_id": "a", "value": 1.0}
     table = events_table(
         warehouse,
-        *({**base, "item_id": item, "timestamp": at(hour), "event_type": kind, "session_id": session}
-          for item, hour, kind, session in [("x", 1, "purchase", "s1"), ("y", 1, "purchase", "s1"), ("z", 1, "item_view", "s1"), ("x", 9, "purchase", "s2")]),
-    )  # fmt: skip
+        *(
+            {**base, "item_id": item, "timestamp": at(hour), "event_type": kind, "session_id": session}
+            for item, hour, kind, session in [
+                ("x", 1, "purchase", "s1"),
+                ("y", 1, "purchase", "s1"),
+                ("z", 1, "item_view", "s1"),
+                ("x", 9, "purchase", "s2"),
+            ]
+        ),
+    )
     known = Sources(
         warehouse, table, InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90.0), unchanging(USERS.head(0)), unchanging(ITEMS.head(0))
     )

@@ -21,7 +21,7 @@ from persona_pipelines.settings.recommendations import (
     LightFMSettings,
     MostPopularSettings,
     SegmentPopularSettings,
-)  # fmt: skip
+)
 from persona_pipelines_tests.conftest import law
 from persona_pipelines_tests.recommendations.conftest import END, USERS, tastes
 

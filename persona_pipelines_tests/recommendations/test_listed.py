@@ -16,9 +16,19 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS
 
 CUSTOMERS = {
-    "name": "customers", "kind": "users", "path": "customers.csv", "format": "csv", "fields": {"user_id": "id"},
-    "attributes": {"balance": "number", "contact": "category", "since": "date", "loan": "boolean", "left": {"type": "boolean", "known_later": True}},
-}  # fmt: skip
+    "name": "customers",
+    "kind": "users",
+    "path": "customers.csv",
+    "format": "csv",
+    "fields": {"user_id": "id"},
+    "attributes": {
+        "balance": "number",
+        "contact": "category",
+        "since": "date",
+        "loan": "boolean",
+        "left": {"type": "boolean", "known_later": True},
+    },
+}
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from persona_pipelines.settings.recommendations import (
     RecommendationsSettings,
     RulesSettings,
     SegmentPopularSettings,
-)  # fmt: skip
+)
 from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
 from persona_pipelines_tests.recommendations.test_evaluation import split_of
 
@@ -144,8 +144,17 @@ def test_reranking_is_the_greedy_choice_of_the_textbook(seed: int, diversity: fl
         left = [n for n in range(10) if best[0, n] not in expected and sum(category[i] == category[best[0, n]] for i in expected) < cap]
         if not left:
             break
-        expected.append(best[0, max(left, key=lambda n: (1 - diversity) * scaled[n]
-                                    - diversity * max([0.0, *(vectors[best[0, n]] @ vectors[i] for i in expected)]))])  # fmt: skip
+        expected.append(
+            best[
+                0,
+                max(
+                    left,
+                    key=lambda n: (
+                        (1 - diversity) * scaled[n] - diversity * max([0.0, *(vectors[best[0, n]] @ vectors[i] for i in expected)])
+                    ),
+                ),
+            ]
+        )
     assert [place for place in chosen[0] if place >= 0] == expected
 
 
@@ -198,11 +207,13 @@ def test_tuned_parameters_hold_only_for_the_configuration_they_were_found_for() 
     found = pd.DataFrame(
         [
             {
-                "model": "ease_items", "parameters": better.model_dump_json(), "configured": configured.model_dump_json(),
+                "model": "ease_items",
+                "parameters": better.model_dump_json(),
+                "configured": configured.model_dump_json(),
                 "tuned_until": END,
             }
         ]
-    )  # fmt: skip
+    )
     assert tuned([configured], found) == ([better], {"ease_items": END.to_pydatetime()})
     assert tuned([EASESettings(regularisation=500)], found) == ([EASESettings(regularisation=500)], {})
     # Judged by events of before, they would know what they are judged by.

@@ -34,7 +34,7 @@ from persona_pipelines.settings.recommendations import (
     SegmentPopularSettings,
     TruncatedSVDSettings,
     UserNeighbourhoodSettings,
-)  # fmt: skip
+)
 from persona_pipelines_tests.recommendations.conftest import END, FOLLOWS, ITEMS, SEGMENTS, USERS, tastes
 
 PERSONAL: list[MethodSettings] = [
@@ -318,9 +318,14 @@ def test_ratings_are_predicted_in_their_range_and_a_stranger_gets_a_mean(method:
     seen = generator.random((40, 30)) < 0.5
     user, item = np.nonzero(seen)
     table = pd.DataFrame(
-        {"user_id": [f"u{n:02d}" for n in user], "item_id": [f"i{n:02d}" for n in item], "weight": 1.0,
-         "last_time": END - pd.Timedelta(days=1), "rating": truth[seen]}
-    )  # fmt: skip
+        {
+            "user_id": [f"u{n:02d}" for n in user],
+            "item_id": [f"i{n:02d}" for n in item],
+            "weight": 1.0,
+            "last_time": END - pd.Timedelta(days=1),
+            "rating": truth[seen],
+        }
+    )
     data = build(table, USERS.head(0), ITEMS.head(0), END)
     model = recommender(method, 3).fit(data)
     assert isinstance(model, RatingModel)

@@ -94,10 +94,27 @@ AHEAD = "new is ahead of old by +0.0500 nDCG (+0.0500 to +0.0500, 200 known user
         (["popular", "new"], "new", None, (FIRST, "new", "new", 0.05, [], AHEAD.replace("old", "popular"))),
         (["old"], "old", "old", (REFRESHED, "old", "old", None, [], "old is the best on the validation window, and champion already")),
         (["popular"], "popular", None, (FIRST, "popular", "popular", None, [], "popular is the best on the validation window")),
-        (["old"], None, "old", (REFRESHED, "old", "old", None, [], "old stays: nothing is left for a validation window, on which a challenger is chosen")),
-        (["popular"], None, None, (FIRST, "popular", "popular", None, [], "popular is taken: nothing is left for a validation window, on which a challenger is chosen")),
+        (
+            ["old"],
+            None,
+            "old",
+            (REFRESHED, "old", "old", None, [], "old stays: nothing is left for a validation window, on which a challenger is chosen"),
+        ),
+        (
+            ["popular"],
+            None,
+            None,
+            (
+                FIRST,
+                "popular",
+                "popular",
+                None,
+                [],
+                "popular is taken: nothing is left for a validation window, on which a challenger is chosen",
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_decision_says_all_of_itself(models: list[str], challenger: str | None, holder: str | None, expected: tuple) -> None:
     scores = {"old": BASE, "popular": BASE, "new": BASE + 0.05}
     found = decide([judged(name, scores[name]) for name in models], challenger, holder, "popular", GATE, 1)
@@ -113,10 +130,18 @@ def test_the_tags_of_a_decision_are_all_of_it() -> None:
     slow = decide([judged("old", BASE, items=20), judged("new", BASE + 0.05, items=2, ms=80.0)], "new", "old", "popular", GATE, 1)
     broken = "its coverage 0.020 is below 0.5 of old's 0.200; a list takes 80.0 ms, more than 50"
     assert slow.on("newest window", "80 people").tags() == {
-        "decision": REFUSED, "decision.reason": f"old stays: {AHEAD}, but {broken}", "decision.challenger": "new", "decision.champion": "old",
-        "decision.margin": "0", "decision.protocol": "newest window", "decision.judged_on": "80 people", "decision.advantage": "0.050000",
-        "decision.advantage.low": "0.050000", "decision.advantage.high": "0.050000", "decision.guardrails": broken,
-    }  # fmt: skip
+        "decision": REFUSED,
+        "decision.reason": f"old stays: {AHEAD}, but {broken}",
+        "decision.challenger": "new",
+        "decision.champion": "old",
+        "decision.margin": "0",
+        "decision.protocol": "newest window",
+        "decision.judged_on": "80 people",
+        "decision.advantage": "0.050000",
+        "decision.advantage.low": "0.050000",
+        "decision.advantage.high": "0.050000",
+        "decision.guardrails": broken,
+    }
 
 
 @pytest.mark.parametrize(("ms", "loss", "broken"), [(50.0, 0.0, False), (50.1, 0.0, True), (1.0, GATE.maximum_segment_loss, False)])

@@ -29,12 +29,20 @@ pytestmark = pytest.mark.slow
 DAYS = 20
 END = dt.datetime(2025, 9, 1) + dt.timedelta(days=DAYS)
 METHODS = [
-    {"method": "most_popular"}, {"method": "ease", "regularisation": 5}, {"method": "hybrid", "members": ["ease_items", "most_popular"]}
-]  # fmt: skip
+    {"method": "most_popular"},
+    {"method": "ease", "regularisation": 5},
+    {"method": "hybrid", "members": ["ease_items", "most_popular"]},
+]
 
 
-def shop(warehouse: Warehouse, configure: Callable[..., Settings], tmp_path, days_of_user: Callable[[int], list[int]], users: int = 120,
-         **recommendations) -> Settings:  # fmt: skip
+def shop(
+    warehouse: Warehouse,
+    configure: Callable[..., Settings],
+    tmp_path,
+    days_of_user: Callable[[int], list[int]],
+    users: int = 120,
+    **recommendations,
+) -> Settings:
     """Two kinds of people with items of their own kind: each views 10 of 20, spread over the days."""
     generator = np.random.default_rng(5)
     lines: dict[int, list[str]] = {day: [HEADER] for day in range(DAYS)}
@@ -141,11 +149,19 @@ def test_a_few_people_and_few_methods_are_compared_whatever_they_do(members: lis
         at = sorted(generator.integers(0, DAYS * 86_400, 30 * 12).tolist())
         who = generator.permutation(np.repeat(np.arange(30), 12))
         what = iter(np.concatenate([generator.permutation(20)[:12] for _ in range(30)]))
-        events = [f"e{n},{dt.datetime(2025, 9, 1) + dt.timedelta(seconds=second)}Z,item_view,u{user},,i{next(what)},," for n, (second, user) in enumerate(zip(at, who, strict=True))]  # fmt: skip
+        events = [
+            f"e{n},{dt.datetime(2025, 9, 1) + dt.timedelta(seconds=second)}Z,item_view,u{user},,i{next(what)},,"
+            for n, (second, user) in enumerate(zip(at, who, strict=True))
+        ]
         write(tmp_path, "clicks.csv", HEADER, *events)
-        settings = configure({**CLICKS, "path": "clicks.csv"}, recommendations={
-            "methods": [*(methods[name] for name in members), {"method": "hybrid", "members": members}], "k": 5, "gate": {"minimum_users": 5},
-        })  # fmt: skip
+        settings = configure(
+            {**CLICKS, "path": "clicks.csv"},
+            recommendations={
+                "methods": [*(methods[name] for name in members), {"method": "hybrid", "members": members}],
+                "k": 5,
+                "gate": {"minimum_users": 5},
+            },
+        )
         with Warehouse(None, b"k" * 32) as store:
             ingested(store, settings)
             comparison = compare_models(store, settings, END, None)
@@ -184,8 +200,13 @@ def test_a_log_without_a_clock_is_no_split_in_time_and_one_grouped_by_person_is_
     lines = [f"u{user},i{item:02},5" for user in range(120) for item in generator.choice(np.arange(user % 2, 40, 2), 10, replace=False)]
     for name, content in (("grouped", lines), ("mixed", list(generator.permutation(lines)))):
         write(tmp_path, f"{name}.csv", "user,item,rating", *content)
-        fields = {"timestamp": {"order": {"start": "2025-09-01", "step_seconds": 1000}}, "event_type": {"value": "rating"},
-                  "user_id": "user", "item_id": "item", "value": "rating"}  # fmt: skip
+        fields = {
+            "timestamp": {"order": {"start": "2025-09-01", "step_seconds": 1000}},
+            "event_type": {"value": "rating"},
+            "user_id": "user",
+            "item_id": "item",
+            "value": "rating",
+        }
         source = {"name": "ratings", "path": f"{name}.csv", "format": "csv", "fields": fields}
         settings = configure(source, recommendations={"methods": METHODS, "k": 5})
         with Warehouse(None, b"k" * 32) as store:

@@ -63,8 +63,10 @@ def test_the_alias_follows_and_is_written_down_once(settings: Settings) -> None:
     (reign,) = history(settings, STAGE)
     assert (reign.version, reign.by, reign.reason) == ("2", "gate", "ahead")
     assert [(entry.version, entry.tags["model"], entry.champion) for entry in versions(settings, STAGE)] == [
-        ("3", "m3", False), ("2", "m2", True), ("1", "m1", False),
-    ]  # fmt: skip
+        ("3", "m3", False),
+        ("2", "m2", True),
+        ("1", "m1", False),
+    ]
     require_version(settings, STAGE, "3")
     with pytest.raises(ModelNotFoundError, match="no version 9 of test-recommendations; there are 3, 2, 1"):
         require_version(settings, STAGE, "9")
@@ -80,8 +82,9 @@ def test_rollbacks_go_back_one_champion_after_the_other_and_not_forth_again(sett
     with pytest.raises(ModelNotFoundError, match="version 1 of test-recommendations has no champion before it"):
         version_before(settings, STAGE)
     assert [(reign.version, reign.by, reign.reason) for reign in history(settings, STAGE)][-2:] == [
-        ("2", "person", "complaints"), ("1", "person", "more complaints"),
-    ]  # fmt: skip
+        ("2", "person", "complaints"),
+        ("1", "person", "more complaints"),
+    ]
     crowned(settings, "3", "person", "mended")
     assert version_before(settings, STAGE) == "1"
 
@@ -140,10 +143,13 @@ def test_a_training_is_held_against_what_was_published_or_a_person_has_chosen_an
         (lambda folder: folder.rename(folder.with_name("elsewhere")), "its files cannot be read .*found the folder"),
         (lambda folder: folder.parents[1].rename(folder.parents[1].with_name("gone")), "its files cannot be read"),
         (lambda folder: (folder.parents[1] / "MLmodel").unlink(), "its files cannot be read"),
-        (lambda folder: (folder.parents[1] / "MLmodel").write_text("flavors: {python_function: {data: ../../..}}"), "expected one inside of the model"),
+        (
+            lambda folder: (folder.parents[1] / "MLmodel").write_text("flavors: {python_function: {data: ../../..}}"),
+            "expected one inside of the model",
+        ),
         (lambda folder: (folder.parents[1] / "MLmodel").write_text("[}"), "names no folder of data"),
     ],
-)  # fmt: skip
+)
 def test_files_that_are_gone_or_changed_are_not_used(settings: Settings, damage, message: str) -> None:
     folder = model(settings, STAGE, "1").folder
     damage(folder)

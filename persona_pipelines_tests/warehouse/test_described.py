@@ -45,14 +45,23 @@ def test_a_feature_says_what_a_high_and_a_low_value_means_in_its_language() -> N
     assert feature.words(1, "fr").phrase == ""
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    *((f"  low: {WORDS}", f"  low: {WORDS.replace(f'{word}: ', 'statement: ', 1)}", f"low.{word} missing") for word in NAMED),
-    (", low: {phrase: c}", "", "zh.low.phrase missing"), ("label: a, ", "", "zh.label missing"),
-    ("segments: plain", "segments: curved", "night_share.segments: found 'curved'; expected one of skewed, plain"),
-    ("  description: Events at night.\n", "", "night_share: 'description'"), ("noun: owls", "noon: owls", "noon"),
-    ("  segments: plain", "  segments: plain\n  colour: red", "found 'colour', which means nothing"),
-    ("phrase: come late}\n  low", "phrase: come late, advice: Write late.}\n  low", "night_share.high.advice stands in one language alone"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        *((f"  low: {WORDS}", f"  low: {WORDS.replace(f'{word}: ', 'statement: ', 1)}", f"low.{word} missing") for word in NAMED),
+        (", low: {phrase: c}", "", "zh.low.phrase missing"),
+        ("label: a, ", "", "zh.label missing"),
+        ("segments: plain", "segments: curved", "night_share.segments: found 'curved'; expected one of skewed, plain"),
+        ("  description: Events at night.\n", "", "night_share: 'description'"),
+        ("noun: owls", "noon: owls", "noon"),
+        ("  segments: plain", "  segments: plain\n  colour: red", "found 'colour', which means nothing"),
+        (
+            "phrase: come late}\n  low",
+            "phrase: come late, advice: Write late.}\n  low",
+            "night_share.high.advice stands in one language alone",
+        ),
+    ],
+)
 def test_a_wrong_table_is_refused_with_the_feature_and_what_is_missing(old: str, new: str, message: str) -> None:
     assert old in NIGHT
     with pytest.raises(DescriptionError, match=message):

@@ -233,8 +233,10 @@ class DelimitedReader(TextReader):
         split = "regexp_split_to_array(text, '\\s+')" if delimiter == "whitespace" else f"string_split(text, {literal(delimiter)})"
         if _is_trimmed(settings):
             # In most lines no cell has a blank around it: trimming every cell costs more than splitting the line.
-            edges = (f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
-                     f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)")  # fmt: skip
+            edges = (
+                f"starts_with(text, ' ') OR ends_with(text, ' ') OR contains(text, {literal(delimiter + ' ')}) "
+                f"OR contains(text, {literal(' ' + delimiter)}) OR length(text) <> strlen(text)"
+            )
             edges += "".join(f" OR contains(text, chr({code}))" for code in (9, 11, 12) if chr(code) not in delimiter)
             split = f"CASE WHEN {edges} THEN {_each_trimmed(split)} ELSE {split} END"
         special = [f"contains(text, {literal(character)})" for character in (settings.quote, settings.escape) if character]

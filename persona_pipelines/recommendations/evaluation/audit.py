@@ -185,9 +185,11 @@ class _Checks:
         other = int((np.concatenate([known_users, new_users]) != expected).sum())
         early = 0 if self.known.people is None else len(given.of.keys() - self.known.people)
         self.add(
-            "segments are as of the cut", not other and not early,
-            f"{other} users in another segment than then, {early} in one who had done nothing yet", "0 and 0",
-        )  # fmt: skip
+            "segments are as of the cut",
+            not other and not early,
+            f"{other} users in another segment than then, {early} in one who had done nothing yet",
+            "0 and 0",
+        )
 
     def listed(self, kind: str, ids: np.ndarray, features: Features, known: Mapping[str, frozenset[str]]) -> None:
         """Features from lists, of all of whom something could be known."""
@@ -205,9 +207,11 @@ class _Checks:
     def learned(self, name: str, model: LearnedModel) -> None:
         digests = {model.digest, *(member.digest for member in model.members().values())}
         self.add(
-            f"{name} has learned from the training alone", digests == {self.training.digest},
-            "interactions " + ", ".join(sorted(digest[:12] for digest in digests)), f"interactions {self.training.digest[:12]}",
-        )  # fmt: skip
+            f"{name} has learned from the training alone",
+            digests == {self.training.digest},
+            "interactions " + ", ".join(sorted(digest[:12] for digest in digests)),
+            f"interactions {self.training.digest[:12]}",
+        )
 
     def popularity(self, name: str, model: LearnedModel) -> None:
         """The counts themselves, against what the events allow."""

@@ -51,8 +51,14 @@ class Task:
     def part(self, numbers: np.ndarray) -> Task:
         """The same for some of the users, without their ratings."""
         exclude = None if self.exclude is None else self.exclude[numbers]
-        return replace(self, audience=self.audience.part(numbers), relevant=self.relevant[numbers], exclude=exclude,
-                       groups=self.groups[numbers], rated=self.rated.head(0))  # fmt: skip
+        return replace(
+            self,
+            audience=self.audience.part(numbers),
+            relevant=self.relevant[numbers],
+            exclude=exclude,
+            groups=self.groups[numbers],
+            rated=self.rated.head(0),
+        )
 
     @property
     def newest(self) -> dt.datetime:
@@ -150,8 +156,14 @@ def require_serviceable(model: LearnedModel, training: Interactions, users: pd.D
 
 
 def blend_all(
-    methods: Sequence[MethodSettings], validated: Mapping[str, LearnedModel], window: Window, fitted: dict[str, LearnedModel], training: Interactions, k: int, seed: int
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:  # fmt: skip
+    methods: Sequence[MethodSettings],
+    validated: Mapping[str, LearnedModel],
+    window: Window,
+    fitted: dict[str, LearnedModel],
+    training: Interactions,
+    k: int,
+    seed: int,
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Add each hybrid to ``fitted``, its weights learned on the window by the models ``validated``.
 
     Returns:

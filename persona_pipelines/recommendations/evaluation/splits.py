@@ -201,8 +201,15 @@ def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: 
     return random_pairs(pairs, sources.users(end), sources.items(end), end, test_share, seed, sources.follows(sources.events, end))
 
 
-def random_pairs(pairs: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, end: dt.datetime, test_share: float, seed: int,
-                 follows: pd.DataFrame | None = None) -> Split:  # fmt: skip
+def random_pairs(
+    pairs: pd.DataFrame,
+    users: pd.DataFrame,
+    items: pd.DataFrame,
+    end: dt.datetime,
+    test_share: float,
+    seed: int,
+    follows: pd.DataFrame | None = None,
+) -> Split:
     """A random share of each user's pairs is the test, the others are the training, as of ``end``.
 
     Args:

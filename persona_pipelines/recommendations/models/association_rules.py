@@ -59,8 +59,9 @@ class AssociationRules:
         antecedents = sp.csr_matrix((np.ones(len(left), dtype=np.float32), (left, np.repeat(np.arange(count), lengths))), (size, count))
         right = (np.arange(count), found["consequent"].to_numpy())
         consequents = sp.csr_matrix((found["confidence"].to_numpy(dtype=np.float32), right), (count, size))
-        return RulesModel(self.name, interactions.users, interactions.items, interactions.digest,
-                          {"antecedents": antecedents, "consequents": consequents})  # fmt: skip
+        return RulesModel(
+            self.name, interactions.users, interactions.items, interactions.digest, {"antecedents": antecedents, "consequents": consequents}
+        )
 
 
 def rules(baskets: sp.csr_matrix, settings: AssociationRulesSettings) -> pd.DataFrame:

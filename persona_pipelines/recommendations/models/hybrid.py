@@ -231,9 +231,12 @@ class Hybrid:
         members = self.chosen(models)
         # Popularity, segments, whom they follow and features stay, whatever their weight: the rules for new users need them.
         kept = {
-            name: model for name, model in members.items()
-            if weights.get(name, 0) > 0 or isinstance(model, (PopularityModel, SegmentPopularityModel, FollowedModel)) or _by_features(model)
-        }  # fmt: skip
+            name: model
+            for name, model in members.items()
+            if weights.get(name, 0) > 0
+            or isinstance(model, (PopularityModel, SegmentPopularityModel, FollowedModel))
+            or _by_features(model)
+        }
         kept = dict(sorted(kept.items(), key=lambda entry: -weights.get(entry[0], 0.0)))
         state = {
             "weights": np.array([weights.get(name, 0.0) for name in kept]),

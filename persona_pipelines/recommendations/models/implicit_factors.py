@@ -86,8 +86,14 @@ class BPR:
 
         chosen = self.settings
         _checked(interactions)
-        model = BayesianPersonalizedRanking(factors=chosen.factors, learning_rate=chosen.learning_rate, regularization=chosen.regularisation,
-                                            iterations=chosen.iterations, num_threads=1, random_state=self.seed)  # fmt: skip
+        model = BayesianPersonalizedRanking(
+            factors=chosen.factors,
+            learning_rate=chosen.learning_rate,
+            regularization=chosen.regularisation,
+            iterations=chosen.iterations,
+            num_threads=1,
+            random_state=self.seed,
+        )
         model.fit(interactions.weights, show_progress=False)
         if not np.isfinite(model.item_factors).all():
             raise ModelError(f"diverged to infinite factors; lower learning_rate (now {chosen.learning_rate})")

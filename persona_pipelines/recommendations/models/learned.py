@@ -139,8 +139,16 @@ class LearnedModel(ABC):
             member.save(folder / f"member_{number}")
 
     @classmethod
-    def restored(cls, name: str, users: np.ndarray, items: np.ndarray, digest: str, state: State, texts: Mapping[str, tuple[str, ...]],
-                 members: Mapping[str, LearnedModel]) -> LearnedModel:  # fmt: skip
+    def restored(
+        cls,
+        name: str,
+        users: np.ndarray,
+        items: np.ndarray,
+        digest: str,
+        state: State,
+        texts: Mapping[str, tuple[str, ...]],
+        members: Mapping[str, LearnedModel],
+    ) -> LearnedModel:
         """The model of stored parts."""
         return cls(name, users, items, digest, state, texts)
 

@@ -91,6 +91,8 @@ def _with_negatives(
     pairs = pairs[np.asarray(known[pairs[:, 0], pairs[:, 1]]).ravel() == 0]
     ones = np.ones(len(pairs), dtype=np.float32)
     return (
-        np.concatenate([row, pairs[:, 0]]), np.concatenate([column, pairs[:, 1]]),
-        np.concatenate([np.ones_like(weight), -ones]), np.concatenate([weight, ones]),
-    )  # fmt: skip
+        np.concatenate([row, pairs[:, 0]]),
+        np.concatenate([column, pairs[:, 1]]),
+        np.concatenate([np.ones_like(weight), -ones]),
+        np.concatenate([weight, ones]),
+    )

@@ -36,9 +36,11 @@ class Base:
 
     def state(self) -> dict[str, np.ndarray]:
         return {
-            "base_mean": np.array(self.mean), "base_users": self.users, "base_items": self.items,
+            "base_mean": np.array(self.mean),
+            "base_users": self.users,
+            "base_items": self.items,
             "base_range": np.array([self.lowest, self.highest]),
-        }  # fmt: skip
+        }
 
     @classmethod
     def of_state(cls, state: Mapping[str, np.ndarray]) -> Base:
