@@ -9,7 +9,7 @@ from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.contracts.parts import Table
 
 BY_DAY = (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING, contracts.CLOCKS)
 

@@ -15,7 +15,7 @@ from persona_pipelines.warehouse import contracts
 if TYPE_CHECKING:
     from persona_pipelines.logs.loading import Loaded
     from persona_pipelines.warehouse.connection import Warehouse
-    from persona_pipelines.warehouse.contracts import Table
+    from persona_pipelines.warehouse.contracts.parts import Table
 
 KINDS = {"csv": "csv", "json": "json", "json_lines": "json", "access_log": "apache", "w3c": "apache", "parquet": "parquet"}
 

@@ -15,7 +15,7 @@ from persona_pipelines.findings import Finding, unless
 from persona_pipelines.orchestration.specs import key
 from persona_pipelines.warehouse.checks import keeps_contract
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.contracts.parts import Table
 
 if TYPE_CHECKING:
     import pandas as pd

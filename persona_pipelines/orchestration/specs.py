@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from persona_pipelines.settings import Settings
-from persona_pipelines.warehouse.contracts import Column, Table
+from persona_pipelines.warehouse.contracts.parts import Column, Table
 
 ACCEPT_SHRINK_TAG = "persona/accept_shrink"
 """Set on a run that may load and publish much less than before."""

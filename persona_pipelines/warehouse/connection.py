@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
-from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.quoting import literal, quoted_name, quoted_table
 from persona_pipelines.warehouse.zones import MACROS
 

@@ -26,7 +26,7 @@ def data_dictionary() -> str:
     lines = [
         "# Data dictionary",
         "",
-        "Made from the contracts in `persona_pipelines/warehouse/contracts.py` by `make dictionary`; a test checks that it is current.",
+        "Made from the contracts in `persona_pipelines/warehouse/contracts/` by `make dictionary`; a test checks that it is current.",
         "Columns marked *personal* never appear in previews.",
     ]
     example = contracts.raw_events("<source>"), contracts.raw_listing("<source>", "items"), contracts.raw_listing("<source>", "users")

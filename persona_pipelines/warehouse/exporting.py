@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import replacing
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.contracts import Table
+from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.quoting import literal
 
 FORMULA_STARTS = r"^[\s\x{0}\x{a0}\x{3000}\x{feff}]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]|^[\t\r\n\x{0}]"

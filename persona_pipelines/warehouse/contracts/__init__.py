@@ -1,0 +1,36 @@
+"""The contract of every table: columns, types, units, bounds and what they mean; a module for each room.
+
+Rooms meet only here. The data dictionary, the column metadata in Dagster, the checks on written tables and the bounds
+that a log record has to keep are all made from these declarations. A table that is declared in a module is known here.
+"""
+
+from __future__ import annotations
+
+from persona_pipelines.warehouse.contracts import events, features, home, logs, profiles, recommendations, segments
+from persona_pipelines.warehouse.contracts.events import *
+from persona_pipelines.warehouse.contracts.features import *
+from persona_pipelines.warehouse.contracts.home import *
+from persona_pipelines.warehouse.contracts.logs import *
+from persona_pipelines.warehouse.contracts.parts import Table
+from persona_pipelines.warehouse.contracts.profiles import *
+from persona_pipelines.warehouse.contracts.recommendations import *
+from persona_pipelines.warehouse.contracts.segments import *
+
+TABLES: tuple[Table, ...] = tuple(
+    contract
+    for room in (logs, events, features, segments, profiles, recommendations, home)
+    for contract in vars(room).values()
+    if isinstance(contract, Table) and contract.schema == room.__name__.rpartition(".")[2]
+)
+
+
+def table(name: str) -> Table:
+    """The contract of a table by its name, with or without the schema.
+
+    Raises:
+        KeyError: there is no such table.
+    """
+    for contract in TABLES:
+        if name in (contract.name, contract.full_name):
+            return contract
+    raise KeyError(name)
