@@ -16,7 +16,7 @@ import pandas as pd
 
 from persona_pipelines.segments.model import fit_segments
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
-from persona_pipelines.settings import SegmentsSettings
+from persona_pipelines.settings.stages import SegmentsSettings
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from persona_pipelines.settings import Settings, _PlainLoader, load_settings
+from persona_pipelines.settings import Settings, load_settings
+from persona_pipelines.settings.loading import PlainLoader
 from persona_pipelines_tests.conftest import CLICKS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -36,7 +37,7 @@ def blocks() -> list[tuple[str, int, str]]:
 
 @pytest.mark.parametrize(("file", "number", "text"), blocks(), ids=lambda value: str(value)[:40])
 def test_the_settings_that_the_documentation_shows_are_settings(file: str, number: int, text: str, tmp_path: Path) -> None:
-    content = yaml.load(text, Loader=_PlainLoader)
+    content = yaml.load(text, Loader=PlainLoader)
     if isinstance(content, list):
         content = {"sources": content}
     if not set(content) & set(Settings.model_fields):  # a part of one source

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.settings import AutomationSettings
+from persona_pipelines.settings.stages import AutomationSettings
 from persona_pipelines.warehouse.connection import Warehouse
 
 OPENING_TYPES = ("page_view", "item_view", "search", "login")

@@ -12,7 +12,8 @@ import ibis.expr.types as ir
 from persona_pipelines.days import end_of
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.users import known_until
-from persona_pipelines.settings import InteractionLevel, Settings
+from persona_pipelines.settings import Settings
+from persona_pipelines.settings.stages import InteractionLevel
 
 MOST_HALVINGS = 20.0
 SMALLEST_WEIGHT = 1e-9

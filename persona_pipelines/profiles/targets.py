@@ -14,7 +14,8 @@ import pandas as pd
 from persona_pipelines.features.attributes import PREFIX, attributes_of_users, expanded, joined, stored_attributes
 from persona_pipelines.profiles.predictions import Judged, Question, Window, judge_probability
 from persona_pipelines.profiles.windows import AT_LEAST, Past, TooLittleHistoryError, past_windows
-from persona_pipelines.settings import OwnTarget, Settings, TargetOrigin
+from persona_pipelines.settings import Settings
+from persona_pipelines.settings.stages import OwnTarget, TargetOrigin
 from persona_pipelines.warehouse.connection import Warehouse
 
 PARTS = 4

@@ -16,7 +16,7 @@ from persona_pipelines.days import end_of
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.profiles.predictions import Window
-from persona_pipelines.settings import TargetOrigin
+from persona_pipelines.settings.stages import TargetOrigin
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse

@@ -15,7 +15,7 @@ from persona_pipelines.segments.alignment import Alignment, align
 from persona_pipelines.segments.naming import segment_names
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
 from persona_pipelines.segments.selection import choose
-from persona_pipelines.settings import SegmentsSettings
+from persona_pipelines.settings.stages import SegmentsSettings
 
 FORMAT = 2
 UNPLACED = (0, "Unplaced")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from persona_pipelines.parallel import side_by_side
 from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, Regions, regions, without_small
-from persona_pipelines.settings import SegmentsSettings
+from persona_pipelines.settings.stages import SegmentsSettings
 
 REFIT_USERS = 2_000
 FEWEST_USERS = 10

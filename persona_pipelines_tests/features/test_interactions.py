@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from persona_pipelines.features.interactions import FEW_RATINGS, SMALLEST_WEIGHT, InteractionRules, interactions, positive_events
 from persona_pipelines.recommendations.data import build
 from persona_pipelines.recommendations.models.most_popular import users_by_item
-from persona_pipelines.settings import ConfigurationError, InteractionLevel
+from persona_pipelines.settings import ConfigurationError
+from persona_pipelines.settings.stages import InteractionLevel
 from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, law
 
 END = at(24)

@@ -16,7 +16,8 @@ from persona_pipelines.audiences.conditions import ConditionError, inner_columns
 from persona_pipelines.profiles.predictions import BASE_RATE, Judged
 from persona_pipelines.profiles.targets import as_objects, own_targets
 from persona_pipelines.profiles.windows import Past, window
-from persona_pipelines.settings import ConfigurationError, Settings, TargetOrigin
+from persona_pipelines.settings import ConfigurationError, Settings
+from persona_pipelines.settings.stages import TargetOrigin
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, DAY, at, events_table, ingested, write
 from persona_pipelines_tests.profiles import test_predictions

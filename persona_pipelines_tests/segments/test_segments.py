@@ -9,7 +9,7 @@ from persona_pipelines.segments.model import SegmentModel, fit_segments
 from persona_pipelines.segments.naming import paragraph, segment_names
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
 from persona_pipelines.segments.summary import segment_profiles
-from persona_pipelines.settings import SegmentsSettings
+from persona_pipelines.settings.stages import SegmentsSettings
 
 SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6, stability_refits=3, algorithms=["k_means", "hierarchical", "gaussian_mixture"])
 NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})

@@ -1,0 +1,244 @@
+"""Settings of the stages, and of what they stand on: currencies, privacy, schedules, the warehouse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from persona_pipelines.settings.patterns import Timezone, checked_pattern
+from persona_pipelines.settings.schedules import Cron
+from persona_pipelines.settings.sources import yaml_text
+from persona_pipelines.settings.strict import (
+    CURRENCY_PATTERN,
+    MEMORY_PATTERN,
+    NAME_PATTERN,
+    Strict,
+)
+
+Weight = Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class OwnEventType(Strict):
+    weight: Weight = 0.0
+    description: str = "Declared in the configuration."
+
+
+Summable = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Sums are exact to a millionth in 64 bits."""
+
+
+class Bounds(Strict):
+    """Inclusive bounds of a number; a record outside of them is rejected."""
+
+    minimum: Summable
+    maximum: Summable
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+
+class MoneyBounds(Bounds):
+    minimum: Summable = 0
+    maximum: Summable = 1e9
+
+
+class RatingBounds(Bounds):
+    minimum: Summable = -1000
+    maximum: Summable = 1000
+
+
+class LogsSettings(Strict):
+    max_reject_share: float = Field(0.05, ge=0, le=1)
+    partitions: Literal["auto", "day", "week", "month", "none"] = "auto"
+    max_duplicate_share: float = Field(0.5, ge=0, le=1)
+    money: MoneyBounds = MoneyBounds()
+    ratings: RatingBounds = RatingBounds()
+    smallest_share_of_rows: float = Field(
+        0.8, ge=0, le=1, description="Events, people or items fewer than this share of the published ones are not published unless told to."
+    )
+    smallest_share_of_day: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="A day that is loaded with fewer records than this share of what is usual for its weekday fails; 0 asks for none.",
+    )
+    use_truncated: bool = Field(False, description="Use packed files that are cut off up to where they end, instead of refusing them.")
+    max_line_bytes: int = Field(1 << 20, ge=1024)
+    settle_seconds: float = Field(2.0, ge=0, description="A file changed more recently than this is looked at twice.")
+    earliest_timestamp: dt.datetime = dt.datetime(1990, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
+
+
+class CurrenciesSettings(Strict):
+    """Into which currency amounts are converted, and by which rates."""
+
+    base: str = Field(pattern=CURRENCY_PATTERN)
+    rates: str = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
+
+
+class AutomationSettings(Strict):
+    """What no person does with one device on one day, in sources that log user agents; 0 or false turns a rule off.
+
+    Args (settings):
+        robots_txt: a browser that asks for robots.txt is none.
+        pages_per_hour: more moments at which a page, an item, a search or a log-in was opened within an hour.
+        logins_per_hour: more log-ins, or openings of a log-in page.
+        hours_per_day: pages opened in more different hours of one date.
+        pages_without_assets: more pages without one static asset, where the devices of that source and day load them.
+    """
+
+    robots_txt: bool = True
+    pages_per_hour: int = Field(400, ge=0)
+    logins_per_hour: int = Field(30, ge=0)
+    hours_per_day: int = Field(20, ge=0, le=24)
+    pages_without_assets: int = Field(30, ge=0)
+
+
+class EventsSettings(Strict):
+    session_gap_minutes: float = Field(30, gt=0)
+    max_dwell_minutes: float = Field(30, gt=0)
+    most_users_of_a_device: int = Field(5, ge=1, description="A device with more users tells nothing about who is anonymous on it.")
+    static_extensions: list[str] = [
+        "css",
+        "js",
+        "map",
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "webp",
+        "ico",
+        "woff",
+        "woff2",
+        "ttf",
+        "eot",
+        "mp4",
+        "webm",
+    ]
+    bot_patterns: list[str] = []
+    not_bots: list[str] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
+    automation: AutomationSettings = AutomationSettings()
+
+    @field_validator("bot_patterns", "not_bots")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        return [checked_pattern(pattern) for pattern in value]
+
+
+class InteractionLevel(Strict):
+    """How the amount of an event changes how much it says: each of its kind the same, or by the amount in units.
+
+    ``threshold`` lets only events of one unit at least say anything; ``own_middle`` is for ratings: what a person rated below the
+    mean of the own ratings says nothing good. An event without the amount counts as one unit.
+    """
+
+    by: Literal["value", "quantity", "dwell_ms", "attention_ms"] = "value"
+    scale: Literal["constant", "linear", "square_root", "log", "threshold", "own_middle"]
+    unit: float = Field(1.0, gt=0)
+
+
+class FeaturesSettings(Strict):
+    as_of: dt.date | None = None
+    interaction_weights: dict[str, Weight] = {}
+    interaction_levels: dict[str, InteractionLevel] = Field({}, description="By event type, over the default: ratings by own_middle.")
+    interaction_half_life_days: float = Field(90, gt=0)
+    timezone: Timezone = "UTC"
+
+
+class SegmentsSettings(Strict):
+    algorithms: list[Literal["k_means", "mini_batch_k_means", "hierarchical", "gaussian_mixture", "dbscan", "hdbscan"]] = Field(
+        ["k_means", "mini_batch_k_means", "hierarchical", "gaussian_mixture", "dbscan", "hdbscan"], min_length=1
+    )
+    minimum_k: int = Field(3, ge=2)
+    maximum_k: int = Field(8, ge=2)
+    minimum_segment_size: int = Field(20, ge=1, description="Smaller groups are merged into the nearest segment.")
+    maximum_noise_share: float = Field(0.1, ge=0, le=1, description="With more users in no segment, an algorithm is not chosen.")
+    attributes: list[str] = Field([], description="Attributes of users beside behaviour; all of them where behaviour tells nobody apart.")
+    stability_refits: int = Field(10, ge=2)
+    sample_users: int = Field(5_000, ge=100)
+    seed: int = 20
+
+
+class TargetOrigin(Strict):
+    """What makes a target true: an attribute of the customer list, or an event within the horizon.
+
+    Args (settings):
+        attribute, equals, at_least: the attribute and its value; a boolean one is true by itself. It is predicted for those of whom it
+            is not known.
+        event, category, item_id: the type of event, and of which items; any by default.
+    """
+
+    attribute: str | None = None
+    equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
+    at_least: float | None = None
+    event: str | None = None
+    category: str | None = None
+    item_id: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> TargetOrigin:
+        if (self.attribute is None) == (self.event is None):
+            raise ValueError("expected attribute or event")
+        if self.event is None and (self.category is not None or self.item_id is not None):
+            raise ValueError("category and item_id are for event")
+        if self.attribute is None and (self.equals is not None or self.at_least is not None):
+            raise ValueError("equals and at_least are for attribute")
+        return self
+
+
+class OwnTarget(Strict):
+    """Something that people do or are, to be predicted as a probability."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    from_: TargetOrigin = Field(alias="from")
+    horizon_days: int | None = Field(None, ge=1, description="For events; predictions.horizon_days by default.")
+    also: list[str] = Field([], description="Attributes that are known_later, and known when this target is asked for.")
+    without: list[str] = Field([], description="Attributes that its models do not learn from.")
+
+
+RESERVED_TARGETS = ("purchase", "churn", "spend", "lifetime_value")
+
+
+class PredictionsSettings(Strict):
+    horizon_days: int = Field(30, ge=1, description="Buying and leaving are predicted for this many days.")
+    windows: int = Field(3, ge=1, le=12, description="Past windows to learn from, besides those that choose and judge.")
+    lifetime_days: int = Field(180, ge=1, description="Lifetime value is the spend expected in this many days.")
+    minimum_users: int = Field(100, ge=20)
+    seed: int = 20
+    targets: list[OwnTarget] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _targets_alone(cls, value: Any) -> Any:
+        return {"targets": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _names(self) -> PredictionsSettings:
+        names = [target.name for target in self.targets]
+        for name in names:
+            if names.count(name) > 1 or name in RESERVED_TARGETS:
+                raise ValueError(f"targets: {name!r} is taken; expected a name of its own for each target")
+        return self
+
+
+class PrivacySettings(Strict):
+    consent_when_unknown: bool = False
+
+
+class SchedulesSettings(Strict):
+    daily: Cron = "15 4 * * *"
+    weekly: Cron = "45 5 * * 1"
+    timezone: Timezone = "UTC"
+    sensor_seconds: int = Field(60, ge=30, le=604_800)
+
+
+class WarehouseSettings(Strict):
+    memory_limit: str = Field("4GB", pattern=MEMORY_PATTERN)
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    wait_minutes: float = Field(60, ge=0, le=1_000_000)
