@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import ibis.expr.types as ir
 import pandas as pd
 
 from persona_pipelines.features.attention import category_shares
@@ -28,13 +31,25 @@ class Features:
     newest: dt.datetime | None
 
 
+@contextmanager
+def tables_as_of(warehouse: Warehouse, known: ir.Table, day: dt.date, timezone: str) -> Iterator[tuple[ir.Table, ir.Table]]:
+    """Category shares and features of users as of the end of a day, as expressions, for the length of a block.
+
+    Args:
+        known: the events until then (``users.known_until``).
+    """
+    items = warehouse.table(contracts.ITEMS)
+    shares = warehouse.keep("known_shares", category_shares(known, items))
+    yield shares, user_features(known, items, shares, day, timezone)
+    warehouse.drop_kept("known_shares")
+
+
 def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Features:
     """Features as of the end of a day; no later event reaches them."""
-    items = warehouse.table(contracts.ITEMS)
     known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
-    shares = warehouse.keep("known_shares", category_shares(known, items))
-    features = warehouse.frame(user_features(known, items, shares, day, timezone).order_by("user_id"))
-    shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
+    with tables_as_of(warehouse, known, day, timezone) as (shares, features):
+        users = warehouse.frame(features.order_by("user_id"))
+        shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
     newest = warehouse.value(known.timestamp.max())
-    warehouse.drop_kept("known_events", "known_shares")
-    return Features(features, shown, newest)
+    warehouse.drop_kept("known_events")
+    return Features(users, shown, newest)

@@ -59,19 +59,17 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         import ibis
 
         from persona_pipelines import charts
-        from persona_pipelines.features import attention, users
+        from persona_pipelines.features.asof import tables_as_of
         from persona_pipelines.features.checks import every_user_has_features
+        from persona_pipelines.features.users import known_until
         from persona_pipelines.orchestration.metadata import checked, contract_check, table_metadata
 
         store, chosen = warehouse.get(), warehouse.settings
         as_of = as_of_date(store, chosen)
-        events, items = store.table(contracts.EVENTS), store.table(contracts.ITEMS)
-        known = users.known_until(events, as_of)
-        with store.transaction():
-            shares = attention.category_shares(known, items).mutate(as_of_date=ibis.literal(as_of))
-            store.replace(contracts.CATEGORY_SHARES, shares)
-            shares = store.table(contracts.CATEGORY_SHARES)
-            store.replace(contracts.USER_FEATURES, users.user_features(events, items, shares, as_of, chosen.features.timezone))
+        known = known_until(store.table(contracts.EVENTS), as_of)
+        with store.transaction(), tables_as_of(store, known, as_of, chosen.features.timezone) as (shares, features):
+            store.replace(contracts.CATEGORY_SHARES, shares.mutate(as_of_date=ibis.literal(as_of)))
+            store.replace(contracts.USER_FEATURES, features)
         table = store.table(contracts.USER_FEATURES)
         frame = store.frame(table.limit(20_000))
         numbers = [column.name for column in contracts.USER_FEATURES.columns if column.type in ("int64", "float64")]
