@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 CONFIG ?= data/persona.yaml
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# LightFM is compiled when it is installed; a machine that cannot gets everything else.
+COMPILES = { command -v $${CC:-cc} || command -v gcc; } >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'
+WITHOUT_LIGHTFM := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(entry for entry in project["dependencies"] + project["optional-dependencies"]["dev"] if not entry.startswith("lightfm")))
 # A file of tests a process; each with one thread for sums, so that as many processes as cores do not wait for each other.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations=10
 
@@ -40,7 +44,7 @@ coverage: setup  ## the tests once more, with the share of lines and branches th
 	done; exit $$failed
 
 mutants: setup  ## how many small faults in the rooms of rules the tests notice, very long; SAMPLE=60 of each room
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutants]'
+	$(PIP) --editable '.[dev,mutants]'
 	$(BIN)/python benchmarks/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
 
 test-quick: setup  ## the tests that take a minute
@@ -58,11 +62,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed (make PYTHON=/path/to/python)."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed (make PYTHON=/path/to/python)."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv: install it first (on Debian and Ubuntu the package python3-venv)."; exit 1; }
-	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "No C compiler found: LightFM is compiled when it is installed (on Debian and Ubuntu the package build-essential, on macOS xcode-select --install)."; exit 1; }
-	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { echo "The headers of $(PYTHON) are missing, LightFM is compiled when it is installed (on Debian and Ubuntu the package python3-dev)."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $(INSTALLED)
+	@if $(COMPILES); then \
+		$(PIP) --editable '.[dev]'; \
+	else \
+		echo "No C compiler, or no headers of $(PYTHON): everything is installed but LightFM, which the comparison leaves out. With them (on Debian and Ubuntu: build-essential, python3-dev; on macOS: xcode-select --install) make setup installs it."; \
+		$(PIP) $$($(BIN)/python -c '$(WITHOUT_LIGHTFM)') 'setuptools>=77' && $(PIP) --no-deps --no-build-isolation --editable .; \
+	fi
+	@if $(COMPILES); then touch $(INSTALLED); fi
 
 dictionary: setup  ## write docs/data-dictionary.md from the contracts
 	$(BIN)/persona dictionary docs/data-dictionary.md

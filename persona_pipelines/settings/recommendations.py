@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
+from persona_pipelines.settings.own_methods import own_recommender
 from persona_pipelines.settings.strict import NAME_PATTERN, Strict
 
 MAXIMUM_DENSE = 12_000
@@ -176,7 +177,7 @@ class HybridSettings(MethodSettings):
     short_history: float = Field(10.0, gt=0, description="A new user's n interactions count n / (n + short_history) against the rules.")
 
 
-Method = Annotated[
+BuiltIn = Annotated[
     MostPopularSettings
     | SegmentPopularSettings
     | UserNeighbourhoodSettings
@@ -193,6 +194,19 @@ Method = Annotated[
     | HybridSettings,
     Field(discriminator="method"),
 ]
+
+
+METHOD_NAMES = frozenset(name for one in get_args(get_args(BuiltIn)[0]) for name in get_args(one.model_fields["method"].annotation))
+
+
+def _own(value: Any, built_in: ValidatorFunctionWrapHandler) -> MethodSettings:
+    """Settings of a method of this package, or of one that another package has (``own_methods``)."""
+    method = value.get("method") if isinstance(value, dict) else None
+    found = own_recommender(method) if isinstance(method, str) and method not in METHOD_NAMES else None
+    return built_in(value) if found is None else found.settings_class.model_validate(value)
+
+
+Method = Annotated[SerializeAsAny[BuiltIn], WrapValidator(_own)]
 
 
 DEFAULT_METHODS: tuple[MethodSettings, ...] = (

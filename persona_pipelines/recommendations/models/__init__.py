@@ -18,6 +18,7 @@ from persona_pipelines.recommendations.models.most_popular import MostPopular
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopular
 from persona_pipelines.recommendations.models.truncated_svd import TruncatedSVD
 from persona_pipelines.recommendations.models.user_neighbourhood import UserNeighbourhood
+from persona_pipelines.settings.own_methods import own_recommender
 from persona_pipelines.settings.recommendations import HybridSettings, MethodSettings
 
 METHODS: dict[str, Any] = {
@@ -39,7 +40,9 @@ METHODS: dict[str, Any] = {
 
 def recommender(settings: MethodSettings, seed: int) -> Recommender:
     """The method of some settings; a hybrid is made of others and has ``Hybrid``."""
-    return METHODS[settings.method](settings, seed)  # type: ignore[attr-defined]
+    method: str = settings.method  # type: ignore[attr-defined]
+    found: Any = METHODS[method] if method in METHODS else own_recommender(method)
+    return found(settings, seed)
 
 
 __all__ = ["METHODS", "Hybrid", "HybridSettings", "LearnedModel", "Recommender", "load", "recommender"]

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.recommendations.data import Audience, Interactions
+from persona_pipelines.settings.own_methods import load_all
 from persona_pipelines.settings.recommendations import MethodSettings
 
 FORMAT = 3
@@ -154,7 +155,7 @@ class LearnedModel(ABC):
 
 
 def load(folder: Path) -> LearnedModel:
-    """A stored model. Raises ValueError where the folder holds another format."""
+    """A stored model. Raises ValueError where the folder holds another format, or a kind that no installed package knows."""
     description = json.loads((folder / "model.json").read_text())
     if description.get("format") != FORMAT:
         raise ValueError(f"{folder}: recommender of format {description.get('format')}; expected {FORMAT}: train it again")
@@ -170,6 +171,10 @@ def load(folder: Path) -> LearnedModel:
     members = {name: load(folder / f"member_{number}") for number, name in enumerate(description["members"])}
     users, items = (np.array(description[key], dtype=object) for key in ("users", "items"))
     texts = {name: tuple(values) for name, values in description["texts"].items()}
+    if description["kind"] not in KINDS:
+        load_all()
+    if description["kind"] not in KINDS:
+        raise ValueError(f"{folder}: a model of kind {description['kind']!r}, which no installed package knows; train again")
     return KINDS[description["kind"]].restored(description["name"], users, items, description["digest"], state, texts, members)
 
 

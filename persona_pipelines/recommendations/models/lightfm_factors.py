@@ -35,7 +35,10 @@ class LightFMFactors:
         self.name = settings.name
 
     def fit(self, interactions: Interactions) -> FactorModel:
-        from lightfm import LightFM
+        try:
+            from lightfm import LightFM
+        except ImportError as error:
+            raise ModelError(f"LightFM is not installed ({error}); it is compiled when it is installed: a C compiler and make setup") from None
 
         chosen = self.settings
         model = LightFM(
