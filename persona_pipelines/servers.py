@@ -31,6 +31,9 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
     Raises:
         ServerError: a port is taken, or a server does not come up.
     """
+    binaries = Path(sys.executable).parent
+    if not (binaries / "dagster-webserver").exists():
+        raise ServerError("the web UI of Dagster is not installed; next: pip install 'persona-pipelines[ui]', or make setup")
     for port, name in ((dagster_port, "--dagster-port"), (mlflow_port, "--mlflow-port")):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,7 +52,6 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
     module = ["-m", "persona_pipelines.definitions"]
-    binaries = Path(sys.executable).parent
     commands = {
         "Dagster": [str(binaries / "dagster-webserver"), *module, "--host", HOST, "--port", str(dagster_port)],
         "Dagster daemon": [str(binaries / "dagster-daemon"), "run", *module],

@@ -38,7 +38,9 @@ class LightFMFactors:
         try:
             from lightfm import LightFM
         except ImportError as error:
-            raise ModelError(f"LightFM is not installed ({error}); it is compiled when it is installed: a C compiler and make setup") from None
+            raise ModelError(
+                f"LightFM is not installed ({error}); it is compiled when it is installed: a C compiler and make setup"
+            ) from None
 
         chosen = self.settings
         model = LightFM(
