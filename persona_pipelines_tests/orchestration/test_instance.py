@@ -1,0 +1,98 @@
+"""What the instance is set to, seen to act: one run at a time, and none that is stuck for ever, in the daemon's own iterations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterEvent, DagsterEventType, EventLogEntry
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.test_utils import create_run_for_test
+from dagster._daemon.monitoring import concurrency
+from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration
+from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+
+from persona_pipelines.orchestration.instance import INSTANCE, open_instance
+from persona_pipelines_tests.conftest import CLICKS
+
+MONITORING = INSTANCE["run_monitoring"]
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("persona_pipelines"), "__repository__"), "everything")
+LOGGER = logging.getLogger("test")
+QUEUED, STARTING, STARTED, FAILURE = (getattr(dg.DagsterRunStatus, name) for name in ("QUEUED", "STARTING", "STARTED", "FAILURE"))
+
+
+@pytest.fixture
+def instance(configure: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    for name in ("DAGSTER_HOME", "PERSONA_CONFIG", "DAGSTER_DISABLE_TELEMETRY", "DAGSTER_EVENT_BATCH_SIZE"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+        monkeypatch.delenv(name)
+    with open_instance(configure(CLICKS)) as opened:
+        yield opened
+
+
+def reached(instance: dg.DagsterInstance, kind: DagsterEventType, seconds_ago: float, run_id: str) -> None:
+    """A run reaches a state, so many seconds ago."""
+    event = DagsterEvent(kind.value, "everything", message="")
+    instance.handle_new_event(EventLogEntry(None, "debug", "", run_id, time.time() - seconds_ago, None, "everything", event))
+
+
+def iterated(instance: dg.DagsterInstance, iteration: Any) -> None:
+    assert [error for error in iteration(SimpleNamespace(instance=instance, create_request_context=lambda: None), LOGGER) if error] == []
+
+
+def test_the_daemon_has_what_it_needs_for_all_of_it(instance: dg.DagsterInstance) -> None:
+    assert {"QUEUED_RUN_COORDINATOR", "MONITORING", "SCHEDULER", "SENSOR"} <= set(instance.get_required_daemon_types())
+
+
+def test_one_run_at_a_time_and_the_next_when_it_has_ended(instance: dg.DagsterInstance) -> None:
+    first, *waiting = [create_run_for_test(instance, job_name="everything", status=QUEUED, remote_job_origin=ORIGIN) for _ in range(3)]
+    daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
+
+    def next_ones() -> list[str]:
+        return [run.run_id for run in daemon._get_runs_to_dequeue(instance, instance.get_concurrency_config(), None)]
+
+    assert next_ones() == [first.run_id]
+    for kind in (DagsterEventType.RUN_STARTING, DagsterEventType.RUN_START):
+        reached(instance, kind, 0, first.run_id)
+        assert next_ones() == []
+    reached(instance, DagsterEventType.RUN_SUCCESS, 0, first.run_id)
+    assert next_ones() == [waiting[0].run_id]
+
+
+@pytest.mark.parametrize(("more", "status"), [(-10, STARTING), (10, FAILURE)])
+def test_a_run_that_does_not_start_is_ended(instance: dg.DagsterInstance, more: float, status: dg.DagsterRunStatus) -> None:
+    run = create_run_for_test(instance, job_name="everything")
+    reached(instance, DagsterEventType.RUN_STARTING, MONITORING["start_timeout_seconds"] + more, run.run_id)
+    iterated(instance, execute_run_monitoring_iteration)
+    assert instance.get_run_by_id(run.run_id).status == status
+
+
+@pytest.mark.parametrize(("more", "status"), [(-60, STARTED), (60, FAILURE)])
+def test_a_run_without_end_is_ended(instance: dg.DagsterInstance, more: float, status: dg.DagsterRunStatus) -> None:
+    run = create_run_for_test(instance, job_name="everything")
+    reached(instance, DagsterEventType.RUN_START, MONITORING["max_runtime_seconds"] + more, run.run_id)
+    iterated(instance, execute_run_monitoring_iteration)
+    assert instance.get_run_by_id(run.run_id).status == status
+
+
+@pytest.mark.parametrize(("ago", "held"), [(0, 1), (120, 0)])
+def test_what_an_ended_run_still_holds_is_freed(
+    instance: dg.DagsterInstance, ago: float, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run_for_test(instance, job_name="everything")
+    slots = instance.event_log_storage
+    slots.set_concurrency_slots("warehouse", 1)
+    assert slots.claim_concurrency_slot("warehouse", run.run_id, "a step").is_claimed
+    for kind in (DagsterEventType.RUN_START, DagsterEventType.RUN_FAILURE):
+        reached(instance, kind, 1, run.run_id)
+    now = concurrency.get_current_datetime
+    monkeypatch.setattr(concurrency, "get_current_datetime", lambda: now() + dt.timedelta(seconds=ago))
+    iterated(instance, execute_concurrency_slots_iteration)
+    assert slots.get_concurrency_info("warehouse").active_slot_count == held
