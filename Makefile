@@ -19,7 +19,7 @@ RULES := logs events features segments profiles recommendations audiences privac
 OTHERS := cli gallery orchestration simulation tracking
 COVERED := 90
 
-.PHONY: run test test-quick test-lowest test-newest coverage mutants faults wheel lock lint ui setup dictionary sample benchmark clean
+.PHONY: run test test-quick test-lowest test-newest coverage mutants faults home-of-release wheel lock lint ui setup dictionary sample benchmark clean
 
 run: setup  ## run the main job on the committed sample (or CONFIG=FILE)
 	$(BIN)/persona run --config $(CONFIG)
@@ -57,6 +57,9 @@ wheel: setup  ## the wheel, built, and tried apart from this folder
 lock:  ## requirements.lock: every version with the hashes of its files, for pip install --require-hashes -r requirements.lock
 	test -x $(LOCK)/bin/uv || { $(PYTHON) -m venv $(LOCK) && $(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check uv; }
 	$(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header --constraint constraints.txt --extra ui --extra dev --output-file requirements.lock pyproject.toml
+
+home-of-release: setup  ## keep a small home as this version writes it, for the tests of the next ones
+	$(BIN)/python -m persona_pipelines_tests.home.releases
 
 faults: setup  ## kills, full and failing disks, signals, damage, a soak: hours; KINDS="kills full", KILLS=100
 	$(BIN)/python -m persona_pipelines_tests.faults $(KINDS) $(if $(KILLS),--kills $(KILLS))

@@ -23,19 +23,22 @@ class StateError(ProjectError):
     """The state folder cannot be read or written."""
 
 
-def of_the_state(error: BaseException, home: Path | None) -> StateError | None:
-    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database; None of any other error.
-
-    Args:
-        home: the state folder, where it is known.
-    """
+def is_of_the_state(error: BaseException) -> bool:
+    """Whether an error comes of the disk or of a database on it, and not of this package."""
     import sqlite3
 
     import duckdb
     import sqlalchemy.exc
 
-    if not isinstance(error, OSError | duckdb.Error | sqlite3.Error | sqlalchemy.exc.SQLAlchemyError):
-        return None
+    return isinstance(error, OSError | duckdb.Error | sqlite3.Error | sqlalchemy.exc.SQLAlchemyError)
+
+
+def of_the_state(error: BaseException, home: Path | None) -> StateError:
+    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database.
+
+    Args:
+        home: the state folder, where it is known.
+    """
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if home is None:
         return StateError(reason)

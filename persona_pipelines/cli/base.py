@@ -15,7 +15,7 @@ import click
 
 from persona_pipelines import __version__
 from persona_pipelines.cli.printing import say
-from persona_pipelines.errors import ProjectError, StateError, of_the_state, plain
+from persona_pipelines.errors import ProjectError, StateError, is_of_the_state, of_the_state, plain
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except Exception as error:
-            known = of_the_state(error, _home())
-            if known is not None:
-                raise click.ClickException(str(known)) from None
+            if is_of_the_state(error):
+                raise click.ClickException(str(of_the_state(error, _home()))) from None
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
             say(f"Error: {_fault(error)}", err=True)

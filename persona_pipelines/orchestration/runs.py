@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy.exc
 
-from persona_pipelines.errors import of_the_state
+from persona_pipelines.errors import is_of_the_state, of_the_state
 from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
@@ -100,7 +100,7 @@ def run_job(
             # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
             # time: Dagster's own database cannot be written.
             cause = _innermost(error)
-            result.failures.append(str(of_the_state(cause, settings.home) or cause))
+            result.failures.append(str(of_the_state(cause, settings.home) if is_of_the_state(cause) else cause))
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, OSError):
                 run = instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:

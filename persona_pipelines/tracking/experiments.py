@@ -65,6 +65,7 @@ def configure(settings: Settings) -> None:
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # what it logs with a traceback it raises as well
     # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
     warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
     settings.home.mkdir(parents=True, exist_ok=True)

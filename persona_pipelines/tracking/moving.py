@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.errors import ProjectError, of_the_state
 from persona_pipelines.settings import Settings
 
 ADDRESSES = (
@@ -18,7 +18,7 @@ ADDRESSES = (
 
 
 class StoreError(ProjectError):
-    """MLflow's own database cannot be read or written; the message says why."""
+    """MLflow's own database is damaged; the message says how."""
 
 
 def follow(settings: Settings) -> str | None:
@@ -27,7 +27,8 @@ def follow(settings: Settings) -> str | None:
     Returns:
         Where they led before; None where nothing had to be changed.
     Raises:
-        StoreError: the database is damaged, or cannot be written.
+        StoreError: the database is damaged.
+        StateError: it cannot be written now: a full disk, for example.
     """
     file = settings.mlflow_file
     if not settings.mlflow_is_local or not file.exists():
@@ -53,5 +54,7 @@ def follow(settings: Settings) -> str | None:
                         (f"{here}/", len(moved) + 1, len(moved), moved),
                     )
             return before
+    except sqlite3.OperationalError as error:
+        raise of_the_state(error, settings.home) from None
     except sqlite3.Error as error:
         raise StoreError(f"{file}: {error}") from None

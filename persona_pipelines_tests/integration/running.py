@@ -45,6 +45,11 @@ def with_home(folder: Path, **more: str) -> dict[str, str]:
     key = home / "pseudonym.key"
     key.write_text(KEY.hex())
     key.chmod(0o600)
+    return at_home(home, **more)
+
+
+def at_home(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a command whose state is in a folder."""
     plain = {name: value for name, value in os.environ.items() if name not in SET_BY_A_COMMAND}
     return {**plain, **more, "PERSONA_HOME": str(home), "COLUMNS": "200"}
 

@@ -1,0 +1,84 @@
+"""Homes as earlier versions wrote them, one a release: taken over, or refused with the way out."""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
+from persona_pipelines_tests.integration.running import asked, at_home
+
+RELEASES = sorted((Path(__file__).parent / "releases").glob("*.tar.xz"))
+CONFIG = ("--config", "persona.yaml")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=RELEASES, ids=lambda file: file.name.removesuffix(".tar.xz"))
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tmp_path / "home" / "pseudonym.key").chmod(0o600)
+    return tmp_path / "home"
+
+
+def persona(home: Path, *arguments: str) -> str:
+    done = asked(home.parent, at_home(home), *arguments, *CONFIG)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def value(home: Path, query: str) -> object:
+    with duckdb.connect(str(home / "published.duckdb"), read_only=True) as connection:
+        return connection.execute(query).fetchall()[0][0]
+
+
+def known_person(home: Path) -> str:
+    """The raw id of somebody who has a profile and a list: found by the key that came with the home."""
+    key = load_key(home / "pseudonym.key")
+    with (home.parent / "raw" / "customers.csv").open() as stream:
+        ids = [row["customer"] for row in csv.DictReader(stream)]
+    with duckdb.connect(str(home / "published.duckdb"), read_only=True) as connection:
+        listed = {row[0] for row in connection.execute("FROM recommendations.recommendations SEMI JOIN profiles.user_profiles USING (user_id) SELECT user_id").fetchall()}
+    return next(name for name in ids if pseudonym(name, key) in listed)
+
+
+def test_a_home_of_an_earlier_release_is_taken_over(home: Path) -> None:
+    """It lies elsewhere than it was written, its people keep their pseudonyms, its champion its model, and nothing is lost."""
+    persona(home, "verify")
+    before = {
+        table: value(home, f"SELECT count(*) FROM {table}")
+        for table in ("events.events", "events.users", "recommendations.recommendations")
+    }
+    who = known_person(home)
+    person = persona(home, "profile", who)
+    assert persona(home, "recommend", who, "-k", "3")
+    run = persona(home, "run")
+    assert "Traceback" not in run
+    after = {table: value(home, f"SELECT count(*) FROM {table}") for table in before}
+    assert after["events.events"] == before["events.events"]
+    assert after["events.users"] == before["events.users"]
+    assert after["recommendations.recommendations"] > 0
+    assert person.splitlines()[0] == persona(home, "profile", who).splitlines()[0]
+    assert persona(home, "models").count("yes") >= 1
+    persona(home, "verify")
+
+
+def test_tables_of_other_columns_are_refused_with_the_way_out_and_kept(home: Path) -> None:
+    warehouse = home / "warehouse.duckdb"
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("ALTER TABLE features.user_features RENAME COLUMN recency_days TO days_since")
+    if (home / "manifest.json").exists():
+        (home / "manifest.json").unlink()
+    before = value(home, "SELECT count(*) FROM events.events")
+    done = asked(home.parent, at_home(home), "run", *CONFIG)
+    assert done.exit_code == 1
+    assert "The warehouse was written by another version: move" in done.output
+    assert value(home, "SELECT count(*) FROM events.events") == before
+    warehouse.rename(warehouse.with_suffix(".aside"))
+    persona(home, "run")
+    assert value(home, "SELECT count(*) FROM events.events") == before
