@@ -13,7 +13,9 @@ from persona_pipelines.home.publishing import WAITING, finish
 from persona_pipelines.privacy.pseudonyms import fingerprint
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import EngineError, Warehouse, WarehouseError
+from persona_pipelines.warehouse.contracts.parts import Table
 
 
 class HomeOfAnotherConfigurationError(HomeError):
@@ -68,6 +70,7 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
     store = _opened(settings, key)
     try:
         require_key(store, settings, key)
+        require_version(store, settings)
         if not as_left and (tables := store.counts()):
             say(f"{settings.warehouse_file.name} was not closed by its last run: its {len(tables)} tables are read through")
             for name in tables:
@@ -83,6 +86,19 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
         store.close()
         raise
     return store
+
+
+def require_version(store: Warehouse, settings: Settings) -> None:
+    """Raises WarehouseError where a table has other columns than this version of the package writes."""
+    for contract in contracts_of(settings):
+        store.require_columns(contract)
+
+
+def contracts_of(settings: Settings) -> list[Table]:
+    """The contracts of all tables of a configuration, those of its sources too."""
+    raw = [contracts.raw_events(source.name) for source in settings.sources_of("events")]
+    lists = [contracts.raw_listing(source.name, kind) for kind in ("items", "users") for source in settings.sources_of(kind)]
+    return [*raw, *lists, *contracts.TABLES]
 
 
 def close_warehouse(store: Warehouse, settings: Settings) -> None:

@@ -6,14 +6,17 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+import ibis
+
 from persona_pipelines.files import copy_whole, digest_of
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
-from persona_pipelines.home.opening import journal_of, require_as_left
+from persona_pipelines.home.opening import journal_of, require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.home.verifying import database, published_as_left, read_through, verify
 from persona_pipelines.privacy.pseudonyms import fingerprint, load_key
 from persona_pipelines.settings import Settings
-from persona_pipelines.warehouse.connection import WarehouseError
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse, WarehouseError, from_frame
 
 
 def repair(settings: Settings) -> Iterator[str]:
@@ -61,7 +64,7 @@ def _warehouse(settings: Settings, manifest: Manifest) -> Iterator[str]:
     try:
         require_as_left(settings, manifest)
         if file.exists():
-            read_through(file)
+            read_through(file, settings)
         return
     except (HomeError, WarehouseError) as error:
         yield str(error)
@@ -71,18 +74,50 @@ def _warehouse(settings: Settings, manifest: Manifest) -> Iterator[str]:
     journal = settings.home / JOURNAL
     if journal.exists():
         yield _aside(journal)
-    if manifest.published and published_as_left(settings, manifest).passed:
+    published = settings.published_file.exists() and published_as_left(settings, manifest).passed
+    if published and manifest.published and _is_of_this_version(settings):
         copy_whole(settings.published_file, file)
         manifest.warehouse, manifest.being_written = digest_of(file), False
         yield f"{file.name} is the published copy again; days that came later are loaded by the next run: persona run"
+    elif published and (kept := _with_history(settings)):
+        manifest.warehouse, manifest.being_written = digest_of(file), False
+        yield f"{file.name} has what no log has ({', '.join(kept)}); all else is made from the logs by the next run: persona run"
     else:
         manifest.warehouse, manifest.being_written = "", False
         yield f"{file.name} has to be made from the logs again: persona run"
     manifest.save(settings.home)
 
 
+def _is_of_this_version(settings: Settings) -> bool:
+    try:
+        with Warehouse(settings.published_file, read_only=True) as store:
+            require_version(store, settings)
+    except WarehouseError:
+        return False
+    return True
+
+
+def _with_history(settings: Settings) -> list[str]:
+    """Make a new warehouse with the tables of the published copy that nothing makes again; their names.
+
+    Of a table whose columns have changed those are taken that both versions have; one that lacks a column which has to have values is not.
+    """
+    kept = []
+    with Warehouse(settings.published_file, read_only=True) as published, Warehouse(settings.warehouse_file) as store, store.transaction():
+        for contract in (table for table in contracts.TABLES if table.history):
+            columns = [name for name in contract.column_names if name in published.columns(contract)]
+            if not columns or any(column.required and column.name not in columns for column in contract.columns):
+                continue
+            rows = published.frame(published.backend.table(contract.name, database=contract.schema).select(columns))
+            store.ensure(contract)
+            missing = {column.name: ibis.null(column.type) for column in contract.columns if column.name not in columns}
+            store.append(contract, from_frame(rows).mutate(**missing))
+            kept.append(contract.full_name)
+    return kept
+
+
 def _aside(file: Path) -> str:
     """Move a file aside, under a name that says when."""
-    target = file.with_name(f"{file.name}.damaged-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}")
+    target = file.with_name(f"{file.name}.aside-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}")
     file.replace(target)
     return f"{file.name} is moved aside to {target.name}"

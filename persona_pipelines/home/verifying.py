@@ -13,7 +13,7 @@ import duckdb
 from persona_pipelines.files import digest_of, texts_by_name
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
-from persona_pipelines.home.opening import require_as_left
+from persona_pipelines.home.opening import require_as_left, require_version
 from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
@@ -72,7 +72,7 @@ def _warehouse(settings: Settings, manifest: Manifest) -> Finding:
         return Finding(name, True, "not made yet")
     try:
         require_as_left(settings, manifest)
-        tables = read_through(settings.warehouse_file)
+        tables = read_through(settings.warehouse_file, settings)
     except (HomeError, WarehouseError) as error:
         return Finding(name, False, str(error).removesuffix(f"; next: {REPAIR}"), REPAIR)
     how = (
@@ -85,13 +85,14 @@ def _warehouse(settings: Settings, manifest: Manifest) -> Finding:
     return Finding(name, True, f"{how}; all blocks of {tables} tables can be read")
 
 
-def read_through(file: Path) -> int:
+def read_through(file: Path, settings: Settings) -> int:
     """Read every block of every table; the number of tables.
 
     Raises:
-        WarehouseError: one is damaged, or the file is no warehouse.
+        WarehouseError: one is damaged or of another version, or the file is no warehouse.
     """
     with Warehouse(file, read_only=True) as store:
+        require_version(store, settings)
         names = list(store.counts())
         for name in names:
             store.digest(name)

@@ -119,12 +119,7 @@ class Warehouse:
         """
         self.written.add(contract.full_name)
         if self.exists(contract):
-            found = [row[0] for row in self.connection.execute(f"DESCRIBE {quoted_table(contract.full_name)}").fetchall()]
-            if found != contract.column_names:
-                raise WarehouseError(
-                    f"{contract.full_name}: found columns {found}; expected {contract.column_names}. The warehouse was written by "
-                    f"another version: move {self.file} aside and run again, everything in it is made from the logs."
-                )
+            self.require_columns(contract)
             return
         columns = ", ".join(
             f"{quoted_name(column.name)} {DUCKDB_TYPES[column.type]}{' NOT NULL' if column.required else ''}" for column in contract.columns
@@ -136,6 +131,24 @@ class Warehouse:
             self.connection.execute(
                 f"COMMENT ON COLUMN {quoted_table(contract.full_name)}.{quoted_name(column.name)} IS {literal(column.description)}"
             )
+
+    def require_columns(self, contract: Table) -> None:
+        """Raises WarehouseError where the table is there with other columns, as another version of the package wrote it."""
+        found = self.columns(contract)
+        if found and found != contract.column_names:
+            odd = [
+                *(f"{name} too much" for name in found if name not in contract.column_names),
+                *(f"{name} missing" for name in contract.column_names if name not in found),
+            ]
+            raise WarehouseError(
+                f"{self.file}: written by another version: {contract.full_name} has other columns ({', '.join(odd) or 'in another order'})"
+            )
+
+    def columns(self, contract: Table) -> list[str]:
+        """The names of the columns that a table has; none where it has not been written yet."""
+        if not self.exists(contract):
+            return []
+        return [row[0] for row in self.connection.execute(f"DESCRIBE {quoted_table(contract.full_name)}").fetchall()]
 
     def table(self, contract: Table) -> ir.Table:
         """The table as an expression; an empty one where it has not been written yet."""

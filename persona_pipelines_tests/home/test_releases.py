@@ -43,7 +43,12 @@ def known_person(home: Path) -> str:
     with (home.parent / "raw" / "customers.csv").open() as stream:
         ids = [row["customer"] for row in csv.DictReader(stream)]
     with duckdb.connect(str(home / "published.duckdb"), read_only=True) as connection:
-        listed = {row[0] for row in connection.execute("FROM recommendations.recommendations SEMI JOIN profiles.user_profiles USING (user_id) SELECT user_id").fetchall()}
+        listed = {
+            row[0]
+            for row in connection.execute(
+                "FROM recommendations.recommendations SEMI JOIN profiles.user_profiles USING (user_id) SELECT user_id"
+            ).fetchall()
+        }
     return next(name for name in ids if pseudonym(name, key) in listed)
 
 
@@ -68,17 +73,25 @@ def test_a_home_of_an_earlier_release_is_taken_over(home: Path) -> None:
     persona(home, "verify")
 
 
-def test_tables_of_other_columns_are_refused_with_the_way_out_and_kept(home: Path) -> None:
-    warehouse = home / "warehouse.duckdb"
-    with duckdb.connect(str(warehouse)) as connection:
-        connection.execute("ALTER TABLE features.user_features RENAME COLUMN recency_days TO days_since")
-    if (home / "manifest.json").exists():
-        (home / "manifest.json").unlink()
+def test_tables_of_other_columns_are_refused_with_the_way_out_which_keeps_what_no_log_has(home: Path) -> None:
+    for file in ("warehouse.duckdb", "published.duckdb"):
+        with duckdb.connect(str(home / file)) as connection:
+            connection.execute("ALTER TABLE features.user_features RENAME COLUMN recency_days TO days_since")
+            connection.execute("UPDATE profiles.profile_history SET segment_name = 'of before', valid_from = valid_from - 30")
+            connection.execute("ALTER TABLE profiles.profile_history ADD COLUMN mood VARCHAR")
     before = value(home, "SELECT count(*) FROM events.events")
-    done = asked(home.parent, at_home(home), "run", *CONFIG)
-    assert done.exit_code == 1
-    assert "The warehouse was written by another version: move" in done.output
+    refused = asked(home.parent, at_home(home), "run", *CONFIG)
+    assert refused.exit_code == 1
+    assert (
+        "written by another version: features.user_features has other columns (days_since too much, recency_days missing); next: persona repair"
+        in refused.output
+    )
     assert value(home, "SELECT count(*) FROM events.events") == before
-    warehouse.rename(warehouse.with_suffix(".aside"))
+    assert "written by another version" in asked(home.parent, at_home(home), "verify", *CONFIG).output
+    repaired = persona(home, "repair")
+    assert "warehouse.duckdb is moved aside to warehouse.duckdb.aside-" in repaired
+    assert "has what no log has (segments.segment_history, profiles.profile_history, " in repaired
     persona(home, "run")
     assert value(home, "SELECT count(*) FROM events.events") == before
+    assert value(home, "SELECT count(*) FROM profiles.profile_history WHERE segment_name = 'of before'") > 0
+    persona(home, "verify")

@@ -42,7 +42,7 @@ def test_a_damaged_warehouse_is_taken_from_the_published_copy(home: Settings, at
     flipped(home.warehouse_file, at)
     assert broken(home).keys() == {"warehouse.duckdb"}
     said = mended(home)
-    assert "warehouse.duckdb is moved aside to warehouse.duckdb.damaged-" in said
+    assert "warehouse.duckdb is moved aside to warehouse.duckdb.aside-" in said
     assert "warehouse.duckdb is the published copy again" in said
     assert run(home, 800) == []
     assert rows_published(home) == 800

@@ -17,6 +17,7 @@ CHAMPIONS = Table(
         Column("since", "timestamp", "When it was chosen, UTC.", required=True),
     ),
     ("stage",),
+    history=True,
 )
 
 INSTANCE = Table(
@@ -28,4 +29,5 @@ INSTANCE = Table(
         Column("value", "string", "Its value.", required=True),
     ),
     ("name",),
+    history=True,
 )

@@ -26,7 +26,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """One table: ``schema`` is the room that writes it, ``key`` identifies a row and is the order of exports; ``references`` says of columns
-    in which schema, table and column their values stand."""
+    in which schema, table and column their values stand; ``history`` that rows of earlier runs stay in it, which nothing makes again."""
 
     schema: str
     name: str
@@ -35,6 +35,7 @@ class Table:
     key: tuple[str, ...]
     personal_rows: bool = False
     references: Mapping[str, tuple[str, str, str]] = field(default_factory=dict, hash=False)
+    history: bool = False
 
     @property
     def full_name(self) -> str:

@@ -121,6 +121,7 @@ PROFILE_HISTORY = Table(
     ),
     ("user_id", "valid_from"),
     personal_rows=True,
+    history=True,
 )
 
 SEGMENT_MOVEMENT = Table(

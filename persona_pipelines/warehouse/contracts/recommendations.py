@@ -34,6 +34,7 @@ TUNED_PARAMETERS = Table(
         Column("mlflow_run_id", "string", "MLflow run whose children are the trials."),
     ),
     ("model",),
+    history=True,
 )
 
 MODEL_COMPARISON = Table(

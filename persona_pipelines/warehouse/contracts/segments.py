@@ -119,4 +119,5 @@ SEGMENT_HISTORY = Table(
         SEGMENT_VERSION,
     ),
     ("as_of_date", "segment_id"),
+    history=True,
 )
