@@ -102,8 +102,14 @@ def contracts_of(settings: Settings) -> list[Table]:
 
 
 def close_warehouse(store: Warehouse, settings: Settings) -> None:
-    """Close the warehouse and write down how it is left."""
+    """Close the warehouse and write down how it is left.
+
+    Where the disk fails, the engine leaves what is committed in its journal: then the warehouse is not as one that was closed, and the next
+    run reads it through.
+    """
     store.close()
+    if journal_of(settings.warehouse_file).exists():
+        return
     manifest = read_manifest(settings.home)
     manifest.being_written, manifest.warehouse = False, digest_of(settings.warehouse_file)
     manifest.save(settings.home)

@@ -143,6 +143,21 @@ def test_what_a_killed_run_had_completed_is_there_whatever_became_of_the_journal
     assert run(home, 900) == []
 
 
+def test_a_disk_that_fails_when_the_warehouse_is_closed_leaves_it_to_the_next_run(home: Settings) -> None:
+    """The engine keeps in its journal what it could not write into the file."""
+    store = open_warehouse(home)
+    store.connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+    store.connection.execute("INSERT INTO events.filtered SELECT * FROM events.filtered")
+    close_warehouse(store, home)
+    assert journal_of(home.warehouse_file).exists()
+    said: list[str] = []
+    store = open_warehouse(home, said.append)
+    assert store.rows(contracts.FILTERED) == 1000
+    assert said == ["warehouse.duckdb was not closed by its last run: its 2 tables are read through"]
+    close_warehouse(store, home)
+    assert run(home, 500) == []
+
+
 @pytest.mark.slow
 def test_a_damaged_block_of_a_warehouse_that_was_not_closed_is_found_by_reading_all_of_it(home: Settings) -> None:
     run(home, 60_000)
