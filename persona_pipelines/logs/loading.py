@@ -138,7 +138,7 @@ def read_source(
             refuse_if_changed(file)
         if refused:
             raise refused[0] from None
-        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)):
+        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)):
             raise
         raise LogFileError(f"{', '.join(file.shown for file in files[:3])}: cannot be read: {str(error).splitlines()[0]}") from error
 
