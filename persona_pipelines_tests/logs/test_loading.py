@@ -11,14 +11,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from persona_pipelines.logs.arrivals import changed_days, days_to_run
 from persona_pipelines.logs.checks import thin_days
-from persona_pipelines.logs.files import LogFileBusyError, LogFileError
-from persona_pipelines.logs.loading import available_days, load_events, load_listing
+from persona_pipelines.logs.files import LogFileBusyError, LogFileError, log_files
+from persona_pipelines.logs.loading import available_days, load_events, load_listing, read_source
 from persona_pipelines.logs.profile import Profile, ids_that_do_not_meet, profile_source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -1174,3 +1175,18 @@ def test_categories_of_a_catalogue_are_parted_well(configure, warehouse, tmp_pat
     settings = configure(items, CLICKS)
     load_listing(warehouse, settings.sources[0], settings)
     assert rows(warehouse, "SELECT categories FROM logs.items ORDER BY source_line") == [("a|b",), ("A|B",), (None,), ("a/b",)]
+
+
+def test_a_commit_that_the_disk_refuses_is_no_fault_of_the_files(warehouse, configure, tmp_path) -> None:
+    write(tmp_path, "clicks/2025-09-01.csv", HEADER, "1,2025-09-01T10:00:00Z,item_view,u1,,i1,,")
+    settings = configure(CLICKS)
+    source = settings.sources[0]
+
+    def refused(error: duckdb.Error) -> None:
+        with read_source(warehouse, source, settings, log_files(source, settings)):
+            raise error
+
+    with pytest.raises(duckdb.TransactionException, match="Failed to commit"):
+        refused(duckdb.TransactionException("Failed to commit: Could not write file"))
+    with pytest.raises(LogFileError, match=r"clicks/2025-09-01.csv: cannot be read: odd bytes"):
+        refused(duckdb.InvalidInputException("odd bytes"))
