@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from persona_pipelines.warehouse.connection import Warehouse
     from persona_pipelines.warehouse.contracts.parts import Table
 
-KINDS = {"csv": "csv", "json": "json", "json_lines": "json", "access_log": "apache", "w3c": "apache", "parquet": "parquet"}
+KINDS = {"json_lines": "json", "access_log": "apache", "w3c": "apache"}
+"""What Dagster calls a format on the page of an asset, where it has another word for it."""
 
 
 def build(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -29,7 +30,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _options(settings: Settings, source: Source, contract: "Table") -> dict[str, Any]:
-    options = spec_options(settings, contract, {"duckdb", KINDS[source.format.type]})
+    options = spec_options(settings, contract, {"duckdb", KINDS.get(source.format.type, source.format.type)})
     options["description"] = f"{source.description or contract.description} From {source.path}."
     options["owners"] = [source.owner or settings.owner]
     return options

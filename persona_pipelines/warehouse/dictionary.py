@@ -5,16 +5,6 @@ from __future__ import annotations
 from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines.warehouse import contracts
 
-ROOMS = {
-    "logs": "raw logs",
-    "events": "cleaned events",
-    "features": "features",
-    "segments": "segments",
-    "profiles": "profiles",
-    "recommendations": "recommendation model",
-    "home": "the state folder",
-}
-
 
 def _references(table: contracts.Table) -> str:
     found = [f"`{name}` stands in `{'.'.join(target)}`" for name, target in table.references.items()]
@@ -34,7 +24,7 @@ def data_dictionary() -> str:
     for table in (*example, *contracts.TABLES):
         if table.schema != room:
             room = table.schema
-            lines += ["", f"## {room}: {ROOMS[room]}"]
+            lines += ["", f"## {room}", "", str(contracts.ROOMS[room].__doc__)]
         lines += [
             "",
             f"### {table.full_name}",

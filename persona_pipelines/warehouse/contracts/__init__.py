@@ -16,11 +16,18 @@ from persona_pipelines.warehouse.contracts.profiles import *
 from persona_pipelines.warehouse.contracts.recommendations import *
 from persona_pipelines.warehouse.contracts.segments import *
 
+ROOMS = {
+    "logs": logs,
+    "events": events,
+    "features": features,
+    "segments": segments,
+    "profiles": profiles,
+    "recommendations": recommendations,
+    "home": home,
+}
+"""The schemas of the warehouse, each with the module that declares its tables."""
 TABLES: tuple[Table, ...] = tuple(
-    contract
-    for room in (logs, events, features, segments, profiles, recommendations, home)
-    for contract in vars(room).values()
-    if isinstance(contract, Table) and contract.schema == room.__name__.rpartition(".")[2]
+    contract for name, room in ROOMS.items() for contract in vars(room).values() if isinstance(contract, Table) and contract.schema == name
 )
 
 
