@@ -12,7 +12,7 @@ from persona_pipelines.files import copy_whole, digest_of
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import journal_of, require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
-from persona_pipelines.home.verifying import database, published_as_left, read_through, verify
+from persona_pipelines.home.verifying import REPAIR, database, published_as_left, read_through, verify
 from persona_pipelines.privacy.pseudonyms import fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -47,7 +47,7 @@ def repair(settings: Settings) -> Iterator[str]:
         manifest.save(settings.home)
         yield "the published copy is made again by the next run: persona run"
     for file in (settings.mlflow_file, *sorted(settings.dagster_home.rglob("*.db"))):
-        if file.exists() and not database(file).passed:
+        if file.exists() and database(file).next == REPAIR:
             yield _aside(file)
             yield (
                 "runs and models are found no longer: train again (persona run)" if file.name == "mlflow.db" else "its run history is lost"

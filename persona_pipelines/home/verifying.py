@@ -20,7 +20,8 @@ from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
-REPAIR, RUN_AGAIN = "persona repair", "persona run"
+REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
+LOCKED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,18 @@ def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
 
 
 def database(file: Path) -> Finding:
-    """A database of MLflow or Dagster, looked through for damage."""
+    """A database of MLflow or Dagster, looked through for damage.
+
+    What a process that was killed has left in its journal is taken back first, as whoever opens it next would do: for that it has to be
+    opened for writing.
+    """
     if not file.exists():
         return Finding(file.name, True, "not made yet")
     try:
-        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as store:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as store:
             answer = store.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
+    except sqlite3.OperationalError as error:  # locked by another program, or on a disk that cannot be written: no damage
+        return Finding(file.name, False, str(error), LOOK_AGAIN)
     except sqlite3.Error as error:
         return Finding(file.name, False, str(error), REPAIR)
     return Finding(file.name, answer == "ok", "is whole" if answer == "ok" else str(answer), "" if answer == "ok" else REPAIR)

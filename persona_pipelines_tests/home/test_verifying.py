@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from persona_pipelines.home import verifying
 from persona_pipelines.home.manifest import FILE, read_manifest
 from persona_pipelines.home.opening import journal_of
 from persona_pipelines.home.repairing import repair
-from persona_pipelines.home.verifying import Finding, verify
+from persona_pipelines.home.verifying import Finding, database, verify
 from persona_pipelines.settings import Settings
 from persona_pipelines_tests.home.conftest import rows_published, run
 from persona_pipelines_tests.home.test_opening import flipped
@@ -153,3 +158,40 @@ def test_models_whose_files_changed_are_not_used(home: Settings, monkeypatch: py
     monkeypatch.setattr(verifying.registry, "model", changed)
     assert set(broken(home)) == {"model of segments, version 3", "model of recommendations, version 3"}
     assert Path(home.home / "mlflow.db").exists()
+
+
+HALF_WAY = """
+    import os, sqlite3, sys
+    store = sqlite3.connect(sys.argv[1])
+    store.execute("PRAGMA cache_size = 1")
+    store.execute("UPDATE runs SET name = name || 'changed'")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_had_begun_in_a_database_is_taken_back_and_no_damage(home: Settings) -> None:
+    """It has left a journal that has to be played back, which nobody can who may only read."""
+    with sqlite3.connect(home.mlflow_file) as store:
+        store.execute("CREATE TABLE runs (name TEXT)")
+        store.executemany("INSERT INTO runs VALUES (?)", [(f"run {number} " * 20,) for number in range(2_000)])
+    store.close()
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(HALF_WAY), str(home.mlflow_file)], check=False)
+    assert done.returncode == -9
+    journal = home.mlflow_file.with_name("mlflow.db-journal")
+    assert journal.stat().st_size > 0
+    assert database(home.mlflow_file).passed
+    with sqlite3.connect(home.mlflow_file) as store:
+        assert store.execute("SELECT count(*) FROM runs WHERE name LIKE '%changed'").fetchall() == [(0,)]
+    store.close()
+
+
+def test_a_database_that_somebody_holds_is_not_moved_aside(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "LOCKED_SECONDS", 0.1)
+    with contextlib.closing(sqlite3.connect(home.mlflow_file)) as store:
+        store.execute("CREATE TABLE runs (name TEXT)")
+        store.commit()
+        store.execute("BEGIN EXCLUSIVE")
+        assert broken(home)["mlflow.db"].found == "database is locked"
+        assert "mlflow.db: database is locked; persona verify, once nothing else uses it" in "; ".join(repair(home))
+    assert home.mlflow_file.exists()
+    assert broken(home) == {}
