@@ -187,11 +187,13 @@ def test_what_a_killed_process_had_begun_in_a_database_is_taken_back_and_no_dama
 
 def test_a_database_that_somebody_holds_is_not_moved_aside(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "LOCKED_SECONDS", 0.1)
-    with contextlib.closing(sqlite3.connect(home.mlflow_file)) as store:
+    file = home.dagster_home / "history" / "runs.db"
+    file.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(file)) as store:
         store.execute("CREATE TABLE runs (name TEXT)")
         store.commit()
         store.execute("BEGIN EXCLUSIVE")
-        assert broken(home)["mlflow.db"].found == "database is locked"
-        assert "mlflow.db: database is locked; persona verify, once nothing else uses it" in "; ".join(repair(home))
-    assert home.mlflow_file.exists()
+        assert broken(home)["runs.db"].found == "database is locked"
+        assert "runs.db: database is locked; persona verify, once nothing else uses it" in "; ".join(repair(home))
+    assert file.exists()
     assert broken(home) == {}
