@@ -14,6 +14,7 @@ from persona_pipelines.files import digest_of, texts_by_name
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
+from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
@@ -101,12 +102,18 @@ def read_through(file: Path, settings: Settings) -> int:
 
 
 def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
-    """The published copy against its digest, and its tables against theirs."""
+    """The published copy against its digest, and its tables against theirs.
+
+    One that has taken its place and is not written down yet, because the process died in between, stands in the journal of publishing.
+    """
     file = settings.published_file
     if not file.exists():
         return Finding(file.name, False, "is gone", RUN_AGAIN)
-    if manifest.published and digest_of(file) == manifest.published:
+    digest = digest_of(file)
+    if manifest.published and digest == manifest.published:
         return Finding(file.name, True, "is as it was published")
+    if digest == _being_published(settings):
+        return Finding(file.name, True, "is as it is being published; the next run finishes that")
     try:
         with Warehouse(file, read_only=True) as store:
             counts = store.counts()
@@ -122,6 +129,16 @@ def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
     if manifest.engine != duckdb.__version__ or not other:
         return Finding(file.name, False, "its bytes are not those that were published", REPAIR)
     return Finding(file.name, False, f"other rows than were published in {', '.join(other[:3])}", REPAIR)
+
+
+def _being_published(settings: Settings) -> str | None:
+    """The digest of the copy that a journal says is taking its place; None without one."""
+    if not (settings.home / JOURNAL).exists():
+        return None
+    try:
+        return read_journal(settings).published
+    except HomeError:
+        return None
 
 
 def database(file: Path) -> Finding:

@@ -1,17 +1,22 @@
-"""Dagster's event log in SQLite, with the events of many partitions in one transaction."""
+"""Dagster's event log in SQLite, with the events of many partitions in one transaction, and its statements compiled once."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy.engine import Connection
+from sqlalchemy import NullPool, create_engine, event
+from sqlalchemy.engine import Connection, Engine
 
 BATCH_SIZE = 500
 """Events that Dagster hands over at once (its DAGSTER_EVENT_BATCH_SIZE)."""
@@ -32,6 +37,22 @@ class BatchedEventLog(SqliteEventLogStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> BatchedEventLog:
         return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data=inst_data)
 
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction on a file, as Dagster's own; that one makes an engine each time, which compiles each statement anew."""
+        with self._db_lock:
+            engine = _engine(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        engine = _engine(self.conn_string_for_shard(INDEX_SHARD_NAME))
+        with engine.connect() as connection:
+            return bool(engine.dialect.has_table(connection, table_name))
+
     def store_event_batch(self, events: Sequence[Any]) -> None:
         """Store events in their order: in the file of the run, and those of assets in the index over all runs, too."""
         for (run_id, of_asset), part in itertools.groupby(events, key=lambda event: (event.run_id, _is_of_asset(event))):
@@ -51,6 +72,18 @@ class BatchedEventLog(SqliteEventLogStorage):
             self._store_asset_event_tags(connection, events, ids)
             for number in newest.values():  # of an asset the index keeps its last event
                 self._store_asset_event(connection, events[number], ids[number])
+
+
+@lru_cache(maxsize=64)
+def _engine(address: str) -> Engine:
+    """Without connections of its own: a file is held no longer than a transaction takes.
+
+    The files have a write-ahead log: without waiting for the disk at each event nothing is lost when a process dies, and the last events
+    alone when the machine does.
+    """
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
+    return engine
 
 
 def _is_of_asset(event: Any) -> bool:

@@ -76,7 +76,7 @@ def commands(known: Reference, folder: Path, number: int, generator: random.Rand
         return
     for index in range(number):
         trial = stand.copied(folder / "killed")
-        command = (("models", "promote", "1"), ("models", "rollback", "--reason", "a trial"), ("repair",))[index % 3]
+        command = (("models", "promote", "1", "--reason", "a trial"), ("models", "rollback", "--reason", "a trial"), ("repair",))[index % 3]
         if command[0] == "repair":
             with (trial.home / "warehouse.duckdb").open("r+b") as file:
                 file.seek(200_000)

@@ -13,6 +13,8 @@ from persona_pipelines.home import publishing
 from persona_pipelines.home.manifest import HomeError, read_manifest
 from persona_pipelines.home.opening import close_warehouse, open_warehouse
 from persona_pipelines.home.publishing import JOURNAL
+from persona_pipelines.home.repairing import repair
+from persona_pipelines.home.verifying import verify
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.registry import Chosen, choose
@@ -76,6 +78,8 @@ def test_a_process_that_dies_while_publishing_leaves_the_old_or_is_finished_by_t
         except Killed:
             pass
     store.close()
+    assert {entry.file: entry.found for entry in verify(home) if not entry.passed} == {}
+    assert list(repair(home)) == []
     manifest = read_manifest(home.home)
     if died and not (home.home / JOURNAL).exists() and "crown" not in made:
         assert (rows_published(home), page_published(home)) == run_before

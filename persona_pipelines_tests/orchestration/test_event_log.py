@@ -80,13 +80,13 @@ def test_the_log_is_that_of_dagsters_own_storage(instance: Any, tmp_path: Path) 
 
 def test_the_events_of_many_days_are_a_few_transactions(instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    connect = SqliteEventLogStorage._connect
+    connect = BatchedEventLog._connect
 
     def counted(self: Any, shard: str) -> Any:
         opened.append(shard)
         return connect(self, shard)
 
-    monkeypatch.setattr(SqliteEventLogStorage, "_connect", counted)
+    monkeypatch.setattr(BatchedEventLog, "_connect", counted)
     run(instance)
     assert 20 < len(opened) < 60, len(opened)  # one by one the 20 days, planned and materialised, would be 78 more
 
