@@ -36,6 +36,8 @@ def follow(settings: Settings) -> str | None:
     here = settings.mlflow_artifacts.as_uri()
     try:
         with contextlib.closing(sqlite3.connect(file, timeout=30)) as store, store:
+            # MLflow waits for the disk at every metric otherwise, and its pages for every run that writes.
+            store.execute("PRAGMA journal_mode = WAL")
             tables = {row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "experiments" not in tables:
                 return None

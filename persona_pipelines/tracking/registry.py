@@ -229,9 +229,11 @@ def of_champion(
     """
     written = chosen(store, settings, stage)
     version = written.version if written and written.chosen_by == "person" else champion_version(settings, stage)
-    if version is None:
-        return None
     try:
+        if version is None:
+            if written is not None:
+                require_version(settings, stage, written.version)  # a first run that died before it published has left its model
+            return None
         return load(model(settings, stage, version).folder)
     except (ModelNotFoundError, ValueError) as error:
         otherwise(str(error))

@@ -131,6 +131,12 @@ def test_a_training_is_held_against_what_was_published_or_a_person_has_chosen_an
     (model(settings, STAGE, "3").folder / "model.json").unlink()
     assert held_against() is None
     assert len(told) == 1
+    # MLflow's database is lost: nothing is held against, and that is said.
+    with warehouse.transaction():
+        choose(warehouse, STAGE, Chosen("9", "gate", "ahead"))
+    mlflow.MlflowClient().delete_registered_model_alias("test-recommendations", "champion")
+    assert held_against() is None
+    assert told[1:] == ["no version 9 of test-recommendations; there are 3, 2, 1"]
 
 
 @pytest.mark.slow
