@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from pathlib import Path
 
 from persona_pipelines.errors import ProjectError, of_the_state
 from persona_pipelines.settings import Settings
@@ -15,6 +16,8 @@ ADDRESSES = (
     ("model_versions", "storage_location"),
 )
 """Tables and columns of MLflow's store that hold addresses of artifacts."""
+ROLLBACK_JOURNAL = b"\x01\x01"
+"""The versions for writing and reading in the header of an SQLite file (its documentation, section 1.3.3); 2 and 2 with a write-ahead log."""
 
 
 class StoreError(ProjectError):
@@ -35,9 +38,8 @@ def follow(settings: Settings) -> str | None:
         return None
     here = settings.mlflow_artifacts.as_uri()
     try:
+        _keep_a_write_ahead_log(file)
         with contextlib.closing(sqlite3.connect(file, timeout=30)) as store, store:
-            # MLflow waits for the disk at every metric otherwise, and its pages for every run that writes.
-            store.execute("PRAGMA journal_mode = WAL")
             tables = {row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "experiments" not in tables:
                 return None
@@ -60,3 +62,15 @@ def follow(settings: Settings) -> str | None:
         raise of_the_state(error, settings.home) from None
     except sqlite3.Error as error:
         raise StoreError(f"{file}: {error}") from None
+
+
+def _keep_a_write_ahead_log(file: Path) -> None:
+    """Let MLflow's store write ahead: it waits for the disk at every metric otherwise, and its pages for whoever writes.
+
+    It stays so once it is. While somebody else is at the database it cannot be changed, and is at its next use.
+    """
+    with file.open("rb") as stream:
+        header = stream.read(20)
+    if header[18:20] == ROLLBACK_JOURNAL:
+        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(file, timeout=1)) as store:
+            store.execute("PRAGMA journal_mode = WAL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -24,3 +25,24 @@ def test_a_disk_that_is_full_is_no_damage(configure, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(moving.sqlite3, "connect", full)
     with pytest.raises(StateError, match=r"the state cannot be read or written .database or disk is full; .*make room"):
         moving.follow(settings)
+
+
+def test_the_database_writes_ahead_from_its_first_use_by_nobody_else(configure) -> None:
+    settings = configure(CLICKS)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    store = sqlite3.connect(settings.mlflow_file)
+    store.execute("CREATE TABLE other (name TEXT)")
+    store.commit()
+
+    def mode() -> str:
+        with contextlib.closing(sqlite3.connect(settings.mlflow_file)) as other:
+            return str(other.execute("PRAGMA journal_mode").fetchall()[0][0])
+
+    assert mode() == "delete"
+    store.execute("BEGIN IMMEDIATE")  # somebody writes
+    assert moving.follow(settings) is None
+    assert mode() == "delete"
+    store.rollback()
+    moving.follow(settings)
+    assert mode() == "wal"
+    store.close()
