@@ -52,6 +52,12 @@ class Commands(click.Group):
         except KeyboardInterrupt as interrupt:
             say(f"{str(interrupt) or 'Interrupted'}.", err=True)
             sys.exit(exit_code(interrupt))
+        except MemoryError:
+            say(
+                "Error: out of memory. The tables keep their last completed state; the engine's share of it is warehouse.memory_limit.",
+                err=True,
+            )
+            sys.exit(1)
         except BrokenPipeError:
             # Whoever reads the output has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,6 +21,8 @@ from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
 
+OUT_OF_MEMORY = "Out of Memory Error"
+"""How the engine begins to say that its limit is too small."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -146,7 +148,8 @@ def _innermost_text(event: dg.DagsterEvent) -> str:
     error = event.event_specific_data.error  # type: ignore[union-attr]
     while error is not None and error.cause is not None:
         error = error.cause
-    return re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
+    text = re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
+    return f"{text}; raise warehouse.memory_limit" if text.startswith(OUT_OF_MEMORY) else text
 
 
 def _innermost(error: BaseException) -> BaseException:
