@@ -56,7 +56,7 @@ wheel: setup  ## the wheel, built, and tried apart from this folder
 
 lock:  ## requirements.lock: every version with the hashes of its files, for pip install --require-hashes -r requirements.lock
 	test -x $(LOCK)/bin/uv || { $(PYTHON) -m venv $(LOCK) && $(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check uv; }
-	$(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header --constraint constraints.txt --extra ui --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-header --constraint constraints.txt --extra ui --extra dev --output-file requirements.lock pyproject.toml
 
 home-of-release: setup  ## keep a small home as this version writes it, for the tests of the next ones
 	$(BIN)/python -m persona_pipelines_tests.home.releases

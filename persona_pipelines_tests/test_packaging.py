@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 def pinned(file: Path) -> dict[str, str]:
     """Versions by name."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 
