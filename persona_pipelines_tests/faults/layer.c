@@ -61,7 +61,14 @@ __attribute__((constructor)) static void prepare(void) {
 }
 
 static int meant(const char *path) {
-    return counter && path && !strncmp(path, below, strlen(below)) && strstr(path, match);
+    char whole[2 * PATH_MAX];
+    if (!counter || !path) return 0;
+    if (path[0] != '/') {
+        if (!getcwd(whole, PATH_MAX)) return 0;
+        snprintf(whole + strlen(whole), PATH_MAX, "/%s", path);
+        path = whole;
+    }
+    return !strncmp(path, below, strlen(below)) && strstr(path, match);
 }
 
 static int meant_open(int descriptor) {

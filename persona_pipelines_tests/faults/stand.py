@@ -316,10 +316,6 @@ def _rows(file: Path, query: str) -> list[str]:
         return [row[0] for row in store.execute(query)]
 
 
-Case = Callable[[], tuple[str, list[str]]]
-"""Does one thing to a shop: in words what happened, and what is wrong of it."""
-
-
 def waited_for(condition: Callable[[], bool], seconds: float) -> bool:
     """Whether something comes to hold in time."""
     deadline = time.monotonic() + seconds
