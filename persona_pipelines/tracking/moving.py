@@ -16,8 +16,6 @@ ADDRESSES = (
     ("model_versions", "storage_location"),
 )
 """Tables and columns of MLflow's store that hold addresses of artifacts."""
-ROLLBACK_JOURNAL = b"\x01\x01"
-"""The versions for writing and reading in the header of an SQLite file (its documentation, section 1.3.3); 2 and 2 with a write-ahead log."""
 
 
 class StoreError(ProjectError):
@@ -67,10 +65,9 @@ def follow(settings: Settings) -> str | None:
 def _keep_a_write_ahead_log(file: Path) -> None:
     """Let MLflow's store write ahead: it waits for the disk at every metric otherwise, and its pages for whoever writes.
 
-    It stays so once it is. While somebody else is at the database it cannot be changed, and is at its next use.
+    It stays so once it is. While somebody else is at the database it cannot be changed, and is at its next use. SQLite alone may open the
+    file: whoever else in this process closes it takes from SQLite its locks on it (SQLite, "How To Corrupt An SQLite Database File", 2.2).
     """
-    with file.open("rb") as stream:
-        header = stream.read(20)
-    if header[18:20] == ROLLBACK_JOURNAL:
-        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(file, timeout=1)) as store:
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(file, timeout=1)) as store:
+        if store.execute("PRAGMA journal_mode").fetchall() != [("wal",)]:
             store.execute("PRAGMA journal_mode = WAL")

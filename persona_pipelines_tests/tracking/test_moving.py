@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
 from persona_pipelines.errors import StateError
+from persona_pipelines.home import verifying
 from persona_pipelines.tracking import moving
 from persona_pipelines_tests.conftest import CLICKS
 
@@ -46,3 +49,30 @@ def test_the_database_writes_ahead_from_its_first_use_by_nobody_else(configure) 
     moving.follow(settings)
     assert mode() == "wal"
     store.close()
+
+
+WRITES = """
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], timeout=0.2)
+try:
+    store.execute("BEGIN IMMEDIATE")
+    print("written")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_looking_at_the_database_takes_no_locks_from_those_who_write_in_this_process(configure, mode: str) -> None:
+    """A plain open and close of the file would: the operating system then lets another process write at the same time."""
+    settings = configure(CLICKS)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(settings.mlflow_file)) as store:
+        store.execute(f"PRAGMA journal_mode = {mode}")
+        store.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        store.commit()
+        store.execute("BEGIN IMMEDIATE")
+        moving.follow(settings)
+        assert verifying.database(settings.mlflow_file).passed
+        other = subprocess.run([sys.executable, "-c", WRITES, str(settings.mlflow_file)], capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == "database is locked"
