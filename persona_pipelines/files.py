@@ -10,7 +10,7 @@ import os
 import reprlib
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,9 +152,19 @@ def copy_whole(source: Path, target: Path) -> str:
     Raises:
         OSError: no room for the copy, for example; the target is as it was.
     """
+    with source.open("rb") as read:
+        return write_blocks(iter(lambda: read.read(BLOCK_BYTES), b""), target)
+
+
+def write_blocks(blocks: Iterable[bytes], target: Path) -> str:
+    """Write bytes block by block; their digest. The target is not there before it is whole.
+
+    Raises:
+        OSError: no room for them, for example; the target is as it was.
+    """
     digest = hashlib.sha256()
-    with replacing(target) as waiting, source.open("rb") as read, waiting.open("wb") as written:
-        while block := read.read(BLOCK_BYTES):
+    with replacing(target) as waiting, waiting.open("wb") as written:
+        for block in blocks:
             digest.update(block)
             written.write(block)
         written.flush()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from persona_pipelines.files import copy_whole, write_whole
+from persona_pipelines.files import write_blocks, write_whole
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
@@ -55,7 +55,7 @@ def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = l
     waiting.mkdir(exist_ok=True)
     store.checkpoint()
     copy = waiting / settings.published_file.name
-    digest, rows = copy_whole(settings.warehouse_file, copy), store.counts()
+    digest, rows = write_blocks(store.blocks(), copy), store.counts()
     with Warehouse(copy, read_only=True) as copied:
         held = copied.counts()
     if held != rows:

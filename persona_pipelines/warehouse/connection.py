@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import decimal
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import orjson
 import pyarrow as pa
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import BLOCK_BYTES
 from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH, padded_keys
 from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.quoting import literal, quoted_name, quoted_table
@@ -67,6 +69,7 @@ class Warehouse:
     ) -> None:
         self.file = file
         self.written: set[str] = set()
+        self._descriptor: int | None = None
         if file is not None and not read_only:
             file.parent.mkdir(parents=True, exist_ok=True)
         configuration: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "preserve_insertion_order": False}
@@ -97,6 +100,23 @@ class Warehouse:
 
     def close(self) -> None:
         self.connection.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes of the file as it stands, block by block; after a checkpoint that is all that is committed.
+
+        The descriptor stays open as long as the connection: one that is closed takes from this process all its locks on the file, the
+        engine's too (fcntl(2), POSIX), and another program could write into it.
+        """
+        assert self.file is not None
+        if self._descriptor is None:
+            self._descriptor = os.open(self.file, os.O_RDONLY)
+        place = 0
+        while block := os.pread(self._descriptor, BLOCK_BYTES, place):
+            yield block
+            place += len(block)
 
     def __enter__(self) -> Warehouse:
         return self

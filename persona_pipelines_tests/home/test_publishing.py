@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,13 +113,32 @@ def test_a_full_disk_leaves_what_was_published(home: Settings, monkeypatch: pyte
 
 
 def test_a_copy_that_does_not_hold_what_the_warehouse_does_is_not_published(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    older = home.home.parent / "older.duckdb"
-    shutil.copy(home.warehouse_file, older)
-    right = publishing.copy_whole
-    monkeypatch.setattr(publishing, "copy_whole", lambda source, target: right(older, target))
+    older = home.warehouse_file.read_bytes()
+    monkeypatch.setattr(Warehouse, "blocks", lambda self: [older])
     with pytest.raises(HomeError, match="does not hold what the warehouse does"):
         run(home, 900)
     assert rows_published(home) == 500
+
+
+OPENS = """
+import duckdb, sys
+try:
+    duckdb.connect(sys.argv[1]).close()
+    print("opened")
+except duckdb.Error as error:
+    print(error)
+"""
+
+
+def test_another_program_cannot_write_into_a_warehouse_that_has_published_and_is_still_open(home: Settings) -> None:
+    """To have read the file in this process must not take the engine's lock from it."""
+    store = open_warehouse(home)
+    publishing.publish(store, home)
+    other = subprocess.run([sys.executable, "-c", OPENS, str(home.warehouse_file)], capture_output=True, text=True, check=True)
+    assert "lock" in other.stdout
+    close_warehouse(store, home)
+    other = subprocess.run([sys.executable, "-c", OPENS, str(home.warehouse_file)], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == "opened"
 
 
 def test_the_champion_is_crowned_only_with_tables_that_were_made_with_it(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
