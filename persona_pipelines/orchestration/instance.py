@@ -27,8 +27,15 @@ INSTANCE: dict[str, Any] = {
         "poll_interval_seconds": 30,
     },
     "event_log_storage": EVENT_LOG,
+    # Where the code server has died, a queued run is tried again once the daemon has started another.
+    "run_coordinator": {
+        "module": "dagster.core.run_coordinator",
+        "class": "QueuedRunCoordinator",
+        "config": {"max_user_code_failure_retries": 3, "user_code_failure_retry_delay": 60},
+    },
 }
-BEFORE = [{name: value for name, value in INSTANCE.items() if name != "event_log_storage"}]
+ADDED = ("event_log_storage", "run_coordinator")
+BEFORE = [{name: value for name, value in INSTANCE.items() if name not in ADDED[number:]} for number in range(len(ADDED))]
 """What earlier versions wrote; a file that says something else has been changed by its owner, and stays."""
 
 

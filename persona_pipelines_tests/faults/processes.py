@@ -172,7 +172,7 @@ def servers(known: Reference, folder: Path) -> Iterator[Outcome]:
             up.ask(RELOAD)  # the button beside the message that the code location cannot be reached
             try:
                 run = up.launch()
-                wrong = [] if waited_for(lambda: up.status(run) == "SUCCESS", 240) else [f"the next run of the web UI is {up.status(run)}"]
+                wrong = [] if waited_for(lambda: up.status(run) == "SUCCESS", 400) else [f"the next run of the web UI is {up.status(run)}"]
             except OSError as error:
                 wrong = [str(error)]
             yield Outcome(

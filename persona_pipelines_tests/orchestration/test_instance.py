@@ -66,6 +66,11 @@ def test_one_run_at_a_time_and_the_next_when_it_has_ended(instance: dg.DagsterIn
     assert next_ones() == [waiting[0].run_id]
 
 
+def test_a_queued_run_waits_for_the_code_server_to_come_back(instance: dg.DagsterInstance) -> None:
+    queue = instance.get_concurrency_config().run_queue_config
+    assert (queue.max_concurrent_runs, queue.max_user_code_failure_retries, queue.user_code_failure_retry_delay) == (1, 3, 60)
+
+
 @pytest.mark.parametrize(("more", "status"), [(-10, STARTING), (10, FAILURE)])
 def test_a_run_that_does_not_start_is_ended(instance: dg.DagsterInstance, more: float, status: dg.DagsterRunStatus) -> None:
     run = create_run_for_test(instance, job_name="everything")
