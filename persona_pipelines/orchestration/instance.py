@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._check import CheckError
 
 from persona_pipelines.files import write_whole
+from persona_pipelines.home.manifest import HomeError
 from persona_pipelines.home.opening import claim_home
 from persona_pipelines.orchestration.event_log import BATCH_SIZE
 from persona_pipelines.settings import Settings
@@ -46,7 +49,7 @@ def prepare_instance(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     claim_home(settings)
     file = home / "dagster.yaml"
-    if not file.exists() or yaml.safe_load(file.read_text(encoding="utf-8")) in BEFORE:
+    if not file.exists() or _settings_in(file) in BEFORE:
         write_whole(file, yaml.safe_dump(INSTANCE, sort_keys=False))
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PERSONA_CONFIG"] = str(settings.file)
@@ -55,6 +58,34 @@ def prepare_instance(settings: Settings) -> None:
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
 
 
+def _settings_in(file: Path) -> dict[str, Any]:
+    """What Dagster's configuration says.
+
+    Raises:
+        HomeError: it cannot be read.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"found {content!r}"[:80])
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _unusable(file, error) from None
+    return content
+
+
+def _unusable(file: Path, error: Exception) -> HomeError:
+    reason = " ".join(str(error).split())[:300]
+    return HomeError(f"{file}: cannot be used as Dagster's configuration ({reason}); mend it, or remove it: it is made again")
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's instance below the home.
+
+    Raises:
+        HomeError: its configuration cannot be used.
+    """
     prepare_instance(settings)
-    return dg.DagsterInstance.get()
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterError, CheckError) as error:
+        raise _unusable(settings.dagster_home / "dagster.yaml", error) from None

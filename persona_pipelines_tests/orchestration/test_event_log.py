@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from persona_pipelines.home.manifest import HomeError
 from persona_pipelines.orchestration.event_log import BatchedEventLog
 from persona_pipelines.orchestration.instance import BEFORE, INSTANCE, open_instance
 from persona_pipelines.settings import Settings
@@ -97,6 +98,16 @@ def test_dagsters_own_storage_reads_what_was_written(instance: Any) -> None:
     plain = SqliteEventLogStorage(str(folder))
     assert len(plain.get_materialized_partitions(dg.AssetKey("by_day"))) == 20
     assert len(list(plain.get_logs_for_run(run_id))) == len(instance.all_logs(run_id))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "a: [", "telemetry: 7", "no_setting: {}", "event_log_storage: {module: nothing, class: Nothing}", "\x00"]
+)
+def test_a_configuration_of_dagster_that_is_none_is_named(configure: Any, instance: Any, content: str) -> None:
+    settings = configure(CLICKS)
+    (settings.dagster_home / "dagster.yaml").write_text(content)
+    with pytest.raises(HomeError, match=r"dagster.yaml: cannot be used as Dagster's configuration .*remove it: it is made again"):
+        open_instance(settings)
 
 
 def test_settings_of_an_earlier_version_are_brought_up_and_those_of_an_owner_stay(configure: Any, instance: Any) -> None:
