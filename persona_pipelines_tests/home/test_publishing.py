@@ -130,6 +130,7 @@ except duckdb.Error as error:
 """
 
 
+@pytest.mark.slow
 def test_another_program_cannot_write_into_a_warehouse_that_has_published_and_is_still_open(home: Settings) -> None:
     """To have read the file in this process must not take the engine's lock from it."""
     store = open_warehouse(home)

@@ -100,6 +100,7 @@ def test_dagsters_own_storage_reads_what_was_written(instance: Any) -> None:
     assert len(list(plain.get_logs_for_run(run_id))) == len(instance.all_logs(run_id))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", ["", "[]", "a: [", "telemetry: 7", "no_setting: {}", "event_log_storage: {module: nothing, class: Nothing}", "\x00"]
 )

@@ -22,6 +22,8 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from persona_pipelines.orchestration.instance import INSTANCE, open_instance
 from persona_pipelines_tests.conftest import CLICKS
 
+pytestmark = pytest.mark.slow
+
 MONITORING = INSTANCE["run_monitoring"]
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("persona_pipelines"), "__repository__"), "everything")
 LOGGER = logging.getLogger("test")

@@ -62,6 +62,7 @@ except sqlite3.OperationalError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_looking_at_the_database_takes_no_locks_from_those_who_write_in_this_process(configure, mode: str) -> None:
     """A plain open and close of the file would: the operating system then lets another process write at the same time."""
