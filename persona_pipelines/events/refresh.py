@@ -22,51 +22,12 @@ from persona_pipelines.events.sessions import in_sessions, sessions
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
+from persona_pipelines.warehouse.contracts.parts import EVENT_COLUMNS
 
-CARRIED = [
-    *ORDER,
-    "event_id",
-    "logged_user_id",
-    "anonymous_id",
-    "timestamp",
-    "event_type",
-    "item_id",
-    "value",
-    "quantity",
-    "currency",
-    "dwell_ms",
-    "scroll_pct",
-    "channel",
-    "campaign",
-    "target_user_id",
-    "list_id",
-    "position",
-    "propensity",
-    "device",
-    "country",
-    "referrer",
-    "search_terms",
-    "url",
-]
-
-OPTIONAL = {
-    "item_id",
-    "value",
-    "quantity",
-    "currency",
-    "scroll_pct",
-    "channel",
-    "campaign",
-    "target_user_id",
-    "list_id",
-    "position",
-    "propensity",
-    "device",
-    "country",
-    "referrer",
-    "search_terms",
-    "url",
-}
+OF_EVENTS = [column.name for column in EVENT_COLUMNS]
+CARRIED = [*ORDER, "event_id", "logged_user_id", *OF_EVENTS]
+OPTIONAL = set(OF_EVENTS) - {"anonymous_id", "timestamp", "event_type", "dwell_ms"}
+"""Columns that nothing on the way to events and sessions looks at: where no source fills them, they can stay out."""
 
 
 def raw_records(warehouse: Warehouse, settings: Settings) -> ir.Table:

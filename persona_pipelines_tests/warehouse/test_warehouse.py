@@ -11,8 +11,10 @@ import ibis
 import pytest
 
 from persona_pipelines.files import copy_whole, digest_of, replacing, sweep_partial
+from persona_pipelines.settings.sources import EVENT_FIELDS
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
+from persona_pipelines.warehouse.contracts.parts import EVENT_COLUMNS
 from persona_pipelines.warehouse.dictionary import data_dictionary
 from persona_pipelines.warehouse.exporting import ExportError, export_table
 from persona_pipelines.warehouse.locks import WarehouseBusyError, WarehouseLock
@@ -183,3 +185,8 @@ def test_contracts_hang_together(table: contracts.Table) -> None:
     assert len(set(table.column_names)) == len(table.columns)
     assert all(column.description.endswith(".") for column in table.columns)
     assert getattr(contracts.ROOMS[table.schema], next(name for name, value in vars(contracts).items() if value is table)) is table
+
+
+def test_a_configuration_may_map_every_column_of_events_and_no_other() -> None:
+    """Settings stand below the contracts and cannot ask them."""
+    assert {"event_id", "user_id", "user_agent", *(column.name for column in EVENT_COLUMNS)} == EVENT_FIELDS
