@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ["#2f6690", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#3a7d44", "#bc6c25", "#5f6c7b"]
+
+_DRAWN: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+
+
+def drawn(figure: Figure) -> bytes:
+    """A figure as PNG. It is drawn once: the same one is shown on an asset's page and in MLflow, and drawing takes longer than the rest."""
+    if figure not in _DRAWN:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        _DRAWN[figure] = buffer.getvalue()
+    return _DRAWN[figure]
 
 
 def _axes(title: str, width: float = 8, height: float = 3) -> tuple[Figure, Axes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,9 +27,9 @@ MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$])")
 
 def plot(figure: Figure) -> dg.MetadataValue:
     """A figure as an image inside the page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+    from persona_pipelines.charts import drawn
+
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(drawn(figure)).decode()})")
 
 
 def table_metadata(warehouse: Warehouse, contract: Table, plots: Mapping[str, Figure] | None = None, **extra: Any) -> dict[str, Any]:

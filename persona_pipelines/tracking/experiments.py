@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import io
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -142,9 +143,11 @@ class TrackedRun:
         mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
 
     def figure(self, figure: Figure, file: str) -> None:
-        import mlflow
+        from persona_pipelines.charts import drawn
 
-        mlflow.log_figure(figure, file)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / file).write_bytes(drawn(figure))
+            self.file(Path(folder) / file)
 
     def file(self, file: Path) -> None:
         import mlflow

@@ -69,6 +69,8 @@ class Warehouse:
     ) -> None:
         self.file = file
         self.written: set[str] = set()
+        self._known: dict[str, ir.Table] = {}
+        """Expressions of the tables that are there: finding one anew takes longer than many a query. None is ever dropped."""
         self._descriptor: int | None = None
         if file is not None and not read_only:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +127,8 @@ class Warehouse:
         self.close()
 
     def exists(self, contract: Table) -> bool:
+        if contract.full_name in self._known:
+            return True
         found = self.connection.execute(
             "SELECT table_name FROM duckdb_tables() WHERE schema_name = ? AND table_name = ? AND database_name = current_database()",
             [contract.schema, contract.name],
@@ -174,10 +178,12 @@ class Warehouse:
         """The table as an expression; an empty one where it has not been written yet."""
         if not self.exists(contract):
             return ibis.memtable([], schema=ibis.schema({column.name: column.type for column in contract.columns}))
-        found = self.backend.table(contract.name, database=contract.schema).op()
-        # A union refuses columns that differ in being nullable only, which says nothing to a query.
-        schema = ibis.schema({name: kind.copy(nullable=True) for name, kind in found.schema.items()})
-        return found.copy(schema=schema).to_expr()
+        if contract.full_name not in self._known:
+            found = self.backend.table(contract.name, database=contract.schema).op()
+            # A union refuses columns that differ in being nullable only, which says nothing to a query.
+            schema = ibis.schema({name: kind.copy(nullable=True) for name, kind in found.schema.items()})
+            self._known[contract.full_name] = found.copy(schema=schema).to_expr()
+        return self._known[contract.full_name]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -186,6 +192,7 @@ class Warehouse:
         try:
             yield
         except BaseException:
+            self._known.clear()  # a table that was made inside is gone
             # The engine may have rolled back already, or the database may be gone: the first error is the one to see.
             with contextlib.suppress(duckdb.Error):
                 self.connection.execute("ROLLBACK")
