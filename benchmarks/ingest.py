@@ -137,7 +137,7 @@ def run_project(folder: Path) -> dict[str, Any]:
         with store.transaction():
             shares = attention.category_shares(users.known_until(events, last), items).mutate(as_of_date=ibis.literal(last))
             store.replace(contracts.CATEGORY_SHARES, shares)
-            features = users.user_features(events, items, store.table(contracts.CATEGORY_SHARES), last)
+            features = users.user_features(users.known_until(events, last), items, store.table(contracts.CATEGORY_SHARES))
             store.replace(contracts.USER_FEATURES, features)
         lap("features")
         found = store.connection.execute(

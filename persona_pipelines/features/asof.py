@@ -32,22 +32,22 @@ class Features:
 
 
 @contextmanager
-def tables_as_of(warehouse: Warehouse, known: ir.Table, day: dt.date, timezone: str) -> Iterator[tuple[ir.Table, ir.Table]]:
+def tables_as_of(warehouse: Warehouse, known: ir.Table, timezone: str) -> Iterator[tuple[ir.Table, ir.Table]]:
     """Category shares and features of users as of the end of a day, as expressions, for the length of a block.
 
     Args:
         known: the events until then (``users.known_until``).
     """
     items = warehouse.table(contracts.ITEMS)
-    shares = warehouse.keep("known_shares", category_shares(known, items))
-    yield shares, user_features(known, items, shares, day, timezone)
+    shares = warehouse.keep("known_shares", warehouse.once(category_shares, known, items))
+    yield shares, warehouse.once(user_features, known, items, shares, timezone=timezone)
     warehouse.drop_kept("known_shares")
 
 
 def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Features:
     """Features as of the end of a day; no later event reaches them."""
     known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
-    with tables_as_of(warehouse, known, day, timezone) as (shares, features):
+    with tables_as_of(warehouse, known, timezone) as (shares, features):
         users = warehouse.frame(features.order_by("user_id"))
         shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
     newest = warehouse.value(known.timestamp.max())

@@ -7,7 +7,7 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.days import begin_of, end_of
+from persona_pipelines.days import end_of
 from persona_pipelines.features import attention
 from persona_pipelines.features.exact import exact_mean, exact_sum
 from persona_pipelines.features.following import followers
@@ -21,20 +21,21 @@ DISCOUNT = 0.95
 
 
 def known_until(events: ir.Table, as_of: dt.date) -> ir.Table:
-    """Events of known users up to the end of the as-of date: nothing later may reach a feature."""
-    return events.filter(events.user_id.notnull() & (events.timestamp < end_of(as_of)))
+    """Events of known users up to the end of the as-of date, which each carries: nothing later may reach a feature."""
+    return events.filter(events.user_id.notnull() & (events.timestamp < end_of(as_of))).mutate(as_of_date=ibis.literal(as_of))
 
 
-def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, as_of: dt.date, timezone: str = "UTC") -> ir.Table:
+def user_features(known: ir.Table, items: ir.Table, category_shares: ir.Table, timezone: str = "UTC") -> ir.Table:
     """``contracts.USER_FEATURES`` as of the end of a day in UTC.
 
+    The day is that of the events, so that the query is the same for every day.
+
     Args:
-        events: cleaned events; later ones than the as-of date are ignored.
+        known: ``known_until`` of cleaned events.
         items: the catalogue, for prices.
         category_shares: ``attention.category_shares`` of the same events and as-of date.
         timezone: of hours and weekdays.
     """
-    known = known_until(events, as_of)
     with_ranks = known.left_join(attention.price_ranks(items), "item_id").drop("item_id_right")
     local = local_time(with_ranks.timestamp, timezone)
     facts = with_ranks.mutate(
@@ -46,9 +47,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         repaying=with_ranks.event_type.isin(REPAYMENT_TYPES),
         item_attention_ms=ibis.ifelse(with_ranks.item_id.notnull(), with_ranks.attention_ms, None),
     )
-    day = as_of + dt.timedelta(days=1)
-    recent_start = begin_of(day - dt.timedelta(days=RECENT_DAYS))
-    prior_start = begin_of(day - dt.timedelta(days=RECENT_DAYS + PRIOR_DAYS))
+    recent = facts.date >= _first_of_last(RECENT_DAYS, facts)
+    prior = ~recent & (facts.date >= _first_of_last(RECENT_DAYS + PRIOR_DAYS, facts))
 
     def share(condition: ir.BooleanValue, of: ir.BooleanValue | None = None) -> ir.FloatingValue:
         total = facts.count() if of is None else facts.count(where=of).nullif(0)
@@ -57,10 +57,11 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     spent, repaid = exact_sum(facts.value, facts.spending).fill_null(0), exact_sum(facts.value, facts.repaying).fill_null(0)
     named_device = facts.device.notnull()
     sums = facts.group_by("user_id").aggregate(
+        as_of_date=facts.as_of_date.max(),
         first_date=facts.date.min(),
         last_date=facts.date.max(),
         events=facts.count(),
-        spent_last_90_days=exact_sum(facts.value, facts.spending & (facts.timestamp >= _before(day, 90))).fill_null(0),
+        spent_last_90_days=exact_sum(facts.value, facts.spending & (facts.date >= _first_of_last(90, facts))).fill_null(0),
         spent=spent,
         monetary_value=spent - repaid,
         attention_ms=facts.attention_ms.sum(),
@@ -83,8 +84,8 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         social_actions=facts.count(where=facts.event_type.isin(SOCIAL_TYPES)),
         ratings=facts.count(where=facts.event_type == "rating"),
         average_rating=exact_mean(facts.value, facts.event_type == "rating"),
-        events_last_7_days=facts.count(where=facts.timestamp >= recent_start),
-        events_prior_28_days=facts.count(where=(facts.timestamp >= prior_start) & (facts.timestamp < recent_start)),
+        events_last_7_days=facts.count(where=recent),
+        events_prior_28_days=facts.count(where=prior),
     )
     top = category_shares.filter(category_shares["rank"] == 1).select(
         "user_id", top_category="category", top_category_share="attention_share"
@@ -103,7 +104,7 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
         day_rhythm,
         week_rhythm,
         attention.fatigue(known),
-        _by_day(known, day),
+        _by_day(known),
         *followers(known),
     )
     # One chain of joins: a projection after each would be a query in a query for each, and Ibis takes seconds to write them.
@@ -111,18 +112,16 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     for number, other in enumerate(others):
         joined = joined.left_join(other, "user_id", rname="{name}_" + str(number))
     joined = joined.drop(*(f"user_id_{number}" for number in range(len(others))))
-    as_of_literal = ibis.literal(as_of)
     weekly = joined.events_prior_28_days / (PRIOR_DAYS / RECENT_DAYS)
     return joined.mutate(
-        as_of_date=as_of_literal,
         followers=joined.followers.fill_null(0),
         following=joined.following.fill_null(0),
-        recency_days=_days(joined.last_date, as_of),
-        tenure_days=_days(joined.first_date, as_of),
-        purchase_recency_days=_days(joined.last_spent, as_of),
+        recency_days=_days(joined.as_of_date, joined.last_date),
+        tenure_days=_days(joined.as_of_date, joined.first_date),
+        purchase_recency_days=_days(joined.as_of_date, joined.last_spent),
         purchase_gap_days=joined.last_spent.delta(joined.first_spent, unit="day") / (joined.frequency - 1).nullif(0),
         visit_gap_days=joined.last_date.delta(joined.first_date, unit="day") / (joined.active_days - 1).nullif(0),
-        attention_minutes_per_week=joined.attention_ms / 60_000 / ((_days(joined.first_date, as_of) + 1) / 7.0).clip(lower=1.0),
+        attention_minutes_per_week=joined.attention_ms / 60_000 / ((_days(joined.as_of_date, joined.first_date) + 1) / 7.0).clip(lower=1.0),
         focus_share=joined.item_attention_ms.fill_null(0) / joined.attention_ms.nullif(0),
         items_per_session=joined["items"] / joined.sessions,
         average_order_value=joined.spent / joined.frequency.nullif(0),
@@ -135,20 +134,16 @@ def user_features(events: ir.Table, items: ir.Table, category_shares: ir.Table, 
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
 
 
-def _by_day(events: ir.Table, day: dt.date) -> ir.Table:
-    """``user_id`` and what is counted in days: those with events, those with purchases, the first and last of these, spent on the first.
-
-    Args:
-        day: the one after the as-of date.
-    """
+def _by_day(events: ir.Table) -> ir.Table:
+    """``user_id`` and what is counted in days: those with events, those with purchases, the first and last of these, spent on the first."""
     spending = events.event_type.isin(SPENDING_TYPES)
-    daily = events.group_by("user_id", date=events.timestamp.date()).aggregate(
+    daily = events.group_by("user_id", "as_of_date", date=events.timestamp.date()).aggregate(
         bought=spending.any(), spent=exact_sum(events.value, spending).fill_null(0)
     )
     bought = daily.bought
 
     def since(days: int) -> ir.IntegerValue:
-        return daily.count(where=bought & (daily.date >= day - dt.timedelta(days=days)))
+        return daily.count(where=bought & (daily.date >= _first_of_last(days, daily)))
 
     return daily.group_by("user_id").aggregate(
         active_days=daily.count(),
@@ -161,9 +156,10 @@ def _by_day(events: ir.Table, day: dt.date) -> ir.Table:
     )
 
 
-def _before(day: dt.date, days: int) -> dt.datetime:
-    return begin_of(day - dt.timedelta(days=days))
+def _first_of_last(days: int, table: ir.Table) -> ir.DateValue:
+    """The first of so many days that end with the as-of date."""
+    return table.as_of_date - ibis.interval(days=days - 1)
 
 
-def _days(date: ir.DateValue, as_of: dt.date) -> ir.IntegerValue:
-    return ibis.literal(as_of).delta(date, unit="day").cast("int64")
+def _days(as_of: ir.DateValue, date: ir.DateValue) -> ir.IntegerValue:
+    return as_of.delta(date, unit="day").cast("int64")

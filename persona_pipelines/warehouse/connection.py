@@ -8,8 +8,9 @@ import decimal
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import orjson
 import pyarrow as pa
+from ibis.backends.duckdb import Backend
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import BLOCK_BYTES
@@ -42,6 +44,9 @@ DUCKDB_TYPES = {
 EngineError = duckdb.Error
 """What the engine raises: a block that is damaged, a disk that is full, a query that is wrong."""
 
+QUERIES = 64
+"""Queries that are kept for an expression that comes again."""
+
 LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|\.[0-9]+0(?![0-9])|NaN|Infinity")
 """Numbers that lose digits as doubles, or zeros at their end, and words that Python writes."""
 
@@ -49,6 +54,21 @@ LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|\.[0-9]+0(?![0-9])|NaN|Infinity")
 def from_frame(frame: pd.DataFrame) -> ir.Table:
     """A pandas table as an expression; its NaN and None become null."""
     return ibis.memtable(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+class _Compiled(Backend):
+    """Ibis' backend, which writes the query of an expression once: for features as of a day that takes longer than to answer it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._once = lru_cache(maxsize=QUERIES)(lambda asked: Backend.compile(self, asked.to_expr()))
+
+    def compile(
+        self, expr: ir.Expr, /, *, limit: int | None = None, params: Mapping[ir.Expr, Any] | None = None, pretty: bool = False
+    ) -> str:
+        if limit is None and not params and not pretty:
+            return self._once(expr.op())
+        return super().compile(expr, limit=limit, params=params, pretty=pretty)
 
 
 class WarehouseError(ProjectError):
@@ -69,6 +89,7 @@ class Warehouse:
     ) -> None:
         self.file = file
         self.written: set[str] = set()
+        self._made = lru_cache(maxsize=QUERIES)(_made)
         self._known: dict[str, ir.Table] = {}
         """Expressions of the tables that are there: finding one anew takes longer than many a query. None is ever dropped."""
         self._descriptor: int | None = None
@@ -98,7 +119,7 @@ class Warehouse:
                 "CREATE TEMP MACRO pseudonym(identifier) AS "
                 f"left(sha256({outer} || unhex(sha256({inner} || encode(identifier)))), {PSEUDONYM_LENGTH})"
             )
-        self.backend = ibis.duckdb.from_connection(self.connection)
+        self.backend = _Compiled.from_connection(self.connection)
 
     def close(self) -> None:
         self.connection.close()
@@ -278,6 +299,11 @@ class Warehouse:
         self.ensure(contract)
         self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)} WHERE {quoted_name(on)} IN ({self.sql(rows.select(on))})")
 
+    def once(self, make: Callable[..., ir.Table], *tables: ir.Table, **options: str) -> ir.Table:
+        """The expression that a function makes of tables, put together once for as long as they are the same: with tables that are kept
+        under the same names, day by day, it is the same for every day."""
+        return self._made(make, tuple(table.op() for table in tables), tuple(options.items()))
+
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Compute an expression once, as a temporary table of this connection."""
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted_name(name)} AS {self.sql(expression)}")
@@ -330,6 +356,10 @@ class Warehouse:
     def rows(self, contract: Table) -> int:
         """How many rows a table has; 0 where it has not been written yet."""
         return int(self.value(self.table(contract).count()))
+
+
+def _made(make: Callable[..., ir.Table], tables: tuple[ops.Relation, ...], options: tuple[tuple[str, str], ...]) -> ir.Table:
+    return make(*(table.to_expr() for table in tables), **dict(options))
 
 
 def _canonical_json(texts: pa.Array) -> pa.Array:

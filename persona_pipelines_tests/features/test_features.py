@@ -25,8 +25,9 @@ def catalogue(warehouse):
 
 def features(warehouse, *events, as_of=DAY, timezone="UTC"):
     table, goods = events_table(warehouse, *events), catalogue(warehouse)
-    shares = attention.category_shares(users.known_until(table, as_of), goods)
-    return warehouse.frame(users.user_features(table, goods, shares, as_of, timezone)).set_index("user_id")
+    known = users.known_until(table, as_of)
+    shares = attention.category_shares(known, goods)
+    return warehouse.frame(users.user_features(known, goods, shares, timezone)).set_index("user_id")
 
 
 def event(kind: str, hour: float, day: dt.date = DAY, user: str = "u", **more) -> dict:
@@ -59,7 +60,8 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
         event("purchase", 4, DAY - dt.timedelta(days=3), item_id="d", value=-6.0),
     ]
     table, goods = events_table(warehouse, *happened), catalogue(warehouse)
-    shares = attention.category_shares(users.known_until(table, DAY), goods)
+    known = users.known_until(table, DAY)
+    shares = attention.category_shares(known, goods)
     nobody_listed = ibis.memtable(
         [],
         schema=ibis.schema(
@@ -68,7 +70,7 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
     )
     made = {
         contracts.USERS: listings.users(nobody_listed, table, True),
-        contracts.USER_FEATURES: users.user_features(table, goods, shares, DAY, "UTC"),
+        contracts.USER_FEATURES: users.user_features(known, goods, shares, "UTC"),
         contracts.ITEMS: listings.items(goods.mutate(**{name: ibis.null("string") for name in ("categories",)}), table),
     }
     for contract, expression in made.items():

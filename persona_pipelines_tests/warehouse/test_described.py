@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import pytest
 
 from persona_pipelines.features.attention import category_shares
-from persona_pipelines.features.users import user_features
+from persona_pipelines.features.users import known_until, user_features
 from persona_pipelines.profiles.documents import PARTS
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.described import FEATURES, NAMED, DescriptionError, read
@@ -28,7 +26,7 @@ night_share:
 def test_every_feature_of_the_table_is_computed_and_has_its_column(warehouse) -> None:
     events = events_table(warehouse, {"timestamp": at(1), "event_type": "page_view", "user_id": "u"})
     items = warehouse.table(contracts.ITEMS)
-    computed = user_features(events, items, category_shares(events, items), DAY + dt.timedelta(days=1)).columns
+    computed = user_features(known_until(events, DAY), items, category_shares(events, items)).columns
     assert set(computed) >= set(FEATURES)
     assert contracts.USER_FEATURES.column_names == ["user_id", "as_of_date", *FEATURES]
 
