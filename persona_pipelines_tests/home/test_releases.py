@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -75,6 +77,20 @@ def test_a_home_of_an_earlier_release_is_taken_over(home: Path) -> None:
     assert person.splitlines()[0] == persona(home, "profile", who).splitlines()[0]
     assert persona(home, "models").count("yes") >= 1
     persona(home, "verify")
+
+
+def test_models_whose_files_are_gone_are_trained_again(home: Path) -> None:
+    for folder in (home / "mlflow-artifacts").glob("*/models"):
+        shutil.rmtree(folder)
+    verified = asked(home.parent, at_home(home), "verify", *CONFIG)
+    assert verified.exit_code == 1
+    assert re.search(r"model of recommendations, version 1 +│ no .* its files cannot be read .*│ persona run", verified.stdout)
+    done = asked(home.parent, at_home(home), "run", *CONFIG)
+    assert done.exit_code == 0, done.stderr
+    assert "segments begin anew: version 1 of shop-segments: its files cannot be read" in done.stderr
+    assert "the champion is not compared: version 1 of shop-recommendations: its files cannot be read" in done.stderr
+    persona(home, "verify")
+    assert value(home, "SELECT DISTINCT segment_model_version FROM segments.segment_profiles") == "2"
 
 
 def test_tables_of_other_columns_are_refused_with_the_way_out_which_keeps_what_no_log_has(

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from persona_pipelines.cli import main
 from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.schema import made_once
 
 SET_BY_A_COMMAND = (
     "PERSONA_CONFIG",
@@ -57,6 +58,7 @@ def at_home(home: Path, **more: str) -> dict[str, str]:
 def asked(folder: Path, environment: Mapping[str, str], *arguments: str) -> Result:
     """A command given in a folder; a sum that overflows or divides by zero on its way is a failure."""
     saved = dict(os.environ)
+    made_once()
     try:
         with contextlib.chdir(folder), warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)

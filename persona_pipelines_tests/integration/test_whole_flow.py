@@ -315,21 +315,6 @@ def test_much_less_than_before_is_not_published_unless_told_to(copy: Shop) -> No
     assert lists_of(copy) == lists
 
 
-def test_models_whose_files_are_gone_are_trained_again(copy: Shop) -> None:
-    copy.light()
-    for folder in (copy.folder / "home" / "mlflow-artifacts").glob("*/models"):
-        shutil.rmtree(folder)
-    verified = copy.asked("verify")
-    assert verified.exit_code == 1
-    assert "train again: persona run" in " ".join(verified.stdout.split())
-    done = copy.asked("run")
-    assert done.exit_code == 0, done.stderr
-    assert "segments begin anew: version 1 of simulated-shop-segments: its files cannot be read" in done.stderr
-    assert "the champion is not compared: version 1 of simulated-shop-recommendations: its files cannot be read" in done.stderr
-    assert copy.asked("verify").exit_code == 0
-    assert copy.query("SELECT DISTINCT segment_model_version FROM segments.segment_profiles") == [("2",)]
-
-
 def test_a_home_of_another_configuration_is_refused(copy: Shop) -> None:
     text = (copy.folder / "persona.yaml").read_text()
     (copy.folder / "persona.yaml").write_text(text.replace("simulated-shop", "other-shop"))

@@ -24,6 +24,7 @@ from persona_pipelines.tracking.registry import (
 )
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import CLICKS
+from persona_pipelines_tests.schema import made_once
 
 STAGE = "recommendations"
 
@@ -31,6 +32,7 @@ STAGE = "recommendations"
 @pytest.fixture
 def settings(configure, tmp_path: Path) -> Settings:
     """Three versions, none of them champion."""
+    made_once()
     made = configure(CLICKS)
     assert versions(made, STAGE) == []
     assert history(made, STAGE) == []
