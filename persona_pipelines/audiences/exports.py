@@ -111,5 +111,6 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     joined = from_frame(ranked).inner_join(profiles.filter(may_leave(profiles)), "user_id")
     ranks = ibis.row_number().over(order_by=[joined.resemblance.desc(), joined.user_id]) + 1
     best = joined.mutate(rank=ranks).filter(lambda table: table["rank"] <= count).relocate("rank")
-    rows = export_rows(store, store.keep("lookalike", best), ["rank"], file)
+    with store.scratch():
+        rows = export_rows(store, store.keep("lookalike", best), ["rank"], file)
     return Alike(rows, int(known.sum()), len(wanted) - int(known.sum()))

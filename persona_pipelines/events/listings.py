@@ -13,14 +13,14 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 def refresh_items(warehouse: Warehouse, settings: Settings) -> None:
     """Write ``events.items``, and the rejects and duplicates of its sources."""
-    with warehouse.transaction():
+    with warehouse.transaction(), warehouse.scratch():
         listed = _listed(warehouse, settings, "items")
         warehouse.replace(contracts.ITEMS, items(listed, warehouse.table(contracts.EVENTS)))
 
 
 def refresh_users(warehouse: Warehouse, settings: Settings) -> None:
     """Write ``events.users``, and the rejects and duplicates of its sources."""
-    with warehouse.transaction():
+    with warehouse.transaction(), warehouse.scratch():
         listed = _listed(warehouse, settings, "users")
         warehouse.replace(contracts.USERS, users(listed, warehouse.table(contracts.EVENTS), settings.privacy.consent_when_unknown))
 

@@ -57,7 +57,7 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
     raw = raw_records(warehouse, settings)
     outside = raw.filter(~raw.day.between(first, last))
     everything = warehouse.value(outside.count()) == 0
-    with warehouse.transaction():
+    with warehouse.transaction(), warehouse.scratch():
         _refresh_rejects(warehouse, raw, first, last)
         good = raw.filter(raw.problem.isnull()).rename(logged_user_id="user_id")
         records = good if everything else _touched_records(warehouse, good, first, last)
@@ -77,7 +77,6 @@ def refresh_events(warehouse: Warehouse, settings: Settings, first: dt.date, las
             days = _write_touched(warehouse, settings, accepted, copies, left_out, first, last)
         _refresh_accounting(warehouse, raw, *days)
         warehouse.replace(contracts.CLOCKS, clocks(warehouse, settings))
-        warehouse.drop_kept("copies", "devices", "decided", "keys", "candidates", "agents", "device_days", "automated")
 
 
 def _with_reasons(warehouse: Warehouse, records: ir.Table, good: ir.Table, settings: Settings) -> ir.Table:
@@ -204,7 +203,6 @@ def _write_touched(
     warehouse.append(contracts.SESSIONS, sessions(events.semi_join(visitors, "visitor_id")))
     candidates = warehouse.kept("candidates")
     earliest, latest = warehouse.row(candidates.aggregate(first=candidates.day.min(), last=candidates.day.max()))
-    warehouse.drop_kept("fresh", "touched_devices", "touched_visitors", "pool")
     return (min(first, earliest), max(last, latest)) if earliest else (first, last)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ibis.expr.types as ir
@@ -31,25 +29,23 @@ class Features:
     newest: dt.datetime | None
 
 
-@contextmanager
-def tables_as_of(warehouse: Warehouse, known: ir.Table, timezone: str) -> Iterator[tuple[ir.Table, ir.Table]]:
-    """Category shares and features of users as of the end of a day, as expressions, for the length of a block.
+def tables_as_of(warehouse: Warehouse, known: ir.Table, timezone: str) -> tuple[ir.Table, ir.Table]:
+    """Category shares and features of users as of the end of a day, as expressions. Call inside ``Warehouse.scratch``.
 
     Args:
         known: the events until then (``users.known_until``).
     """
     items = warehouse.table(contracts.ITEMS)
     shares = warehouse.keep("known_shares", warehouse.once(category_shares, known, items))
-    yield shares, warehouse.once(user_features, known, items, shares, timezone=timezone)
-    warehouse.drop_kept("known_shares")
+    return shares, warehouse.once(user_features, known, items, shares, timezone=timezone)
 
 
 def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Features:
     """Features as of the end of a day; no later event reaches them."""
-    known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
-    with tables_as_of(warehouse, known, timezone) as (shares, features):
+    with warehouse.scratch():
+        known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
+        shares, features = tables_as_of(warehouse, known, timezone)
         users = warehouse.frame(features.order_by("user_id"))
         shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
-    newest = warehouse.value(known.timestamp.max())
-    warehouse.drop_kept("known_events")
+        newest = warehouse.value(known.timestamp.max())
     return Features(users, shown, newest)

@@ -67,7 +67,8 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         store, chosen = warehouse.get(), warehouse.settings
         as_of = as_of_date(store, chosen)
         known = known_until(store.table(contracts.EVENTS), as_of)
-        with store.transaction(), tables_as_of(store, known, chosen.features.timezone) as (shares, features):
+        with store.transaction(), store.scratch():
+            shares, features = tables_as_of(store, known, chosen.features.timezone)
             store.replace(contracts.CATEGORY_SHARES, shares.mutate(as_of_date=ibis.literal(as_of)))
             store.replace(contracts.USER_FEATURES, features)
         table = store.table(contracts.USER_FEATURES)

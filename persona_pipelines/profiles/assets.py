@@ -97,6 +97,7 @@ def _figures(found: "Forecast") -> dict[str, Any]:
 
 def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, figures: dict[str, Any]) -> str | None:
     """A run for the day with one nested run a target and model; None where nothing could be predicted."""
+    from persona_pipelines.charts import drawn
     from persona_pipelines.tracking.experiments import Origin, tracked_run
 
     if not found.judged:
@@ -105,7 +106,7 @@ def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, 
     with tracked_run(settings, STAGE, f"predictions {as_of}", origin) as run:
         run.parameters(settings.predictions.model_dump())
         for name, figure in figures.items():
-            run.figure(figure, f"{name.replace(' ', '_')}.png")
+            run.picture(drawn(figure), f"{name.replace(' ', '_')}.png")
         quality = found.quality()
         run.table(quality, "quality.csv")
         run.table(found.drivers(), "drivers.csv")

@@ -140,7 +140,7 @@ def registered(
         parent.table(table, "comparison.csv")
         parent.table(comparison.advantages(options.seed), "advantages.csv")
         parent.table(audit_table(comparison.findings), "leakage_audit.csv")
-        parent.figure(charts.model_intervals(table), "comparison.png")
+        parent.picture(charts.drawn(charts.model_intervals(table)), "comparison.png")
         for name in dict.fromkeys(table["model"]):
             mine = table[table["model"] == name]
             with tracked_run(settings, STAGE, f"{name} {as_of}", origin, nested=True) as run:

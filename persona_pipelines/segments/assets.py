@@ -108,7 +108,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             run.tags({"decision": fit.reason})
             run.data("user_features", features, fingerprint(features), as_of, as_of)
             for name, figure in figures.items():
-                run.figure(figure, f"{name}.png")
+                run.picture(charts.drawn(figure), f"{name}.png")
             run.table(fit.quality, "quality.csv")
             for row in fit.quality.to_dict("records"):
                 with tracked_run(chosen, STAGE, f"{row['algorithm']} {row['k_wanted'] or 'own'} {as_of}", origin, nested=True) as child:
@@ -229,8 +229,8 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         profiles = segment_profiles(model, assigned, features, shares).assign(as_of_date=as_of, segment_model_version=found.version)
         rules = segment_rules(assigned, features, model.scaler.columns).assign(segment_model_version=found.version)
         history = store.table(contracts.SEGMENT_HISTORY)
-        earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))
-        with store.transaction():
+        with store.transaction(), store.scratch():
+            earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))
             store.replace(contracts.USER_SEGMENTS, from_frame(assigned.assign(as_of_date=as_of, segment_model_version=found.version)))
             store.replace(contracts.SEGMENT_PROFILES, from_frame(profiles))
             store.replace(contracts.SEGMENT_RULES, from_frame(rules) if len(rules) else store.table(contracts.SEGMENT_RULES).limit(0))
@@ -239,7 +239,6 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             store.append(contracts.SEGMENT_HISTORY, from_frame(profiles[contracts.SEGMENT_HISTORY.column_names]))
             if in_use:
                 registry.choose(store, STAGE, in_use)
-        store.drop_kept("earlier_history")
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")
         shown = profiles[["segment_name", "users", "share", "distinguishing_features", "top_categories"]].round(3)
         extra = {contracts.SEGMENT_PROFILES: {"sizes": plot(sizes), "segments": dg.MetadataValue.md(markdown_table(shown))}}

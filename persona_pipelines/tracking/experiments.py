@@ -22,7 +22,6 @@ from persona_pipelines.tracking import moving
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 CHAMPION = "champion"
 
@@ -142,11 +141,9 @@ class TrackedRun:
         mlflow.log_input(from_pandas(shown, name=name, digest=digest[:16]), context="training")
         mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
 
-    def figure(self, figure: Figure, file: str) -> None:
-        from persona_pipelines.charts import drawn
-
+    def picture(self, png: bytes, file: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / file).write_bytes(drawn(figure))
+            (Path(folder) / file).write_bytes(png)
             self.file(Path(folder) / file)
 
     def file(self, file: Path) -> None:

@@ -111,10 +111,10 @@ def choose(store: Warehouse, stage: str, chosen: Chosen) -> None:
     """Take a version from now on; MLflow's alias follows when the tables made with it are published. Call inside a transaction."""
     champions = store.table(contracts.CHAMPIONS)
     row = pd.DataFrame([{"stage": stage, **asdict(chosen), "since": dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0)}])
-    others = store.keep("other_champions", champions.filter(champions.stage != stage))
-    store.replace(contracts.CHAMPIONS, others)
-    store.append(contracts.CHAMPIONS, from_frame(row))
-    store.drop_kept("other_champions")
+    with store.scratch():
+        others = store.keep("other_champions", champions.filter(champions.stage != stage))
+        store.replace(contracts.CHAMPIONS, others)
+        store.append(contracts.CHAMPIONS, from_frame(row))
 
 
 def chosen(store: Warehouse, settings: Settings, stage: str) -> Chosen | None:

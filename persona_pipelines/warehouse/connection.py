@@ -89,6 +89,7 @@ class Warehouse:
     ) -> None:
         self.file = file
         self.written: set[str] = set()
+        self._scratch: list[str] = []
         self._made = lru_cache(maxsize=QUERIES)(_made)
         self._known: dict[str, ir.Table] = {}
         """Expressions of the tables that are there: finding one anew takes longer than many a query. None is ever dropped."""
@@ -274,10 +275,10 @@ class Warehouse:
             self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
             self.append(contract, expression)
             return
-        self.keep("replacement", expression)
-        self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
-        self.append(contract, self.kept("replacement"))
-        self.drop_kept("replacement")
+        with self.scratch():
+            replacement = self.keep("replacement", expression)
+            self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)}")
+            self.append(contract, replacement)
 
     def delete_days(self, contract: Table, first: dt.date, last: dt.date) -> None:
         self.ensure(contract)
@@ -304,9 +305,21 @@ class Warehouse:
         under the same names, day by day, it is the same for every day."""
         return self._made(make, tuple(table.op() for table in tables), tuple(options.items()))
 
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """What is kept inside the block is gone after it."""
+        outside, self._scratch = self._scratch, []
+        try:
+            yield
+        finally:
+            inside, self._scratch = self._scratch, outside
+            with contextlib.suppress(duckdb.Error):  # a transaction that failed takes no command, and has undone what was made in it
+                self.drop_kept(*inside)
+
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Compute an expression once, as a temporary table of this connection."""
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted_name(name)} AS {self.sql(expression)}")
+        self._scratch.append(name)
         return self.kept(name)
 
     def keep_more(self, name: str, expression: ir.Table) -> None:

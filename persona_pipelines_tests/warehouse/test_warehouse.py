@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 import multiprocessing
 import os
@@ -190,3 +191,45 @@ def test_contracts_hang_together(table: contracts.Table) -> None:
 def test_a_configuration_may_map_every_column_of_events_and_no_other() -> None:
     """Settings stand below the contracts and cannot ask them."""
     assert {"event_id", "user_id", "user_agent", *(column.name for column in EVENT_COLUMNS)} == EVENT_FIELDS
+
+
+def test_what_is_kept_for_a_while_is_gone_after_it(warehouse) -> None:
+    numbers = warehouse.keep("numbers", ibis.memtable({"n": [1, 2]}))
+    with warehouse.scratch():
+        doubled = warehouse.keep("doubled", numbers.mutate(n=numbers.n * 2))
+        with warehouse.scratch():
+            warehouse.keep("inner", doubled)
+        assert not warehouse.is_kept("inner")
+        assert warehouse.value(doubled.n.sum()) == 6
+    assert not warehouse.is_kept("doubled")
+    assert warehouse.is_kept("numbers")
+    with contextlib.suppress(ZeroDivisionError), warehouse.transaction(), warehouse.scratch():
+        warehouse.keep("doubled", numbers)
+        _ = 1 / 0
+    assert not warehouse.is_kept("doubled")
+    assert warehouse.value(numbers.n.sum()) == 3
+
+
+def test_a_table_that_a_failed_transaction_has_made_is_not_there(warehouse) -> None:
+    with contextlib.suppress(ZeroDivisionError), warehouse.transaction():
+        warehouse.ensure(contracts.CLOCKS)
+        assert warehouse.rows(contracts.CLOCKS) == 0
+        _ = 1 / 0
+    assert not warehouse.exists(contracts.CLOCKS)
+    assert warehouse.rows(contracts.CLOCKS) == 0
+
+
+def test_an_expression_is_made_once_for_the_same_tables_and_anew_for_others(warehouse) -> None:
+    made = []
+
+    def scaled(table, by: str):
+        made.append(by)
+        return table.mutate(n=table.n * int(by))
+
+    for value in (1, 5):
+        numbers = warehouse.keep("numbers", ibis.memtable({"n": [value]}))
+        assert warehouse.value(warehouse.once(scaled, numbers, by="3").n.sum()) == value * 3
+    assert warehouse.value(warehouse.once(scaled, numbers, by="4").n.sum()) == 20
+    other = warehouse.keep("numbers", ibis.memtable({"n": [0.5]}))
+    assert warehouse.value(warehouse.once(scaled, other, by="3").n.sum()) == 1.5
+    assert made == ["3", "4", "3"]

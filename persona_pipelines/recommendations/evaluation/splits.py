@@ -178,20 +178,21 @@ def last_items_out(sources: Sources, end: dt.datetime, share: float | None = Non
     ranked = firsts.mutate(place=order, items=firsts.item_id.count().over(own))
     wanted = ibis.literal(1) if share is None else ibis.greatest((ranked["items"] * share).round().cast("int64"), 1)
     wanted = ibis.least(wanted, ranked["items"] - 1)
-    parted = sources.warehouse.keep("last_items", ranked.mutate(is_tested=ranked.place < wanted))
-    tested = parted.filter(parted.is_tested).select(tested_user="user_id", tested_item="item_id", first_time="first_time")
-    ends = parted.group_by("user_id").aggregate(
-        kept=parted.first_time.max(where=~parted.is_tested), begins=parted.first_time.min(where=parted.is_tested)
-    )
-    begins = ends.filter(ends.begins.notnull()).select(tested_user="user_id", begins="begins")
-    events = sources.events.filter(sources.events.timestamp < end)
-    joined = events.left_join(begins, events.user_id == begins.tested_user)
-    before = joined.filter(joined.begins.isnull() | (joined.timestamp <= joined.begins)).select(sources.events.columns)
-    pair = [before.user_id == tested.tested_user, before.item_id == tested.tested_item]
-    pairs, training = sources.learned(before.anti_join(tested, pair), end)
-    inside = usable.semi_join(tested, [usable.user_id == tested.tested_user, usable.item_id == tested.tested_item])
-    drawn_users = int(sources.warehouse.value((ends.kept == ends.begins).sum().fill_null(0)))
-    return _checked(Split("last items out", end, pairs, training, sources.tested(inside), drawn=drawn_users))
+    with sources.warehouse.scratch():
+        parted = sources.warehouse.keep("last_items", ranked.mutate(is_tested=ranked.place < wanted))
+        tested = parted.filter(parted.is_tested).select(tested_user="user_id", tested_item="item_id", first_time="first_time")
+        ends = parted.group_by("user_id").aggregate(
+            kept=parted.first_time.max(where=~parted.is_tested), begins=parted.first_time.min(where=parted.is_tested)
+        )
+        begins = ends.filter(ends.begins.notnull()).select(tested_user="user_id", begins="begins")
+        events = sources.events.filter(sources.events.timestamp < end)
+        joined = events.left_join(begins, events.user_id == begins.tested_user)
+        before = joined.filter(joined.begins.isnull() | (joined.timestamp <= joined.begins)).select(sources.events.columns)
+        pair = [before.user_id == tested.tested_user, before.item_id == tested.tested_item]
+        pairs, training = sources.learned(before.anti_join(tested, pair), end)
+        inside = usable.semi_join(tested, [usable.user_id == tested.tested_user, usable.item_id == tested.tested_item])
+        drawn_users = int(sources.warehouse.value((ends.kept == ends.begins).sum().fill_null(0)))
+        return _checked(Split("last items out", end, pairs, training, sources.tested(inside), drawn=drawn_users))
 
 
 def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: int) -> Split:
