@@ -35,10 +35,11 @@ class Room:
     tests: tuple[str, ...]
 
 
+CHECKS = "test_every_check.py"
 ROOMS = {
-    "logs": Room(("logs/*",), ("logs", "presets")),
-    "events": Room(("events/*",), ("events",)),
-    "features": Room(("features/*",), ("features",)),
+    "logs": Room(("logs/*",), ("logs", "presets", CHECKS)),
+    "events": Room(("events/*",), ("events", CHECKS)),
+    "features": Room(("features/*",), ("features", CHECKS)),
     "evaluation": Room(
         ("recommendations/evaluation/*",),
         (
@@ -48,12 +49,10 @@ ROOMS = {
             "recommendations/test_evaluation.py",
         ),
     ),
-    "promotion": Room(
-        ("recommendations/promotion.py", "recommendations/checks.py"), ("recommendations/test_promotion.py", "test_every_check.py")
-    ),
+    "promotion": Room(("recommendations/promotion.py", "recommendations/checks.py"), ("recommendations/test_promotion.py", CHECKS)),
     "privacy": Room(("privacy/*",), ("privacy",)),
     "audiences": Room(("audiences/*",), ("audiences",)),
-    "shared": Room(("findings.py", "intervals.py"), ("recommendations/test_metrics.py", "segments", "test_every_check.py")),
+    "shared": Room(("findings.py", "intervals.py"), ("recommendations/test_metrics.py", "segments", CHECKS)),
 }
 NO_RULES = ("persona_pipelines/*/assets.py", "persona_pipelines/logs/sensors.py")
 """What only hands tables to Dagster."""

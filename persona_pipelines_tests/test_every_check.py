@@ -88,7 +88,6 @@ BROKEN = [
         if column.minimum is not None or column.maximum is not None
     ),
     *((contract, f"finite {column.name}") for contract in ALL for column in contract.columns if column.type == "float64"),
-    *((contract, "type") for contract in ALL),
     *((contract, f"reference {name}") for contract in ALL for name in contract.references),
 ]
 
@@ -127,17 +126,25 @@ def test_a_table_that_breaks_a_rule_of_its_contract_fails(shared: Warehouse, con
         beyond = column.minimum - 1 if column.minimum is not None else column.maximum + 1
         written(shared, contract, {**good, name: beyond})
         expected = f"1 {name} out of bounds"
-    elif kind == "reference":
+    else:
         written(shared, contract, {**good, name: "nobody"})
         schema, target, _ = contract.references[name]
         expected = f"1 {name} that {schema}.{target} does not have"
-    else:
-        first = contract.columns[0]
-        shared.connection.execute(f'ALTER TABLE "{contract.schema}"."{contract.name}" ALTER "{first.name}" TYPE VARCHAR[] USING NULL')
-        expected = "found the columns "
     found = keeps_contract(shared, contract)
     assert not found.passed
     assert expected in found.words
+
+
+def test_a_table_with_columns_of_another_type_fails() -> None:
+    """A connection looks a table up once: what another version has written is there before it opens."""
+    with Warehouse(None) as store:
+        for contract in ALL:
+            written(store, contract)
+            first = contract.columns[0]
+            store.connection.execute(f'ALTER TABLE "{contract.schema}"."{contract.name}" ALTER "{first.name}" TYPE VARCHAR[] USING NULL')
+            found = keeps_contract(store, contract)
+            assert not found.passed
+            assert "found the columns " in found.words
 
 
 @dataclass(frozen=True)

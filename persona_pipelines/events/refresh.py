@@ -185,17 +185,16 @@ def _write_touched(
     ]
     visitors = warehouse.keep("touched_visitors", ibis.union(*concerned, distinct=True).filter(lambda table: table.visitor_id.notnull()))
     for contract, rows in ((contracts.DUPLICATES, copies), (contracts.FILTERED, left_out), (contracts.EVENTS, None)):
-        warehouse.delete_days(contract, first, last)
         warehouse.delete_matching(contract, keys, "event_id")
         if rows is not None:
             warehouse.append(contract, rows)
     known = events.filter(events.visitor_id.isin(visitors.visitor_id) | events.anonymous_id.isin(devices.anonymous_id))
     pool = warehouse.keep("pool", ibis.union(known.select(*CARRIED, "user_id"), fresh.select(*CARRIED, user_id="logged_user_id")))
-    # A device outside the touched ones may be in the pool in part only: its events keep the user they were given.
+    # A device outside the touched ones is in the pool for its user, and perhaps in part only: its events keep the user they were given.
     settled = pool.anti_join(devices, "anonymous_id")
     placed = ibis.union(
         _placed(warehouse, settings, pool.semi_join(devices, "anonymous_id").drop("user_id")).select(*CARRIED, "user_id", "visitor_id"),
-        settled.mutate(visitor_id=ibis.coalesce(settled.user_id, settled.anonymous_id)).select(*CARRIED, "user_id", "visitor_id"),
+        settled.mutate(visitor_id=settled.user_id).select(*CARRIED, "user_id", "visitor_id"),
     )
     warehouse.delete_matching(contracts.EVENTS, pool, "event_id")
     warehouse.append(contracts.EVENTS, _sessionised(settings, placed))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from persona_pipelines.events.automation import FEWEST_DEVICES, FEWEST_PAGES, LOADING_SHARE
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import STEALTHY, ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
@@ -109,6 +110,32 @@ def test_an_office_behind_one_address_loads_assets_and_is_no_robot(configure, tm
 def test_where_a_log_holds_no_assets_their_absence_says_nothing(configure, tmp_path) -> None:
     bare = [line for number in range(25) for line in visits(f"p{number}", moments(40, 60, number))]
     assert {reason for found in reasons(configure, tmp_path, *bare).values() for reason in found} == {"kept"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("devices", "loading", "pages", "holds"),
+    [
+        (FEWEST_DEVICES, FEWEST_DEVICES * LOADING_SHARE, FEWEST_PAGES, True),
+        (FEWEST_DEVICES - 1, FEWEST_DEVICES - 1, FEWEST_PAGES, False),
+        (FEWEST_DEVICES, FEWEST_DEVICES * LOADING_SHARE - 1, FEWEST_PAGES, False),
+        (FEWEST_DEVICES, FEWEST_DEVICES, FEWEST_PAGES - 1, False),
+    ],
+)
+def test_a_log_holds_assets_where_enough_devices_that_read_load_one(configure, tmp_path, devices, loading, pages, holds) -> None:
+    """The robot that loads none is one of the devices; another day, on which nobody loads any, is a log of its own."""
+    people = [
+        line
+        for number in range(devices - 1)
+        for line in (
+            *visits(f"p{number}", moments(pages, 60, number)),
+            *(visits(f"p{number}", moments(1, 1, number), "/site.css") if number < loading else []),
+            *visits(f"p{number}", moments(pages, 60, 86_400 + number)),
+        )
+    ]
+    robot = [line for day in (0, 86_400) for line in visits("bare", moments(40, 60, day))]
+    found = reasons(configure, tmp_path, *people, *robot)["bare"]
+    assert found == ({"automated: no assets": 40, "kept": 40} if holds else {"kept": 80})
 
 
 @pytest.mark.slow

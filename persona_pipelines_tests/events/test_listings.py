@@ -30,15 +30,20 @@ def test_the_catalogue_is_completed_by_what_was_bought(warehouse, configure, tmp
     settings = configure(CLICKS, SHOP)
     load_listing(warehouse, settings.sources[1], settings)
     bought = {"event_type": "purchase", "user_id": "u", "item_id": "z", "timestamp": at(1)}
-    written_events(warehouse, {**bought, "value": 4.0, "quantity": 2.0}, {**bought, "value": 3.0, "quantity": 1.0})
-    refresh_items(warehouse, settings)
-    assert rows(warehouse, "SELECT item_id, price, in_catalogue FROM events.items ORDER BY 1") == [
-        ("a", 10, True),
-        ("c", 3, True),
-        ("z", 2.5, False),
-    ]
-    assert rows(warehouse, "SELECT source_line, reason FROM events.rejects") == [(4, "price: not a number")]
-    assert rows(warehouse, "SELECT source_line FROM events.duplicates") == [(3,)]
+    seen = {**bought, "event_type": "item_view"}
+    paid = {**bought, "item_id": "a", "value": 7.0}
+    written_events(
+        warehouse, {**bought, "value": 4.0, "quantity": 2.0}, {**bought, "value": 3.0, "quantity": 1.0}, {**seen, "item_id": "c"}, paid
+    )
+    for _ in range(2):  # a second time gives the same
+        refresh_items(warehouse, settings)
+        assert rows(warehouse, "SELECT item_id, price, listed_price, category, categories, in_catalogue FROM events.items ORDER BY 1") == [
+            ("a", 10, 10, "tools", "tools", True),
+            ("c", 3, 3, "toys", "toys", True),
+            ("z", 2.5, None, None, None, False),
+        ]
+        assert rows(warehouse, "SELECT source_line, reason FROM events.rejects") == [(4, "price: not a number")]
+        assert rows(warehouse, "SELECT source_line FROM events.duplicates") == [(3,)]
 
 
 def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, configure, tmp_path) -> None:
@@ -54,6 +59,30 @@ def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, conf
         refresh_users(warehouse, settings)
         found = {names[user]: consent for user, consent in rows(warehouse, "SELECT user_id, consent_personalisation FROM events.users")}
         assert found == {"ann": True, "bob": False, "cid": default, "dan": default}
+
+
+def test_a_country_is_that_of_the_list_and_else_that_of_the_events(warehouse, configure, tmp_path) -> None:
+    from persona_pipelines.privacy.pseudonyms import pseudonym
+    from persona_pipelines_tests.conftest import KEY
+
+    write(tmp_path, "people.csv", "id,land", "ann,NZ", "bob,")
+    people = {**PEOPLE, "fields": {"user_id": "id", "country": "land"}}
+    names = {pseudonym(name, KEY): name for name in ("ann", "bob", "dan")}
+    written_events(
+        warehouse,
+        *({"event_type": "page_view", "user_id": user, "timestamp": at(1), "country": "CL"} for user in names),
+        {"event_type": "page_view", "user_id": None, "anonymous_id": "x", "timestamp": at(1)},
+    )
+    settings = configure(CLICKS, people)
+    load_listing(warehouse, settings.sources[1], settings)
+    refresh_users(warehouse, settings)
+    found = rows(warehouse, "SELECT user_id, country, listed_country, in_customer_list FROM events.users")
+    assert {names[user]: tuple(said) for user, *said in found} == {
+        "ann": ("NZ", "NZ", True),
+        "bob": ("CL", None, True),
+        "dan": ("CL", None, False),
+    }
+    assert len(found) == 3
 
 
 def test_records_of_a_list_that_say_different_things_are_said(warehouse, configure, tmp_path) -> None:
