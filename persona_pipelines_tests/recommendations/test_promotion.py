@@ -5,8 +5,11 @@ import pytest
 
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.evaluation.metrics import Scores
-from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, decide
+from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, decide, overruled
 from persona_pipelines.settings.recommendations import GateSettings
+from persona_pipelines.tracking import registry
+from persona_pipelines.tracking.registry import Chosen
+from persona_pipelines_tests.conftest import CLICKS
 
 GATE = GateSettings(minimum_users=20)
 BASE = np.random.default_rng(1).random(200) * 0.5
@@ -149,3 +152,18 @@ def test_a_guardrail_is_broken_beyond_its_bound_and_not_at_it(ms: float, loss: f
     segment = [judged("old", np.full(50, 0.5), "Night owls"), judged("new", np.full(50, 0.5) - loss, "Night owls")]
     found = decide([judged("old", BASE), judged("new", BASE + 0.05, ms=ms), *segment], "new", "old", "popular", GATE, 1)
     assert bool(found.broken) == broken
+
+
+def test_a_person_overrules_by_a_version_that_there_is_or_by_the_one_before(configure, warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, asked = configure(CLICKS), []
+    monkeypatch.setattr(registry, "require_version", lambda *wanted: asked.append(wanted))
+    monkeypatch.setattr(registry, "version_before", lambda of, stage: f"before of {of.name} {stage}")
+    monkeypatch.setattr(registry, "chosen", lambda store, of, stage: (store, of, stage))
+    assert overruled(warehouse, settings, "7", False, "a trial") == Chosen("7", "person", "a trial")
+    assert asked == [(settings, "recommendations", "7")]
+    back = Chosen("before of test recommendations", "person", "over", way_back=True)
+    assert overruled(warehouse, settings, None, True, "over") == back
+    assert overruled(warehouse, settings, None, False, "") == (warehouse, settings, "recommendations")  # what is in use
+    with pytest.raises(ValueError, match="promote and rollback: expected one of the two"):
+        overruled(warehouse, settings, "7", True, "both")
+    assert len(asked) == 1
