@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def law(examples: int) -> Callable[[Any], Any]:
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
+
+needs_lightfm = pytest.mark.skipif(find_spec("lightfm") is None, reason="LightFM is not installed: this machine could not compile it")
 
 KEY = b"k" * 32
 DAY = dt.date(2025, 9, 1)

@@ -16,7 +16,7 @@ from persona_pipelines.logs.loading import load_events
 from persona_pipelines.recommendations import training
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import KEY, ingested, public_data, rows
+from persona_pipelines_tests.conftest import KEY, ingested, needs_lightfm, public_data, rows
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
 CONFIGS = Path(__file__).parents[2] / "data" / "configs"
@@ -176,6 +176,7 @@ def test_clicks_of_the_open_bandit_log_are_counted(loaded: Loaded) -> None:
     ]
 
 
+@needs_lightfm
 def test_the_champion_beats_popularity_and_every_member_on_movielens_split_by_time(loaded: Loaded) -> None:
     warehouse, settings = loaded("movielens-100k")
     comparison = training.compare_models(warehouse, settings, dt.datetime(1998, 4, 23), None)

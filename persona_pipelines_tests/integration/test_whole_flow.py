@@ -20,9 +20,10 @@ from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_lightfm]
 
 ROOT = Path(__file__).parents[2]
 PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)

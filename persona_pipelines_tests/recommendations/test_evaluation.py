@@ -34,8 +34,10 @@ from persona_pipelines.settings.recommendations import (
     SegmentPopularSettings,
 )
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import at, events_table
+from persona_pipelines_tests.conftest import at, events_table, needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
+
+pytestmark = needs_lightfm
 
 METHODS = (
     MostPopularSettings(),

@@ -22,8 +22,10 @@ from persona_pipelines.settings.recommendations import (
     MostPopularSettings,
     SegmentPopularSettings,
 )
-from persona_pipelines_tests.conftest import law
+from persona_pipelines_tests.conftest import law, needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, USERS, tastes
+
+pytestmark = needs_lightfm
 
 METHODS = (MostPopularSettings(), SegmentPopularSettings(), LightFMSettings(components=8), EASESettings(regularisation=5))
 

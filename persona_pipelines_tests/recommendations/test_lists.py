@@ -29,8 +29,11 @@ from persona_pipelines.settings.recommendations import (
     RulesSettings,
     SegmentPopularSettings,
 )
+from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
 from persona_pipelines_tests.recommendations.test_evaluation import split_of
+
+pytestmark = needs_lightfm
 
 CATALOGUE = ITEMS.assign(in_stock=None)
 METHODS = (

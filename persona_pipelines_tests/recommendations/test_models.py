@@ -35,7 +35,10 @@ from persona_pipelines.settings.recommendations import (
     TruncatedSVDSettings,
     UserNeighbourhoodSettings,
 )
+from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, FOLLOWS, ITEMS, SEGMENTS, USERS, tastes
+
+pytestmark = needs_lightfm
 
 PERSONAL: list[MethodSettings] = [
     SegmentPopularSettings(),
