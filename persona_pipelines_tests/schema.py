@@ -10,13 +10,16 @@ from typing import Any
 
 @cache
 def made_once() -> None:
-    """From the second new store on, its tables are a copy of those of the first."""
+    """From the second empty store on, its tables are a copy of those of the first."""
     from mlflow.store.db import utils
 
     by_migrations, kept = utils._initialize_tables, sqlite3.connect(":memory:", check_same_thread=False)
     first: list[bool] = []
 
     def initialize(engine: Any) -> None:
+        if not utils._is_empty_database(engine):
+            by_migrations(engine)
+            return
         with contextlib.closing(engine.raw_connection()) as connection:
             if first:
                 kept.backup(connection.driver_connection)
