@@ -98,7 +98,7 @@ def test_a_catalogue_of_titles_alone_and_one_wrong_clock(tmp_path: Path) -> None
     log(tmp_path / "log.csv", ("day", "who", "item"), iter([*lines, ("2099-01-01", "u1", "i1"), ("1999-01-01", "u1", "i1")]))
     log(tmp_path / "items.csv", ("item", "title"), ((f"i{item}", f"Title {item}") for item in range(12)))
     items = {"name": "items", "kind": "items", "path": "items.csv", "fields": {"item_id": "item", "title": "title"}}
-    run = thin(tmp_path, bought(item_id="item"), items)
+    run = thin(tmp_path, bought(item_id="item"), items, predictions={"minimum_users": 10_000})
     assert (run.rows("events.events"), run.rows("events.rejects")) == (300, 2)
     assert run.rows("recommendations.recommendations", "reason <> ''") > 60
     assert len(run.pages()) == 2
