@@ -37,7 +37,7 @@ KINDS = {
     "item_view": 8,
     "purchase": 4,
     "booking": 1,
-    "refund": 1,
+    "refund": 3,
     "cancellation": 1,
     "rating": 3,
     "search": 2,
@@ -81,7 +81,7 @@ def drawn(seed: int) -> list[Event]:
                     "target_user_id": pick.choice(["much", "some", "elsewhere"]) if kind in ("follow", "unfollow") else None,
                 }
             )
-    return log
+    return [*log, {**log[0], "user_id": "told once", "event_type": "impression", "timestamp": at(9)}]
 
 
 def mean(values: Iterable[float]) -> float | None:
