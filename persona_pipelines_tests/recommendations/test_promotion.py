@@ -6,6 +6,7 @@ import pytest
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.evaluation.metrics import Scores
 from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, decide, overruled
+from persona_pipelines.recommendations.windows import NEWEST
 from persona_pipelines.settings.recommendations import GateSettings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.registry import Chosen
@@ -167,3 +168,33 @@ def test_a_person_overrules_by_a_version_that_there_is_or_by_the_one_before(conf
     with pytest.raises(ValueError, match="promote and rollback: expected one of the two"):
         overruled(warehouse, settings, "7", True, "both")
     assert len(asked) == 1
+
+
+def test_bounds_of_the_gate_are_part_of_what_they_allow_or_not() -> None:
+    """As many people as are needed are enough; an advantage has to be above the margin; a segment may lose as much as it may."""
+    low, high = np.zeros(20), np.full(20, 0.5)
+    just_enough = GateSettings(minimum_users=20, maximum_segment_loss=0.25)
+    assert decide([judged("old", low), judged("new", high)], "new", "old", "popular", just_enough, 1).outcome == PROMOTED
+    assert decide([judged("old", low[1:]), judged("new", high[1:])], "new", "old", "popular", just_enough, 1).outcome == REFUSED
+    as_far = GateSettings(minimum_users=20, margin=0.5)
+    assert decide([judged("old", low), judged("new", high)], "new", "old", "popular", as_far, 1).outcome == REFUSED
+    for loss, outcome in ((0.25, PROMOTED), (0.375, REFUSED)):
+        segment = [judged("old", high, "Night owls"), judged("new", high - loss, "Night owls")]
+        found = decide([judged("old", low), judged("new", high), *segment], "new", "old", "popular", just_enough, 1)
+        assert found.outcome == outcome
+    assert found.broken == ["segment Night owls loses 0.3750 nDCG (0.3750 at least), more than 0.25"]
+
+
+def test_the_same_comparison_is_decided_in_the_same_way() -> None:
+    noise = np.random.default_rng(2).normal(0.05, 0.3, 60)
+    segment = [judged("old", BASE[:60], "Night owls"), judged("new", BASE[:60] - 0.3 + noise, "Night owls")]
+    entries = [judged("old", BASE[:60]), judged("new", BASE[:60] + noise), *segment]
+    first, second = (decide(entries, "new", "old", "popular", GATE, 7) for _ in range(2))
+    assert first == second
+    assert "segment Night owls loses" in first.broken[0]
+
+
+def test_a_weaker_protocol_stands_in_the_reason_and_the_newest_window_does_not() -> None:
+    found = decide([judged("old", BASE)], "old", "old", "popular", GATE, 1)
+    assert found.on(NEWEST, "80 people").reason == found.reason
+    assert found.on("last items", "nobody came back").reason == f"{found.reason} (judged on the last items: nobody came back)"
