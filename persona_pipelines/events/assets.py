@@ -61,7 +61,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.events import checks
         from persona_pipelines.events.refresh import refresh_events
         from persona_pipelines.findings import unless
-        from persona_pipelines.orchestration.metadata import checked, contract_check, plot, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, contract_check, plot, table_metadata, written_by_day
 
         first, last = first_and_last_day(context, warehouse.settings)
         store = warehouse.get()
@@ -78,7 +78,7 @@ def _events(settings: Settings) -> dg.AssetsDefinition:
                 event_types = store.table(contracts.EVENTS).event_type.value_counts(name="n")
                 counts = store.frame(event_types).set_index("event_type")["n"]
                 extra["events_by_type"] = plot(charts.bars(counts, "Events by type"))
-            yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
+            yield written_by_day(context, contract, table_metadata(store, contract, **extra))
         yield contract_check(store, contracts.EVENTS)
         yield checked("nothing_lost", contracts.EVENTS, checks.nothing_lost(accounting))
         yield checked("share_of_duplicates", contracts.EVENTS, checks.share_of_duplicates(store, warehouse.settings, first, last))

@@ -85,7 +85,7 @@ def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
 
         first, last = first_and_last_day(context, warehouse.settings)
         loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
-        yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
+        yield from _results(context, warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
         thin = thin_days(warehouse.get(), contract, first, last, warehouse.settings.logs.smallest_share_of_day)
         yield checked("usual_volume", contract, Finding(thin is None or ACCEPT_SHRINK_TAG in context.run.tags, thin))
 
@@ -105,7 +105,7 @@ def _raw_listing(settings: Settings, source: Source) -> dg.AssetsDefinition:
         from persona_pipelines.logs.loading import load_listing
 
         loaded = _reported(context, lambda: load_listing(warehouse.get(), source, warehouse.settings))
-        yield from _results(warehouse.get(), contract, source, warehouse.settings, loaded, None, None)
+        yield from _results(context, warehouse.get(), contract, source, warehouse.settings, loaded, None, None)
 
     return load
 
@@ -125,6 +125,7 @@ def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
 
 
 def _results(
+    context: dg.AssetExecutionContext,
     warehouse: "Warehouse",
     contract: "Table",
     source: Source,
@@ -135,7 +136,7 @@ def _results(
 ) -> Any:
     from persona_pipelines import charts
     from persona_pipelines.logs import checks
-    from persona_pipelines.orchestration.metadata import checked, markdown_list, markdown_table, plot, table_metadata
+    from persona_pipelines.orchestration.metadata import checked, markdown_list, markdown_table, plot, table_metadata, written_by_day
 
     rows = warehouse.table(contract)
     asked = rows if first is None else rows.filter(rows.day.between(first, last))
@@ -155,7 +156,7 @@ def _results(
         extra["rejects_by_reason"] = plot(charts.bars(reasons.set_index("reason")["records"], "Rejected records by reason"))
     if loaded.warnings:
         extra["warnings"] = dg.MetadataValue.md(markdown_list(loaded.warnings[:50]))
-    yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(warehouse, contract, **extra))
+    yield written_by_day(context, contract, table_metadata(warehouse, contract, **extra))
     yield checked("share_of_rejects", contract, checks.share_of_rejects(judged, limit))
     yield checked("every_record_loaded", contract, checks.every_record_loaded(warehouse, asked, loaded, days is not None))
     yield checked("whole_files", contract, checks.whole_files(loaded.warnings), warn=True)

@@ -39,6 +39,16 @@ def table_metadata(warehouse: Warehouse, contract: Table, plots: Mapping[str, Fi
     return metadata | extra
 
 
+def written_by_day(context: dg.AssetExecutionContext, contract: Table, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
+    """A table written for the days of a run. Pictures and previews stand with the last day alone, where the asset's page shows them: Dagster
+    keeps the metadata once for each day."""
+    if context.assets_def.partitions_def is None or not context.has_partition_key_range:
+        return dg.MaterializeResult(asset_key=key(contract), metadata=metadata)
+    shown = {name: value for name, value in metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
+    context.add_asset_metadata(shown, asset_key=key(contract), partition_key=context.partition_keys[-1])
+    return dg.MaterializeResult(asset_key=key(contract), metadata={name: value for name, value in metadata.items() if name not in shown})
+
+
 def _preview(warehouse: Warehouse, contract: Table) -> dg.MetadataValue:
     """First rows without personal columns; of tables with a row a person only the distribution of each column."""
     shown = [column.name for column in contract.columns if not column.personal]

@@ -178,6 +178,18 @@ def test_no_raw_id_and_no_address_is_stored_beyond_the_key(shop: Shop) -> None:
     assert not [text for text in texts if '"ip": "10.' in text or (" - u0" in text and text[:1].isdigit())]
 
 
+def test_pictures_stand_with_the_last_day_of_a_run_and_not_with_each(shop: Shop) -> None:
+    import sqlite3
+
+    with sqlite3.connect(shop.folder / "home" / "dagster" / "history" / "runs" / "index.db") as history:
+        days = history.execute(
+            "SELECT partition, event LIKE '%data:image/png%', event LIKE '%preview%', event LIKE '%dagster/row_count%' FROM event_logs "
+            "WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key = '[\"events\", \"events\"]' ORDER BY partition"
+        ).fetchall()
+    assert len(days) == PLAN.days
+    assert [day[1:] for day in days] == [(0, 0, 1)] * (PLAN.days - 1) + [(1, 1, 1)]
+
+
 def test_only_consenting_users_have_lists_without_what_they_have_seen(shop: Shop) -> None:
     assert shop.query("""SELECT count(*) FROM recommendations.recommendations r JOIN events.users u USING (user_id)
                          WHERE NOT consent_personalisation""") == [(0,)]
