@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
+from PIL import Image
 
-from persona_pipelines.charts import records_per_period
+from persona_pipelines.charts import bars, drawn, records_per_period
 
 KINDS = ("events", "filtered", "duplicates", "rejects")
 
@@ -33,3 +36,16 @@ def test_the_records_of_any_span_are_drawn_in_few_bars_and_none_is_lost(days: in
 
 def test_no_record_is_a_chart_without_bars() -> None:
     assert not records_per_period(pd.DataFrame(columns=["day", *KINDS])).axes[0].patches
+
+
+def test_a_picture_is_drawn_once_small_and_in_its_colours() -> None:
+    figure = bars(pd.Series({"a": 3, "b": 1}), "Bars")
+    picture = drawn(figure)
+    assert drawn(figure) is picture
+    plain = io.BytesIO()
+    figure.savefig(plain, format="png", dpi=90)
+    assert len(picture) < len(plain.getvalue()) / 2
+    shown, full = (np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=int) for content in (picture, plain.getvalue()))
+    assert shown.shape == full.shape
+    assert np.abs(shown - full).mean() < 1
+    assert shown[0, 0].min() >= 254
