@@ -162,6 +162,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """What was left out of the search for garbage is let go: the engine counts at the end what it still has."""
+    gc.unfreeze()
+
+
 LONGEST = ("test_whole_flow.py", "test_thin_logs.py", "test_public_data.py", "test_configurations.py", "test_sample_truth.py")
 
 
