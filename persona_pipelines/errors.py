@@ -45,7 +45,7 @@ def of_the_state(error: BaseException, home: Path | None) -> StateError:
     free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
     return StateError(
         f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
-        "room or set PERSONA_HOME, then run again. What is damaged says: persona verify"
+        "room or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
     )
 
 

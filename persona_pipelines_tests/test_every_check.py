@@ -250,11 +250,13 @@ def weeks(store: Warehouse, last: int) -> Finding:
     days = [DAY + dt.timedelta(weeks=week) for week in range(5)]
     counts = [120] * 4 + [last]
     written(store, RAW)
+    accounted = (row(contracts.ACCOUNTING, day=day, source="clicks", records_read=120) for day in days[:-1])
+    written(store, contracts.ACCOUNTING, *accounted)
     for day, count in zip(days, counts, strict=True):
         store.connection.execute(
             f"INSERT INTO logs.clicks (day, source_file, source_line, source_part) SELECT DATE '{day}', 'f', range, 1 FROM range({count})"
         )
-    return unless(of_logs.thin_days(store, RAW, days[-1], days[-1], 0.2))
+    return unless(of_logs.thin_days(store, "clicks", days[-1], days[-1], 0.2))
 
 
 DECISION = Decision(PROMOTED, "new", "new", Interval(0.05, 0.02, 0.08), 0.0, [], "new is ahead")

@@ -9,6 +9,8 @@ from persona_pipelines.settings import ConfigurationError, load_settings
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.recommendations import DEFAULT_METHODS
 from persona_pipelines.settings.schedules import cron
+from persona_pipelines.settings.whole import OWN_TABLES
+from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, law
 
 SOURCE = """
@@ -125,6 +127,20 @@ def load(tmp_path: Path, text: str):
         ("a: [1, 2", r"c.yaml, line 1: not readable as YAML"),
         ("a: &a [x]\nb: *a", r"c.yaml, line 2: not readable as YAML: aliases"),
         ("start_date: 2025-01-01\nstart_date: 2025-01-02", "line 2: .*stands here twice"),
+        ("name: x\n? [a, b]\n: 3", "c.yaml, line 2: not readable as YAML: a list or object stands for a key; expected a text"),
+        ("logs: {x: {{a: b}: c}}", "c.yaml, line 1: .*a list or object stands for a key"),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("name: clicks", "name: files"),
+            r"sources\[0\].name: 'files' is the name of a table of this package; expected another",
+        ),
+        (
+            "start_date: 2025-01-01\npredictions: {horizon_days: 99999999999}\nsources:" + SOURCE,
+            "predictions.horizon_days: found .*36500",
+        ),
+        (
+            "start_date: 2025-01-01\nrecommendations: {minimum_interactions: 99999999999}\nsources:" + SOURCE,
+            "minimum_interactions: found 99999999999; expected at most 2,147,483,647",
+        ),
         ("just text", "found 'just text'; expected settings"),
         (
             "start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE,
@@ -361,3 +377,12 @@ def test_whatever_tuning_may_choose_is_a_setting(method) -> None:
         assert bounds.low < bounds.high
         for value in (bounds.low, bounds.high):
             assert getattr(type(method).model_validate({**method.model_dump(), name: value}), name) == value
+
+
+def test_no_source_may_have_the_name_of_a_table_of_this_package() -> None:
+    assert tuple(table.name for table in contracts.TABLES if table.schema == "logs") == OWN_TABLES
+
+
+def test_a_file_that_is_not_there_is_told_with_the_two_ways_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none.yaml: cannot be read .*\(--config FILE or PERSONA_CONFIG names another\)"):
+        load_settings(tmp_path / "none.yaml")

@@ -153,13 +153,16 @@ def published(settings: Settings) -> Warehouse:
     """The published copy, for reading.
 
     Raises:
-        StateError: nothing has been published yet.
+        StateError: nothing has been published yet, or it cannot be opened.
     """
-    from persona_pipelines.warehouse.connection import Warehouse
+    from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
     if not settings.published_file.exists():
         raise StateError(f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}")
-    return Warehouse(settings.published_file, read_only=True)
+    try:
+        return Warehouse(settings.published_file, read_only=True)
+    except WarehouseError as error:
+        raise StateError(f"{error}; next: persona verify") from None
 
 
 def relative(path: Path) -> str:

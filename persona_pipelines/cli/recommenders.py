@@ -44,7 +44,13 @@ def models(context: click.Context, config: str | None) -> None:
     print_table(pd.DataFrame([vars(reign) for reign in reversed(reigns)]), "Champions, newest first (times in UTC)")
 
 
-REASON = click.option("--reason", required=True, help="Why; it is kept with the model.")
+def _told(context: click.Context, option: click.Parameter, reason: str) -> str:
+    if not reason.strip():
+        raise click.BadParameter("found nothing; expected why, in words")
+    return reason
+
+
+REASON = click.option("--reason", required=True, callback=_told, help="Why; it is kept with the model.")
 
 
 @models.command("promote")

@@ -52,10 +52,12 @@ def read_manifest(home: Path) -> Manifest:
         return Manifest()
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"found {type(content).__name__}; expected an object")
         blank = vars(Manifest())
         wrong = [name for name, value in blank.items() if not isinstance(content.get(name, value), type(value))]
         if wrong:
             raise ValueError(f"{wrong[0]}: found {content[wrong[0]]!r}")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise HomeError(f"{file}: cannot be read as a manifest ({error}); persona repair makes it again") from None
     return Manifest(**{name: content[name] for name in blank if name in content})

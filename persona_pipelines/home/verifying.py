@@ -19,6 +19,7 @@ from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
 REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
@@ -48,7 +49,7 @@ def verify(settings: Settings) -> Iterator[Finding]:
     if settings.published_file.exists() or manifest.published:
         yield published_as_left(settings, manifest)
     if settings.mlflow_is_local:
-        yield database(settings.mlflow_file)
+        yield _model_store(settings)
         yield from _models(settings)
     for file in sorted(settings.dagster_home.rglob("*.db")):
         yield database(file)
@@ -157,6 +158,17 @@ def database(file: Path) -> Finding:
     except sqlite3.Error as error:
         return Finding(file.name, False, str(error), REPAIR)
     return Finding(file.name, answer == "ok", "is whole" if answer == "ok" else str(answer), "" if answer == "ok" else REPAIR)
+
+
+def _model_store(settings: Settings) -> Finding:
+    """MLflow's own database; where it is gone, the published tables tell whether there has been one."""
+    file = settings.mlflow_file
+    if not file.exists() and settings.published_file.exists():
+        with contextlib.suppress(WarehouseError), Warehouse(settings.published_file, read_only=True) as store:
+            if store.rows(contracts.CHAMPIONS):
+                found = "is gone, and with it the models that the tables were made with: restore it from your backup, or train again"
+                return Finding(file.name, False, found, RUN_AGAIN)
+    return database(file)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ def _checks(contract: "Table", events: bool) -> list[dg.AssetCheckSpec]:
                     "usual_volume",
                     asset=asset,
                     blocking=True,
-                    description="A day that is loaded has at least logs.smallest_share_of_day of the records usual for its weekday.",
+                    description="A day that is loaded has at least logs.smallest_share_of_day of the records that it had, or of those usual for its weekday.",
                 )
             ]
             if events
@@ -86,7 +86,7 @@ def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
         first, last = first_and_last_day(context, warehouse.settings)
         loaded = _reported(context, lambda: load_events(warehouse.get(), source, warehouse.settings, first, last))
         yield from _results(context, warehouse.get(), contract, source, warehouse.settings, loaded, first, last)
-        thin = thin_days(warehouse.get(), contract, first, last, warehouse.settings.logs.smallest_share_of_day)
+        thin = thin_days(warehouse.get(), source.name, first, last, warehouse.settings.logs.smallest_share_of_day)
         yield checked("usual_volume", contract, Finding(thin is None or ACCEPT_SHRINK_TAG in context.run.tags, thin))
 
     return load

@@ -134,29 +134,36 @@ def whole_files(warnings: Sequence[str]) -> Finding:
     return Finding(not warnings, "; ".join(warnings[:5]) or None, {"warnings": len(warnings)})
 
 
-def thin_days(warehouse: Warehouse, contract: contracts.Table, first: dt.date, last: dt.date, smallest: float) -> str | None:
-    """Says which of the loaded days have far fewer records than is usual for their weekday; None where none has.
+def thin_days(warehouse: Warehouse, source: str, first: dt.date, last: dt.date, smallest: float) -> str | None:
+    """Says which of the loaded days have far fewer records than they had before, or than is usual for their weekday; None where none has.
 
-    Usual is the median of the same weekday in the weeks before ``first``, where at least ``FEWEST_WEEKS`` of the last ``WEEKS`` had records.
-    The day that is still running is not judged, nor is a history that is loaded for the first time: nothing is usual yet.
+    What a day had, and what is usual, is what cleaning has accounted for: records that were refused here never were. A day that was there
+    before is compared with itself. For a new one the median of the same weekday is usual, where at least ``FEWEST_WEEKS`` of the ``WEEKS`` before
+    it had records. The day that is still running is not judged, nor is a history that is loaded for the first time: nothing is usual yet.
 
     Args:
-        smallest: share of the usual records that a day has to have.
+        source: name of a source of events.
+        smallest: share of the records expected that a day has to have.
     """
     if not smallest:
         return None
-    rows = warehouse.table(contract)
-    recent = rows.filter(rows.day >= first - dt.timedelta(weeks=WEEKS))
-    counted = recent.group_by("day").aggregate(records=recent.count())
-    records = {day.date(): int(count) for day, count in zip(*(warehouse.frame(counted)[name] for name in ("day", "records")), strict=True)}
+    rows, known = warehouse.table(contracts.raw_events(source)), warehouse.table(contracts.ACCOUNTING)
+    loaded = rows.filter(rows.day.between(first, last))
+    accounted = known.filter((known.source == source) & (known.day >= first - dt.timedelta(weeks=WEEKS)) & (known.records_read > 0))
+    newest = warehouse.value(known.day.max())
+    records = _by_day(warehouse, loaded.group_by("day").aggregate(records=loaded.count()))
+    held = _by_day(warehouse, accounted.select("day", records="records_read"))
     until = min(last, dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
     thin = []
     for offset in range((until - first).days + 1):
         day = first + dt.timedelta(days=offset)
-        before = [records[past] for week in range(1, WEEKS + 1) if (past := day - dt.timedelta(weeks=week)) < first and past in records]
+        before = [held[past] for week in range(1, WEEKS + 1) if (past := day - dt.timedelta(weeks=week)) in held]
         usual = float(np.median(before)) if len(before) >= FEWEST_WEEKS else 0.0
-        if usual >= FEWEST_RECORDS and records.get(day, 0) < smallest * usual:
-            thin.append(f"{day} has {records.get(day, 0):,} records, a usual {day:%A} {usual:,.0f}")
+        # A day before the newest one that was got through without a record was taken so.
+        expected = held.get(day, usual if newest is None or day > newest else 0.0)
+        if expected >= FEWEST_RECORDS and records.get(day, 0) < smallest * expected:
+            than = f"and had {expected:,} before" if day in held else f"a usual {day:%A} {usual:,.0f}"
+            thin.append(f"{day} has {records.get(day, 0):,} records, {than}")
     if not thin:
         return None
     more = f"; {len(thin) - 3} more days likewise" if len(thin) > 3 else ""
@@ -164,3 +171,8 @@ def thin_days(warehouse: Warehouse, contract: contracts.Table, first: dt.date, l
         f"{'; '.join(thin[:3])}{more}: was the day delivered whole? Load it again when it is, or take it as it is: persona run --accept-shrink "
         "(logs.smallest_share_of_day)"
     )
+
+
+def _by_day(warehouse: Warehouse, counted: ir.Table) -> dict[dt.date, int]:
+    frame = warehouse.frame(counted)
+    return {day.date(): int(count) for day, count in zip(frame["day"], frame["records"], strict=True)}

@@ -93,9 +93,8 @@ def _opened(path: Path, shown: str, date: dt.date | None, member: str | None) ->
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            raise LogFileError(
-                f"{shown}: a {'folder' if path.is_dir() else 'special file'}; expected a file (a folder's files are named by {shown}/*)"
-            )
+            kind = f"folder; expected a file (its files are named by {shown}/*)" if path.is_dir() else "pipe or device; expected a file"
+            raise LogFileError(f"{shown}: a {kind}")
         with path.open("rb") as stream:
             packing = packing_of(stream.read(HEAD_BYTES))
     except FileNotFoundError:

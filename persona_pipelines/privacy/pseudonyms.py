@@ -34,6 +34,8 @@ def load_key(file: Path) -> bytes:
         KeyFileError: there is none, it is not a key, or others may read it.
     """
     try:
+        if file.is_dir():
+            raise KeyFileError(f"{file}: a folder; expected a file with {2 * KEY_BYTES} hexadecimal digits (restore it from your backup)")
         if file.stat().st_mode & 0o077:
             raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
         text = file.read_text(encoding="utf-8").strip()

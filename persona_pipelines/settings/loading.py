@@ -67,11 +67,12 @@ class PlainLoader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):  # null, true and 7 are names here, as they stand
-                key.tag = "tag:yaml.org,2002:str"
-            if key.value in seen and isinstance(key.value, str):
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(None, None, "a list or object stands for a key; expected a text", key.start_mark)
+            key.tag = "tag:yaml.org,2002:str"  # null, true and 7 are names here, as they stand
+            if key.value in seen:
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands here twice", key.start_mark)
-            seen.add(key.value if isinstance(key.value, str) else repr(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -124,7 +125,9 @@ def load_settings(file: str | Path | None = None) -> Settings:
             raise ConfigurationError(f"{shown}: larger than {MAX_CONFIGURATION_BYTES} bytes; expected a configuration file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{shown}: cannot be read ({error.strerror}); expected a configuration file") from None
+        raise ConfigurationError(
+            f"{shown}: cannot be read ({error.strerror}); expected a configuration file (--config FILE or PERSONA_CONFIG names another)"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{shown}: not UTF-8 text at byte {error.start}") from None
     try:

@@ -14,6 +14,7 @@ from persona_pipelines.settings.sources import yaml_text
 from persona_pipelines.settings.strict import (
     CURRENCY_PATTERN,
     MEMORY_PATTERN,
+    MOST_DAYS,
     NAME_PATTERN,
     Strict,
 )
@@ -66,7 +67,7 @@ class LogsSettings(Strict):
         0.2,
         ge=0,
         le=1,
-        description="A day that is loaded with fewer records than this share of what is usual for its weekday fails; 0 asks for none.",
+        description="A day that is loaded with fewer records than this share of what it had, or of what is usual for its weekday, fails; 0 asks for none.",
     )
     use_truncated: bool = Field(False, description="Use packed files that are cut off up to where they end, instead of refusing them.")
     max_line_bytes: int = Field(1 << 20, ge=1024)
@@ -197,7 +198,7 @@ class OwnTarget(Strict):
 
     name: str = Field(pattern=NAME_PATTERN)
     from_: TargetOrigin = Field(alias="from")
-    horizon_days: int | None = Field(None, ge=1, description="For events; predictions.horizon_days by default.")
+    horizon_days: int | None = Field(None, ge=1, le=MOST_DAYS, description="For events; predictions.horizon_days by default.")
     also: list[str] = Field([], description="Attributes that are known_later, and known when this target is asked for.")
     without: list[str] = Field([], description="Attributes that its models do not learn from.")
 
@@ -206,9 +207,9 @@ RESERVED_TARGETS = ("purchase", "churn", "spend", "lifetime_value")
 
 
 class PredictionsSettings(Strict):
-    horizon_days: int = Field(30, ge=1, description="Buying and leaving are predicted for this many days.")
+    horizon_days: int = Field(30, ge=1, le=MOST_DAYS, description="Buying and leaving are predicted for this many days.")
     windows: int = Field(3, ge=1, le=12, description="Past windows to learn from, besides those that choose and judge.")
-    lifetime_days: int = Field(180, ge=1, description="Lifetime value is the spend expected in this many days.")
+    lifetime_days: int = Field(180, ge=1, le=MOST_DAYS, description="Lifetime value is the spend expected in this many days.")
     minimum_users: int = Field(100, ge=20)
     seed: int = 20
     targets: list[OwnTarget] = []

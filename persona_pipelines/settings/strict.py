@@ -1,12 +1,17 @@
 """What all settings share: unknown names are errors, and nothing changes after loading."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 CONFIGURATION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,47}$"
 CURRENCY_PATTERN = r"^[A-Z]{3}$"
 OWNER_PATTERN = r"^(?:[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|team:[A-Za-z0-9_]+)$"
 MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(?:\.[0-9]+)? ?(?:[MGTmgt][iI]?[bB])$"
+MOST = 2**31 - 1
+MOST_DAYS = 36_500
+"""Of a setting that is a time in days: a century."""
 NOT_WRITTEN = ("file", "home")
 """What is a part of the settings, and nothing that a configuration says."""
 PATTERNS_IN_WORDS = {
@@ -20,3 +25,11 @@ PATTERNS_IN_WORDS = {
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        """Libraries count in 32 bits: beyond them a run would fail late, and in their words."""
+        for name, value in self:
+            if isinstance(value, int) and abs(value) > MOST:
+                raise ValueError(f"{name}: found {value}; expected at most {MOST:,}")
+        return self

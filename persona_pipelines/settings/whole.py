@@ -34,6 +34,9 @@ from persona_pipelines.settings.strict import (
 )
 from persona_pipelines.vocabulary import EVENT_TYPES
 
+OWN_TABLES = ("files",)
+"""Tables beside those of the sources in the schema ``logs``."""
+
 
 class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
@@ -89,6 +92,8 @@ class Settings(Strict):
     def _consistent(self) -> Settings:
         names = [source.name for source in self.sources]
         for index, name in enumerate(names):
+            if name in OWN_TABLES:
+                raise ValueError(f"sources[{index}].name: {name!r} is the name of a table of this package; expected another")
             if name in names[:index]:
                 raise ValueError(f"sources[{index}].name: {name!r} is taken; expected a name of its own for each source")
         if not self.sources_of("events"):

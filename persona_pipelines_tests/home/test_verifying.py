@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from persona_pipelines.home import verifying
@@ -18,6 +20,8 @@ from persona_pipelines.home.opening import journal_of
 from persona_pipelines.home.repairing import repair
 from persona_pipelines.home.verifying import Finding, database, verify
 from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse, from_frame
 from persona_pipelines_tests.home.conftest import rows_published, run
 from persona_pipelines_tests.home.test_opening import flipped
 
@@ -83,6 +87,20 @@ def test_a_damaged_published_copy_is_made_again_by_the_next_run(home: Settings) 
     assert broken(home)["published.duckdb"].next == "persona run" if "published.duckdb" in broken(home) else True
     run(home, 500)
     assert broken(home) == {}
+
+
+def test_a_model_store_that_is_lost_is_found_where_tables_were_made_with_models(home: Settings) -> None:
+    assert not home.mlflow_file.exists()
+    assert broken(home) == {}  # nothing was ever trained
+
+    champion = {"stage": "segments", "version": "1", "chosen_by": "training", "reason": "the first", "way_back": False}
+    with Warehouse(home.published_file) as store, store.transaction():
+        store.replace(contracts.CHAMPIONS, from_frame(pd.DataFrame([{**champion, "since": dt.datetime(2025, 9, 1)}])))
+    found = broken(home)["mlflow.db"]
+    assert (found.found, found.next) == (
+        "is gone, and with it the models that the tables were made with: restore it from your backup, or train again",
+        "persona run",
+    )
 
 
 def test_a_changed_or_lost_key_is_found(home: Settings) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from persona_pipelines.events.refresh import refresh_events
 from persona_pipelines.logs.arrivals import changed_days, days_to_run
 from persona_pipelines.logs.checks import thin_days
 from persona_pipelines.logs.files import LogFileBusyError, LogFileError, log_files
@@ -885,11 +886,46 @@ def test_a_day_with_far_fewer_records_than_its_weekday_usually_has_is_told(
         count = records if day == monday else 2 if day.weekday() == 6 else 110
         if count:
             write(tmp_path, f"clicks/{day}.csv", HEADER, *(f"{day}-{n},{day}T10:00:00Z,item_view,u{n},,i1,," for n in range(count)))
-    contract = contracts.raw_events("clicks")
+    sunday = monday - dt.timedelta(days=1)
+    load(warehouse, settings, DAY, sunday)
+    assert thin_days(warehouse, "clicks", DAY, sunday, share) is None  # a history that is loaded at once
+    refresh_events(warehouse, settings, DAY, sunday)
+    for first in (sunday, DAY):  # whether or not the days before are loaded once more
+        load(warehouse, settings, first, monday)
+        found = thin_days(warehouse, "clicks", first, monday, share)
+        assert found is None if said is None else found.startswith(said)
+    write(tmp_path, f"clicks/{monday + dt.timedelta(days=1)}.csv", HEADER, "t,2025-10-07T10:00:00Z,item_view,u,,i1,,")
+    load(warehouse, settings, DAY, monday + dt.timedelta(days=1))
+    refresh_events(warehouse, settings, DAY, monday + dt.timedelta(days=1))
     load(warehouse, settings, DAY, monday)
-    assert thin_days(warehouse, contract, DAY, monday, share) is None  # a history that is loaded at once
-    found = thin_days(warehouse, contract, monday - dt.timedelta(days=1), monday, share)
-    assert found is None if said is None else found.startswith(said)
+    assert thin_days(warehouse, "clicks", DAY, monday, share) is None  # it was taken as it is
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("records", [5, 0, None])
+def test_a_day_that_is_delivered_again_with_far_fewer_records_is_told_until_it_is_taken(warehouse, configure, tmp_path, records) -> None:
+    """However little is usual yet, and however often it is tried; the file may also be empty, or gone."""
+    settings, days = configure(CLICKS), [DAY + dt.timedelta(days=offset) for offset in range(3)]
+
+    def deliver(day: dt.date, count: int) -> None:
+        write(tmp_path, f"clicks/{day}.csv", HEADER, *(f"{day}-{n},{day}T10:00:00Z,item_view,u{n},,i1,," for n in range(count)))
+
+    for day in days:
+        deliver(day, 110)
+    load(warehouse, settings, days[0], days[-1])
+    refresh_events(warehouse, settings, days[0], days[-1])
+    if records is None:
+        (tmp_path / f"clicks/{days[1]}.csv").unlink()
+    else:
+        deliver(days[1], records)
+    for first, last in ((days[1], days[1]), (days[0], days[-1]), (days[0], days[-1])):
+        load(warehouse, settings, first, last)
+        said = thin_days(warehouse, "clicks", first, last, 0.2)
+        assert said is not None
+        assert said.startswith(f"{days[1]} has {records or 0} records, and had 110 before: was the day delivered whole?")
+    refresh_events(warehouse, settings, days[0], days[-1])  # taken as it is
+    load(warehouse, settings, days[0], days[-1])
+    assert thin_days(warehouse, "clicks", days[0], days[-1], 0.2) is None
 
 
 def accounted(warehouse, settings) -> dict[str, int]:
