@@ -97,7 +97,8 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
         ModelNotFoundError, ValueError: there are no segments to compare by.
         ExportError: the file cannot be written.
     """
-    wanted = {pseudonym_of(store, settings, line) for line in read_seeds(seeds)}
+    read = read_seeds(seeds)
+    wanted = {pseudonym_of(store, settings, line) for line in read}
     features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
     shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"))
     scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
@@ -105,7 +106,10 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     try:
         alike = resemblance(scaler.transform(features, shares), known, settings.segments.seed)
     except SeedsError as error:
-        raise SeedsError(f"{seeds}: {error}") from None
+        shown = (
+            f"; an id stands in each line, alone or before a comma: the first is read as {read[0]!r}" if read and not known.any() else ""
+        )
+        raise SeedsError(f"{seeds}: {error}{shown}") from None
     ranked = features[["user_id"]].assign(resemblance=np.round(alike, 6))[~known]
     profiles = store.table(contracts.USER_PROFILES)
     joined = from_frame(ranked).inner_join(profiles.filter(may_leave(profiles)), "user_id")

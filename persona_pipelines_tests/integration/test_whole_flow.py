@@ -430,4 +430,5 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     assert done.exit_code == 0, done.output
     assert len((shop.folder / "alike.csv").read_text().splitlines()) == 11
     (shop.folder / "seeds.csv").write_text("nobody\n")
-    assert "0 of the seeds are users with features; at least 5 are needed" in shop.asked("audience", "lookalike", "seeds.csv").stderr
+    said = shop.asked("audience", "lookalike", "seeds.csv").stderr
+    assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line, alone or before a comma" in said
