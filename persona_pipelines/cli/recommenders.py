@@ -23,10 +23,13 @@ def models(context: click.Context, config: str | None) -> None:
     settings = settings_of(config)
     import pandas as pd
 
-    from persona_pipelines.tracking.registry import history, versions
+    from persona_pipelines.tracking.registry import history, made_with, versions
 
     found, reigns = versions(settings, STAGE), history(settings, STAGE)
     if not found:
+        with published(settings) as store:
+            if version := made_with(store, STAGE):
+                raise CommandError(f"version {version} made the lists, and no model is found any more: persona verify says what is lost")
         raise CommandError(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
     rows = [
         {

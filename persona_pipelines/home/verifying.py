@@ -19,7 +19,6 @@ from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
-from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
 REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
@@ -165,7 +164,7 @@ def _model_store(settings: Settings) -> Finding:
     file = settings.mlflow_file
     if not file.exists() and settings.published_file.exists():
         with contextlib.suppress(WarehouseError), Warehouse(settings.published_file, read_only=True) as store:
-            if store.rows(contracts.CHAMPIONS):
+            if any(registry.made_with(store, stage) for stage in registry.MADE_WITH):
                 found = "is gone, and with it the models that the tables were made with: restore it from your backup, or train again"
                 return Finding(file.name, False, found, RUN_AGAIN)
     return database(file)

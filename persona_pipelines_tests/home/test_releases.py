@@ -93,6 +93,14 @@ def test_models_whose_files_are_gone_are_trained_again(home: Path) -> None:
     assert value(home, "SELECT DISTINCT segment_model_version FROM segments.segment_profiles") == "2"
 
 
+def test_a_model_store_that_is_gone_is_missed(home: Path) -> None:
+    (home / "mlflow.db").unlink()
+    for command, said in (("verify", "is gone, and with it the models"), ("models", "made the lists, and no model is found any more")):
+        done = asked(home.parent, at_home(home), command, *CONFIG)
+        assert done.exit_code == 1
+        assert said in done.output
+
+
 def test_tables_of_other_columns_are_refused_with_the_way_out_which_keeps_what_no_log_has(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

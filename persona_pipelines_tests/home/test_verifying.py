@@ -93,9 +93,19 @@ def test_a_model_store_that_is_lost_is_found_where_tables_were_made_with_models(
     assert not home.mlflow_file.exists()
     assert broken(home) == {}  # nothing was ever trained
 
-    champion = {"stage": "segments", "version": "1", "chosen_by": "training", "reason": "the first", "way_back": False}
+    listed = {
+        "user_id": "u",
+        "rank": 1,
+        "item_id": "i",
+        "score": 0.5,
+        "reason": "popular",
+        "model": "ease",
+        "case": "warm",
+        "model_version": "1",
+    }
+    row = {**dict.fromkeys(contracts.RECOMMENDATIONS.column_names), **listed, "as_of_date": dt.date(2025, 9, 1)}
     with Warehouse(home.published_file) as store, store.transaction():
-        store.replace(contracts.CHAMPIONS, from_frame(pd.DataFrame([{**champion, "since": dt.datetime(2025, 9, 1)}])))
+        store.replace(contracts.RECOMMENDATIONS, from_frame(pd.DataFrame([row])))
     found = broken(home)["mlflow.db"]
     assert (found.found, found.next) == (
         "is gone, and with it the models that the tables were made with: restore it from your backup, or train again",
