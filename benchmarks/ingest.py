@@ -135,9 +135,10 @@ def run_project(folder: Path) -> dict[str, Any]:
         lap("events")
         events, items = store.table(contracts.EVENTS), store.table(contracts.ITEMS)
         with store.transaction():
-            shares = attention.category_shares(users.known_until(events, last), items).mutate(as_of_date=ibis.literal(last))
+            known = users.known_until(events, last)
+            shares = attention.category_shares(known, items).mutate(as_of_date=ibis.literal(last))
             store.replace(contracts.CATEGORY_SHARES, shares)
-            features = users.user_features(users.known_until(events, last), items, store.table(contracts.CATEGORY_SHARES))
+            features = users.user_features(known, items, store.table(contracts.CATEGORY_SHARES))
             store.replace(contracts.USER_FEATURES, features)
         lap("features")
         found = store.connection.execute(

@@ -1,8 +1,9 @@
 from persona_pipelines.events.checks import records_that_differ
 from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.logs.loading import load_listing
+from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.warehouse import contracts
-from persona_pipelines_tests.conftest import CLICKS, at, events_table, rows, write
+from persona_pipelines_tests.conftest import CLICKS, KEY, at, events_table, rows, write
 
 SHOP = {
     "name": "shop",
@@ -47,9 +48,6 @@ def test_the_catalogue_is_completed_by_what_was_bought(warehouse, configure, tmp
 
 
 def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, configure, tmp_path) -> None:
-    from persona_pipelines.privacy.pseudonyms import pseudonym
-    from persona_pipelines_tests.conftest import KEY
-
     write(tmp_path, "people.csv", "id,ok", "ann,yes", "bob,no", "cid,")
     names = {pseudonym(name, KEY): name for name in ("ann", "bob", "cid", "dan")}
     written_events(warehouse, {"event_type": "page_view", "user_id": pseudonym("dan", KEY), "timestamp": at(1)})
@@ -62,9 +60,6 @@ def test_consent_is_what_the_list_says_and_otherwise_the_default(warehouse, conf
 
 
 def test_a_country_is_that_of_the_list_and_else_that_of_the_events(warehouse, configure, tmp_path) -> None:
-    from persona_pipelines.privacy.pseudonyms import pseudonym
-    from persona_pipelines_tests.conftest import KEY
-
     write(tmp_path, "people.csv", "id,land", "ann,NZ", "bob,")
     people = {**PEOPLE, "fields": {"user_id": "id", "country": "land"}}
     names = {pseudonym(name, KEY): name for name in ("ann", "bob", "dan")}
