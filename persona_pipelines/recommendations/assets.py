@@ -120,11 +120,9 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         retry_policy=ONCE_MORE,
     )
     def model_comparison(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
-        from persona_pipelines import charts
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.recommendations import checks, training
         from persona_pipelines.recommendations.evaluation.audit import LeakageError
-        from persona_pipelines.recommendations.evaluation.audit import table as audit_table
         from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
         from persona_pipelines.recommendations.models.learned import ModelError
         from persona_pipelines.recommendations.recipes import Recipe
@@ -142,16 +140,16 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             )
             comparison = training.compare_models(store, chosen, end, champion, context.log.info)
             origin = Origin(context.run_id, key(contract).to_user_string())
-            comparison, table, url = registered(store, chosen, comparison, end, origin)
+            made = registered(store, chosen, comparison, end, origin)
         except TooFewInteractionsError as error:
             named = {"nothing_leaks": contracts.LEAKAGE_AUDIT, "gate": contract, "every_method_was_fitted": contract}
             yield from left_out(store, tables, f"no recommenders: {error}", checks=named)
             return
         except (LeakageError, ModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        advantages, audit = comparison.advantages(options.seed), audit_table(comparison.findings)
+        comparison, table = made.comparison, made.table
         with store.transaction():
-            for target, frame in zip(tables, (table, advantages, audit), strict=True):
+            for target, frame in zip(tables, (table, made.advantages, made.audit), strict=True):
                 store.replace(target, from_frame(frame))
             version = table.loc[table["champion"], "model_version"].iloc[0]
             choose(store, STAGE, Chosen(version, "gate", f"{comparison.decision.outcome}: {comparison.decision.reason}"))
@@ -165,27 +163,27 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             metadata=table_metadata(
                 store,
                 contract,
-                {"metrics": charts.model_intervals(table)},
+                {"metrics": made.intervals},
                 comparison=dg.MetadataValue.md(markdown_table(shown)),
                 decision=decision.reason,
                 champion=decision.champion,
                 protocol=decision.protocol,
                 judged_on=decision.judged_on,
                 cut=f"{comparison.split.cut:%Y-%m-%d %H:%M}",
-                mlflow_run=dg.MetadataValue.url(url),
+                mlflow_run=dg.MetadataValue.url(made.url),
             ),
         )
-        ahead = markdown_table(advantages.round(4))
+        ahead = markdown_table(made.advantages.round(4))
         yield dg.MaterializeResult(
             asset_key=key(contracts.MODEL_ADVANTAGES),
             metadata=table_metadata(store, contracts.MODEL_ADVANTAGES, None, advantages=dg.MetadataValue.md(ahead)),
         )
         yield dg.MaterializeResult(
             asset_key=key(contracts.LEAKAGE_AUDIT),
-            metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(audit))),
+            metadata=table_metadata(store, contracts.LEAKAGE_AUDIT, None, audit=dg.MetadataValue.md(markdown_table(made.audit))),
         )
-        yield checked("nothing_leaks", contracts.LEAKAGE_AUDIT, checks.nothing_leaks(audit))
-        yield checked("gate", contract, checks.gate(decision, advantages, comparison.baselines), warn=True)
+        yield checked("nothing_leaks", contracts.LEAKAGE_AUDIT, checks.nothing_leaks(made.audit))
+        yield checked("gate", contract, checks.gate(decision, made.advantages, comparison.baselines), warn=True)
         asked = "methods" in options.model_fields_set
         yield checked("every_method_was_fitted", contract, checks.every_method_was_fitted(comparison.failed, asked), warn=True)
         yield made_check(contract)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from persona_pipelines import charts
 from persona_pipelines.days import end_of
@@ -100,15 +102,32 @@ def searched(
     return pd.DataFrame(rows, columns=contracts.TUNED_PARAMETERS.column_names)
 
 
-def registered(
-    store: Warehouse, settings: Settings, comparison: Comparison, end: dt.datetime, origin: Origin
-) -> tuple[Comparison, pd.DataFrame, str]:
+@dataclass(frozen=True)
+class Registered:
+    """What became of a comparison.
+
+    Attributes:
+        comparison: with its last decision (``training.fit_on_everything``).
+        table: rows of ``contracts.MODEL_COMPARISON``.
+        advantages: rows of ``contracts.MODEL_ADVANTAGES``.
+        audit: rows of ``contracts.LEAKAGE_AUDIT``.
+        intervals: the picture of the table.
+        url: the address of the run in MLflow.
+    """
+
+    comparison: Comparison
+    table: pd.DataFrame
+    advantages: pd.DataFrame
+    audit: pd.DataFrame
+    intervals: Figure
+    url: str
+
+
+def registered(store: Warehouse, settings: Settings, comparison: Comparison, end: dt.datetime, origin: Origin) -> Registered:
     """Log every model; fit the champion and a refused challenger on everything, and register them.
 
     Both are fitted before anything is registered: a model that breaks here leaves the champion where it is.
 
-    Returns:
-        The comparison with its last decision (``training.fit_on_everything``), its table with versions and runs, and the address of the run.
     Raises:
         ModelError: not even the champion of before can be fitted.
     """
@@ -116,7 +135,8 @@ def registered(
     pairs, interactions = everything(store, settings, end)
     comparison, fitted = fit_on_everything(comparison, interactions, listed_users(store, settings, end), options.seed)
     decision, cut = comparison.decision, f"{comparison.split.cut:{MOMENT}}"
-    table = comparison.table(options.k, options.seed)
+    table, advantages = comparison.table(options.k, options.seed), comparison.advantages(options.seed)
+    audit, intervals = audit_table(comparison.findings), charts.model_intervals(table)
     as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
     versions: dict[str, str] = {}
     runs: dict[str, str] = {}
@@ -138,9 +158,9 @@ def registered(
         trained = comparison.split.pairs
         parent.data("interactions", trained, fingerprint(trained), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10])
         parent.table(table, "comparison.csv")
-        parent.table(comparison.advantages(options.seed), "advantages.csv")
-        parent.table(audit_table(comparison.findings), "leakage_audit.csv")
-        parent.picture(charts.drawn(charts.model_intervals(table)), "comparison.png")
+        parent.table(advantages, "advantages.csv")
+        parent.table(audit, "leakage_audit.csv")
+        parent.picture(charts.drawn(intervals), "comparison.png")
         for name in dict.fromkeys(table["model"]):
             mine = table[table["model"] == name]
             with tracked_run(settings, STAGE, f"{name} {as_of}", origin, nested=True) as run:
@@ -155,7 +175,8 @@ def registered(
                         run, settings, comparison, name, fitted[name], interactions, f"{len(pairs)} interactions until {as_of}", mine
                     )
         url = parent.url
-    return comparison, table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs)), url
+    table = table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs))
+    return Registered(comparison, table, advantages, audit, intervals, url)
 
 
 def _metrics(rows: pd.DataFrame) -> Mapping[str, float]:

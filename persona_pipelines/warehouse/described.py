@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from persona_pipelines.errors import ProjectError
+
 TABLE = Path(__file__).with_name("user_features.yaml")
 ENGLISH, CHINESE = "en", "zh"
 SEGMENTS, PREDICTIONS = ("skewed", "plain"), ("number", "share")
@@ -16,7 +18,7 @@ NAMED = ("noun", "adjective", "phrase")
 """Words without which a feature cannot name a segment."""
 
 
-class DescriptionError(ValueError):
+class DescriptionError(ProjectError):
     """The table of features is wrong; the message names the feature, what was found and what is expected."""
 
 
