@@ -8,6 +8,7 @@ import json
 import pytest
 
 from persona_pipelines.logs.loading import load_events
+from persona_pipelines.logs.profile import profile_source
 from persona_pipelines_tests.conftest import CLICKS, DAY, HEADER, write
 
 LATER = DAY + dt.timedelta(days=1)
@@ -91,4 +92,6 @@ def test_a_name_that_stands_twice_is_said_and_the_first_is_read(warehouse, confi
 
 def test_a_column_that_stands_twice_is_said(warehouse, configure, tmp_path) -> None:
     write(tmp_path, f"clicks/{DAY}.csv", f"{HEADER},note,note", "1,2025-09-01T10:00:00Z,item_view,ann,,i1,,,x,y")
-    assert loaded(warehouse, configure(CLICKS), DAY, DAY) == [f"clicks/{DAY}.csv: 'note' stands twice in the header: the first is read"]
+    settings, told = configure(CLICKS), f"clicks/{DAY}.csv: 'note' stands twice in the header: the first is read"
+    assert loaded(warehouse, settings, DAY, DAY) == [told]
+    assert told in profile_source(settings.sources[0], settings, 1).hints

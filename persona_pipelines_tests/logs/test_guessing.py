@@ -10,6 +10,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -79,6 +80,32 @@ def test_a_text_in_another_encoding_or_in_an_archive_is_guessed_alike(encoding: 
 
 
 @pytest.mark.slow
+def test_half_a_character_of_utf_16_is_no_obstacle(tmp_path: Path) -> None:
+    lines = "".join(f"2024-03-03T10:00:00Z,u{n},{'x' if n else chr(0xD83D)}\n" for n in range(9))
+    (tmp_path / "log.csv").write_bytes(f"\ufefftime,user_id,title\n{lines}".encode("utf-16-le", "surrogatepass"))
+    assert guess(tmp_path / "log.csv").source["fields"]["user_id"] == "user_id"
+
+
+def test_the_columns_of_a_parquet_file_are_found_by_their_names(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": pd.date_range("2024-03-03", periods=9, tz="UTC"), "user_id": list("abcdefghi"), "sku": "s"})
+    frame.to_parquet(tmp_path / "orders.parquet")
+    found = guess(tmp_path / "orders.parquet")
+    assert (found.source["format"], found.start) == ("parquet", dt.date(2024, 3, 3))
+    assert {name: found.source["fields"][name] for name in ("timestamp", "user_id", "item_id")} == {
+        "timestamp": "time",
+        "user_id": "user_id",
+        "item_id": "sku",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("Orders, all-2025.csv", "orders_all_2025"), ("2025-09.csv", "log_2025_09"), ("äöü.csv", "log"), ("_x_.v2.csv", "x")]
+)
+def test_a_source_is_called_like_its_file_in_letters_that_every_table_may_have(file: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("time,user_id\n2024-03-03T10:00:00Z,u\n")
+    assert guess(tmp_path / file).source["name"] == name
+
+
 def test_documents_of_any_layout_are_guessed_from_their_begin(tmp_path: Path) -> None:
     documents = [{"event.time": "2024-03-03T10:00:00Z", "customer": f"c{n}", "action": "purchase", "sku": f"s{n}"} for n in range(9000)]
     for number, text in enumerate([json.dumps(documents, indent=1), "".join(json.dumps(one) for one in documents)]):

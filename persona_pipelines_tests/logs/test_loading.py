@@ -164,6 +164,14 @@ def test_a_preview_names_the_field_that_is_empty_and_all_digits_of_ids(configure
     assert [found["minimum"], found["maximum"]] == ["9007199254740992", "9007199254740993"]
 
 
+def test_a_preview_shows_the_text_of_an_attribute_that_is_rejected(configure, tmp_path) -> None:
+    write(tmp_path, "people.csv", "id,how_old", "ann,41", "bob,forty")
+    source = {"name": "people", "kind": "users", "path": "people.csv", "format": "csv", "fields": {"user_id": "id"}}
+    settings = configure({**source, "attributes": {"age": {"from": "how_old", "type": "number"}}})
+    places = profile_source(settings.sources[0], settings, 1).places
+    assert list(places.values()) == ["line 3: how_old 'forty'"]
+
+
 def test_texts_that_a_condition_takes_for_numbers_are_said(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "t,u,q", "2025-09-01,a,1", "2025-09-01,b,x", "2025-09-01,c,", "2025-09-01,d,-2")
     inner = {"all": [{"field": "q", "below": 0}, {"field": "u", "equals": "d"}]}
@@ -381,10 +389,12 @@ def test_a_hundredth_of_a_currency_is_not_the_currency(warehouse, configure, tmp
 def test_what_is_no_code_of_a_currency_is_told(configure, tmp_path) -> None:
     told = [
         hint
-        for hint in seen_of(configure, tmp_path, "t;u;v;c", "2025-09-01;a;1;Euro", "2025-09-01;a;1;EUR", value="v", currency="c").hints
+        for hint in seen_of(
+            configure, tmp_path, "t;u;v;c", *(f"2025-09-01;a;1;{written}" for written in ("Euro", "EUR", "Kroner")), value="v", currency="c"
+        ).hints
         if "ISO 4217" in hint
     ]
-    assert told == ["currency: EURO: no codes of ISO 4217, as EUR is: map them to those that are meant"]
+    assert told == ["currency: EURO, KRONER: no codes of ISO 4217, as EUR is: map them to those that are meant"]
 
 
 @pytest.mark.slow
@@ -899,6 +909,19 @@ def test_a_day_with_far_fewer_records_than_its_weekday_usually_has_is_told(
     refresh_events(warehouse, settings, DAY, monday + dt.timedelta(days=1))
     load(warehouse, settings, DAY, monday)
     assert thin_days(warehouse, "clicks", DAY, monday, share) is None  # it was taken as it is
+
+
+def test_the_day_that_is_still_running_is_not_judged(warehouse, configure, tmp_path) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    settings = configure(CLICKS)
+    for offset, count in ((-7, 110), (-14, 110), (-21, 110), (-28, 110), (-1, 110), (0, 1)):
+        day = today + dt.timedelta(days=offset)
+        write(tmp_path, f"clicks/{day}.csv", HEADER, *(f"{day}-{n},{day}T00:00:00Z,item_view,u{n},,i1,," for n in range(count)))
+    first, yesterday = today - dt.timedelta(days=28), today - dt.timedelta(days=1)
+    load(warehouse, settings, first, yesterday)
+    refresh_events(warehouse, settings, first, yesterday)
+    load(warehouse, settings, first, today)
+    assert thin_days(warehouse, "clicks", first, today, 0.2) is None
 
 
 @pytest.mark.slow
