@@ -81,6 +81,42 @@ def records(warehouse, folder: Path, described: dict, *lookups: dict) -> list[di
     return found
 
 
+@pytest.mark.parametrize("head", [('{"a": 8}', '{"a": 9}'), ("{", '"a": 9}'), ('say "hi', "[{("), ("[", ""), ("]", "}"), ("x", '"a": 1')])
+@pytest.mark.parametrize(
+    ("fmt", "lines", "at"),
+    [
+        ({"type": "json"}, ('{"a": 1, "b": "x"}', '{"a": 2}'), (3, 4)),
+        ({"type": "json"}, ('[{"a": 1, "b": "x"}, {"a": 2}]',), (3, 3)),
+        ({"type": "json"}, ("{", '"a": 1, "b": "x"}', "{", '"a": 2}'), (3, 5)),
+        ({"type": "json"}, ("[", '{"a": 1, "b": "x"},', '{"a": 2}', "]"), (4, 5)),
+        ({"type": "json_lines"}, ('{"a": 1, "b": "x"}', '{"a": 2}'), (3, 4)),
+        ({"type": "csv", "header": False, "columns": ["a", "b"]}, ("1,x", "2,"), (3, 4)),
+    ],
+)
+def test_lines_at_the_head_that_are_no_records_are_left_out_and_counted_as_lines(
+    warehouse, tmp_path, fmt: dict, lines: tuple[str, ...], at: tuple[int, int], head: tuple[str, str]
+) -> None:
+    write(tmp_path, "log.txt", *head, *lines)
+    found = records(warehouse, tmp_path, source({**fmt, "skip_lines": 2}))
+    assert [(row["item_id"], row["campaign"] or None, row["source_line"]) for row in found] == [("1", "x", at[0]), ("2", None, at[1])]
+
+
+@pytest.mark.parametrize("comment", ["//", '// say "{[', "// ]}", '//"'])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ('{"a": 1, "b": "x"}', '{"a": 2}'),
+        ('[{"a": 1, "b": "x"}, {"a": 2}]',),
+        ("{", '"a": 1,', '"b": "x"}', "{", '"a": 2}'),
+        ("[", '{"a": 1, "b": "x"},', '{"a": 2}', "]"),
+    ],
+)
+def test_comments_open_and_close_no_values_wherever_they_stand(warehouse, tmp_path, lines: tuple[str, ...], comment: str) -> None:
+    for place in range(len(lines) + 1):
+        write(tmp_path, "log.txt", *lines[:place], comment, *lines[place:])
+        assert read(warehouse, tmp_path, source({"type": "json", "comment": "//"})) == ([("1", "x"), ("2", None)], [])
+
+
 def test_a_quote_that_is_not_closed_costs_its_own_line(warehouse, tmp_path) -> None:
     write(tmp_path, "log.txt", "a,b", "1,x", '2,"open', "3,x", '4,"two\nlines"', "5,x")
     found, problems = read(warehouse, tmp_path, source({"type": "csv", "line_breaks_in_quotes": True}))

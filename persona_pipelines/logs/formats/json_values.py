@@ -53,27 +53,48 @@ class JsonFile(TextFile):
         if self.lines:
             yield from super().batches()
         else:
-            self.behind = 1, super().blocks()
+            self.behind = 1, self._whole_lines()
         if self.behind:
             yield from self._values(*self.behind)
 
     def blocks(self) -> Iterator[bytes]:
         """The text whose lines are records, in whole lines."""
-        incoming, held, line = super().blocks(), b"", 1
-        for block in incoming:
+        text, line = self._whole_lines(), 1
+        for lines in text:
+            if (begin := _opened_alone(lines)) is not None:
+                self.behind = line + lines.count(b"\n", 0, begin), chain([lines[begin:]], text)
+                yield lines[:begin]
+                return
+            line += lines.count(b"\n")
+            yield lines
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """The text in whole lines, those at the head of the file and comments empty: what stands in them opens no value.
+
+        A line longer than allowed comes in pieces.
+        """
+        held, line, begins = b"", 1, True
+        for block in super().blocks():
             text = held + block
             end = text.rfind(b"\n") + 1
             if not end and len(text) <= self.max_line_bytes:
                 held = text
                 continue
             whole, held = (text[:end], text[end:]) if end else (text, b"")
-            if (begin := _opened_alone(whole)) is not None:
-                self.behind = line + whole.count(b"\n", 0, begin), chain([whole[begin:] + held], incoming)
-                yield whole[:begin]
-                return
-            line += whole.count(b"\n")
-            yield whole
-        yield held
+            yield self._without_head_and_comments(whole, line, begins)
+            line, begins = line + whole.count(b"\n"), bool(end)
+        yield self._without_head_and_comments(held, line, begins)
+
+    def _without_head_and_comments(self, text: bytes, line: int, begins: bool) -> bytes:
+        """Args: line: the number of its first line; begins: whether that line begins here."""
+        place = 0
+        for _ in range(line, self.skip_lines + 1):
+            place = text.find(b"\n", place) + 1 or len(text)
+        text = b"\n" * text.count(b"\n", 0, place) + text[place:]
+        if not self.comment:
+            return text
+        first = 0 if begins else text.find(b"\n") + 1 or len(text)
+        return text[:first] + re.sub(rb"(?m)^" + re.escape(self.comment.encode()) + rb".*$", b"", text[first:])
 
     def batch_of(self, block: bytes, ends: np.ndarray, numbers: np.ndarray) -> pa.RecordBatch:
         batch = super().batch_of(block, ends, numbers)
@@ -95,8 +116,6 @@ class JsonFile(TextFile):
         found: list[tuple[int, int, bytes]] = []
         previous, part = 0, 0
         for line, raw in self._split(begin, blocks):
-            if line <= self.skip_lines:
-                continue
             part = part + 1 if line == previous else 1
             previous = line
             found.append((line, part, raw))
