@@ -141,6 +141,60 @@ def load(tmp_path: Path, text: str):
             "start_date: 2025-01-01\nrecommendations: {minimum_interactions: 99999999999}\nsources:" + SOURCE,
             "minimum_interactions: found 99999999999; expected at most 2,147,483,647",
         ),
+        *(
+            (f"start_date: 2025-01-01\n{setting}\nsources:" + SOURCE, message)
+            for setting, message in (
+                ("recommendations: {seed: -1}", "recommendations.seed: found -1; expected greater than or equal to 0"),
+                ("predictions: {seed: -1}", "predictions.seed: found -1; expected greater than or equal to 0"),
+                ("segments: {seed: -1}", "segments.seed: found -1; expected greater than or equal to 0"),
+                ("events: {session_gap_minutes: 1.0e+30}", "session_gap_minutes: found 1e.30; expected at most 52,560,000, a century"),
+                ("events: {max_dwell_minutes: 1.0e+30}", "max_dwell_minutes: found 1e.30; expected at most 52,560,000, a century"),
+                ("logs: {settle_seconds: 1.0e+30}", "settle_seconds: found 1e.30; expected at most 3,153,600,000, a century"),
+                (
+                    "features: {interaction_half_life_days: 36501}",
+                    "interaction_half_life_days: found 36501; expected at most 36,500, a century",
+                ),
+                ("features: {as_of: 9999-12-31}", "as_of: found 9999-12-31; expected a year up to 9899"),
+                ("logs: {earliest_timestamp: 9999-12-31}", "earliest_timestamp: found 9999-12-31.*; expected a year up to 9899"),
+                ('events: {bot_patterns: [""]}', r"events.bot_patterns\[0\]: found ''; expected at least 1 character"),
+                (
+                    "recommendations: {methods: [{method: als, foo: 1}]}",
+                    "als.foo: found 1; not a setting known here; expected one of alpha, factors, iterations, method, name, regularisation$",
+                ),
+            )
+        ),
+        *(
+            ("start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", f"user_id: {mapping}"), message)
+            for mapping, message in (
+                ("[]", r"fields.user_id.from: found \[\]; expected at least 1 item$"),
+                ("{first_of: []}", r"fields.user_id.first_of: found \[\]; expected at least 1 item$"),
+                ("{first_of: [[]]}", r"fields.user_id.first_of\[0\].*; expected at least 1 item"),
+                ('""', r"fields.user_id.from\[0\]: found ''; expected at least 1 character"),
+                ("{cases: [{when: {field: a, one_of: []}, value: x}]}", r"one_of: found \[\]; expected at least 1 item"),
+                (
+                    '"@fiel"',
+                    "'@fiel' is none of @file, @line, @part, @index, @within: expected @file, or '\"@fiel\"' for a field of that name",
+                ),
+            )
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, format: []}"),
+            r"fields.timestamp.format: found \[\]; expected at least 1 item",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {order: {step_seconds: 1.0e+300}}"),
+            "step_seconds: found '1.0e.300'; expected less than or equal to 86400",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("event_type: type", "event_type: {value: view}"),
+            r"sources\[0\].fields.event_type.value: found 'view', which is no event type; declare it .* item_view",
+        ),
+        (
+            "start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: {type: access_log, pattern: '('}"),
+            r"sources\[0\].format: .*pattern: expected a regular expression",
+        ),
+        ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: 5"), r"format: found 5; expected settings: names"),
+        ("start_date: 2025-01-01\nsources: {}", "sources: found {}; expected a list"),
         ("just text", "found 'just text'; expected settings"),
         (
             "start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE,
@@ -151,6 +205,20 @@ def load(tmp_path: Path, text: str):
 def test_a_wrong_setting_is_named_with_what_was_found(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load(tmp_path, text)
+
+
+def test_names_that_begin_with_an_at_sign_are_fields_where_they_are_no_slip(tmp_path: Path) -> None:
+    for path in ("@timestamp", '"@fiel"', "@line"):
+        settings = load(tmp_path, "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", f"user_id: '{path}'"))
+        assert path in settings.sources[0].paths()
+
+
+def test_an_empty_name_of_a_configuration_is_not_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONA_CONFIG", "elsewhere.yaml")
+    with pytest.raises(ConfigurationError, match="--config: found ''; expected a configuration file"):
+        load_settings("")
+    with pytest.raises(ConfigurationError, match=r"elsewhere.yaml: cannot be read"):
+        load_settings()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -153,12 +153,12 @@ def published(settings: Settings) -> Warehouse:
     """The published copy, for reading.
 
     Raises:
-        StateError: nothing has been published yet, or it cannot be opened.
+        StateError: there is no published copy, or it cannot be opened.
     """
     from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
     if not settings.published_file.exists():
-        raise StateError(f"nothing has been published below {settings.home} yet; first: persona run --config {settings.file.name}")
+        raise StateError(f"no tables are published below {settings.home}; first: persona run --config {settings.file.name}")
     try:
         return Warehouse(settings.published_file, read_only=True)
     except WarehouseError as error:

@@ -175,8 +175,8 @@ def status(config: str | None) -> None:
 
 @main.command()
 @config_option
-@click.option("--dagster-port", default=3000, show_default=True)
-@click.option("--mlflow-port", default=5000, show_default=True)
+@click.option("--dagster-port", default=3000, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--mlflow-port", default=5000, show_default=True, type=click.IntRange(1, 65_535))
 def ui(config: str | None, dagster_port: int, mlflow_port: int) -> None:
     """The web UIs of Dagster and MLflow, on 127.0.0.1 until Ctrl-C. Neither has a login: keep them on this machine."""
     settings = settings_of(config)

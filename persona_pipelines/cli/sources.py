@@ -58,7 +58,7 @@ CONSENT_UNKNOWN = (
 
 @sources.command("check")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--records", default=3, show_default=True, help="Records to show of each source.")
+@click.option("--records", default=3, show_default=True, type=click.IntRange(1, 1000), help="Records to show of each source.")
 def check_sources(file: str, records: int) -> None:
     """Validate the configuration FILE and show the first mapped records of each source, its fields in numbers, and hints.
 
@@ -115,7 +115,7 @@ def _print_profile(seen: Profile) -> None:
 @click.option("--users", default=1000, show_default=True, type=click.IntRange(10), help="Customers.")
 @click.option("--days", default=42, show_default=True, type=click.IntRange(2), help="Days of logs.")
 @click.option("--start", type=DAY, default="2025-09-01", show_default=True, help="First day.")
-@click.option("--seed", default=20, show_default=True, help="The same seed gives the same files.")
+@click.option("--seed", default=20, show_default=True, type=click.IntRange(0), help="The same seed gives the same files.")
 @click.option("--dirt", default=0.01, show_default=True, type=click.FloatRange(0, 0.5), help="Share of broken records.")
 @click.option("--stealth-bots", default=0, show_default=True, type=click.IntRange(0), help="Robots a day that call themselves browsers.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.home.publishing import WAITING, finish
 from persona_pipelines.privacy.pseudonyms import fingerprint
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.strict import CONFIGURATION_PATTERN
 from persona_pipelines.tracking import moving
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import EngineError, Warehouse, WarehouseError
@@ -39,9 +41,12 @@ def claim_home(settings: Settings) -> None:
         found = owner.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise HomeError(f"{owner}: cannot be read ({error}); expected the name {settings.name!r}: write it there") from None
+    if not re.match(CONFIGURATION_PATTERN, found):
+        raise HomeError(f"{owner}: found {found[:60]!r}; expected the name {settings.name!r}: write it there")
     if found != settings.name:
         raise HomeOfAnotherConfigurationError(
-            f"{settings.home} holds the tables of configuration {found!r}, not of {settings.name!r}; set PERSONA_HOME to a folder of its own"
+            f"{settings.home} holds the tables of configuration {found!r}, not of {settings.name!r}; set PERSONA_HOME to a folder of its own "
+            f"(or, if you know that they are those of {settings.name!r}, write that name into {owner})"
         )
 
 

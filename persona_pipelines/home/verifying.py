@@ -15,7 +15,7 @@ from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
-from persona_pipelines.privacy.pseudonyms import KeyFileError, fingerprint, load_key
+from persona_pipelines.privacy.pseudonyms import RESTORE, KeyFileError, fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
@@ -45,7 +45,7 @@ def verify(settings: Settings) -> Iterator[Finding]:
         yield Finding("manifest.json", False, str(error), REPAIR)
     yield _key(settings, manifest)
     yield _warehouse(settings, manifest)
-    if settings.published_file.exists() or manifest.published:
+    if settings.published_file.exists() or manifest.rows:
         yield published_as_left(settings, manifest)
     if settings.mlflow_is_local:
         yield _model_store(settings)
@@ -62,9 +62,9 @@ def _key(settings: Settings, manifest: Manifest) -> Finding:
     try:
         key = load_key(settings.key_file)
     except KeyFileError as error:
-        return Finding(name, False, str(error), "restore it from your backup")
+        return Finding(name, False, str(error).removesuffix(f"; {RESTORE}"), RESTORE)
     if manifest.key and fingerprint(key) != manifest.key:
-        return Finding(name, False, f"another {KEY} than the tables were made with", "restore it from your backup")
+        return Finding(name, False, f"another {KEY} than the tables were made with", RESTORE)
     return Finding(name, True, f"the {KEY} that the tables were made with")
 
 
@@ -160,12 +160,12 @@ def database(file: Path) -> Finding:
 
 
 def _model_store(settings: Settings) -> Finding:
-    """MLflow's own database; where it is gone, the published tables tell whether there has been one."""
+    """MLflow's own database; where it is gone or empty, the published tables tell whether there has been one."""
     file = settings.mlflow_file
-    if not file.exists() and settings.published_file.exists():
+    if not (file.exists() and file.stat().st_size) and settings.published_file.exists():
         with contextlib.suppress(WarehouseError), Warehouse(settings.published_file, read_only=True) as store:
             if any(registry.made_with(store, stage) for stage in registry.MADE_WITH):
-                found = "is gone, and with it the models that the tables were made with: restore it from your backup, or train again"
+                found = f"is {'empty' if file.exists() else 'gone'}, and with it the models that the tables were made with: restore it from your backup, or train again"
                 return Finding(file.name, False, found, RUN_AGAIN)
     return database(file)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import string
 from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
@@ -16,6 +17,7 @@ from persona_pipelines.files import write_new
 KEY_BYTES = 32
 PSEUDONYM_LENGTH = 32
 BLOCK_BYTES = 64
+RESTORE = "restore it from your backup"
 
 
 class KeyFileError(ProjectError):
@@ -35,22 +37,22 @@ def load_key(file: Path) -> bytes:
     """
     try:
         if file.is_dir():
-            raise KeyFileError(f"{file}: a folder; expected a file with {2 * KEY_BYTES} hexadecimal digits (restore it from your backup)")
+            raise KeyFileError(f"{file}: a folder; expected a file with {2 * KEY_BYTES} hexadecimal digits; {RESTORE}")
         if file.stat().st_mode & 0o077:
             raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
         text = file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise KeyFileError(f"{file}: the key of the pseudonyms is not there; restore it from your backup") from None
+        raise KeyFileError(f"{file}: the key of the pseudonyms is not there; {RESTORE}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(
-            f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no text'}); restore it from your backup"
-        ) from None
+        raise KeyFileError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no text'}); {RESTORE}") from None
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise KeyFileError(f"{file}: found {len(text)} characters; expected {2 * KEY_BYTES} hexadecimal digits (restore it from backup)")
+        others = len(text) - sum(character in string.hexdigits for character in text)
+        found = f"{len(text)} characters{f', {others} of them no hexadecimal digits' if others else ''}"
+        raise KeyFileError(f"{file}: found {found}; expected {2 * KEY_BYTES} hexadecimal digits; {RESTORE}")
     return key
 
 

@@ -118,6 +118,8 @@ def load_settings(file: str | Path | None = None) -> Settings:
     Raises:
         ConfigurationError: the file is missing, unreadable, not YAML, or a setting is wrong; every wrong setting is named.
     """
+    if file is not None and not str(file):
+        raise ConfigurationError("--config: found ''; expected a configuration file")  # a variable that is not set, say
     path = Path(file or os.environ.get("PERSONA_CONFIG") or "data/persona.yaml").absolute()
     shown = os.path.relpath(path)
     try:

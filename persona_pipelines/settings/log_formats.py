@@ -120,7 +120,10 @@ def line_pattern(log_format: str | None, pattern: str | None, further_columns: b
         ValueError: it is none, in words for the person who wrote it.
     """
     if pattern is not None:
-        checked_pattern(pattern)
+        try:
+            checked_pattern(pattern)
+        except ValueError as error:
+            raise ValueError(f"pattern: {error}") from None
         names = groups(pattern)
         if not names or None in names:
             raise ValueError("pattern: expected named groups only, such as (?P<url>\\S+), with (?:...) for what is no field")

@@ -20,7 +20,7 @@ def checked_pattern(value: str) -> str:
         ValueError: the engine does not know it, in words that say what to write instead.
     """
     if reason := _refusal("SELECT regexp_matches('', ?)", value):
-        hint = "; look-ahead and look-behind are not known: use the condition's not" if "(?" in reason else ""
+        hint = "; look-ahead and look-behind are not known here: what must not match is said by a condition's not" if "(?" in reason else ""
         raise ValueError(f"expected a regular expression of RE2 ({reason}){hint}")
     return value
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from persona_pipelines.settings.strict import NOT_WRITTEN, PATTERNS_IN_WORDS
 from persona_pipelines.vocabulary import LOG_FORMATS
 
+TAGS = {"type", "method"}
+"""The fields by which a class of a union is chosen."""
 _FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
 
 
@@ -37,7 +39,7 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
         elif problem["type"] == "date_from_datetime_inexact":
             message = "expected a date such as 2026-01-31"
-        elif problem["type"] == "model_type":
+        elif problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
             message = "expected settings: names and values"
         elif problem["type"] == "string_pattern_mismatch":
             message = f"expected {PATTERNS_IN_WORDS[context['pattern']]}"
@@ -47,8 +49,9 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
                 r"expected \1",
                 problem["msg"].removeprefix("Value error, "),
             )
-            message = message.replace("expected a integer", "expected an integer")
-        found = "" if isinstance(problem["input"], dict) or problem["type"] == "missing" else f"found {shortened(problem['input'])}; "
+            message = message.replace("expected a integer", "expected an integer").removesuffix(" after validation, not 0")
+        unsaid = problem["type"] == "missing" or (isinstance(problem["input"], dict) and problem["type"] != "list_type")
+        found = "" if unsaid else f"found {shortened(problem['input'])}; "
         lines.append(f"{place + ': ' if place else ''}{found}{message}")
     return lines
 
@@ -82,7 +85,11 @@ def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
     models = [model]
     for part in location:
         inner = [one for outer in models if part in outer.model_fields for one in _models(outer.model_fields[part].annotation)]
-        tagged = [one for one in models if "type" in one.model_fields and part in get_args(one.model_fields["type"].annotation)]
+        tagged = [
+            one
+            for one in models
+            if part in [tag for name in TAGS & set(one.model_fields) for tag in get_args(one.model_fields[name].annotation)]
+        ]
         models = inner or tagged or models
     return {field.alias or name for one in models for name, field in one.model_fields.items()} - set(NOT_WRITTEN)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from persona_pipelines.settings.own_methods import own_recommender
-from persona_pipelines.settings.strict import NAME_PATTERN, Strict
+from persona_pipelines.settings.strict import NAME_PATTERN, Seed, Strict
 
 MAXIMUM_DENSE = 12_000
 """Most entities of which a dense square matrix is made: 12,000 by 12,000 numbers of 8 bytes are 1.2 GB."""
@@ -266,7 +266,7 @@ class RecommendationsSettings(Strict):
     split: Literal["global time", "last item out", "random by user"] = "global time"
     test_share: float = Field(0.2, gt=0, lt=1)
     minimum_interactions: int = Field(100, ge=2)
-    seed: int = 20
+    seed: Seed = 20
     methods: list[Method] = Field([*DEFAULT_METHODS], min_length=1)  # type: ignore[list-item]
     gate: GateSettings = GateSettings()
     tuning: TuningSettings = TuningSettings()

@@ -13,7 +13,7 @@ from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat,
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.patterns import checked_pattern, checked_time_format, checked_timezone, groups
 from persona_pipelines.settings.presets import with_preset
-from persona_pipelines.settings.strict import NAME_PATTERN, OWNER_PATTERN, Strict
+from persona_pipelines.settings.strict import NAME_PATTERN, OWNER_PATTERN, Strict, Text
 
 MISSING_WORDS = (
     "null",
@@ -133,7 +133,7 @@ class Condition(Reading):
     any_: list[Condition] | None = Field(None, alias="any", min_length=1)
     field: str = ""
     equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
-    one_of: Annotated[list[str], BeforeValidator(_texts)] | None = None
+    one_of: Annotated[list[str], Field(min_length=1), BeforeValidator(_texts)] | None = None
     matches: str | None = None
     below: float | None = None
     above: float | None = None
@@ -192,7 +192,7 @@ class RecordOrder(Strict):
     """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
 
     start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
-    step_seconds: float = Field(1.0, gt=0)
+    step_seconds: float = Field(1.0, gt=0, le=86_400)
 
 
 class Offset(Strict):
@@ -216,20 +216,20 @@ ZONE_AT_END = re.compile(r"(?<!%)(?:Z|UTC|GMT)$")
 class FieldMapping(Reading):
     """How one canonical column is made from a record."""
 
-    from_: Annotated[list[str], BeforeValidator(as_list)] | None = Field(None, alias="from")
+    from_: Annotated[list[Text], Field(min_length=1), BeforeValidator(as_list)] | None = Field(None, alias="from")
     value: Annotated[str, BeforeValidator(yaml_text)] | None = None
     join: str = "|"
-    first_of: list[str | list[str]] | None = None
+    first_of: Annotated[list[Text | Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)] | None = None
     map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
     default: Annotated[str, BeforeValidator(yaml_text)] | None = None
     cases: Annotated[list[Case], Field(min_length=1)] | None = None
-    format: Annotated[list[str], BeforeValidator(as_list)] | None = None
+    format: Annotated[list[str], Field(min_length=1), BeforeValidator(as_list)] | None = None
     unit: Unit | None = None
     since: dt.datetime = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
     plus: Offset | None = None
     timezone: str | None = None
     order: RecordOrder | None = None
-    product: Annotated[list[Annotated[list[str | int], BeforeValidator(as_list)]], Field(min_length=1)] | None = None
+    product: Annotated[list[Annotated[list[Text | int], Field(min_length=1), BeforeValidator(as_list)]], Field(min_length=1)] | None = None
     running_sum: RunningSum | None = None
     scale: float | None = None
     absolute: bool = False
@@ -525,6 +525,12 @@ class Source(Strict):
             raise ValueError("path: {date} is only for sources of events; other lists are read as a whole")
         if self.attributes and self.kind not in ("items", "users"):
             raise ValueError("attributes: only in sources of kind items and users")
+        for path in self.paths():
+            close = difflib.get_close_matches(path, PLACE_FIELDS, 1) if path.startswith("@") and path not in PLACE_FIELDS else []
+            if close:
+                raise ValueError(
+                    f"{path!r} is none of {', '.join(PLACE_FIELDS)}: expected {close[0]}, or '\"{path}\"' for a field of that name"
+                )
         for name, mapping in (*self.fields.items(), *self.attributes.items()):
             if "since" in mapping.model_fields_set and mapping.unit is None:
                 raise ValueError(f"fields.{name}.since: is of times that are numbers; expected unit beside it")

@@ -16,7 +16,9 @@ from persona_pipelines.settings.strict import (
     MEMORY_PATTERN,
     MOST_DAYS,
     NAME_PATTERN,
+    Seed,
     Strict,
+    Text,
 )
 
 Weight = Annotated[float, Field(ge=-1000, le=1000)]
@@ -104,7 +106,7 @@ class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0)
     max_dwell_minutes: float = Field(30, gt=0)
     most_users_of_a_device: int = Field(5, ge=1, description="A device with more users tells nothing about who is anonymous on it.")
-    static_extensions: list[str] = [
+    static_extensions: list[Text] = [
         "css",
         "js",
         "map",
@@ -122,8 +124,8 @@ class EventsSettings(Strict):
         "mp4",
         "webm",
     ]
-    bot_patterns: list[str] = []
-    not_bots: list[str] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
+    bot_patterns: list[Text] = []
+    not_bots: list[Text] = Field([], description="Regular expressions of user agents that are people's, whatever the lists say.")
     automation: AutomationSettings = AutomationSettings()
 
     @field_validator("bot_patterns", "not_bots")
@@ -163,7 +165,7 @@ class SegmentsSettings(Strict):
     attributes: list[str] = Field([], description="Attributes of users beside behaviour; all of them where behaviour tells nobody apart.")
     stability_refits: int = Field(10, ge=2)
     sample_users: int = Field(5_000, ge=100)
-    seed: int = 20
+    seed: Seed = 20
 
 
 class TargetOrigin(Strict):
@@ -211,7 +213,7 @@ class PredictionsSettings(Strict):
     windows: int = Field(3, ge=1, le=12, description="Past windows to learn from, besides those that choose and judge.")
     lifetime_days: int = Field(180, ge=1, le=MOST_DAYS, description="Lifetime value is the spend expected in this many days.")
     minimum_users: int = Field(100, ge=20)
-    seed: int = 20
+    seed: Seed = 20
     targets: list[OwnTarget] = []
 
     @model_validator(mode="before")

@@ -1,8 +1,9 @@
 """What all settings share: unknown names are errors, and nothing changes after loading."""
 
-from typing import Self
+import datetime as dt
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 CONFIGURATION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,47}$"
@@ -12,6 +13,12 @@ MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(?:\.[0-9]+)? ?(?:[MGTmgt][iI]?[bB])$"
 MOST = 2**31 - 1
 MOST_DAYS = 36_500
 """Of a setting that is a time in days: a century."""
+MOST_OF_A_TIME = {"_seconds": MOST_DAYS * 86_400, "_minutes": MOST_DAYS * 1_440, "_hours": MOST_DAYS * 24, "_days": MOST_DAYS}
+"""The same of settings of other units, by the end of their names."""
+LAST_YEAR = 9_899
+"""Of a setting that is a date: a century later there is still a calendar."""
+Seed = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
 NOT_WRITTEN = ("file", "home")
 """What is a part of the settings, and nothing that a configuration says."""
 PATTERNS_IN_WORDS = {
@@ -28,8 +35,14 @@ class Strict(BaseModel):
 
     @model_validator(mode="after")
     def _countable(self) -> Self:
-        """Libraries count in 32 bits: beyond them a run would fail late, and in their words."""
+        """Libraries count in 32 bits and know moments up to the year 9999: beyond them a run would fail late, and in their words."""
         for name, value in self:
             if isinstance(value, int) and abs(value) > MOST:
                 raise ValueError(f"{name}: found {value}; expected at most {MOST:,}")
+            if isinstance(value, int | float):
+                most = next((most for end, most in MOST_OF_A_TIME.items() if name.endswith(end)), None)
+                if most is not None and value > most:
+                    raise ValueError(f"{name}: found {value:g}; expected at most {most:,}, a century")
+            if isinstance(value, dt.date) and value.year > LAST_YEAR:
+                raise ValueError(f"{name}: found {value}; expected a year up to {LAST_YEAR}")
         return self

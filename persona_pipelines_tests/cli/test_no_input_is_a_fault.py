@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gzip
+import itertools
 import json
 import os
 import random
@@ -21,12 +22,17 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from persona_pipelines.cli import main
 from persona_pipelines.cli.base import FAULT
 from persona_pipelines.home.opening import close_warehouse, open_warehouse
 from persona_pipelines.home.publishing import publish
-from persona_pipelines.settings import load_settings
+from persona_pipelines.settings import Settings, Source, load_settings
+from persona_pipelines.settings.formats import DelimitedFormat
+from persona_pipelines.settings.recommendations import ALSSettings
+from persona_pipelines.settings.sources import Condition, FieldMapping
+from persona_pipelines.settings.stages import OwnTarget
 from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, law, write
 
 pytestmark = pytest.mark.slow
@@ -161,6 +167,40 @@ def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
 PLACES = list(places(BASE))
 
 
+def named(model: type[BaseModel], *place: Any) -> Iterator[tuple]:
+    """The places of all settings of a part of the configuration, those of its own parts too."""
+    for name, entry in model.model_fields.items():
+        yield (*place, entry.alias or name)
+        if isinstance(entry.annotation, type) and issubclass(entry.annotation, BaseModel):
+            yield from named(entry.annotation, *place, entry.alias or name)
+
+
+COLUMNS = ("timestamp", "event_type", "user_id", "value")
+SETTINGS = [
+    *named(Settings),
+    *named(Source, "sources", 0),
+    *named(DelimitedFormat, "sources", 0, "format"),
+    *(place for column in COLUMNS for place in named(FieldMapping, "sources", 0, "fields", column)),
+    *named(Condition, "sources", 0, "drop_when", 0),
+    *named(ALSSettings, "recommendations", "methods", 0),
+    *named(OwnTarget, "predictions", "targets", 0),
+]
+"""Every setting, whether or not the configuration that is changed has it."""
+
+
+def put(content: Any, place: tuple, value: Any) -> None:
+    """Set a setting, and whatever has to stand around it; what stands there in short is written out."""
+    for number, (key, below) in enumerate(itertools.pairwise(place)):
+        if isinstance(content, list) and len(content) <= key:
+            content.append({})
+        inside = content[key] if isinstance(content, list) else content.get(key)
+        if not isinstance(inside, dict | list):
+            short = {"type": inside} if key == "format" else {"from": inside} if number == 3 and inside else {}
+            inside = content[key] = [] if isinstance(below, int) else short
+        content = inside
+    content[place[-1]] = value
+
+
 @law(400)
 @given(seed=st.integers(0, 2**32))
 def test_any_configuration(shop: Path, seed: int) -> None:
@@ -168,6 +208,9 @@ def test_any_configuration(shop: Path, seed: int) -> None:
     for _ in range(chance.choice([1, 1, 2, 3])):
         path = chance.choice(PLACES)
         with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+            if chance.random() < 0.4:
+                put(content, chance.choice(SETTINGS), copy.deepcopy(chance.choice(ODD)))
+                continue
             inside = content
             for key in path[:-1]:
                 inside = inside[key]

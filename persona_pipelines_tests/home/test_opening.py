@@ -193,6 +193,14 @@ def test_a_home_belongs_to_one_configuration(home: Settings) -> None:
         open_warehouse(other)
 
 
+@pytest.mark.parametrize("content", ["", "\x00est", "Test", "te\nst", "a" * 49])
+def test_what_no_configuration_can_be_called_is_damage_and_no_other_configuration(home: Settings, content: str) -> None:
+    (home.home / "configuration").write_text(content)
+    with pytest.raises(HomeError, match=r"configuration: found .*; expected the name 'test': write it there") as told:
+        open_warehouse(home)
+    assert not isinstance(told.value, HomeOfAnotherConfigurationError)
+
+
 def test_the_addresses_of_mlflow_follow_a_home_that_was_moved(home: Settings) -> None:
     before, here = "file:///elsewhere/odd%20name/mlflow-artifacts", home.mlflow_artifacts.as_uri()
     with sqlite3.connect(home.home / "mlflow.db") as store:

@@ -84,7 +84,7 @@ def test_a_damaged_published_copy_is_made_again_by_the_next_run(home: Settings) 
     assert broken(home).keys() == {"published.duckdb"}
     said = "; ".join(repair(home))
     assert "the published copy is made again by the next run" in said
-    assert broken(home)["published.duckdb"].next == "persona run" if "published.duckdb" in broken(home) else True
+    assert broken(home) == {"published.duckdb": Finding("published.duckdb", False, "is gone", "persona run")}
     run(home, 500)
     assert broken(home) == {}
 
@@ -106,11 +106,14 @@ def test_a_model_store_that_is_lost_is_found_where_tables_were_made_with_models(
     row = {**dict.fromkeys(contracts.RECOMMENDATIONS.column_names), **listed, "as_of_date": dt.date(2025, 9, 1)}
     with Warehouse(home.published_file) as store, store.transaction():
         store.replace(contracts.RECOMMENDATIONS, from_frame(pd.DataFrame([row])))
-    found = broken(home)["mlflow.db"]
-    assert (found.found, found.next) == (
-        "is gone, and with it the models that the tables were made with: restore it from your backup, or train again",
-        "persona run",
-    )
+    for said in ("gone", "empty"):
+        assert broken(home)["mlflow.db"] == Finding(
+            "mlflow.db",
+            False,
+            f"is {said}, and with it the models that the tables were made with: restore it from your backup, or train again",
+            "persona run",
+        )
+        home.mlflow_file.touch()
 
 
 def test_a_changed_or_lost_key_is_found(home: Settings) -> None:

@@ -75,7 +75,7 @@ def test_a_key_file_that_is_none_is_refused(tmp_path: Path, content: str, mode: 
 
 def test_a_folder_with_the_name_of_the_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").mkdir()
-    with pytest.raises(KeyFileError, match=r"key: a folder; expected a file with 64 hexadecimal digits \(restore it from your backup\)"):
+    with pytest.raises(KeyFileError, match=r"key: a folder; expected a file with 64 hexadecimal digits; restore it from your backup"):
         load_key(tmp_path / "key")
 
 
