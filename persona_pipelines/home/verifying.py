@@ -12,7 +12,7 @@ import duckdb
 
 from persona_pipelines.files import digest_of, texts_by_name
 from persona_pipelines.home.keys import KEY
-from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
+from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.privacy.pseudonyms import RESTORE, KeyFileError, fingerprint, load_key
@@ -39,10 +39,11 @@ def verify(settings: Settings) -> Iterator[Finding]:
     """Look at every file, the tables block by block; by who holds the lock. Nothing is changed."""
     try:
         manifest = read_manifest(settings.home)
-        yield Finding("manifest.json", True, "can be read")
+        there = (settings.home / FILE).exists() or not settings.warehouse_file.exists()
+        yield Finding(FILE, True, "can be read" if there else "is not there: nothing can be compared until the next run writes it again")
     except HomeError as error:
         manifest = Manifest()
-        yield Finding("manifest.json", False, str(error), REPAIR)
+        yield Finding(FILE, False, str(error), REPAIR)
     yield _key(settings, manifest)
     yield _warehouse(settings, manifest)
     if settings.published_file.exists() or manifest.rows:
@@ -82,7 +83,7 @@ def _warehouse(settings: Settings, manifest: Manifest) -> Finding:
         if manifest.being_written
         else "is as its last run left it"
         if manifest.warehouse
-        else "was made by an earlier version"
+        else f"no {FILE} says how it was left"
     )
     return Finding(name, True, f"{how}; all blocks of {tables} tables can be read")
 
@@ -125,7 +126,7 @@ def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
     except WarehouseError as error:
         return Finding(file.name, False, str(error), REPAIR)
     if not manifest.published:
-        return Finding(file.name, True, "was published by an earlier version; all blocks can be read")
+        return Finding(file.name, True, f"no {FILE} says how it was published; all blocks can be read")
     if manifest.engine != duckdb.__version__ or not other:
         return Finding(file.name, False, "its bytes are not those that were published", REPAIR)
     return Finding(file.name, False, f"other rows than were published in {', '.join(other[:3])}", REPAIR)

@@ -164,6 +164,15 @@ def test_a_damaged_manifest_is_made_again_from_the_key_and_the_tables(home: Sett
     assert broken(home) == {}
 
 
+def test_a_manifest_that_is_gone_is_said_and_comes_again(home: Settings) -> None:
+    (home.home / FILE).unlink()
+    said = {entry.file: entry.found for entry in verify(home)}
+    assert said[FILE] == "is not there: nothing can be compared until the next run writes it again"
+    assert said["published.duckdb"] == "no manifest.json says how it was published; all blocks can be read"
+    run(home, 500)
+    assert {entry.file: entry.found for entry in verify(home)}[FILE] == "can be read"
+
+
 def test_a_table_that_was_changed_by_others_is_named(home: Settings) -> None:
     import duckdb
 
