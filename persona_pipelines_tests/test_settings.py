@@ -194,6 +194,16 @@ def load(tmp_path: Path, text: str):
             r"sources\[0\].format: .*pattern: expected a regular expression",
         ),
         ("start_date: 2025-01-01\nsources:" + SOURCE.replace("format: csv", "format: 5"), r"format: found 5; expected settings: names"),
+        *(
+            (f"start_date: 2025-01-01\nsources:{SOURCE}    {setting}\n", f"{place}: found ''; expected at least 1 character")
+            for setting, place in (
+                ('each: ""', "each.path"),
+                ('parse: {"": json}', "parse.''"),
+                ('join: {source: "", on: user}', r"join\[0\].source"),
+                ('join: {source: x, on: ""}', r"join\[0\].on.''"),
+                ('join: {source: x, on: user, fields: [""]}', r"fields\[0\]"),
+            )
+        ),
         ("start_date: 2025-01-01\nsources: {}", "sources: found {}; expected a list"),
         ("just text", "found 'just text'; expected settings"),
         (

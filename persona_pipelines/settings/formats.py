@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from persona_pipelines.settings.strict import Strict
+from persona_pipelines.settings.strict import Strict, Text
 from persona_pipelines.vocabulary import LOG_FORMATS
 
 Presence = Literal["reject", "ignore"]
@@ -49,8 +49,8 @@ class FillDown(Strict):
         within: fields that have to be the same in the records, such as the number of the order.
     """
 
-    fields: list[str] = Field(min_length=1)
-    within: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
+    fields: list[Text] = Field(min_length=1)
+    within: Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
 
     @model_validator(mode="after")
     def _apart(self) -> FillDown:

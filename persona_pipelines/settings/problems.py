@@ -65,7 +65,8 @@ def _place(location: tuple[Any, ...]) -> str:
     text, previous = "", None
     for part in location:
         if previous != "format" or part not in _FORMAT_TAGS:  # which class of formats was tried is no part of the file
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+            shown = "" if part == "[key]" else f"[{part}]" if isinstance(part, int) else f".{part or repr(part)}"
+            text += shown if text else str(part)
         previous = part
     return text
 

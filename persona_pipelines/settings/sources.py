@@ -198,16 +198,16 @@ class RecordOrder(Strict):
 class Offset(Strict):
     """A number in another field that is added to a time: milliseconds of the day, seconds since the session's start."""
 
-    from_: str = Field(alias="from")
+    from_: Text = Field(alias="from")
     unit: Unit
 
 
 class RunningSum(Strict):
     """The sum of a field over the records up to this one, of the same ``by`` and in the order of ``along``; only in lookups."""
 
-    of: str
-    by: str
-    along: str
+    of: Text
+    by: Text
+    along: Text
 
 
 ZONE_AT_END = re.compile(r"(?<!%)(?:Z|UTC|GMT)$")
@@ -333,7 +333,7 @@ class Each(Strict):
             By default it is where the list stands in a document, and is not where a text is split.
     """
 
-    path: str
+    path: Text
     split: str | None = Field(None, min_length=1)
     empty: Literal["keep", "skip"] | None = None
 
@@ -362,9 +362,11 @@ class Lookup(Strict):
         fields: columns of the lookup; they are read as ``SOURCE.COLUMN``. All of them by default.
     """
 
-    source: str
-    on: Annotated[dict[str, str], BeforeValidator(lambda value: {value: value} if isinstance(value, str) else value)] = Field(min_length=1)
-    fields: list[str] | None = None
+    source: Text
+    on: Annotated[dict[Text, Text], BeforeValidator(lambda value: {value: value} if isinstance(value, str) else value)] = Field(
+        min_length=1
+    )
+    fields: list[Text] | None = None
 
     def gives(self, path: str) -> bool:
         """Whether a field is one of the look-up's."""
@@ -467,11 +469,11 @@ class Source(Strict):
     kind: Literal["events", "items", "users", "lookup"] = "events"
     preset: str | None = None
     description: str = ""
-    path: str
+    path: Text
     format: FormatSettings
     fields: dict[str, FieldMapping]
     attributes: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Attribute] = {}
-    parse: dict[str, Literal["json", "parameters"]] = {}
+    parse: dict[Text, Literal["json", "parameters"]] = {}
     each: Each | None = None
     join: Annotated[list[Lookup], BeforeValidator(as_list)] = []
     drop_when: list[Condition] = []

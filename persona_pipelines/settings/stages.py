@@ -81,7 +81,7 @@ class CurrenciesSettings(Strict):
     """Into which currency amounts are converted, and by which rates."""
 
     base: str = Field(pattern=CURRENCY_PATTERN)
-    rates: str = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
+    rates: Text = Field(description="A CSV file with date, currency and rate: what one unit is worth in the base from that day on.")
 
 
 class AutomationSettings(Strict):
