@@ -99,10 +99,10 @@ class Settings(Strict):
         if not self.sources_of("events"):
             raise ValueError("sources: expected at least one source of kind events, or one of kind users")
         for index, source in enumerate(self.sources):
-            kind = source.fields.get("event_type") if source.kind == "events" else None
-            if kind and kind.model_fields_set == {"value"} and kind.value not in self.known_event_types():
+            made = source.fields.get("event_type") if source.kind == "events" else None
+            if made and made.model_fields_set == {"value"} and made.value not in self.known_event_types():
                 raise ValueError(
-                    f"sources[{index}].fields.event_type.value: found {kind.value!r}, which is no event type; declare it under event_types, "
+                    f"sources[{index}].fields.event_type.value: found {made.value!r}, which is no event type; declare it under event_types, "
                     f"or take one of {', '.join(self.known_event_types())}"
                 )
         lookups = {source.name for source in self.sources_of("lookup")}
