@@ -13,13 +13,14 @@ from typing import Any
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.engine import Connection, Engine
 
 BATCH_SIZE = 500
 """Events that Dagster hands over at once (its DAGSTER_EVENT_BATCH_SIZE)."""
+BUSY_SECONDS = 60.0
+"""For how long a transaction waits for those of other processes."""
 
 
 class BatchedEventLog(SqliteEventLogStorage):
@@ -81,7 +82,7 @@ def _engine(address: str) -> Engine:
     The files have a write-ahead log: without waiting for the disk at each event nothing is lost when a process dies, and the last events
     alone when the machine does.
     """
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
     return engine
 
