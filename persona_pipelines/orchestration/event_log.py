@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 BATCH_SIZE = 500
 """Events that Dagster hands over at once (its DAGSTER_EVENT_BATCH_SIZE)."""
-BUSY_SECONDS = 60.0
+BUSY_SECONDS = 30.0
 """For how long a transaction waits for those of other processes."""
 
 
