@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import reprlib
 import shutil
 import stat
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
+PARTIAL = re.compile(r"\.([^/]+)\.[0-9]+\.partial\b")
+"""Names of files that are being written, in a text."""
 
 
 def require_regular(file: Path) -> None:
@@ -39,6 +42,10 @@ def replacing(file: Path) -> Iterator[Path]:
         _to_disk(waiting)
         waiting.replace(file)
         _to_disk(file.parent)
+    except OSError as error:
+        if isinstance(error.filename, str):
+            error.filename = as_asked_for(error.filename)
+        raise
     finally:
         waiting.unlink(missing_ok=True)
 
@@ -67,8 +74,17 @@ def write_new(file: Path, content: str | bytes, mode: int = 0o644) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(waiting, file)  # unlike a rename, this never replaces what another process has just made
         _to_disk(file.parent)
+    except OSError as error:
+        if isinstance(error.filename, str):
+            error.filename = as_asked_for(error.filename)
+        raise
     finally:
         waiting.unlink(missing_ok=True)
+
+
+def as_asked_for(text: str) -> str:
+    """A text about a file under the name that was asked for: nobody knows the one beside it."""
+    return PARTIAL.sub(r"\1", text)
 
 
 def _write(file: Path, content: str | bytes, mode: int) -> None:

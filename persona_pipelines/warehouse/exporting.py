@@ -8,7 +8,7 @@ import duckdb
 import ibis.expr.types as ir
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.files import replacing
+from persona_pipelines.files import as_asked_for, replacing
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.quoting import literal
@@ -54,5 +54,5 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
         with replacing(file) as waiting:
             warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO {literal(str(waiting))} ({options})")
     except (duckdb.Error, OSError) as error:
-        raise ExportError(f"{file}: cannot be written: {str(error).splitlines()[0]}") from None
+        raise ExportError(f"{file}: cannot be written: {as_asked_for(str(error).splitlines()[0])}") from None
     return int(warehouse.value(table.count()))

@@ -11,7 +11,7 @@ from pathlib import Path
 import ibis
 import pytest
 
-from persona_pipelines.files import copy_whole, digest_of, replacing, sweep_partial
+from persona_pipelines.files import copy_whole, digest_of, replacing, sweep_partial, write_new, write_whole
 from persona_pipelines.settings.sources import EVENT_FIELDS
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
@@ -119,6 +119,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with Warehouse(target, read_only=True) as store:
         assert store.rows(contracts.FILTERED) == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p.duckdb", "w.duckdb"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder that not even root can write to")
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "w.duckdb") as store, store.transaction():
+        store.replace(contracts.FILTERED, filtered({}))
+        with pytest.raises(ExportError, match=r'^/proc/a.csv: cannot be written: IO Error: Cannot open file "/proc/a.csv": '):
+            export_table(store, contracts.FILTERED, Path("/proc/a.csv"))
+    for write in (write_whole, write_new):
+        with pytest.raises(OSError, match=r"'/proc/a.md'$"):
+            write(Path("/proc/a.md"), "x")
 
 
 def test_what_a_killed_process_has_half_written_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
