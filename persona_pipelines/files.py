@@ -27,6 +27,21 @@ def require_regular(file: Path) -> None:
 
 
 @contextmanager
+def _beside(file: Path) -> Iterator[Path]:
+    """A path beside a file to write to, which is gone at the end; errors name the file that was asked for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    waiting = _waiting(file)
+    try:
+        yield waiting
+    except OSError as error:
+        if isinstance(error.filename, str):
+            error.filename = as_asked_for(error.filename)
+        raise
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+@contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """A path beside the file to write to; what stands there at the end takes the file's place at once, and nothing where the block raises.
 
@@ -35,19 +50,11 @@ def replacing(file: Path) -> Iterator[Path]:
     """
     if file.exists():
         require_regular(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    waiting = _waiting(file)
-    try:
+    with _beside(file) as waiting:
         yield waiting
         _to_disk(waiting)
         waiting.replace(file)
         _to_disk(file.parent)
-    except OSError as error:
-        if isinstance(error.filename, str):
-            error.filename = as_asked_for(error.filename)
-        raise
-    finally:
-        waiting.unlink(missing_ok=True)
 
 
 def write_whole(file: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -66,20 +73,12 @@ def write_new(file: Path, content: str | bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    waiting = _waiting(file)
-    try:
+    with _beside(file) as waiting:
         _write(waiting, content, mode)
         _to_disk(waiting)
         with contextlib.suppress(FileExistsError):
             os.link(waiting, file)  # unlike a rename, this never replaces what another process has just made
         _to_disk(file.parent)
-    except OSError as error:
-        if isinstance(error.filename, str):
-            error.filename = as_asked_for(error.filename)
-        raise
-    finally:
-        waiting.unlink(missing_ok=True)
 
 
 def as_asked_for(text: str) -> str:

@@ -20,6 +20,7 @@ ORDERS = {
         "currency": "currency",
     },
 }
+ITEMS = {"name": "items", "kind": "items", "path": "items.csv", "format": "csv"}
 HEADER = "id,at,kind,who,what,paid,currency"
 LINES = (
     "1,2025-09-01T10:00:00Z,,ann,lamp,100,EUR",
@@ -114,14 +115,7 @@ def test_prices_are_in_the_currency_of_the_amounts(warehouse, configure, tmp_pat
     source, lines = beside("2025-09-01,ann,lamp,5 EUR")
     write(tmp_path, "orders.csv", *lines)
     write(tmp_path, "items.csv", "id,price", f"lamp,{prices[0]}", f"tin,{prices[1]}")
-    items = {
-        "name": "items",
-        "kind": "items",
-        "path": "items.csv",
-        "format": "csv",
-        "number": {"decimal": "."},
-        "fields": {"item_id": "id", "price": "price"},
-    }
+    items = {**ITEMS, "number": {"decimal": "."}, "fields": {"item_id": "id", "price": "price"}}
     ingested(warehouse, configure(source, items))
     assert (several_currencies(warehouse), several_currencies(warehouse, prices=True) is not None) == (None, several)
 
@@ -132,13 +126,7 @@ def test_prices_of_a_list_are_converted_by_the_rate_of_today(warehouse, configur
     write(tmp_path, "orders.csv", *lines)
     write(tmp_path, "items.csv", "id,price,currency", "lamp,7,EUR", "tin,70,SEK")
     write(tmp_path, "rates.csv", "date,currency,rate", "2025-08-01,SEK,0.5", "2025-09-03,SEK,0.1")
-    items = {
-        "name": "items",
-        "kind": "items",
-        "path": "items.csv",
-        "format": "csv",
-        "fields": {"item_id": "id", "price": "price", "currency": "currency"},
-    }
+    items = {**ITEMS, "fields": {"item_id": "id", "price": "price", "currency": "currency"}}
     ingested(warehouse, configure(source, items, currencies={"base": "EUR", "rates": "rates.csv"}))
     assert rows(warehouse, "SELECT item_id, price, currency FROM events.items ORDER BY 1") == [("lamp", 7, "EUR"), ("tin", 7, "EUR")]
     assert several_currencies(warehouse, prices=True) is None
