@@ -72,7 +72,7 @@ def _begun(block: bytes, encoding: str) -> tuple[bytes, codecs.IncrementalDecode
     found = next(((mark, name) for mark, name in MARKS if block.startswith(mark)), None)
     if found:
         block, encoding = block[len(found[0]) :], found[1]
-    elif encoding == "utf-8":
+    elif b"\0" not in "a".encode(encoding):
         _refuse_wide_characters(block)
     if encoding == "utf-8":
         return block, None

@@ -205,7 +205,10 @@ def guess(file: Path) -> Guess:
         text = head.read_text(errors="replace").lstrip("\ufeff \r\n") if head != file else ""
         if head != file and not text.strip():
             raise LogFileError(f"{file}: this file is empty; expected a log with a few records")
-        documents = _documents(head) if text else []
+        try:
+            documents = _documents(head) if text else []
+        except PackingError as error:
+            raise LogFileError(f"{file}: {error}") from None
         likely = [name for name in presets() if text and _may_be(name, text, documents, engine)]
         found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
         if found:

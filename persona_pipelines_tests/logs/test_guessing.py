@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.cli import main
@@ -280,6 +281,42 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with pytest.raises(LogFileError, match="this is a PNG picture"):
         guess(tmp_path / "picture.png")
+
+
+OF_NO_TEXT = [
+    b"\0",
+    b"\0" * 3,
+    b"\x1f\x8b\x08",
+    b"PK\3\4",
+    b"<html>",
+    b"PAR1",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\x8b\x81",
+    b"{",
+    b"\n",
+    b"a,b\n1,2\n",
+]
+
+
+@law(300)
+@given(parts=st.lists(st.sampled_from(OF_NO_TEXT), max_size=9), written=st.sampled_from([None, "utf-16", "utf-32", "utf-16-be"]))
+@example(parts=[b"\x1f\0\0\x8b\0\x08\0O"], written=None)
+@example(parts=[b"PK\3\4"], written="utf-16")
+@example(parts=[b"\0" * 9], written="utf-32")
+@example(parts=[b"a\0b" * (HEAD_BYTES // 12), b"\n", b"a" * HEAD_BYTES], written=None)
+def test_bytes_of_any_kind_are_a_log_or_are_said_to_be_none(parts: list[bytes], written: str | None) -> None:
+    """Of the beginning of a file a text is made, and what that looks like is not what the file is."""
+    content = b"".join(parts)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "some.file"
+        file.write_bytes(content.decode("latin-1").encode(written) if written else content)
+        said = None
+        try:
+            guess(file)
+        except LogFileError as error:
+            said = str(error)
+        assert said is None or said.startswith(f"{file}: ")
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])

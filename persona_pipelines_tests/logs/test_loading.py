@@ -1115,7 +1115,7 @@ def test_ids_of_parts_that_fall_together_are_said(configure, tmp_path, column: s
         ("utf-32", "utf-8", "a mark at its begin"),
     ],
 )
-def test_an_encoding_that_a_file_has_not_is_said(configure, warehouse, tmp_path, encoding: str, written: str, expected: str) -> None:
+def test_a_wide_encoding_that_a_file_has_not_is_said(configure, warehouse, tmp_path, encoding: str, written: str, expected: str) -> None:
     (tmp_path / "log.csv").write_bytes("t,u\n2025-09-01,ann\n".encode(written))
     fields = {"timestamp": "t", "event_type": {"value": "login"}, "user_id": "u"}
     settings = configure({"name": "log", "path": "log.csv", "format": {"type": "csv", "encoding": encoding}, "fields": fields})
@@ -1126,6 +1126,27 @@ def test_an_encoding_that_a_file_has_not_is_said(configure, warehouse, tmp_path,
         with pytest.raises(
             LogFileError, match=f"log.csv: this is no text in {encoding}: there is no mark at its begin; expected {expected}"
         ):
+            reading()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252", "latin-1", "cp500", "shift_jis"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("t,u\n2025-09-01,ann\n".encode("utf-16-le"), "this is a UTF-16 text without a mark; set encoding: utf-16-le"),
+        (b"t,u\n2025-09-01,ann\n" + bytes(20), "this is no text: a third of its first bytes are zero; expected a log file"),
+    ],
+    ids=["UTF-16", "zeros"],
+)
+def test_what_is_no_text_of_single_bytes_is_said(configure, warehouse, tmp_path, encoding: str, content: bytes, problem: str) -> None:
+    (tmp_path / "log.csv").write_bytes(content)
+    fields = {"timestamp": "t", "event_type": {"value": "login"}, "user_id": "u"}
+    settings = configure({"name": "log", "path": "log.csv", "format": {"type": "csv", "encoding": encoding}, "fields": fields})
+    for reading in (
+        lambda: load_events(warehouse, settings.sources[0], settings, DAY, DAY),
+        lambda: profile_source(settings.sources[0], settings, 1),
+    ):
+        with pytest.raises(LogFileError, match=f"log.csv: {problem}"):
             reading()
 
 
