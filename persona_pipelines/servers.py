@@ -42,7 +42,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
             except OSError:
                 raise ServerError(f"port {port} of {HOST} is taken; choose another with {name}") from None
     os.environ["PERSONA_MLFLOW_PORT"] = str(mlflow_port)
-    with open_instance(settings) as instance:
+    with open_instance(settings, say) as instance:
         end_orphaned_runs(instance, settings.home)
     environment = {
         **os.environ,

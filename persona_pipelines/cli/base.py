@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from persona_pipelines import __version__
-from persona_pipelines.cli.printing import say
+from persona_pipelines.cli.printing import warn
 from persona_pipelines.errors import ProjectError, StateError, is_of_the_state, of_the_state, plain
 from persona_pipelines.settings import Settings, load_settings
 
@@ -47,15 +47,14 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from None
         except click.ClickException as error:
             # It may show an argument as it was given.
-            say(_usage_of(error), err=True)
+            warn(_usage_of(error))
             sys.exit(error.exit_code)
         except KeyboardInterrupt as interrupt:
-            say(f"{str(interrupt) or 'Interrupted'}.", err=True)
+            warn(f"{str(interrupt) or 'Interrupted'}.")
             sys.exit(exit_code(interrupt))
         except MemoryError:
-            say(
+            warn(
                 "Error: out of memory. The tables keep their last completed state; the engine's share of it is warehouse.memory_limit.",
-                err=True,
             )
             sys.exit(1)
         except BrokenPipeError:
@@ -67,7 +66,7 @@ class Commands(click.Group):
                 raise click.ClickException(str(of_the_state(error, _home()))) from None
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
-            say(f"Error: {_fault(error)}", err=True)
+            warn(f"Error: {_fault(error)}")
             sys.exit(FAULT)
 
 
@@ -178,11 +177,11 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.runs import run_job
 
-    with open_instance(settings) as instance:
+    with open_instance(settings, warn) as instance:
         from persona_pipelines.graph import build
 
-        result = run_job(settings, build(settings), instance, job=job, config=config, on_wait=lambda text: say(text, err=True))
+        result = run_job(settings, build(settings), instance, job=job, config=config, on_wait=warn)
     for warning in dict.fromkeys(result.warnings):
-        say(f"warning: {warning}", err=True)
+        warn(f"warning: {warning}")
     if not result.success:
         raise CommandError("; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed")

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def say(text: str, *, err: bool = False, colour: str | None = None, bold: bool | None = None) -> None:
+def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> None:
     """Print a text, which may have lines of its own and otherwise moves no cursor."""
-    click.secho(plain(text, lines=True), err=err, fg=colour, bold=bold)
+    click.secho(plain(text, lines=True), fg=colour, bold=bold)
+
+
+def warn(text: str) -> None:
+    """Print what is no result: it does not get into a file that the results are sent to."""
+    click.secho(plain(text, lines=True), err=True)
 
 
 def print_table(frame: pd.DataFrame, title: str | None = None) -> None:

@@ -9,7 +9,7 @@ import sys
 import click
 
 from persona_pipelines.cli.base import CommandError, config_option, exit_code, main, published, relative, settings_of
-from persona_pipelines.cli.printing import print_table, say
+from persona_pipelines.cli.printing import print_table, say, warn
 from persona_pipelines.settings import Settings
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -39,7 +39,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     if first and last and first > last:
         raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
     days = _days(settings, first, last)
-    instance = open_instance(settings)
+    instance = open_instance(settings, warn)
     say(f"{settings.name}: days {days[0]} to {days[1]}")
     with instance:
         from persona_pipelines.graph import build
@@ -60,20 +60,17 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
 
             try:
                 tags = range_tags(settings, *days) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
-                result = run_job(settings, build(settings), instance, tags, on_step=step_ended, on_wait=lambda text: say(text, err=True))
+                result = run_job(settings, build(settings), instance, tags, on_step=step_ended, on_wait=warn)
             except KeyboardInterrupt as interrupt:
                 progress.stop()
-                say(
-                    f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.",
-                    err=True,
-                )
+                warn(f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.")
                 os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
     for warning in dict.fromkeys(result.warnings):
-        say(f"warning: {warning}", err=True)
+        warn(f"warning: {warning}")
     if not result.success:
         for failure in dict.fromkeys(result.failures):
-            say(f"error: {failure}", err=True)
-        say(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.", err=True)
+            warn(f"error: {failure}")
+        warn(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.")
         sys.exit(1)
     print_summary(settings)
     say(f"Run {result.run_id[:8]} is in the web UI: persona ui --config {relative(settings.file)}")
@@ -158,7 +155,7 @@ def status(config: str | None) -> None:
         print_table(pd.DataFrame(rows, columns=["table", "rows"]))
     else:
         say("nothing published yet: persona run")
-    with open_instance(settings) as instance:
+    with open_instance(settings, warn) as instance:
         end_orphaned_runs(instance, settings.home)
         runs = [
             {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from persona_pipelines.cli.base import config_option, main, settings_of
-from persona_pipelines.cli.printing import print_table, say
+from persona_pipelines.cli.printing import print_table, say, warn
 from persona_pipelines.settings import Settings
 
 
@@ -19,7 +19,7 @@ def _held(settings: Settings, who: str) -> Iterator[None]:
 
     claim_home(settings)
     lock = WarehouseLock(settings.home)
-    lock.acquire(who, settings.warehouse.wait_minutes * 60, lambda text: say(text, err=True))
+    lock.acquire(who, settings.warehouse.wait_minutes * 60, warn)
     try:
         yield
     finally:

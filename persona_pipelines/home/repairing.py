@@ -43,7 +43,7 @@ def repair(settings: Settings) -> Iterator[str]:
     yield from _warehouse(settings, manifest)
     if settings.published_file.exists() and not published_as_left(settings, manifest).passed:
         yield _aside(settings.published_file)
-        manifest.published, manifest.rows, manifest.digests = "", manifest.rows, {}
+        manifest.published, manifest.digests = "", {}
         manifest.save(settings.home)
         yield "the published copy is made again by the next run: persona run"
     for file in (settings.mlflow_file, *sorted(settings.dagster_home.rglob("*.db"))):

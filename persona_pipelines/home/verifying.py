@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from persona_pipelines.files import digest_of, texts_by_name
+from persona_pipelines.home import histories
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
@@ -51,8 +52,11 @@ def verify(settings: Settings) -> Iterator[Finding]:
     if settings.mlflow_is_local:
         yield _model_store(settings)
         yield from _models(settings)
+    lost = {name: Finding(name, False, found, instead) for name, found, instead in histories.lost(settings)}
+    yield from lost.values()
     for file in sorted(settings.dagster_home.rglob("*.db")):
-        yield database(file)
+        if file.name not in lost:
+            yield database(file)
     yield _saved(settings.home / "audiences.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from dagster._check import CheckError
 
 from persona_pipelines.files import write_whole
+from persona_pipelines.home import histories
 from persona_pipelines.home.manifest import HomeError
 from persona_pipelines.home.opening import claim_home
 from persona_pipelines.orchestration.event_log import BATCH_SIZE
@@ -48,7 +50,7 @@ def prepare_instance(settings: Settings) -> None:
     home.mkdir(parents=True, exist_ok=True)
     settings.home.mkdir(parents=True, exist_ok=True)
     claim_home(settings)
-    file = home / "dagster.yaml"
+    file = home / histories.CONFIGURATION
     if not file.exists() or _settings_in(file) in BEFORE:
         write_whole(file, yaml.safe_dump(INSTANCE, sort_keys=False))
     os.environ["DAGSTER_HOME"] = str(home)
@@ -78,14 +80,18 @@ def _unusable(file: Path, error: Exception) -> HomeError:
     return HomeError(f"{file}: cannot be used as Dagster's configuration ({reason}); mend it, or remove it: it is made again")
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
+def open_instance(settings: Settings, say: Callable[[str], None]) -> dg.DagsterInstance:
     """Dagster's instance below the home.
 
+    Args:
+        say: told what is lost where one of its databases is gone; Dagster itself makes it anew without a word.
     Raises:
         HomeError: its configuration cannot be used.
     """
+    for name, found, instead in histories.lost(settings):
+        say(f"{name} {found}; {instead}")
     prepare_instance(settings)
     try:
         return dg.DagsterInstance.get()
     except (dg.DagsterError, CheckError) as error:
-        raise _unusable(settings.dagster_home / "dagster.yaml", error) from None
+        raise _unusable(settings.dagster_home / histories.CONFIGURATION, error) from None

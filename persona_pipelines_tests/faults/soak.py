@@ -62,7 +62,7 @@ def soak(folder: Path, table: Path, days: int = DAYS) -> Iterator[Outcome]:
     start = settings.start_date
     measured: list[Day] = []
     wrong: list[str] = []
-    with open_instance(settings) as instance:
+    with open_instance(settings, print) as instance:
         definitions = build(settings)
         for number in range(days + 1):
             began = time.monotonic()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
 from collections.abc import Callable
 
 import pandas as pd
 import pytest
 
 from persona_pipelines.files import write_whole
+from persona_pipelines.home import histories
 from persona_pipelines.home.opening import close_warehouse, open_warehouse
 from persona_pipelines.home.publishing import publish, waiting_page
 from persona_pipelines.settings import Settings
@@ -61,5 +63,10 @@ def page_published(settings: Settings) -> str:
 def home(configure) -> Settings:
     """A home whose last run has ended well with 500 rows."""
     settings = configure(CLICKS)
+    for path in histories.HELD:
+        file = settings.dagster_home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(file) as store:
+            store.execute("CREATE TABLE t (a TEXT)")
     run(settings, 500)
     return settings

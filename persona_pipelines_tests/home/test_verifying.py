@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from persona_pipelines.home import verifying
+from persona_pipelines.home import histories, verifying
 from persona_pipelines.home.manifest import FILE, read_manifest
 from persona_pipelines.home.opening import journal_of
 from persona_pipelines.home.repairing import repair
@@ -22,6 +23,7 @@ from persona_pipelines.home.verifying import Finding, database, verify
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
+from persona_pipelines_tests.conftest import CLICKS
 from persona_pipelines_tests.home.conftest import rows_published, run
 from persona_pipelines_tests.home.test_opening import flipped
 
@@ -128,9 +130,8 @@ def test_a_changed_or_lost_key_is_found(home: Settings) -> None:
     assert broken(home) == {}
 
 
-def test_damaged_databases_and_lists_are_moved_aside(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(home.home / "dagster"))
-    databases = [home.home / "mlflow.db", home.home / "dagster" / "history" / "runs.db"]
+def test_damaged_databases_and_lists_are_moved_aside(home: Settings) -> None:
+    databases = [home.home / "mlflow.db", home.dagster_home / "history" / "runs" / "some-run.db"]
     for file in databases:
         file.parent.mkdir(parents=True, exist_ok=True)
         store = sqlite3.connect(file)
@@ -146,11 +147,49 @@ def test_damaged_databases_and_lists_are_moved_aside(home: Settings, monkeypatch
         file.write_bytes(content)
     for wrong in ("", "[]", '{"a": 7}'):
         (home.home / "audiences.json").write_text(wrong)
-        assert broken(home).keys() == {"mlflow.db", "runs.db", "audiences.json"}
+        assert broken(home).keys() == {"mlflow.db", "some-run.db", "audiences.json"}
     said = mended(home)
     assert "train again" in said
     assert "its run history is lost" in said
     assert not any(file.exists() for file in databases)
+
+
+def test_each_database_of_dagster_that_is_gone_or_empty_is_said_with_what_was_in_it(home: Settings) -> None:
+    kept = [home.dagster_home / path for path in histories.HELD]
+    for file, (_, held, instead) in zip(kept, histories.HELD.values(), strict=True):
+        content = file.read_bytes()
+        file.write_bytes(b"")
+        assert broken(home) == {file.name: Finding(file.name, False, f"is empty, and with it {held}", instead)}
+        file.unlink()
+        assert broken(home) == {file.name: Finding(file.name, False, f"is gone, and with it {held}", instead)}
+        assert f"left to do: {file.name}: is gone, and with it {held}" in "; ".join(repair(home))
+        file.write_bytes(content)
+        assert broken(home) == {}
+    shutil.rmtree(home.dagster_home)
+    assert list(broken(home)) == [file.name for file in kept]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ("storage: {postgres: {postgres_url: x}}", []),
+        ("schedule_storage: {module: dagster_postgres, class: X}", ["runs.db", "index.db"]),
+        ("event_log_storage: {module: dagster_postgres, class: X}", ["schedules.db", "runs.db"]),
+        ("run_storage: {module: dagster_postgres, class: X}", ["schedules.db", "index.db"]),
+        ("event_log_storage: {module: persona_pipelines.orchestration.event_log}", ["schedules.db", "runs.db", "index.db"]),
+        ("run_storage: 7", ["schedules.db", "index.db", "runs.db"]),
+        ("{", ["schedules.db", "runs.db", "index.db"]),
+    ],
+)
+def test_what_dagster_keeps_elsewhere_is_not_missed(home: Settings, configuration: str, expected: list[str]) -> None:
+    shutil.rmtree(home.dagster_home)
+    home.dagster_home.mkdir()
+    (home.dagster_home / histories.CONFIGURATION).write_text(configuration)
+    assert sorted(broken(home)) == sorted(expected)
+
+
+def test_where_nothing_has_run_no_database_is_missed(configure) -> None:
+    assert list(histories.lost(configure(CLICKS))) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "7"])
@@ -228,10 +267,7 @@ def test_what_a_killed_process_had_begun_in_a_database_is_taken_back_and_no_dama
 def test_a_database_that_somebody_holds_is_not_moved_aside(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "LOCKED_SECONDS", 0.1)
     file = home.dagster_home / "history" / "runs.db"
-    file.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(file)) as store:
-        store.execute("CREATE TABLE runs (name TEXT)")
-        store.commit()
         store.execute("BEGIN EXCLUSIVE")
         assert broken(home)["runs.db"].found == "database is locked"
         assert "runs.db: database is locked; persona verify, once nothing else uses it" in "; ".join(repair(home))

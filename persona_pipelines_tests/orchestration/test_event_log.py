@@ -38,7 +38,7 @@ def instance(configure: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     settings: Settings = configure(CLICKS)
-    with open_instance(settings) as opened:
+    with open_instance(settings, print) as opened:
         yield opened
 
 
@@ -108,7 +108,7 @@ def test_a_configuration_of_dagster_that_is_none_is_named(configure: Any, instan
     settings = configure(CLICKS)
     (settings.dagster_home / "dagster.yaml").write_text(content)
     with pytest.raises(HomeError, match=r"dagster.yaml: cannot be used as Dagster's configuration .*remove it: it is made again"):
-        open_instance(settings)
+        open_instance(settings, print)
 
 
 def test_settings_of_an_earlier_version_are_brought_up_and_those_of_an_owner_stay(configure: Any, instance: Any) -> None:
@@ -117,9 +117,9 @@ def test_settings_of_an_earlier_version_are_brought_up_and_those_of_an_owner_sta
     assert yaml.safe_load(file.read_text()) == INSTANCE
     for before in BEFORE:
         file.write_text(yaml.safe_dump(before))
-        open_instance(settings).dispose()
+        open_instance(settings, print).dispose()
         assert yaml.safe_load(file.read_text()) == INSTANCE
     own = {**BEFORE[0], "telemetry": {"enabled": True}}
     file.write_text(yaml.safe_dump(own))
-    open_instance(settings).dispose()
+    open_instance(settings, print).dispose()
     assert yaml.safe_load(file.read_text()) == own

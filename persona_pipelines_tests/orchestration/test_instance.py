@@ -19,6 +19,7 @@ from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_ite
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
+from persona_pipelines.home import histories
 from persona_pipelines.orchestration.instance import INSTANCE, open_instance
 from persona_pipelines_tests.conftest import CLICKS
 
@@ -35,8 +36,23 @@ def instance(configure: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     for name in ("DAGSTER_HOME", "PERSONA_CONFIG", "DAGSTER_DISABLE_TELEMETRY", "DAGSTER_EVENT_BATCH_SIZE"):
         monkeypatch.setenv(name, "")  # put back afterwards
         monkeypatch.delenv(name)
-    with open_instance(configure(CLICKS)) as opened:
+    with open_instance(configure(CLICKS), print) as opened:
         yield opened
+
+
+def test_a_database_that_is_gone_is_said_once_and_made_anew(configure: Any, instance: dg.DagsterInstance) -> None:
+    settings = configure(CLICKS)
+    files = [settings.dagster_home / path for path in histories.HELD]
+    assert [file for file in files if not (file.is_file() and file.stat().st_size)] == []
+    said: list[str] = []
+    open_instance(settings, said.append).dispose()
+    assert said == []
+    files[0].unlink()
+    for _ in range(2):
+        open_instance(settings, said.append).dispose()
+    assert said == [
+        "schedules.db is gone, and with it which schedules and sensors were switched on; restore it from your backup, or switch them on again: persona ui"
+    ]
 
 
 def reached(instance: dg.DagsterInstance, kind: DagsterEventType, seconds_ago: float, run_id: str) -> None:
