@@ -386,6 +386,34 @@ def test_a_fault_in_how_windows_are_made_is_caught(fault, clean: Comparison, mon
     assert {finding.window for finding in findings if not finding.passed} == {VALIDATION, TEST}
 
 
+def test_where_pairs_may_come_again_the_windows_are_parted_by_time(shop: tuple[Warehouse, Settings]) -> None:
+    """People may be shown what they have had, so that a pair of the validation is no secret of the test: its events are."""
+    store, settings = shop
+    settings = settings.model_copy(update={"recommendations": settings.recommendations.model_copy(update={"exclude_seen": False})})
+    clean = Comparison(store, settings, windows(store, settings, END), {}, {})
+    inner, outer = (clean.task(window).split for window in (VALIDATION, TEST))
+    assert (inner.repeats, outer.repeats) == (True, True)
+    findings = clean.found.audited(store, settings, END, {}, {}, {})
+    require_clean(findings)
+    last, first = inner.test["last_time"].max(), outer.test["first_time"].min()
+    said = {finding.check: (finding.window, finding.found, finding.expected) for finding in findings}
+    assert said["the validation ends before the test begins"] == (TEST, f"last {last}, first of the test {first}", "before it")
+    for late in (first, first + pd.Timedelta(seconds=1)):
+        test = inner.test.assign(last_time=inner.test["last_time"].where(inner.test.index > 0, late))
+        with pytest.raises(LeakageError, match=f"test window, the validation ends before the test begins: found last {late}, first of"):
+            clean.with_split(VALIDATION, test=test).audited()
+    for window in (VALIDATION, TEST):
+        for leak, message in (
+            (late_pair, "training ends before the test begins"),
+            (later_events, "every pair of the training could be known"),
+            (weights_of_later, "pairs weigh what they did at the cut: found 5 of"),
+            (later_than_the_window, "the test ends with its window"),
+            (answered_by_the_test, "users are answered by what the training has of them"),
+        ):
+            with pytest.raises(LeakageError, match=f"{window} window, {message}"):
+                leak(clean, window).audited()
+
+
 @pytest.mark.parametrize("split", ["last item out", "random by user"])
 def test_splits_that_ignore_time_are_audited_by_their_pairs(split: str, shop: tuple[Warehouse, Settings]) -> None:
     store, settings = shop

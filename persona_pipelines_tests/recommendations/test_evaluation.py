@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.intervals import LARGE, interval
 from persona_pipelines.recommendations.data import Interactions, build
-from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, task
+from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, judge, task
 from persona_pipelines.recommendations.evaluation.splits import (
     Sources,
     Split,
@@ -92,6 +92,16 @@ def test_the_comparison_tells_known_users_segments_new_users_and_new_items_apart
     assert not found["ease_items", WARM, ALL].errors
     whole, parts = found["hybrid", WARM, ALL], [found["hybrid", WARM, name] for name in ("women", "men")]
     assert whole.scores.means()["ndcg_at_k"] == pytest.approx(np.concatenate([part.scores.by_user["ndcg_at_k"] for part in parts]).mean())
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_a_part_of_the_users_is_judged_as_they_are_among_all(split: Split, models, exclude_seen: bool) -> None:
+    whole, numbers = task(split, USERS, exclude_seen), np.array([1, 4, 5, 17, 30])
+    for name in ("most_popular", "ease_items", "hybrid"):
+        all_of_them, some = (judge(name, models[name], asked, 3)[0].scores for asked in (whole, whole.part(numbers)))
+        assert some.lists.tolist() == all_of_them.lists[numbers].tolist()
+        for metric, values in all_of_them.by_user.items():
+            np.testing.assert_array_equal(some.by_user[metric], values[numbers])
 
 
 def test_of_new_items_those_who_know_features_are_judged_and_others_have_no_order() -> None:
@@ -246,6 +256,12 @@ def test_a_random_share_of_each_users_items_is_left_out(warehouse: Warehouse) ->
     split = random_by_user(known, at(24), 0.25, 1)
     assert split.test.groupby("user_id").size().tolist() == [2] * 5
     assert len(split.pairs) == 30
+    # As of the end: an event of that moment has no age.
+    times = split.pairs.set_index(["user_id", "item_id"])["last_time"]
+    ages = split.training.age_days.tocoo()
+    pairs = pd.MultiIndex.from_arrays([split.training.users[ages.row], split.training.items[ages.col]])
+    assert split.cut == at(24)
+    assert ages.data == pytest.approx((pd.Timestamp(at(24)) - times[pairs]).dt.total_seconds().to_numpy() / 86400, rel=1e-4)
     assert split.test.equals(random_by_user(known, at(24), 0.25, 1).test)
 
 

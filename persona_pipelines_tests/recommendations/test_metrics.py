@@ -1,6 +1,7 @@
 """Metrics against scikit-learn's and against numbers worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
+from persona_pipelines.recommendations.data import Features, Interactions
 from persona_pipelines.recommendations.evaluation.metrics import Catalogue, gini, rating_errors, score
 
 
@@ -86,6 +88,20 @@ def test_diversity_is_one_minus_the_mean_similarity_of_pairs() -> None:
         assert found[0] == pytest.approx(1 - (likeness[0, 3] + likeness[0, 5] + likeness[3, 5]) / 3)
         assert found[1] == pytest.approx(1 - likeness[1, 2])
         assert np.isnan(found[2])
+
+
+def test_lists_of_nothing_reach_nothing() -> None:
+    found = score(np.empty((1, 0), dtype=int), sp.csr_matrix((1, 1)), 3, catalogue(0)).means()
+    assert (found["coverage"], found["gini"], found["hit_rate_at_k"]) == (0, 0, 0)
+
+
+def test_how_alike_things_are_without_a_list_of_them_is_the_same_twice(planted: Interactions) -> None:
+    bare = replace(planted, item_features=Features(sp.csr_matrix((len(planted.items), 0)), ()))
+    first, again = (Catalogue.of(bare, 3).vectors for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    likeness = first @ first.T
+    odd = np.array([int(item[1:]) % 2 for item in planted.items], dtype=bool)
+    assert likeness[np.ix_(odd, odd)].mean() > likeness[np.ix_(odd, ~odd)].mean() + 0.3
 
 
 def test_gini_is_zero_for_equal_and_near_one_for_a_single_item() -> None:

@@ -113,7 +113,7 @@ class Sources:
         found = positive_events(events.filter(events.timestamp < end), self.rules)
         bought = found.filter(found.event_type.isin(SPENDING_TYPES))
         chosen = bought if self.warehouse.value(bought.count()) else found
-        pairs = chosen.select(basket=ibis.coalesce(chosen.session_id, chosen.user_id.cast("string")), item_id=chosen.item_id).distinct()
+        pairs = chosen.select(basket=chosen.session_id, item_id=chosen.item_id).distinct()
         return self.warehouse.frame(pairs.order_by("basket", "item_id"))
 
     def tested(self, events: ir.Table) -> pd.DataFrame:
