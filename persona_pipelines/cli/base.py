@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from persona_pipelines import __version__
-from persona_pipelines.cli.printing import warn
+from persona_pipelines.cli.printing import keep_terminal, warn
 from persona_pipelines.errors import ProjectError, StateError, is_of_the_state, of_the_state, plain
 from persona_pipelines.settings import Settings, load_settings
 
@@ -35,6 +35,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         before = signal.signal(signal.SIGTERM, _stop)
+        keep_terminal()
         try:
             return self._invoked(ctx)
         finally:
@@ -53,9 +54,7 @@ class Commands(click.Group):
             warn(f"{str(interrupt) or 'Interrupted'}.")
             sys.exit(exit_code(interrupt))
         except MemoryError:
-            warn(
-                "Error: out of memory. The tables keep their last completed state; the engine's share of it is warehouse.memory_limit.",
-            )
+            warn("Error: out of memory. The tables keep their last completed state; the engine's share of it is warehouse.memory_limit.")
             sys.exit(1)
         except BrokenPipeError:
             # Whoever reads the output has seen enough.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -10,6 +13,9 @@ from persona_pipelines.errors import plain
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_kept: dict[TextIO, TextIO] = {}
+"""By the stream that this process began with: the tests of commands put another in its place."""
 
 
 def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> None:
@@ -19,7 +25,21 @@ def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> No
 
 def warn(text: str) -> None:
     """Print what is no result: it does not get into a file that the results are sent to."""
-    click.secho(plain(text, lines=True), err=True)
+    click.secho(plain(text, lines=True), file=terminal(), err=True)
+
+
+def keep_terminal() -> None:
+    """Keep a way to where warnings go: while a run is at work, what this process prints there goes into a file of that run."""
+    stream = sys.stderr
+    if stream in _kept:
+        return
+    with contextlib.suppress(AttributeError, OSError):  # closed, or no file
+        _kept[stream] = os.fdopen(os.dup(stream.fileno()), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+
+
+def terminal() -> TextIO | None:
+    """Where warnings and progress go; None for nowhere."""
+    return _kept.get(sys.stderr, sys.stderr)
 
 
 def print_table(frame: pd.DataFrame, title: str | None = None) -> None:

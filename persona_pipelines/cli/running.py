@@ -9,7 +9,7 @@ import sys
 import click
 
 from persona_pipelines.cli.base import CommandError, config_option, exit_code, main, published, relative, settings_of
-from persona_pipelines.cli.printing import print_table, say, warn
+from persona_pipelines.cli.printing import print_table, say, terminal, warn
 from persona_pipelines.settings import Settings
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -29,6 +29,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     days again gives the same tables. Exit code 0 only when every stage was done.
     """
     settings = settings_of(config)
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from persona_pipelines.orchestration.instance import open_instance
@@ -39,7 +40,7 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
     if first and last and first > last:
         raise click.BadParameter(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
     days = _days(settings, first, last)
-    instance = open_instance(settings, warn)
+    instance, shown_on = open_instance(settings, warn), terminal()
     say(f"{settings.name}: days {days[0]} to {days[1]}")
     with instance:
         from persona_pipelines.graph import build
@@ -50,7 +51,8 @@ def run(config: str | None, first: dt.datetime | None, last: dt.datetime | None,
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
             TimeElapsedColumn(),
-            disable=not sys.stderr.isatty(),
+            console=Console(file=shown_on),
+            disable=shown_on is None or not shown_on.isatty(),
             transient=True,
         ) as progress:
             task = progress.add_task("starting", total=None)

@@ -19,6 +19,7 @@ from persona_pipelines.orchestration.event_log import BATCH_SIZE
 from persona_pipelines.settings import Settings
 
 EVENT_LOG = {"module": "persona_pipelines.orchestration.event_log", "class": "BatchedEventLog"}
+COMPUTE_LOGS = {"module": "persona_pipelines.orchestration.compute_logs", "class": "FiledComputeLogs"}
 INSTANCE: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
@@ -38,8 +39,9 @@ INSTANCE: dict[str, Any] = {
         "class": "QueuedRunCoordinator",
         "config": {"max_user_code_failure_retries": 3, "user_code_failure_retry_delay": 60},
     },
+    "compute_logs": COMPUTE_LOGS,
 }
-ADDED = ("event_log_storage", "run_coordinator")
+ADDED = ("event_log_storage", "run_coordinator", "compute_logs")
 BEFORE = [{name: value for name, value in INSTANCE.items() if name not in ADDED[number:]} for number in range(len(ADDED))]
 """What earlier versions wrote; a file that says something else has been changed by its owner, and stays."""
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,6 +57,23 @@ def test_a_database_that_is_gone_is_said_once_and_made_anew(configure: Any, inst
     assert said == [
         "schedules.db is gone, and with it which schedules and sensors were switched on; restore it from your backup, or switch them on again: persona ui"
     ]
+
+
+def test_what_is_printed_goes_into_files_without_a_process_that_outlives_a_run(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)  # Dagster's own starts four to show it on the terminal, too
+    logs, key = instance.compute_log_manager, ["a_run", "compute_logs", "a_step"]
+    with logs.capture_logs(key):
+        print("printed")
+        os.write(sys.stderr.fileno(), b"warned\n")
+        assert not logs.is_capture_complete(key)
+    assert logs.is_capture_complete(key)
+    print("afterwards")
+    found = logs.get_log_data(key)
+    assert (found.stdout, found.stderr) == (b"printed\n", b"warned\n")
+    assert capfd.readouterr().out.endswith("afterwards\n")
+    assert (Path(os.environ["DAGSTER_HOME"]) / "storage" / "a_run" / "compute_logs" / "a_step.out").exists()
 
 
 def reached(instance: dg.DagsterInstance, kind: DagsterEventType, seconds_ago: float, run_id: str) -> None:
