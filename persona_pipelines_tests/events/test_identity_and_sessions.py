@@ -82,6 +82,7 @@ SEEN = st.tuples(
 )
 
 
+@pytest.mark.slow
 @law(60)
 @given(seen=st.lists(SEEN, min_size=1, max_size=9))
 def test_whose_an_event_is_follows_files_and_lines_within_a_moment_and_no_hash(warehouse, seen) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.warehouse import contracts
@@ -31,6 +32,7 @@ def filled(store: Warehouse, events: list[dict]) -> None:
     store.append(contracts.ITEMS, from_frame(pd.DataFrame(goods)))
 
 
+@pytest.mark.slow
 def test_features_of_a_day_are_those_of_a_log_that_ends_with_it(warehouse) -> None:
     filled(warehouse, SEEN)
     for days in (3, 0, 1, 2, 1):

@@ -64,6 +64,7 @@ def test_two_bad_records_among_good_ones_fail_nothing_and_a_share_does(warehouse
         assert f"'value: not a number', first in log-0.csv, line {good + 2}" in found.described
 
 
+@pytest.mark.slow
 def test_a_record_without_a_usable_time_is_judged_with_its_file_and_not_with_its_first_day(warehouse, configure, tmp_path) -> None:
     """The first day is one event by a clock that was wrong itself, and the wrong time beside it belongs to no day."""
     late = ["2099-01-01,u,1"] * 4 + ["not a time,u,1"]
@@ -110,6 +111,7 @@ def test_a_list_is_judged_file_by_file(warehouse, configure, tmp_path) -> None:
     assert "first in b.csv, line 2" in found.described
 
 
+@pytest.mark.slow
 @law(40)
 @given(
     days=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)), min_size=1, max_size=5),

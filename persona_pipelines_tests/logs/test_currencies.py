@@ -97,6 +97,7 @@ def beside(*lines: str) -> tuple[dict, tuple[str, ...]]:
     return source, ("at,who,what,paid", *lines)
 
 
+@pytest.mark.slow
 def test_currencies_beside_amounts_alone_count_like_a_column_of_them(warehouse, configure, tmp_path) -> None:
     source, lines = beside("2025-09-01,ann,lamp,5 EUR", "2025-09-01,ann,lamp,7 SEK", "2025-09-01,bob,lamp,9 SEK")
     write(tmp_path, "orders.csv", *lines)

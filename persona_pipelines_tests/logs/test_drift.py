@@ -90,6 +90,7 @@ def test_a_name_that_stands_twice_is_said_and_the_first_is_read(warehouse, confi
     assert warehouse.connection.execute("SELECT item_id FROM logs.clicks").fetchall() == [("i1",)]
 
 
+@pytest.mark.slow
 def test_a_column_that_stands_twice_is_said(warehouse, configure, tmp_path) -> None:
     write(tmp_path, f"clicks/{DAY}.csv", f"{HEADER},note,note", "1,2025-09-01T10:00:00Z,item_view,ann,,i1,,,x,y")
     settings, told = configure(CLICKS), f"clicks/{DAY}.csv: 'note' stands twice in the header: the first is read"

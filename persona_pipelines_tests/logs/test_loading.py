@@ -93,6 +93,7 @@ def test_bytes_of_parquet_that_are_no_text_are_a_reject(warehouse, configure, tm
     ]
 
 
+@pytest.mark.slow
 def test_files_with_dates_that_there_are_not_are_said(warehouse, configure, tmp_path) -> None:
     for name in ("2025-09-01", "20251301", "2025-02-30", "notes"):
         write(tmp_path, f"clicks/{name}.csv", HEADER, GOOD)
@@ -123,6 +124,7 @@ def test_a_preview_sees_that_the_other_files_can_be_read_too(configure, tmp_path
         profile_source(settings.sources[0], settings, 1)
 
 
+@pytest.mark.slow
 def test_a_preview_says_what_it_looked_at_and_that_a_file_is_cut_off(configure, tmp_path) -> None:
     (tmp_path / "clicks").mkdir()
     lines = "".join(f"{number},2025-09-01T10:00:00Z,item_view,u{number * 7919 % 1000},,i,,\n" for number in range(5000))
@@ -134,6 +136,7 @@ def test_a_preview_says_what_it_looked_at_and_that_a_file_is_cut_off(configure, 
     assert any("clicks/a.gz: truncated" in hint for hint in seen.hints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "early"), [("log.csv", ["2025-08-30", "2025-08-31"]), ("log-{date}.csv", ["2025-08-30"])])
 def test_a_preview_rejects_what_a_run_rejects(configure, warehouse, tmp_path, path: str, early: list[str]) -> None:
     """Before the first day, but for a file of that day, which may begin just before midnight."""
@@ -189,6 +192,7 @@ def test_amounts_without_a_currency_beside_others_are_said(configure, tmp_path) 
     assert "1 amounts name no currency: they are added to those in EUR" in profile_source(settings.sources[0], settings, 1).hints
 
 
+@pytest.mark.slow
 def test_files_of_days_that_are_never_loaded_are_said(warehouse, configure, tmp_path) -> None:
     for name in ("2025-08-31", "2025-09-01", "2199-01-01"):
         write(tmp_path, f"clicks/{name}.csv", HEADER, GOOD.replace("2025-09-01", name))
@@ -559,6 +563,7 @@ def test_a_log_without_a_clock_takes_the_order_of_its_records(warehouse, configu
     ]
 
 
+@pytest.mark.slow
 def test_a_file_without_a_date_gives_each_record_its_own_day_and_loads_days_one_by_one(warehouse, configure, tmp_path) -> None:
     source = {**CLICKS, "path": "clicks.csv"}
     write(tmp_path, "clicks.csv", HEADER, GOOD, GOOD.replace("09-01", "09-02").replace("1,", "2,", 1), "3,never,item_view,u,d,i,,")
@@ -829,6 +834,7 @@ def test_new_files_are_noticed_and_read_ones_are_not(configure, tmp_path: Path) 
 THREE_DAYS = [f"{number},2025-09-0{number}T10:00:00Z,item_view,u{number},,i1,," for number in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_a_corrected_file_with_fewer_days_is_loaded_for_the_days_it_had_before(configure, tmp_path: Path) -> None:
     settings = configure({**CLICKS, "path": "clicks/*.csv"})
     write(tmp_path, "clicks/all.csv", HEADER, *THREE_DAYS)
@@ -857,6 +863,7 @@ def test_a_corrected_file_with_fewer_days_is_loaded_for_the_days_it_had_before(c
         assert rows(published, "SELECT event_id FROM logs.clicks") == [("clicks:2",)]
 
 
+@pytest.mark.slow
 def test_a_file_that_went_keeps_its_records_until_its_days_are_loaded_anew_and_that_is_said(warehouse, configure, tmp_path: Path) -> None:
     settings = configure({**CLICKS, "path": "clicks/*.csv"})
     write(tmp_path, "clicks/a.csv", HEADER, *THREE_DAYS[:2])
@@ -875,6 +882,7 @@ def test_a_file_that_went_keeps_its_records_until_its_days_are_loaded_anew_and_t
 WEEKS_OF_CLICKS = 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("records", "share", "said"),
     [
@@ -911,6 +919,7 @@ def test_a_day_with_far_fewer_records_than_its_weekday_usually_has_is_told(
     assert thin_days(warehouse, "clicks", DAY, monday, share) is None  # it was taken as it is
 
 
+@pytest.mark.slow
 def test_the_day_that_is_still_running_is_not_judged(warehouse, configure, tmp_path) -> None:
     today = dt.datetime.now(dt.UTC).date()
     settings = configure(CLICKS)

@@ -219,6 +219,7 @@ def test_numbers_of_the_configuration_are_written_as_in_every_configuration(read
     assert file.good == [(2, 8.888, 4.999, 7, 2.345), (3, 1000.5, 1000.5, 7, 3.5)]
 
 
+@pytest.mark.slow
 def test_a_number_of_a_look_up_is_what_it_is(configure, warehouse, tmp_path) -> None:
     (tmp_path / "prices.json").write_text('{"k": "a", "p": 1.234}\n{"k": "b", "p": "1.234"}\n')
     (tmp_path / "log.csv").write_text('k,m\na,"{""q"": 1.5}"\nb,"{""q"": ""1,5""}"\n')
@@ -258,6 +259,7 @@ def test_a_product_of_two_currencies_is_a_reject_and_a_sign_in_the_column_of_cur
 SIGNS = [("€", "EUR"), ("$", "USD"), ("US$", "USD"), ("£", "GBP"), ("kr", "NOK"), ("CHF", "CHF"), ("¥", "CNY"), ("zł", "PLN")]
 
 
+@pytest.mark.slow
 @law(20)
 @given(
     entries=st.lists(st.tuples(st.sampled_from(SIGNS), st.sampled_from(SIGNS), st.integers(1, 999), st.booleans()), min_size=1, max_size=8)
@@ -385,6 +387,7 @@ def test_no_group_of_thousands_begins_with_nothing(read: Read, marks, texts: lis
     assert found == [*[None] * len(texts), 0.5, 10500, 500]
 
 
+@pytest.mark.slow
 @law(20)
 @given(before=st.sampled_from(["", *CODES]), behind=st.sampled_from(["", *CODES]), blank=st.sampled_from(["", " "]))
 @example(before="$", behind="CAD", blank=" ")
@@ -416,6 +419,7 @@ def test_currencies_before_and_behind_an_amount_are_one_or_a_reject(read: Read, 
         assert file.problems == [(2, f"value: written in {first} and in {last}")]
 
 
+@pytest.mark.slow
 def test_the_currency_is_the_one_beside_the_text_that_is_used(read: Read) -> None:
     number = {"decimal": ",", "thousands": "."}
 
@@ -436,6 +440,7 @@ def test_the_currency_is_the_one_beside_the_text_that_is_used(read: Read) -> Non
     assert found({"from": ["a", "b"], "join": " "}, 'a,b\n"5,00",EUR\n6,\n') == [(5, "EUR"), (6, None)]
 
 
+@pytest.mark.slow
 @law(15)
 @given(
     numbers=st.lists(st.decimals(-1000, 1000, places=2), min_size=1, max_size=6),
@@ -469,6 +474,7 @@ def test_a_number_equals_the_same_number_however_it_is_written(read: Read, numbe
     assert [kind for _, kind in file.good] == ["refund" if number == wanted else "purchase" for number in numbers]
 
 
+@pytest.mark.slow
 def test_a_text_is_no_number_where_its_digits_say_more(read: Read) -> None:
     texts = ["02", "2", "2.0", "12345678901234567891", "1e2", "2 "]
     for word, met in (
@@ -484,6 +490,7 @@ def test_a_text_is_no_number_where_its_digits_say_more(read: Read) -> None:
         assert [text for text, (_, kind) in zip(texts, file.good, strict=True) if kind == "refund"] == met
 
 
+@pytest.mark.slow
 def test_an_attribute_is_no_amount_of_a_currency(configure, warehouse, tmp_path) -> None:
     (tmp_path / "people.csv").write_text('id,saldo\nu1,"1.234,50 €"\nu2,"$ 5,00"\nu3,"5,00"\n')
     people = {
@@ -502,6 +509,7 @@ def test_an_attribute_is_no_amount_of_a_currency(configure, warehouse, tmp_path)
     ]
 
 
+@pytest.mark.slow
 def test_numbers_of_a_look_up_are_written_as_it_says(configure, warehouse, tmp_path) -> None:
     (tmp_path / "prices.csv").write_text("k;p;d\na;1.000;1\nb;2,50;x\nc;7 EUR;1\nd;1e3;1\n")
     (tmp_path / "log.csv").write_text("k\na\nb\nc\nd\n")

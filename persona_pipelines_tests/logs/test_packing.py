@@ -102,6 +102,7 @@ def test_packed_files_put_together_read_as_one(read: Read, tables, packed: str, 
     assert (file.good, file.problems, file.break_found) == (expected_rows([row for table in tables for row in table]), [], None)
 
 
+@pytest.mark.slow
 @law(10)
 @given(
     tables=st.lists(TABLE.filter(bool), min_size=1, max_size=4),
@@ -124,6 +125,7 @@ def long_table(lines: int) -> list[tuple[str, str]]:
     return [(f"{number}", f"{chance.getrandbits(64):x}") for number in range(lines)]
 
 
+@pytest.mark.slow
 @law(16)
 @example(packed="bzip2", share=0.4)
 @given(packed=st.sampled_from(STREAMS), share=st.floats(0.02, 0.999))

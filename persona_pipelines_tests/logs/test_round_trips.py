@@ -342,6 +342,7 @@ def test_columns_are_reached_by_their_names_whatever_these_are(read: Read, names
     assert file.good == [(2, "1", "2", "3")]
 
 
+@pytest.mark.slow
 @law(15)
 @given(document=st.dictionaries(st.sampled_from(["k", "x.y", "ü"]), CELLS, min_size=1), other=CELLS)
 def test_documents_in_cells_are_reached_by_paths(read: Read, document, other: str) -> None:
@@ -507,6 +508,7 @@ DECIMALS = st.builds(
 )
 
 
+@pytest.mark.slow
 @law(25)
 @given(
     numbers=st.lists(st.one_of(st.integers().map(str), st.integers(-(10**40), 10**40).map(str), DECIMALS), min_size=1, max_size=6),

@@ -462,6 +462,7 @@ def _day_of_iso_week(year: int, week: int, weekday: int) -> dt.date | None:
         return None
 
 
+@pytest.mark.slow
 @law(60)
 @given(
     year=st.integers(1991, 2024),
@@ -489,6 +490,7 @@ def test_days_and_weeks_that_a_year_has_not_are_rejects(read: Read, year: int, n
     assert found == {text: day and dt.datetime.combine(day, dt.time()) for text, day in expected.items()}
 
 
+@pytest.mark.slow
 def test_a_time_of_day_beside_a_date_is_that_of_the_clocks(read: Read) -> None:
     """Clocks are put forward at 02:00 of the 31st of March: noon is 11 hours after midnight."""
     mapping = {"timestamp": {"from": "at", "timezone": "Europe/Berlin", "plus": {"from": "s", "unit": "seconds"}}}
@@ -502,6 +504,7 @@ def test_a_time_of_day_beside_a_date_is_that_of_the_clocks(read: Read) -> None:
     ]
 
 
+@pytest.mark.slow
 @law(30)
 @given(moments=st.lists(st.tuples(MOMENTS, st.sampled_from(["iso", "day first", "count", "fraction"])), min_size=1, max_size=8))
 def test_a_column_may_have_texts_and_counts(read: Read, moments) -> None:
@@ -576,6 +579,7 @@ def test_counts_since_a_local_moment_are_local(read: Read, moments, zone: str) -
         assert min(abs(found[text] - one) for one in allowed) < dt.timedelta(milliseconds=1)
 
 
+@pytest.mark.slow
 def test_counts_are_written_as_numbers_of_their_source_or_as_programs_write_them(read: Read) -> None:
     found = {}
     for text in ("45900,5", "45900.5", "45.900", "4590x"):

@@ -68,6 +68,7 @@ def seen(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_log_is_that_of_dagsters_own_storage(instance: Any, tmp_path: Path) -> None:
     assert isinstance(instance.event_log_storage, BatchedEventLog)
     found = seen(instance, run(instance))

@@ -69,6 +69,7 @@ def test_a_signal_is_found_and_takes_the_place_of_the_base_rate() -> None:
     assert ((found.prediction >= 0) & (found.prediction <= 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [-0.01, 0.01])
 def test_a_model_that_is_ahead_is_taken_where_no_doubt_is_left(monkeypatch: pytest.MonkeyPatch, low: float) -> None:
     monkeypatch.setattr(predictions, "interval", lambda differences, seed: Interval(0.2, low, 0.3))
@@ -296,6 +297,7 @@ def test_expected_purchases_are_the_integral_over_rates_and_dropouts(a: float, b
 LOGS = st.floats(-12, 12)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(logs=st.tuples(LOGS, LOGS, LOGS, LOGS), x=st.integers(0, 5000), share=st.floats(0, 1), age=st.floats(1, 5000))
 def test_expected_purchases_are_numbers_whatever_the_likelihood_ends_at(logs, x: int, share: float, age: float) -> None:

@@ -155,6 +155,7 @@ def test_what_is_committed_stands_in_the_file_and_not_in_a_journal(tmp_path: Pat
         assert store.written == {"events.filtered"}
 
 
+@pytest.mark.slow
 def test_a_second_holder_waits_and_then_says_who_holds_the_warehouse(tmp_path: Path) -> None:
     first, second, heard = WarehouseLock(tmp_path), WarehouseLock(tmp_path), []
     assert first.acquire("run one", 0, heard.append) is None
