@@ -1,6 +1,6 @@
 """Whatever files, configurations, arguments and states of the home hold: an answer or one sentence, never a fault of this package.
 
-A search for faults: ``PERSONA_TEST_EFFORT=100 pytest persona_pipelines_tests/cli/test_no_input_is_a_fault.py`` tries some 20,000 inputs.
+A search for faults: ``PERSONA_TEST_EFFORT=11 pytest persona_pipelines_tests/cli/test_no_input_is_a_fault.py`` tries some 20,000 inputs.
 """
 
 from __future__ import annotations
