@@ -138,7 +138,7 @@ class ParquetFormat(Strict):
 def _shorthand(value: Any) -> Any:
     """A name for its settings; the name of an access log's format as ``type`` for ``access_log`` with this format."""
     settings = {"type": value} if isinstance(value, str) else value
-    if isinstance(settings, dict) and settings.get("type") in LOG_FORMATS:
+    if isinstance(settings, dict) and isinstance(settings.get("type"), str) and settings["type"] in LOG_FORMATS:
         return {**settings, "type": "access_log", "log_format": settings["type"]}
     return settings
 

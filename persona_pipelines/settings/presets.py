@@ -32,7 +32,7 @@ def with_preset(source: Any) -> Any:
     if not isinstance(source, dict) or source.get("preset") is None:
         return source
     name = source["preset"]
-    if name not in presets():
+    if not isinstance(name, str) or name not in presets():
         raise ValueError(f"preset: found {name!r}; expected one of {', '.join(presets())}")
     given = {key: value for key, value in presets()[name].items() if key != "document"}
     merged = {**given, **source}

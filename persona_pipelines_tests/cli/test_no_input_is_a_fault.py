@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from persona_pipelines.cli import main
 from persona_pipelines.cli.base import FAULT
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.home.opening import close_warehouse, open_warehouse
 from persona_pipelines.home.publishing import publish
 from persona_pipelines.settings import Settings, Source, load_settings
@@ -235,6 +236,18 @@ def test_any_configuration(shop: Path, seed: int) -> None:
         )
     (shop / "odd.yaml").write_text(text, encoding="utf-8")
     expect_an_answer(asked(shop, "sources", "check", "odd.yaml"), text)
+
+
+@pytest.mark.parametrize("odd", [{}, {"a": 1}, [], [["a"]]], ids=str)
+def test_a_mapping_or_a_list_in_place_of_any_setting_is_said(tmp_path: Path, odd: Any) -> None:
+    """Neither can be looked up among names."""
+    file = tmp_path / "odd.yaml"
+    for place in SETTINGS:
+        content = copy.deepcopy(BASE)
+        put(content, place, copy.deepcopy(odd))
+        file.write_text(yaml.safe_dump(content))
+        with contextlib.suppress(ProjectError):
+            load_settings(file)
 
 
 FILES = ["clicks/2025-09-01.csv", "things.json"]
