@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.engine import Connection, Engine
+
+from persona_pipelines.orchestration.storages import BelowDagsterHome
 
 BATCH_SIZE = 500
 """Events that Dagster hands over at once (its DAGSTER_EVENT_BATCH_SIZE)."""
@@ -23,20 +22,14 @@ BUSY_SECONDS = 30.0
 """For how long a transaction waits for those of other processes."""
 
 
-class BatchedEventLog(SqliteEventLogStorage):
+class BatchedEventLog(BelowDagsterHome, SqliteEventLogStorage):
     """Dagster's own event log in SQLite, which writes a batch of events of assets in two transactions instead of three for each event.
 
     A run over 42 days of ten sources has nearly a thousand events of partitions. The files are those of ``SqliteEventLogStorage``, which
-    can read and go on with them. It has no settings: its folder is where Dagster keeps it below DAGSTER_HOME.
+    can read and go on with them.
     """
 
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> BatchedEventLog:
-        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data=inst_data)
+    FOLDER = "history/runs"
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
