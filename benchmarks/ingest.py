@@ -39,7 +39,7 @@ COMPARED = ", ".join(
         "discount_share",
         "items_per_session",
         "focus_share",
-        "visit_gap_days",
+        "active_gap_days",
     )
 )
 MEMORY_LIMIT = "3GB"

@@ -120,7 +120,7 @@ WITH facts AS (
 SELECT *, date_diff('day', last_date, DATE '2025-09-28') AS recency_days, date_diff('day', first_date, DATE '2025-09-28') AS tenure_days,
   date_diff('day', last_spent, DATE '2025-09-28') AS purchase_recency_days, monetary_value / nullif(frequency, 0) AS average_order_value,
   (monetary_value - first_day_spent) / nullif(frequency - 1, 0) AS repeat_order_value,
-  date_diff('day', first_spent, last_spent) / nullif(frequency - 1, 0) AS purchase_gap_days, date_diff('day', first_date, last_date) / nullif(active_days - 1, 0) AS visit_gap_days,
+  date_diff('day', first_spent, last_spent) / nullif(frequency - 1, 0) AS purchase_gap_days, date_diff('day', first_date, last_date) / nullif(active_days - 1, 0) AS active_gap_days,
   events / sessions AS events_per_session, attention_ms / sessions AS attention_ms_per_session, item_attention_ms / nullif(items, 0) AS attention_ms_per_item,
   items / sessions AS items_per_session, coalesce(item_attention_ms, 0) / nullif(attention_ms, 0) AS focus_share,
   atan2(hour_y, hour_x) * 12 / pi() AS peak_hour, sqrt(hour_x * hour_x + hour_y * hour_y) AS rhythm_strength,

@@ -65,6 +65,16 @@ REPAYMENT_TYPES = ("refund", "cancellation")
 
 RESPONSE_TYPES = ("click",)
 MESSAGE_TYPES = ("impression",)
+"""Event types that others cause: no act of the person."""
+
+SOCIAL_TYPES = ("like", "share", "comment", "follow")
+
+VIEWING_TYPES = ("page_view", "search", "item_view", "item_list_view", "begin_checkout", "click", "play")
+"""Event types that put something before the person's eyes: the time to what they do next is time that they may have looked at it. A line of an
+order or a rating says nothing of the kind. Where one of them is, there is a visit."""
+
+MOMENT, DAY, ORDER = "moment", "day", "order"
+"""What the times of a source are worth: moments, days alone, or the order of the records."""
 
 LOG_FORMATS: dict[str, str] = {
     "combined": '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',

@@ -6,11 +6,11 @@ import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.settings import Settings
+from persona_pipelines.vocabulary import DAY, MOMENT, ORDER
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.functions import local_time
 
-MOMENT, DAY, ORDER = "moment", "day", "order"
 FEWEST_EVENTS = 2
 """One event at midnight says nothing of the clock."""
 

@@ -148,7 +148,8 @@ def _placed(warehouse: Warehouse, settings: Settings, events: ir.Table) -> ir.Ta
 def _sessionised(settings: Settings, events: ir.Table) -> ir.Table:
     # A visitor is the user where known: neither id of the user need be carried through the sorting by visitor.
     stitched_ones = events.mutate(stitched=events.logged_user_id.isnull() & events.user_id.notnull()).drop("user_id", "logged_user_id")
-    placed = in_sessions(stitched_ones, settings.events.session_gap_minutes, settings.events.max_dwell_minutes)
+    invented = [source.name for source in settings.sources_of("events") if source.fields["timestamp"].order]
+    placed = in_sessions(stitched_ones, settings.events.session_gap_minutes, settings.events.max_dwell_minutes, invented)
     return placed.mutate(user_id=placed.visitor_id.nullif(placed.anonymous_id))
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import ibis
 import ibis.expr.types as ir
+
+from persona_pipelines.vocabulary import VIEWING_TYPES
 
 ORDER = ("timestamp", "source_line", "source_part", "event_id")
 """Events of the same moment follow their lines; the id decides between files, so that the order is always the same.
@@ -12,15 +16,18 @@ Of a gap of no length it is all one where it lies, and names of files make sorti
 """
 
 
-def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float) -> ir.Table:
+def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float, invented: Collection[str] = ()) -> ir.Table:
     """Add ``session_id`` and ``attention_ms``.
 
     A session ends where a visitor's next event comes more than ``session_gap_minutes`` later (30 minutes is the custom of
-    web analytics). Attention is the dwell time as logged, else the gap to the visitor's next event in the session, both
-    capped at ``max_dwell_minutes``; unknown for the last event of a session without logged dwell.
+    web analytics). Attention is the dwell time as logged, else, of an event that puts something before the visitor's eyes
+    (``VIEWING_TYPES``), the gap to the next event in the session, both capped at ``max_dwell_minutes``. It is unknown without
+    either: of the last event of a session, where the next one is at the same moment, of a line of an order or a rating.
 
     Args:
-        events: ``visitor_id``, ``dwell_ms`` and the columns of ``ORDER``; complete for each visitor in it.
+        events: ``visitor_id``, ``event_type``, ``dwell_ms`` and the columns of ``ORDER``; complete for each visitor in it.
+        invented: sources whose times stand for the order of their records: between these no time has gone by. Where there are any,
+            ``events`` have ``source``.
     """
     order = [events[name] for name in ORDER]
     by_visitor = ibis.window(group_by="visitor_id", order_by=order)
@@ -35,7 +42,10 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
     so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in ORDER], preceding=None, following=0)
     placed = started.mutate(started_us=started.started_us.max().over(so_far))
     cap_ms = round(max_dwell_minutes * 60_000)
-    until_ms = ibis.ifelse(placed.until_us <= gap_us, placed.until_us // 1000, None)
+    viewing = placed.event_type.isin(VIEWING_TYPES)
+    if invented:
+        viewing = viewing & ~placed.source.isin(list(invented))
+    until_ms = ibis.ifelse(viewing & (placed.until_us > 0) & (placed.until_us <= gap_us), placed.until_us // 1000, None)
     attention_ms = ibis.coalesce(placed.dwell_ms, until_ms.cast("int64"))
     return placed.mutate(
         session_id=placed.visitor_id + "-" + (placed.started_us // 1_000_000).cast("string"),

@@ -9,6 +9,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from persona_pipelines.features.attention import category_shares
+from persona_pipelines.features.support import Support, stored_support
 from persona_pipelines.features.users import known_until, user_features
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -29,22 +30,23 @@ class Features:
     newest: dt.datetime | None
 
 
-def tables_as_of(warehouse: Warehouse, known: ir.Table, timezone: str) -> tuple[ir.Table, ir.Table]:
+def tables_as_of(warehouse: Warehouse, known: ir.Table, timezone: str, support: Support) -> tuple[ir.Table, ir.Table]:
     """Category shares and features of users as of the end of a day, as expressions. Call inside ``Warehouse.scratch``.
 
     Args:
         known: the events until then (``users.known_until``).
+        support: what the log holds for features.
     """
     items = warehouse.table(contracts.ITEMS)
-    shares = warehouse.keep("known_shares", warehouse.once(category_shares, known, items))
-    return shares, warehouse.once(user_features, known, items, shares, timezone=timezone)
+    shares = warehouse.keep("known_shares", warehouse.once(category_shares, known, items, interest=support.log.interest))
+    return shares, warehouse.once(user_features, known, items, shares, timezone=timezone, support=support)
 
 
 def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Features:
     """Features as of the end of a day; no later event reaches them."""
     with warehouse.scratch():
         known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
-        shares, features = tables_as_of(warehouse, known, timezone)
+        shares, features = tables_as_of(warehouse, known, timezone, stored_support(warehouse))
         users = warehouse.frame(features.order_by("user_id"))
         shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
         newest = warehouse.value(known.timestamp.max())

@@ -21,23 +21,30 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
-    """The configured date, else the last day with events of known users, else with any.
+    """The configured date, else the last day with events of known users whose times are dates, else with events of known users, else with any.
 
     Raises:
         dagster.Failure: there are no events.
     """
+    from persona_pipelines.features.support import clock_support
+
     if settings.features.as_of is not None:
         return settings.features.as_of
     events = warehouse.table(contracts.EVENTS)
-    known, any_ = warehouse.row(events.aggregate(known=events.timestamp.max(where=events.user_id.notnull()), any=events.timestamp.max()))
-    found = known or any_
+    dated, person = clock_support(warehouse).dated(events), events.user_id.notnull()
+    dates = warehouse.row(
+        events.aggregate(
+            dated=events.timestamp.max(where=person & dated), known=events.timestamp.max(where=person), any=events.timestamp.max()
+        )
+    )
+    found = next((date for date in dates if date is not None), None)
     if found is None:
         raise dg.Failure("no events yet: run days that have records", allow_retries=False)
     return found.date()
 
 
 def _users(settings: Settings) -> dg.AssetsDefinition:
-    tables = (contracts.CATEGORY_SHARES, contracts.USER_FEATURES)
+    tables = (contracts.FEATURE_SUPPORT, contracts.CATEGORY_SHARES, contracts.USER_FEATURES)
 
     @dg.multi_asset(
         name="user_features",
@@ -61,24 +68,35 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines import charts
         from persona_pipelines.features.asof import tables_as_of
         from persona_pipelines.features.checks import every_user_has_features
+        from persona_pipelines.features.support import feature_support, stored_support
         from persona_pipelines.features.users import known_until
-        from persona_pipelines.orchestration.metadata import checked, contract_check, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, contract_check, markdown_table, table_metadata
+        from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
         as_of = as_of_date(store, chosen)
         known = known_until(store.table(contracts.EVENTS), as_of)
         with store.transaction(), store.scratch():
-            shares, features = tables_as_of(store, known, chosen.features.timezone)
+            support = feature_support(store, chosen, known, store.table(contracts.ITEMS))
+            store.replace(contracts.FEATURE_SUPPORT, from_frame(support))
+            shares, features = tables_as_of(store, known, chosen.features.timezone, stored_support(store))
             store.replace(contracts.CATEGORY_SHARES, shares.mutate(as_of_date=ibis.literal(as_of)))
             store.replace(contracts.USER_FEATURES, features)
         table = store.table(contracts.USER_FEATURES)
         frame = store.frame(table.limit(20_000))
         numbers = [column.name for column in contracts.USER_FEATURES.columns if column.type in ("int64", "float64")]
         figure = charts.distributions(frame, numbers, f"Features of users as of {as_of}")
-        for contract, plots in ((contracts.CATEGORY_SHARES, None), (contracts.USER_FEATURES, {"distributions": figure})):
-            yield dg.MaterializeResult(
-                asset_key=key(contract), metadata=table_metadata(store, contract, plots, as_of_date=as_of.isoformat())
-            )
+        shown = support.assign(users=[f"{share:.0%}" for share in support["users_share"]])[["feature", "support", "evidence", "sources", "users"]]
+        extra: dict[Any, dict[str, Any]] = {
+            contracts.FEATURE_SUPPORT: {
+                "support": dg.MetadataValue.md(markdown_table(shown.fillna(""))),
+                **{f"features_{name}": int(count) for name, count in support["support"].value_counts().items()},
+            }
+        }
+        for contract in tables:
+            plots = {"distributions": figure} if contract is contracts.USER_FEATURES else None
+            metadata = table_metadata(store, contract, plots, as_of_date=as_of.isoformat(), **extra.get(contract, {}))
+            yield dg.MaterializeResult(asset_key=key(contract), metadata=metadata)
             yield contract_check(store, contract)
         yield checked("every_user_has_features", contracts.USER_FEATURES, every_user_has_features(store, known))
 
@@ -96,12 +114,14 @@ def _items(settings: Settings) -> dg.AssetsDefinition:
     def item_features(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.features import items
+        from persona_pipelines.features.support import clock_support
         from persona_pipelines.orchestration.metadata import contract_check, table_metadata
 
         store = warehouse.get()
         as_of = as_of_date(store, warehouse.settings)
         with store.transaction():
-            store.replace(contract, items.item_features(store.table(contracts.EVENTS), store.table(contracts.ITEMS), as_of))
+            events, catalogue = store.table(contracts.EVENTS), store.table(contracts.ITEMS)
+            store.replace(contract, items.item_features(events, catalogue, as_of, clock_support(store)))
         numbers = ["events", "users", "purchases", "price", "average_rating", "recency_days"]
         figure = charts.distributions(store.frame(store.table(contract).limit(20_000)), numbers, f"Features of items as of {as_of}")
         yield dg.MaterializeResult(

@@ -12,7 +12,7 @@ import ibis
 import ibis.expr.types as ir
 
 from persona_pipelines.features.exact import exact_sum
-from persona_pipelines.vocabulary import MESSAGE_TYPES, RESPONSE_TYPES
+from persona_pipelines.vocabulary import MESSAGE_TYPES, RESPONSE_TYPES, VIEWING_TYPES
 
 EPOCH = dt.date(1970, 1, 1)
 HALF_LIFE_DAYS = 3
@@ -33,8 +33,8 @@ def entropy(shares: ir.Table, key: str, share: str) -> ir.Table:
     return shares.group_by(key).aggregate(entropy=exact_sum(ibis.ifelse(shares[share] > 0, surprise, 0.0)))
 
 
-def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
-    """How each user's attention is spread over categories: ``user_id``, ``category``, ``attention_share``, ``rank``, ``interest_half_life_days``.
+def category_shares(events: ir.Table, items: ir.Table, interest: str = "attention") -> ir.Table:
+    """How each user's interest is spread over categories: ``user_id``, ``category``, ``attention_share``, ``rank``, ``interest_half_life_days``.
 
     The half-life is that of an exponential decay fitted to the attention since the first day of interest, by its mean: ln 2 times the
     mean days since that day, weighted by attention; null with fewer than three days of interest, as one cannot be told then.
@@ -42,10 +42,13 @@ def category_shares(events: ir.Table, items: ir.Table) -> ir.Table:
     Args:
         events: cleaned events up to the as-of date with a known user.
         items: ``item_id`` and ``category``.
+        interest: what it is made of (``described.Log``): attention, with a floor for events without a known dwell; of a log that tells of
+            none, every event counts the same.
     """
     known = items.filter(items.category.notnull()).select("item_id", "category")
     seen = events.filter(events.item_id.notnull())
-    named = seen.mutate(date=seen.timestamp.date(), paid=attention(seen)).inner_join(known, "item_id")
+    paid = attention(seen) if interest == "attention" else ibis.literal(MINIMUM_ATTENTION_MS)
+    named = seen.mutate(date=seen.timestamp.date(), paid=paid).inner_join(known, "item_id")
     daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.paid.sum())
     # Days since any fixed date, the first one taken off the sum: the same as days since the first, without sorting.
     days = daily.date.delta(EPOCH, unit="day")
@@ -69,12 +72,17 @@ def concentration(shares: ir.Table) -> ir.Table:
 
 
 def sessions(events: ir.Table) -> ir.Table:
-    """``user_id``, ``sessions`` and ``bounce_share``: sessions with a single event among all sessions."""
-    lengths = events.group_by("user_id", "session_id").aggregate(events=events.count())
-    named = lengths.session_id.notnull()
-    return lengths.group_by("user_id").aggregate(
-        sessions=lengths.count(where=named), bounce_share=lengths.count(where=lengths.events == 1) / lengths.count()
+    """``user_id``, ``sessions`` in which something was before the user's eyes (``VIEWING_TYPES``), ``bounce_share``, those with a single
+    event among them, and the sums over them: ``session_events``, ``session_items`` (different ones of all), ``session_attention_ms``."""
+    own = events.filter(~events.event_type.isin(MESSAGE_TYPES))
+    visits = own.filter(own.event_type.isin(VIEWING_TYPES)).select("user_id", "session_id").distinct()
+    inside = own.semi_join(visits, ["user_id", "session_id"])
+    lengths = inside.group_by("user_id", "session_id").aggregate(events=inside.count())
+    counts = lengths.group_by("user_id").aggregate(
+        sessions=lengths.count(), bounce_share=lengths.count(where=lengths.events == 1) / lengths.count(), session_events=lengths.events.sum()
     )
+    sums = inside.group_by("user_id").aggregate(session_items=inside.item_id.nunique(), session_attention_ms=inside.attention_ms.sum())
+    return counts.inner_join(sums, "user_id")
 
 
 def fatigue(events: ir.Table) -> ir.Table:

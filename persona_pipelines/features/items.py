@@ -10,14 +10,16 @@ import ibis.expr.types as ir
 from persona_pipelines.days import end_of
 from persona_pipelines.features.attention import price_ranks
 from persona_pipelines.features.exact import exact_mean, exact_sum
+from persona_pipelines.features.support import EVERYTHING, Support
 from persona_pipelines.vocabulary import REPAYMENT_TYPES, SPENDING_TYPES
 
 
-def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table:
+def item_features(events: ir.Table, items: ir.Table, as_of: dt.date, support: Support = EVERYTHING) -> ir.Table:
     """``contracts.ITEM_FEATURES`` as of the end of a day, for all items of the catalogue.
 
     Args:
         events: cleaned events, anonymous ones too; later ones than the as-of date are ignored.
+        support: what the log holds; without dates nothing is said of when.
     """
     known = events.filter(events.item_id.notnull() & (events.timestamp < end_of(as_of)))
     spending, repaying = known.event_type.isin(SPENDING_TYPES), known.event_type.isin(REPAYMENT_TYPES)
@@ -32,8 +34,8 @@ def item_features(events: ir.Table, items: ir.Table, as_of: dt.date) -> ir.Table
         ratings=known.count(where=known.event_type == "rating"),
         average_rating=exact_mean(known.value, known.event_type == "rating"),
         attention_ms_per_event=known.attention_ms.sum() / known.count(),
-        first_date=known.timestamp.date().min(),
-        last_date=known.timestamp.date().max(),
+        first_date=known.timestamp.date().min(where=support.dated(known)),
+        last_date=known.timestamp.date().max(where=support.dated(known)),
     )
     joined = items.select("item_id", "category", "price")
     for other in (price_ranks(items), sums):

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.features.support import stored_support
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
-from persona_pipelines.segments.naming import distinguishing
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.described import Log
 from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
@@ -45,6 +46,7 @@ class Gallery:
 
     name: str
     as_of: str
+    log: Log
     glance: dict[str, float | int | None]
     cards: list[Card]
     places: np.ndarray
@@ -75,7 +77,8 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share").order_by("user_id", "category")
     )
     shown = profiles[profiles["segment_id"] != UNPLACED[0]].sort_values(["users", "segment_id"], ascending=[False, True])
-    cards = [_card(store, settings, model, row, users, features, shares) for row in shown.to_dict("records")]
+    support = stored_support(store)
+    cards = [_card(store, settings, model, row, users, features, shares, support.absent) for row in shown.to_dict("records")]
     number_of = {card.segment_id: number for number, card in enumerate(cards) if card.details is not None}
     numbers = drawn(len(features), settings.segments.seed)[:MAP_POINTS]
     segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
@@ -91,6 +94,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     return Gallery(
         settings.name,
         f"{features['as_of_date'].iloc[0]:%Y-%m-%d}",
+        support.log,
         _glance(users, len(cards)),
         cards,
         places,
@@ -112,7 +116,7 @@ def _glance(users: pd.DataFrame, segments: int) -> dict[str, float | int | None]
 
     return {
         "users": len(users),
-        "buyers": float((users["frequency"] > 0).mean()),
+        "buyers": float((users["purchases"] > 0).mean()) if users["purchases"].notna().any() else None,
         "segments": segments,
         "value": mean("monetary_value"),
         "lifetime": mean("lifetime_value"),
@@ -130,22 +134,24 @@ def _card(
     users: pd.DataFrame,
     features: pd.DataFrame,
     shares: pd.DataFrame,
+    absent: frozenset[str],
 ) -> Card:
     segment, size = int(row["segment_id"]), int(row["users"])
     if size < settings.segments.minimum_segment_size:
         return Card(segment, row["segment_name"], size, float(row["share"]), None)
     mine = users[users["segment_id"] == segment]
     inside = features["user_id"].isin(mine["user_id"]).to_numpy()
-    centre = model.scaler.standardised(features[inside]).mean(axis=0)
-    spread = shares[shares["user_id"].isin(mine["user_id"])].groupby("category")["attention_share"].sum() / size
+    differences, interests = store.table(contracts.SEGMENT_DIFFERENCES), store.table(contracts.SEGMENT_INTERESTS)
+    spoken = differences.filter((differences.segment_id == segment) & differences.phrase.notnull()).order_by("rank").limit(6)
+    turned_to = interests.filter(interests.segment_id == segment).order_by([interests.share.desc(), interests.category]).limit(5)
     rules = store.table(contracts.SEGMENT_RULES)
     history = store.table(contracts.SEGMENT_HISTORY)
     details = {
         "description": row["description"],
         "glance": _glance(mine, 1),
-        "interests": [(str(name), float(value)) for name, value in spread.sort_values(ascending=False, kind="stable").head(5).items()],
-        "apart": [(name, float(value)) for name, value in distinguishing(model.scaler.columns, centre, 6)],
-        "rhythm": _rhythm(store, segment, settings.features.timezone),
+        "interests": list(store.tuples(turned_to.select("category", "share"))),
+        "apart": store.frame(spoken).to_dict("records"),
+        "rhythm": _rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
         "examples": _examples(model, mine, features[inside], shares),
         "recommender": _recommender(store, segment, row["segment_name"]),
         "rule": next(iter(store.frame(rules.filter(rules.segment_id == segment)).to_dict("records")), None),
@@ -175,20 +181,19 @@ def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, s
         row = mine[mine["user_id"] == user].iloc[0]
         found.append(
             {
-                "stage": row["lifecycle_stage"],
+                "stage": row["lifecycle_stage"] if isinstance(row["lifecycle_stage"], str) else None,
                 "interests": row["top_interests"] if isinstance(row["top_interests"], str) else "",
-                "spent": float(round(row["monetary_value"], -1)),
-                "recency_days": int(row["recency_days"]),
-                "sessions": int(row["sessions"]),
-                "purchase_probability": _known(row["purchase_probability"]),
-                "churn_probability": _known(row["churn_probability"]),
+                "spent": _rounded(row["monetary_value"], -1),
+                "recency_days": _rounded(row["recency_days"], 0),
+                "purchase_probability": _rounded(row["purchase_probability"], 1),
+                "churn_probability": _rounded(row["churn_probability"], 1),
             }
         )
     return found
 
 
-def _known(value: Any) -> float | None:
-    return round(float(value), 1) if value is not None and value == value else None
+def _rounded(value: Any, digits: int) -> float | None:
+    return round(float(value), digits) if not pd.isna(value) else None
 
 
 def _recommender(store: Warehouse, segment: int, name: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from persona_pipelines.gallery.texts import LIFECYCLE, TEXTS, WEEKDAYS
 from persona_pipelines.warehouse.described import ENGLISH, FEATURES
 
 Language = Literal["en", "zh"]
-CLEAR = 0.3
 
 
 def page(gallery: Gallery, language: Language) -> str:
@@ -52,16 +51,13 @@ def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:
     details = card.details
     name = found["name"]
     interests = [(category, share, f"{share:.0%}") for category, share in details["interests"]]
-    apart = [(_meaning(feature, deviation, language), deviation) for feature, deviation in details["apart"]]
-    clear = [
-        FEATURES[name].words(deviation, language) for name, deviation in details["apart"] if name in FEATURES and abs(deviation) >= CLEAR
-    ]
-    advice = [words.advice for words in clear if words.advice]
+    apart = [(_phrase(entry, language), entry["deviation"]) for entry in details["apart"]]
+    advice = [text for entry in details["apart"] if isinstance(text := entry["advice" if language == ENGLISH else "advice_zh"], str)]
     svg = {
         "mark": drawings.legend_mark(number),
         "interests": drawings.bars(interests, f"{name}: {words['interests']}", colour),
         "apart": drawings.deviations(apart, f"{name}: {words['apart']}", colour),
-        "rhythm": drawings.heat_map(details["rhythm"], WEEKDAYS[language], f"{name}: {words['rhythm']}", colour),
+        "rhythm": drawings.heat_map(details["rhythm"], WEEKDAYS[language], f"{name}: {words['rhythm']}", colour) if details["rhythm"] is not None else "",
         "trend": drawings.line(details["sizes"], f"{name}: {words['trend']}", colour) if len(details["sizes"]) > 1 else "",
     }
     described = details["description"] if language == "en" else _described(card, apart)
@@ -84,23 +80,20 @@ def _named(card: Card, language: Language) -> str:
     """The segment's name; in Chinese with the two clearest of its traits, as names are made in English."""
     if language == "en" or card.details is None:
         return card.name
-    return "·".join(_meaning(feature, deviation, "zh") for feature, deviation in card.details["apart"][:2]) + f"（{card.name}）"
+    traits = "·".join(_phrase(entry, language) for entry in card.details["apart"][:2])
+    return f"{traits}（{card.name}）" if traits else card.name
 
 
 def _described(card: Card, apart: list[tuple[str, float]]) -> str:
     assert card.details is not None
-    clear = [text for text, deviation in apart if abs(deviation) >= CLEAR][:5]
+    clear = [text for text, _ in apart][:5]
     told = f"占全部用户的 {card.share:.0%}。" + (f"与其他用户相比：{'、'.join(clear)}。" if clear else "各方面接近平均。")
     categories = [category for category, _ in card.details["interests"][:3]]
     return told + (f"注意力主要在：{'、'.join(categories)}。" if categories else "")
 
 
-def _meaning(feature: str, deviation: float, language: Language) -> str:
-    from persona_pipelines.segments.naming import phrase
-
-    if language != ENGLISH and feature in FEATURES:
-        return FEATURES[feature].words(deviation, language).phrase
-    return phrase(feature, deviation)
+def _phrase(entry: dict[str, Any], language: Language) -> str:
+    return entry["phrase" if language == ENGLISH else "phrase_zh"]
 
 
 def _label(feature: str, language: Language) -> str:

@@ -139,6 +139,7 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_profiles(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.features.support import stored_support
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, made_check, table_metadata
         from persona_pipelines.profiles import joining
         from persona_pipelines.profiles.checks import every_user_has_a_profile
@@ -154,11 +155,11 @@ def _profiles(settings: Settings) -> dg.AssetsDefinition:
             profiles = store.frame(store.table(contract).order_by("user_id"))
             features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
             as_of = dt.date.fromisoformat(f"{features['as_of_date'].iloc[0]:%Y-%m-%d}")
-            written = profiles[["user_id", "as_of_date"]].assign(document=documents(profiles, features))
+            written = profiles[["user_id", "as_of_date"]].assign(document=documents(profiles, features, stored_support(store).log))
             store.replace(contracts.PROFILE_DOCUMENTS, from_frame(written))
             _remember(store, as_of)
-        stages = store.frame(store.table(contract).lifecycle_stage.value_counts(name="n")).set_index("lifecycle_stage")["n"]
-        figures = {contract: {"lifecycle": charts.bars(stages, "Users by life-cycle stage")}}
+        stages = store.frame(store.table(contract).lifecycle_stage.value_counts(name="n").dropna()).set_index("lifecycle_stage")["n"]
+        figures = {contract: {"lifecycle": charts.bars(stages, "Users by life-cycle stage")}} if len(stages) else {}
         for table in tables:
             yield dg.MaterializeResult(asset_key=key(table), metadata=table_metadata(store, table, figures.get(table)))
             yield contract_check(store, table)

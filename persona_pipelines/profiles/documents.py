@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.described import FEATURES
+from persona_pipelines.warehouse.described import FEATURES, Facts, Log
 
 CLEARLY = 0.2
 """A value among the lowest or highest fifth of all users is worth a statement."""
@@ -21,11 +20,10 @@ PREDICTIONS = {
     "lifetime_value": ("is worth much", ""),
 }
 PARTS = ("behaviour", "interests", "spending_power", "attention")
-STATEMENTS: dict[str, dict[str, tuple[str, str]]] = {
-    part: {name: (feature.words(1).statement, feature.words(-1).statement) for name, feature in FEATURES.items() if feature.profile == part}
-    for part in PARTS
-} | {"predictions": PREDICTIONS}
-"""Part of a profile, feature, and what a high and a low value means; empty where nothing is said."""
+TOLD = {part: [name for name, feature in FEATURES.items() if feature.profile == part] for part in PARTS} | {"predictions": list(PREDICTIONS)}
+"""Features of which each part of a profile has statements."""
+INTEREST_WORDS = {"attention": "gives attention to", "purchases": "buys", "ratings": "rates", "activity": "turns to"}
+"""What a person does with what is of interest to them (``described.Log``)."""
 BASICS = ("signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing")
 UNITS = {column.name: column.unit for table in (contracts.USER_FEATURES, contracts.USER_PREDICTIONS) for column in table.columns}
 
@@ -35,16 +33,17 @@ def ranks(values: pd.Series) -> np.ndarray:
     return values.rank(method="average", pct=True).to_numpy(dtype=float, na_value=np.nan)
 
 
-def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
+def documents(profiles: pd.DataFrame, features: pd.DataFrame, log: Log) -> list[str]:
     """A JSON document for each row of ``contracts.USER_PROFILES``; no NaN is ever in it.
 
     Args:
         features: ``contracts.USER_FEATURES`` of the same users.
+        log: what the log is a log of.
     """
     wide = profiles.merge(
         features[["user_id", *(name for name in features.columns if name not in profiles.columns)]], on="user_id", how="left"
     )
-    told = {name for section in STATEMENTS.values() for name in section}
+    told = {name for names in TOLD.values() for name in names}
     values = {name: wide[name].to_numpy(dtype=float, na_value=np.nan) for name in told}
     places = {name: ranks(pd.Series(values[name])) for name in told}
     medians = {name: float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan") for name, found in values.items()}
@@ -54,20 +53,20 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame) -> list[str]:
     for number, row in enumerate(rows):
         document: dict[str, Any] = {
             "user_id": row["user_id"],
-            "as_of_date": f"{row['as_of_date']:%Y-%m-%d}",
+            "as_of_date": f"{row['as_of_date']:%Y-%m-%d}" if log.dated else None,
             "basics": {name: _plain(row.get(name)) for name in BASICS},
             "attributes": _object(row.get("attributes")),
         }
-        for section, entries in STATEMENTS.items():
+        for section, names in TOLD.items():
             document[section] = [
                 _statement(name, text, values[name][number], places[name][number], medians[name])
-                for name, texts in entries.items()
-                if varied[name] and (text := _chosen(texts, places[name][number]))
+                for name in names
+                if varied[name] and (text := _chosen(name, values[name][number], places[name][number], log))
             ]
         document["targets"] = {name: round(chance, 4) for name, chance in _object(row.get("targets")).items()}
-        document["interests"] += _categories(row.get("top_interests"))
+        document["interests"] += _categories(row.get("top_interests"), INTEREST_WORDS[log.interest])
         document["life_cycle"] = {
-            "stage": row["lifecycle_stage"],
+            "stage": _plain(row["lifecycle_stage"]),
             "evidence": {name: _plain(row[name]) for name in ("tenure_days", "recency_days", "frequency")},
         }
         document["segment"] = {"id": int(row["segment_id"]), "name": row["segment_name"]}
@@ -79,10 +78,14 @@ def _object(text: Any) -> dict[str, Any]:
     return {name: value for name, value in json.loads(text).items() if value is not None} if isinstance(text, str) else {}
 
 
-def _chosen(texts: Sequence[str], place: float) -> str:
-    if place != place:
+def _chosen(name: str, value: float, place: float, log: Log) -> str:
+    """What may be said of a value among the lowest or highest of all; empty where nothing."""
+    if place != place or CLEARLY < place < 1 - CLEARLY:
         return ""
-    return texts[0] if place >= 1 - CLEARLY else texts[1] if place <= CLEARLY else ""
+    high = place >= 1 - CLEARLY
+    if name in PREDICTIONS:
+        return PREDICTIONS[name][0 if high else 1]
+    return FEATURES[name].words(1 if high else -1, Facts(value, float(value > 0), log)).statement
 
 
 def _statement(name: str, text: str, value: float, place: float, median: float) -> dict[str, Any]:
@@ -98,13 +101,13 @@ def _statement(name: str, text: str, value: float, place: float, median: float) 
     }
 
 
-def _categories(interests: Any) -> list[dict[str, Any]]:
+def _categories(interests: Any, words: str) -> list[dict[str, Any]]:
     if not isinstance(interests, str) or not interests:
         return []
     return [
         {
-            "statement": f"gives attention to {part.rsplit(' ', 1)[0]}",
-            "evidence": {"feature": "attention_share", "value": part.rsplit(" ", 1)[1]},
+            "statement": f"{words} {part.rsplit(' ', 1)[0]}",
+            "evidence": {"feature": "interest_share", "value": part.rsplit(" ", 1)[1]},
         }
         for part in interests.split(", ")
         if " " in part

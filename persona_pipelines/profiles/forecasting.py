@@ -19,7 +19,9 @@ from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
-PROBABILITIES = {"purchase": ("bought", "purchase_probability"), "churn": ("left", "churn_probability")}
+PURCHASE = "purchase"
+NO_PURCHASES = "the log has no purchases or bookings"
+PROBABILITIES = {PURCHASE: ("bought", "purchase_probability"), "churn": ("left", "churn_probability")}
 SPEND, LIFETIME = "spend", "lifetime value"
 MOST_LIFETIME_WINDOWS = 4
 
@@ -139,10 +141,14 @@ def _of_the_horizon(
     except TooLittleHistoryError as error:
         return {}, dict.fromkeys((*PROBABILITIES, SPEND), str(error))
     windows = with_attributes(windows, attributes)
+    sold = today["frequency"].notna().any()
     questions = {
         target: Question(partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days)
         for target, (outcome, _) in PROBABILITIES.items()
+        if sold or target != PURCHASE
     }
+    if not sold:
+        return questions, dict.fromkeys((PURCHASE, SPEND), NO_PURCHASES)
     if not any(window.bought.any() for window in windows[:-1]):
         return questions, {SPEND: "nobody has bought anything"}
     questions[SPEND] = Question(partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
@@ -155,8 +161,10 @@ def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: p
     Raises:
         TooLittleHistoryError: the logs do not reach back far enough, or too few had bought before one of the windows.
     """
-    chosen = settings.predictions
-    reach = int(today["tenure_days"].max()) + 1
+    if today["frequency"].isna().all():
+        raise TooLittleHistoryError(NO_PURCHASES)
+    chosen, longest = settings.predictions, today["tenure_days"].max()
+    reach = int(longest) + 1 if longest == longest else 0
     days = max(1, min(chosen.lifetime_days, reach // 4))
     found = past_windows(past, as_of, days, MOST_LIFETIME_WINDOWS, chosen.minimum_users)
     windows = [buyers_of(window) for window in with_attributes(found, attributes)]

@@ -14,12 +14,13 @@ def lifecycle_stage(features: ir.Table) -> ir.StringValue:
     """The project's own definition, from recency, tenure and frequency:
 
     new: first seen within 14 days; loyal: seen within 30 days with purchases on 3 days or more; active: seen within 30
-    days; at risk: seen within 90 days; lapsed: longer ago.
+    days; at risk: seen within 90 days; lapsed: longer ago. Null of a user of whom no act has a date.
     """
     active = features.recency_days <= ACTIVE_DAYS
     return ibis.cases(
+        (features.recency_days.isnull(), ibis.null("string")),
         (features.tenure_days < NEW_DAYS, "new"),
-        (active & (features.frequency >= LOYAL_PURCHASE_DAYS), "loyal"),
+        (active & (features.frequency.fill_null(0) >= LOYAL_PURCHASE_DAYS), "loyal"),
         (active, "active"),
         (features.recency_days <= AT_RISK_DAYS, "at risk"),
         else_="lapsed",

@@ -15,6 +15,7 @@ import pandas as pd
 from persona_pipelines.days import end_of
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
+from persona_pipelines.features.support import clock_support
 from persona_pipelines.profiles.predictions import Window
 from persona_pipelines.settings.stages import TargetOrigin
 from persona_pipelines.vocabulary import SPENDING_TYPES
@@ -37,6 +38,11 @@ class Past:
     timezone: str
     known: dict[dt.date, pd.DataFrame] = field(default_factory=dict)
 
+    def events(self) -> ir.Table:
+        """Events of users that have a date."""
+        events = self.warehouse.table(contracts.EVENTS)
+        return events.filter(events.user_id.notnull() & clock_support(self.warehouse).dated(events))
+
     def features(self, day: dt.date) -> pd.DataFrame:
         """``contracts.USER_FEATURES`` as of a day."""
         if day not in self.known:
@@ -55,8 +61,9 @@ def past_windows(
     Raises:
         TooLittleHistoryError: there are not ``AT_LEAST``, or one has fewer than ``minimum_users`` users before it.
     """
-    events = past.warehouse.table(contracts.EVENTS)
-    first = past.warehouse.value(events.timestamp.min(where=events.user_id.notnull()))
+    first = past.warehouse.value(past.events().timestamp.min())
+    if first is None and clock_support(past.warehouse).undated:
+        raise TooLittleHistoryError("the log has no clock: the order of the records stands for time")
     reach = (as_of - first.date()).days + 1 if first is not None else 0
     # Before the oldest window there have to be as many days of which its features are made.
     count = min(most, reach // days - 1)
@@ -76,8 +83,8 @@ def window(past: Past, day: dt.date, days: int, targets: Mapping[str, TargetOrig
     """What was known at the end of a day, and what the users did in the ``days`` after it."""
     warehouse, features = past.warehouse, past.features(day)
     begin = end_of(day)
-    events = warehouse.table(contracts.EVENTS)
-    later = events.filter(events.user_id.notnull() & (events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))
+    events = past.events()
+    later = events.filter((events.timestamp >= begin) & (events.timestamp < begin + dt.timedelta(days=days)))
     if any(origin.category is not None for origin in targets.values()):
         items = warehouse.table(contracts.ITEMS).select("item_id", "category")
         later = later.left_join(items, "item_id").drop("item_id_right")

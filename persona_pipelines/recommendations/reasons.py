@@ -27,6 +27,7 @@ class Evidence:
         similarity: shape (items, items): how like each other items are, by who turned to them.
         titles, categories: shape (items,).
         is_new: shape (items,): whether the item appeared only lately.
+        dated: whether the log has dates; without them nothing is "now".
         segment_names: of segment ids.
     """
 
@@ -34,6 +35,7 @@ class Evidence:
     titles: np.ndarray
     categories: np.ndarray
     is_new: np.ndarray
+    dated: bool
     segment_names: Mapping[int, str]
 
 
@@ -43,8 +45,8 @@ def reasons(model: LearnedModel, audience: Audience, liked: sp.csr_matrix, place
     ``liked`` has shape (n, items): what each user has turned to and not rated below the own middle. Nothing else is a reason.
 
     The member of a blend that adds most to the item's score decides: one that knows the user says "because of" the one or two
-    liked items most like it; one of whom they follow says "liked by people you follow"; one of segments "liked by" the segment; one of popularity "popular now" or "popular". An
-    item that appeared lately is "new in" its category, unless a liked item speaks for it.
+    liked items most like it; one of whom they follow says "popular with people you follow"; one of segments "popular with" the segment; one of
+    popularity "popular now" or "popular". An item that appeared lately is "new in" its category, unless a liked item speaks for it.
     """
     texts = np.full(places.shape, "", dtype=object)
     for start in range(0, len(audience), USERS_AT_ONCE):
@@ -58,8 +60,8 @@ def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, 
     because = _because(liked_items, places, evidence)
     categories, new = evidence.categories[np.maximum(places, 0)], evidence.is_new[np.maximum(places, 0)]
     segments = np.array([evidence.segment_names.get(int(segment), "") for segment in audience.segments], dtype=object)
-    liked = np.array([f"liked by {name}" if name else "" for name in segments], dtype=object)[:, None]
-    popular = np.where(recent, "popular now", "popular").astype(object)
+    liked = np.array([f"popular with {name}" if name else "" for name in segments], dtype=object)[:, None]
+    popular = np.where(recent & evidence.dated, "popular now", "popular").astype(object)
     newcomer = np.where(
         new, np.array([[f"new in {name}" if name else "new" for name in row] for row in categories], dtype=object).reshape(places.shape), ""
     )
@@ -76,7 +78,7 @@ def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, 
         [
             first(because, newcomer, np.broadcast_to(attributes, places.shape)),
             first(newcomer, liked, popular),
-            np.full(places.shape, "liked by people you follow", dtype=object),
+            np.full(places.shape, "popular with people you follow", dtype=object),
         ],
         first(newcomer, popular),
     )

@@ -39,6 +39,7 @@ class Tables:
         segments: ``user_id``, ``segment_id``, ``segment_name``.
         similar: ``contracts.SIMILAR_ITEMS``.
         new_items: ids of items that appeared only lately.
+        dated: whether the log has dates.
         follows: ``user_id``, ``target_user_id``.
     """
 
@@ -48,6 +49,7 @@ class Tables:
     segments: pd.DataFrame
     similar: pd.DataFrame
     new_items: frozenset[str]
+    dated: bool
     follows: pd.DataFrame
 
 
@@ -71,6 +73,7 @@ def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Table
         warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
         warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
         frozenset(young["item_id"]) if known is not None and known > rules_days else frozenset(),
+        known is not None,
         warehouse.frame(edges),
     )
 
@@ -152,6 +155,7 @@ def _evidence(model: LearnedModel, tables: Tables, categories: np.ndarray) -> Ev
         titles,
         categories,
         np.array([item in tables.new_items for item in model.items], dtype=bool),
+        tables.dated,
         dict(zip(names["segment_id"].astype(int), names["segment_name"], strict=True)),
     )
 

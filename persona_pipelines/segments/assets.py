@@ -64,6 +64,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
     )
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.features.support import stored_support
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.segments import checks, maps
         from persona_pipelines.segments.model import SegmentModel, fit_segments
@@ -79,7 +80,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             return
         in_use = of_champion(store, chosen, STAGE, SegmentModel.load, lambda reason: context.log.warning(f"segments begin anew: {reason}"))
         try:
-            fit = fit_segments(features, shares, chosen.segments, in_use)
+            fit = fit_segments(features, shares, chosen.segments, in_use, stored_support(store).log)
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         assigned = fit.model.assign(features, shares)
@@ -181,7 +182,14 @@ def _finite(number: float) -> float | str:
 
 
 def _assignment(settings: Settings) -> dg.AssetsDefinition:
-    tables = (contracts.USER_SEGMENTS, contracts.SEGMENT_PROFILES, contracts.SEGMENT_RULES, contracts.SEGMENT_HISTORY)
+    tables = (
+        contracts.USER_SEGMENTS,
+        contracts.SEGMENT_PROFILES,
+        contracts.SEGMENT_DIFFERENCES,
+        contracts.SEGMENT_INTERESTS,
+        contracts.SEGMENT_RULES,
+        contracts.SEGMENT_HISTORY,
+    )
     deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES), key(contracts.SEGMENT_QUALITY)]
 
     @dg.multi_asset(
@@ -196,6 +204,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_segments(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.features.support import stored_support
         from persona_pipelines.orchestration.metadata import (
             checked,
             contract_check,
@@ -208,7 +217,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.segments import checks
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
-        from persona_pipelines.segments.summary import segment_profiles
+        from persona_pipelines.segments.summary import summary
         from persona_pipelines.tracking import registry
         from persona_pipelines.tracking.experiments import ModelNotFoundError
         from persona_pipelines.warehouse.connection import from_frame
@@ -226,17 +235,25 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(str(error), allow_retries=False) from None
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)
-        profiles = segment_profiles(model, assigned, features, shares).assign(as_of_date=as_of, segment_model_version=found.version)
-        rules = segment_rules(assigned, features, model.scaler.columns).assign(segment_model_version=found.version)
+        told = summary(model, assigned, features, shares, stored_support(store).log)
+        profiles = told.profiles.assign(as_of_date=as_of)
+        rules = segment_rules(assigned, features, model.scaler.columns)
         history = store.table(contracts.SEGMENT_HISTORY)
         with store.transaction(), store.scratch():
             earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))
-            store.replace(contracts.USER_SEGMENTS, from_frame(assigned.assign(as_of_date=as_of, segment_model_version=found.version)))
-            store.replace(contracts.SEGMENT_PROFILES, from_frame(profiles))
-            store.replace(contracts.SEGMENT_RULES, from_frame(rules) if len(rules) else store.table(contracts.SEGMENT_RULES).limit(0))
+            made = {
+                contracts.USER_SEGMENTS: assigned.assign(as_of_date=as_of),
+                contracts.SEGMENT_PROFILES: profiles,
+                contracts.SEGMENT_DIFFERENCES: told.differences,
+                contracts.SEGMENT_INTERESTS: told.interests,
+                contracts.SEGMENT_RULES: rules,
+            }
+            for contract, frame in made.items():
+                rows = from_frame(frame.assign(segment_model_version=found.version)) if len(frame) else store.table(contract).limit(0)
+                store.replace(contract, rows)
             # A day that is scored again replaces its own rows; the others stay.
             store.replace(contracts.SEGMENT_HISTORY, earlier)
-            store.append(contracts.SEGMENT_HISTORY, from_frame(profiles[contracts.SEGMENT_HISTORY.column_names]))
+            store.append(contracts.SEGMENT_HISTORY, from_frame(profiles.assign(segment_model_version=found.version)[contracts.SEGMENT_HISTORY.column_names]))
             if in_use:
                 registry.choose(store, STAGE, in_use)
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")

@@ -12,10 +12,12 @@ import pandas as pd
 
 from persona_pipelines.segments.algorithms import NOISE, Regions
 from persona_pipelines.segments.alignment import Alignment, align
-from persona_pipelines.segments.naming import segment_names
+from persona_pipelines.segments.differences import Difference, all_differences
+from persona_pipelines.segments.naming import Name, segment_names
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
 from persona_pipelines.segments.selection import choose
 from persona_pipelines.settings.stages import SegmentsSettings
+from persona_pipelines.warehouse.described import Log
 
 FORMAT = 2
 UNPLACED = (0, "Unplaced")
@@ -25,13 +27,17 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class SegmentModel:
-    """``ids`` and ``names`` of the regions in their order; ``highest_id`` ever given by this model or one before it."""
+    """``ids`` and names (``named``) of the regions in their order; ``highest_id`` ever given by this model or one before it."""
 
     scaler: Scaler
     regions: Regions
     ids: tuple[int, ...]
-    names: tuple[str, ...]
+    named: tuple[Name, ...]
     highest_id: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name.text for name in self.named)
 
     def assign(self, features: pd.DataFrame, category_shares: pd.DataFrame) -> pd.DataFrame:
         """``user_id``, ``segment_id``, ``segment_name``, ``distance`` of users with ``contracts.USER_FEATURES``; needs no refit."""
@@ -66,6 +72,7 @@ class SegmentModel:
             "categories": scaler.categories,
             "ids": self.ids,
             "names": self.names,
+            "traits": [name.traits for name in self.named],
             "highest_id": self.highest_id,
         }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
@@ -80,7 +87,12 @@ class SegmentModel:
             learned = {name: arrays[name] for name in ("fill", "mean", "deviation", "weight", "interest_mean", "interests")}
             scaler = Scaler(columns=tuple(description["columns"]), categories=tuple(description["categories"]), **learned)
             regions = Regions(arrays["centres"], arrays["limits"])
-        return cls(scaler, regions, tuple(description["ids"]), tuple(description["names"]), description["highest_id"])
+        # Models of earlier versions do not say what a name rests on.
+        traits = description.get("traits", [()] * len(description["names"]))
+        named = tuple(
+            Name(text, tuple((feature, sign) for feature, sign in rests)) for text, rests in zip(description["names"], traits, strict=True)
+        )
+        return cls(scaler, regions, tuple(description["ids"]), named, description["highest_id"])
 
 
 @dataclass(frozen=True)
@@ -100,14 +112,19 @@ class Fit:
 
 
 def fit_segments(
-    features: pd.DataFrame, category_shares: pd.DataFrame, settings: SegmentsSettings, before: SegmentModel | None = None
+    features: pd.DataFrame,
+    category_shares: pd.DataFrame,
+    settings: SegmentsSettings,
+    before: SegmentModel | None = None,
+    log: Log = Log(),
 ) -> Fit:
     """Segments of all users, chosen on a sample.
 
     Args:
         features: ``contracts.USER_FEATURES``. Their order does not matter.
         category_shares: ``contracts.CATEGORY_SHARES`` of the same users.
-        before: the model in use, whose ids and names segments keep that hold the same users.
+        before: the model in use, whose ids and names segments keep that hold the same users; a name is kept while it is true of them.
+        log: what the log is a log of.
     Raises:
         ValueError: there are no users.
     """
@@ -134,12 +151,9 @@ def fit_segments(
     order = np.argsort(-sizes, kind="stable")
     found = Regions(found.centres[order], found.limits[order])
     numbers = found.assign(points)[0]
-    standardised = scaler.standardised(features)
-    centres = np.stack([standardised[numbers == number].mean(axis=0) for number in range(len(order))])
-    ids, names, highest, alignment = _identity(
-        features, category_shares, numbers, len(order), before, segment_names(scaler.columns, centres)
-    )
-    return Fit(SegmentModel(scaler, found, ids, names, highest), choice.quality(len(sample)), choice.reason, alignment)
+    differences = list(all_differences(scaler, features, numbers, range(len(order))).values())
+    ids, named, highest, alignment = _identity(features, category_shares, numbers, differences, before, segment_names(differences, log))
+    return Fit(SegmentModel(scaler, found, ids, named, highest), choice.quality(len(sample)), choice.reason, alignment)
 
 
 def _settled(points: np.ndarray, start: Regions) -> Regions:
@@ -159,25 +173,36 @@ def _settled(points: np.ndarray, start: Regions) -> Regions:
 
 
 def _identity(
-    features: pd.DataFrame, category_shares: pd.DataFrame, numbers: np.ndarray, segments: int, before: SegmentModel | None, fresh: list[str]
-) -> tuple[tuple[int, ...], tuple[str, ...], int, Alignment | None]:
-    """Ids and names of the segments: those of the model before where they hold the same users."""
+    features: pd.DataFrame,
+    category_shares: pd.DataFrame,
+    numbers: np.ndarray,
+    differences: list[list[Difference]],
+    before: SegmentModel | None,
+    fresh: list[Name],
+) -> tuple[tuple[int, ...], tuple[Name, ...], int, Alignment | None]:
+    """Ids and names of the segments: those of the model before where they hold the same users, and the name is still true of them."""
+    segments = len(fresh)
     if before is None:
         return tuple(range(1, segments + 1)), tuple(fresh), segments, None
     old = before.assign(features, category_shares)["segment_id"].to_numpy()
     alignment = align(old, numbers, segments, before.highest_id)
-    kept = dict(zip(before.ids, before.names, strict=True))
-    names: list[str] = []
+    old_names = dict(zip(before.ids, before.named, strict=True))
+    kept = {
+        segment: old_names[segment]
+        for number, segment in enumerate(alignment.ids)
+        if segment in old_names and old_names[segment].holds(differences[number])
+    }
+    named: list[Name] = []
     for number, segment in enumerate(alignment.ids):
         name = kept.get(segment, fresh[number])
-        taken = {*names, *(kept[other] for other in alignment.ids if other in kept and other != segment)}
-        names.append(name if name not in taken else f"{name} {segment}")
-    return tuple(alignment.ids), tuple(names), max(before.highest_id, *alignment.ids), alignment
+        taken = {other.text for other in named} | {kept[other].text for other in alignment.ids if other in kept and other != segment}
+        named.append(name if name.text not in taken else Name(f"{name.text} {segment}", name.traits))
+    return tuple(alignment.ids), tuple(named), max(before.highest_id, *alignment.ids), alignment
 
 
 def _everyone() -> SegmentModel:
     scaler = Scaler(("recency_days",), np.zeros(1), np.zeros(1), np.ones(1), np.zeros(1), (), np.zeros(0), np.zeros((0, 0)))
-    return SegmentModel(scaler, Regions(np.zeros((1, 1)), np.full(1, np.inf)), (1,), ("Everyone",), 1)
+    return SegmentModel(scaler, Regions(np.zeros((1, 1)), np.full(1, np.inf)), (1,), (Name("Everyone"),), 1)
 
 
 def _quality_of_one(users: int) -> pd.DataFrame:

@@ -1,78 +1,86 @@
-"""Readable names for segments, from the features that set them apart from the average user."""
+"""Readable names for segments, and a segment in a few sentences, from what clearly sets it apart and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
+from persona_pipelines.segments.differences import Difference, told
+from persona_pipelines.segments.interests import listed
+from persona_pipelines.warehouse.described import Log
 
-from persona_pipelines.features.attributes import PREFIX
-from persona_pipelines.warehouse.described import FEATURES
-
-
-def distinguishing(columns: Sequence[str], centre: np.ndarray, count: int = 4) -> list[tuple[str, float]]:
-    """The features furthest from the average, with their distance in standard deviations, largest first."""
-    order = sorted(range(len(columns)), key=lambda number: (-abs(centre[number]), columns[number]))
-    return [(columns[number], float(centre[number])) for number in order[:count]]
+PHRASES = 5
 
 
-def segment_names(columns: Sequence[str], centres: np.ndarray) -> list[str]:
-    """A name for each centre, no two alike: an adjective and a noun of its two strongest features that are free."""
-    names: list[str] = []
-    for centre in centres:
-        ranked = distinguishing(columns, centre, len(columns))
-        candidates = [
-            f"{_word(*ranked[second], 1)} {_word(*ranked[first], 0)}" for second in range(1, len(ranked)) for first in range(second)
-        ] or [_word(*ranked[0], 0).capitalize()]
-        free = [name for name in candidates if name not in names]
-        names.append(free[0] if free else f"{candidates[0]} {len(names) + 1}")
+@dataclass(frozen=True)
+class Name:
+    """A name, and what it says: features, each with 1 where it is above the others' and -1 where it is below."""
+
+    text: str
+    traits: tuple[tuple[str, int], ...] = ()
+
+    def holds(self, differences: Sequence[Difference]) -> bool:
+        """Whether it is true of people with these differences."""
+        clear = {(entry.feature, 1 if entry.deviation >= 0 else -1) for entry in differences if entry.clear}
+        return set(self.traits) <= clear
+
+
+def segment_names(differences: Sequence[Sequence[Difference]], log: Log) -> list[Name]:
+    """A name for each segment, no two alike: a noun and an adjective of its two clearest differences that are free.
+
+    A segment that differs in one thing is called by it alone, and one that differs in nothing is average.
+    """
+    names: list[Name] = []
+    for found in differences:
+        taken = {name.text for name in names}
+        candidates = _candidates(found, log)
+        free = next((name for name in candidates if name.text not in taken), None)
+        names.append(free or Name(_numbered(candidates[0].text, taken), candidates[0].traits))
     return names
 
 
-def _word(column: str, deviation: float, form: int) -> str:
-    if column in FEATURES:
-        words = FEATURES[column].words(deviation)
-        return words.noun if form == 0 else words.adjective
-    name, value = _attribute(column)
-    high = deviation >= 0
-    if value is None:
-        level = "high" if high else "low"
-        return f"people of {level} {name}" if form == 0 else f"{level.capitalize()}-{name}"
-    return f"people of {name} {'' if high else 'other than '}{value}" if form == 0 else f"{'' if high else 'Non-'}{value}".capitalize()
+def _candidates(found: Sequence[Difference], log: Log) -> list[Name]:
+    spoken = told(found, log)
+    nouns = [(words.noun, _trait(entry)) for entry, words in spoken if words.noun]
+    adjectives = [(words.adjective, _trait(entry)) for entry, words in spoken if words.adjective]
+    pairs = [
+        Name(f"{adjective} {noun}", (trait, other))
+        for place, (adjective, other) in enumerate(adjectives)
+        for noun, trait in nouns[:place]
+        if other != trait and adjective.lower() not in noun.lower().split()
+    ]
+    alone = [Name(noun[:1].upper() + noun[1:], (trait,)) for noun, trait in nouns]
+    return pairs or alone or [Name(f"Average {log.people}")]
 
 
-def _attribute(column: str) -> tuple[str, str | None]:
-    """Name and, of categories, the value of a column ``attributes.NAME=VALUE``, in words."""
-    name, _, value = column.removeprefix(PREFIX).partition("=")
-    return name.replace("_", " "), value or None
+def _trait(difference: Difference) -> tuple[str, int]:
+    return difference.feature, 1 if difference.deviation >= 0 else -1
 
 
-def phrase(column: str, deviation: float) -> str:
-    """What stands in a sentence for a feature that is above or below the average."""
-    if column in FEATURES:
-        return FEATURES[column].words(deviation).phrase
-    name, value = _attribute(column)
-    if value is None:
-        return f"have a {'high' if deviation >= 0 else 'low'} {name}"
-    return f"have {name} {value}" if deviation >= 0 else f"have another {name} than {value}"
+def _numbered(text: str, taken: set[str]) -> str:
+    number = 2
+    while f"{text} {number}" in taken:
+        number += 1
+    return f"{text} {number}"
 
 
-def described(columns: Sequence[str], centre: np.ndarray) -> str:
-    """The distinguishing features as text: ``monetary_value +1.8, recency_days -0.9``."""
-    return ", ".join(f"{name} {deviation:+.1f}" for name, deviation in distinguishing(columns, centre) if deviation)
+def described(differences: Sequence[Difference], count: int = 4) -> str:
+    """The clear differences as text: ``monetary_value +1.8, recency_days -0.9``; ``none`` without any."""
+    return ", ".join([f"{entry.feature} {entry.deviation:+.1f}" for entry in differences if entry.clear][:count]) or "none"
 
 
-CLEAR = 0.3
-"""Standard deviations from which on a difference is worth a phrase."""
+def paragraph(name: Name, share: float, differences: Sequence[Difference], interests: str, log: Log) -> str:
+    """A segment in a few sentences, from what sets it apart.
 
-
-def paragraph(name: str, share: float, columns: Sequence[str], centre: np.ndarray, categories: Sequence[str]) -> str:
-    """A segment in a few sentences, from what sets it apart."""
-    told = [phrase(column, deviation) for column, deviation in distinguishing(columns, centre, 5) if abs(deviation) >= CLEAR]
-    text = f"{name}: {share:.0%} of all users."
-    text += f" More than others they {_listed(told)}." if told else " They are like the average user in everything that is measured."
-    return text + (f" Most of their attention goes to {_listed(categories)}." if categories else "")
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    Args:
+        interests: what is true of its interests, as a sentence.
+    """
+    phrases = [words.phrase for _, words in told(differences, log)][:PHRASES]
+    sentences = [f"{name.text}: {share:.0%} of all users."]
+    if not name.holds(differences):
+        sentences.append("The name is that of the training; its people of today do not differ from the others in that way.")
+    if phrases:
+        sentences.append(f"Compared with the others, they {listed(phrases)}.")
+    else:
+        sentences.append("They differ little from the others in what the log holds.")
+    return " ".join([*sentences, interests] if interests else sentences)

@@ -47,6 +47,10 @@ class Scaler:
         values = np.where(np.isfinite(values), values, self.fill)
         return np.clip((values - self.mean) / self.deviation, -LIMIT, LIMIT)
 
+    def known(self, features: pd.DataFrame) -> np.ndarray:
+        """Whether each feature is known of each user, shape (users, columns)."""
+        return np.isfinite(_raw(features, self.columns))
+
     def transform(self, features: pd.DataFrame, category_shares: pd.DataFrame) -> np.ndarray:
         """What distances are measured in, shape (users, columns + components): weighted features, then interests."""
         roots = _roots(features["user_id"].to_numpy(dtype=object), category_shares, self.categories)
@@ -78,7 +82,7 @@ def _roots(users: np.ndarray, category_shares: pd.DataFrame, categories: Sequenc
 
 
 def _telling(features: pd.DataFrame, candidates: Sequence[str]) -> list[str]:
-    """The columns that tell users apart: neither constant nor unknown for nearly all."""
+    """The columns that tell users apart: neither constant nor unknown for nearly all, as what the log does not support is."""
     values = _raw(features, candidates) if candidates else np.zeros((len(features), 0))
     found = []
     for number, name in enumerate(candidates):
@@ -100,7 +104,7 @@ def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame, attributes
     """
     own = sorted(name for name in features.columns if name.startswith(PREFIX))
     asked = [name for name in own if name.removeprefix(PREFIX).split("=")[0] in attributes]
-    behaviour = (*SKEWED, *PLAIN)
+    behaviour = [name for name in (*SKEWED, *PLAIN) if not (other := FEATURES[name].instead_of) or features[other].isna().all()]
     columns = tuple(_telling(features, (*behaviour, *asked)))
     if not set(columns) & set(behaviour):
         columns = tuple(_telling(features, (*behaviour, *own)))

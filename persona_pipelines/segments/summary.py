@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
+from persona_pipelines.segments.differences import all_differences, rows
+from persona_pipelines.segments.interests import segment_interests, sentence
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
-from persona_pipelines.segments.naming import described, paragraph
+from persona_pipelines.segments.naming import Name, described, paragraph
+from persona_pipelines.warehouse.described import Log
+
+TOP = 3
 
 
-def segment_profiles(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame, category_shares: pd.DataFrame) -> pd.DataFrame:
-    """``contracts.SEGMENT_PROFILES`` but the version and date; a segment without users has a row of its own too, users without a
-    segment have one where there are any.
+@dataclass(frozen=True)
+class Summary:
+    """Rows of ``contracts.SEGMENT_PROFILES``, ``SEGMENT_DIFFERENCES`` and ``SEGMENT_INTERESTS``, but the version and the date."""
+
+    profiles: pd.DataFrame
+    differences: pd.DataFrame
+    interests: pd.DataFrame
+
+
+def summary(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame, category_shares: pd.DataFrame, log: Log) -> Summary:
+    """What the segments are like; a segment without users has a row of its own too, users without a segment have one where there are any.
 
     What sets a segment apart is measured on its present users, so that it stays true when they change.
+
+    Args:
+        assigned: ``user_id``, ``segment_id`` in the order of ``features``.
+        log: what the log is a log of.
     """
-    standardised = pd.DataFrame(model.scaler.standardised(features), columns=list(model.scaler.columns))
-    merged = assigned.reset_index(drop=True)
-    assert (merged["user_id"].to_numpy() == features["user_id"].to_numpy()).all()
-    named = list(zip(model.ids, model.names, strict=True))
-    if (merged["segment_id"] == UNPLACED[0]).any():
-        named.append(UNPLACED)
-    rows = []
+    assert (assigned["user_id"].to_numpy() == features["user_id"].to_numpy()).all()
+    segment_of = assigned["segment_id"].to_numpy()
+    named = list(zip(model.ids, model.named, strict=True))
+    if (segment_of == UNPLACED[0]).any():
+        named.append((UNPLACED[0], Name(UNPLACED[1])))
+    differences = all_differences(model.scaler, features, segment_of, [number for number, _ in named])
+    interests = segment_interests(assigned, category_shares)
+    profiles = []
     for number, name in named:
-        members = (merged["segment_id"] == number).to_numpy()
-        mine = features[members]
-        shares = category_shares[category_shares["user_id"].isin(mine["user_id"])].groupby("category")["attention_share"].sum()
-        shares = (shares / max(len(mine), 1)).sort_values(ascending=False, kind="stable").head(3)
-        # Everyone differs from nobody, whatever the scale's middle is.
-        centre = standardised[members].mean().fillna(0.0).to_numpy() * (not members.all())
+        members = segment_of == number
+        mine, own = features[members], interests[interests["segment_id"] == number]
         share = float(members.mean()) if len(members) else 0.0
-        rows.append(
+        profiles.append(
             {
                 "segment_id": number,
-                "segment_name": name,
+                "segment_name": name.text,
                 "users": int(members.sum()),
                 "share": share,
-                "distinguishing_features": described(model.scaler.columns, centre),
-                "description": paragraph(name, share, model.scaler.columns, centre, [str(category) for category in shares.index]),
-                "top_categories": ", ".join(f"{category} {part:.0%}" for category, part in shares.items()) or None,
+                "distinguishing_features": described(differences[number]),
+                "description": paragraph(name, share, differences[number], sentence(own, log), log),
+                "top_categories": ", ".join(f"{row.category} {row.share:.0%}" for row in own.head(TOP).itertuples()) or None,
                 "mean_monetary_value": mine["monetary_value"].mean(),
                 "mean_sessions": mine["sessions"].mean(),
                 "mean_recency_days": mine["recency_days"].mean(),
             }
         )
-    return pd.DataFrame(rows)
+    return Summary(pd.DataFrame(profiles), rows(differences, log), interests)

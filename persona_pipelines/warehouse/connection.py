@@ -8,7 +8,7 @@ import decimal
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -300,7 +300,7 @@ class Warehouse:
         self.ensure(contract)
         self.connection.execute(f"DELETE FROM {quoted_table(contract.full_name)} WHERE {quoted_name(on)} IN ({self.sql(rows.select(on))})")
 
-    def once(self, make: Callable[..., ir.Table], *tables: ir.Table, **options: str) -> ir.Table:
+    def once(self, make: Callable[..., ir.Table], *tables: ir.Table, **options: Hashable) -> ir.Table:
         """The expression that a function makes of tables, put together once for as long as they are the same: with tables that are kept
         under the same names, day by day, it is the same for every day."""
         return self._made(make, tuple(table.op() for table in tables), tuple(options.items()))
@@ -371,7 +371,7 @@ class Warehouse:
         return int(self.value(self.table(contract).count()))
 
 
-def _made(make: Callable[..., ir.Table], tables: tuple[ops.Relation, ...], options: tuple[tuple[str, str], ...]) -> ir.Table:
+def _made(make: Callable[..., ir.Table], tables: tuple[ops.Relation, ...], options: tuple[tuple[str, Hashable], ...]) -> ir.Table:
     return make(*(table.to_expr() for table in tables), **dict(options))
 
 

@@ -247,7 +247,7 @@ def test_rhythms_are_circular(warehouse) -> None:
         warehouse, event("page_view", 1), event("page_view", 1, DAY + dt.timedelta(days=7)), as_of=DAY + dt.timedelta(days=9)
     ).loc["u"]
     assert (week["peak_weekday"], week["week_rhythm_strength"]) == pytest.approx((DAY.weekday() + 0.5, 1.0), abs=1e-4)
-    assert (week["visit_gap_days"], week["bounce_share"]) == (7, 0)
+    assert (week["active_gap_days"], week["bounce_share"]) == (7, 0)
 
 
 @pytest.mark.slow

@@ -208,7 +208,7 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
         "purchase_days_last_90": sum(age(day) < 90 for day in buying),
         "spent_last_90_days": worth(event for event in bought if age(event["timestamp"].date()) < 90),
         "purchase_gap_days": ratio((buying[-1] - buying[0]).days, len(buying) - 1) if buying else None,
-        "visit_gap_days": ratio((max(days) - min(days)).days, len(days) - 1),
+        "active_gap_days": ratio((max(days) - min(days)).days, len(days) - 1),
         "attention_minutes_per_week": sum(attended) / 60_000 / max((age(min(days)) + 1) / 7, 1) if attended else None,
         "items_per_session": len(met) / len(visits),
         "bounce_share": mean(size == 1 for size in visits.values()),

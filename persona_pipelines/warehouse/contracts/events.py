@@ -29,7 +29,7 @@ EVENTS = Table(
         Column(
             "attention_ms",
             "int64",
-            "Dwell time as logged, else the gap to the visitor's next event in the session, capped.",
+            "Dwell time as logged, else, of an event that puts something before the eyes, the gap to the visitor's next event in the session; capped.",
             "ms",
             minimum=0,
         ),

@@ -10,8 +10,7 @@ from persona_pipelines.warehouse.described import FEATURES, Feature
 
 KINDS: dict[str, Callable[[Feature], Column]] = {
     "share": lambda feature: share(feature.name, feature.description),
-    "count": lambda feature: count(feature.name, feature.description, feature.unit or "events"),
-    "optional_count": lambda feature: Column(feature.name, "int64", feature.description, feature.unit, minimum=0),
+    "count": lambda feature: replace(count(feature.name, feature.description, feature.unit or "events"), required=False),
     "number": lambda feature: number(feature.name, feature.description, feature.unit),
     "any_number": lambda feature: number(feature.name, feature.description, feature.unit, None),
     "text": lambda feature: Column(feature.name, "string", feature.description),
@@ -30,6 +29,24 @@ USER_FEATURES = Table(
     ("user_id",),
     personal_rows=True,
     references={"user_id": ("events", "users", "user_id")},
+)
+
+FEATURE_SUPPORT = Table(
+    "features",
+    "feature_support",
+    "What the log holds for each feature of a user: one that is absent is null, and takes no part in segments, names, profiles, predictions and advice.",
+    (
+        Column("feature", "string", "Column of features.user_features.", required=True),
+        Column("support", "string", "measured, inferred, or absent.", required=True),
+        Column("evidence", "string", "What it is measured by, how it is inferred, or what is missing.", required=True),
+        Column("fields", "string", "Canonical fields that it is made of, as far as a source maps them."),
+        Column("sources", "string", "Sources that show it."),
+        count("events", "Events of users that show it."),
+        replace(share("events_share", "These among all events of users."), required=True),
+        count("users", "Users with such an event.", "users"),
+        replace(share("users_share", "These among all users with events."), required=True),
+    ),
+    ("feature",),
 )
 
 CATEGORY_SHARES = Table(

@@ -113,8 +113,8 @@ PROFILE_HISTORY = Table(
         Column("valid_to", "date", "Last day on which it was so; null while it still is."),
         SEGMENT,
         SEGMENT_NAME,
-        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed.", required=True),
-        Column("top_interests", "string", "Up to three categories with their attention shares."),
+        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed; null where no act has a date."),
+        Column("top_interests", "string", "Up to three categories with their interest shares."),
         share("purchase_probability", "As predicted on the first of the days."),
         share("churn_probability", "As predicted on the first of the days."),
         number("lifetime_value", "As predicted on the first of the days.", "currency"),
@@ -147,8 +147,8 @@ USER_PROFILES = Table(
         AS_OF,
         SEGMENT,
         SEGMENT_NAME,
-        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed.", required=True),
-        Column("top_interests", "string", "Up to three categories with their attention shares."),
+        Column("lifecycle_stage", "string", "new, active, loyal, at risk or lapsed; null where no act has a date."),
+        Column("top_interests", "string", "Up to three categories with their interest shares."),
         *(
             column
             for column in USER_FEATURES.columns
@@ -156,6 +156,7 @@ USER_PROFILES = Table(
             in {
                 "recency_days",
                 "tenure_days",
+                "purchases",
                 "frequency",
                 "monetary_value",
                 "average_order_value",

@@ -44,15 +44,70 @@ SEGMENT_PROFILES = Table(
         AS_OF,
         count("users", "Users.", "users"),
         share("share", "Users of the segment among all users."),
-        Column("distinguishing_features", "string", "Features furthest from the average, in standard deviations.", required=True),
+        Column(
+            "distinguishing_features",
+            "string",
+            "Features that clearly differ from the others', in standard deviations; none without any.",
+            required=True,
+        ),
         Column("description", "string", "The segment in one paragraph.", required=True),
-        Column("top_categories", "string", "Categories with the largest attention share."),
-        number("mean_monetary_value", "Mean monetary value.", "currency", None),
-        number("mean_sessions", "Mean number of sessions.", "sessions"),
-        number("mean_recency_days", "Mean days since the last event.", "days"),
+        Column("top_categories", "string", "Categories with the largest interest share."),
+        number("mean_monetary_value", "Mean monetary value; null where the log holds none.", "currency", None),
+        number("mean_sessions", "Mean number of sessions; null where the log shows none.", "sessions"),
+        number("mean_recency_days", "Mean days since the last own event; null where the log has no clock.", "days"),
         SEGMENT_VERSION,
     ),
     ("segment_id",),
+)
+
+SEGMENT_DIFFERENCES = Table(
+    "segments",
+    "segment_differences",
+    "In what the people of a segment differ from all others, and what may therefore be said of them.",
+    (
+        SEGMENT,
+        Column("feature", "string", "Feature, or attribute of the customer list.", required=True),
+        Column("rank", "int64", "1 is the largest difference.", required=True, minimum=1),
+        replace(
+            number("deviation", "Mean of the scaled feature less that of the others.", "standard deviations of all users", None), required=True
+        ),
+        number("low", "Lower end of its 95 % interval.", "standard deviations of all users", None),
+        number("high", "Upper end of its 95 % interval.", "standard deviations of all users", None),
+        number("mean", "Mean of the feature itself, over those of whom it is known.", "", None),
+        number("mean_of_others", "Mean of the feature of all others.", "", None),
+        share("positive_share", "Share of the people of the segment in whom it is above 0, of those of whom it is known."),
+        count("users", "People of the segment of whom it is known.", "users"),
+        Column(
+            "clear",
+            "boolean",
+            "At least 0.3 standard deviations, the interval does not hold 0, known of half of the people and ten of either side, and the same way in the mean of the feature itself.",
+            required=True,
+        ),
+        Column("phrase", "string", "What may be said after 'compared with the others, they'; null where nothing."),
+        Column("phrase_zh", "string", "The same in Chinese."),
+        Column("advice", "string", "How to speak to them; null where it gives none."),
+        Column("advice_zh", "string", "The same in Chinese."),
+        SEGMENT_VERSION,
+    ),
+    ("segment_id", "feature"),
+)
+
+SEGMENT_INTERESTS = Table(
+    "segments",
+    "segment_interests",
+    "What the people of a segment turn to: mean interest shares of categories, over those who have shown an interest in anything.",
+    (
+        SEGMENT,
+        Column("category", "string", "Category of items.", required=True),
+        count("users", "People of the segment with interests.", "users"),
+        replace(share("share", "Mean share of the category among them."), required=True),
+        share("share_of_others", "Mean share of the category among all others with interests."),
+        number("low", "Lower end of the 95 % interval of the difference.", "share", None),
+        number("high", "Upper end of the 95 % interval of the difference.", "share", None),
+        Column("clear", "boolean", "Ahead of the others by 0.05 or more, the interval does not hold 0, ten people on either side.", required=True),
+        SEGMENT_VERSION,
+    ),
+    ("segment_id", "category"),
 )
 
 SEGMENT_QUALITY = Table(

@@ -1,0 +1,107 @@
+"""What the people of a segment turn to, by categories of items, against all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.segments.differences import ENOUGH, SURE
+from persona_pipelines.warehouse.described import Log
+
+MOST = 0.5
+"""What categories have together before "most" is said of them."""
+AT_MOST = 3
+"""Categories that are named."""
+MORE = 0.05
+"""Share by which a category has to be ahead of the others' before "more than others" is said of it."""
+
+
+def segment_interests(segment_of: pd.DataFrame, category_shares: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``contracts.SEGMENT_INTERESTS`` but the version: mean shares over the people who have shown an interest in anything.
+
+    Args:
+        segment_of: ``user_id``, ``segment_id``.
+        category_shares: ``user_id``, ``category``, ``attention_share``.
+    """
+    merged = category_shares.merge(segment_of[["user_id", "segment_id"]], on="user_id")
+    columns = ["segment_id", "category", "users", "share", "share_of_others", "low", "high", "clear"]
+    if merged.empty:
+        return pd.DataFrame(columns=columns)
+    merged = merged.assign(square=merged["attention_share"] ** 2)
+    people = merged.groupby("segment_id")["user_id"].nunique()
+    sums = merged.groupby(["segment_id", "category"])[["attention_share", "square"]].sum()
+    sums = sums.reindex(pd.MultiIndex.from_product([people.index, sorted(merged["category"].unique())], names=sums.index.names), fill_value=0.0)
+    totals = sums.groupby("category").sum().reindex(sums.index.get_level_values("category")).to_numpy()
+    mine = people.reindex(sums.index.get_level_values("segment_id")).to_numpy(dtype=float)
+    others = people.sum() - mine
+    own, own_error = _mean(sums.to_numpy(), mine)
+    theirs, their_error = _mean(totals - sums.to_numpy(), others)
+    difference, error = own - theirs, SURE * np.sqrt(own_error + their_error)
+    found = sums.index.to_frame(index=False).assign(
+        users=mine.astype(int),
+        share=np.clip(own, 0, 1),
+        share_of_others=np.where(others > 0, np.clip(theirs, 0, 1), np.nan),
+        low=difference - error,
+        high=difference + error,
+        clear=(mine >= ENOUGH) & (others >= ENOUGH) & (difference >= MORE) & (difference - error > 0),
+    )
+    return found[found["share"] > 0].sort_values(["segment_id", "share", "category"], ascending=[True, False, True], ignore_index=True)[columns]
+
+
+def _mean(sums: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means, and their variances, of sums and sums of squares of shape (rows, 2) over numbers of people."""
+    mean = sums[:, 0] / np.maximum(people, 1)
+    variance = np.maximum(sums[:, 1] - people * mean**2, 0.0) / np.maximum(people - 1, 1)
+    return mean, variance / np.maximum(people, 1)
+
+
+def leading(interests: pd.DataFrame) -> list[tuple[str, float]]:
+    """The fewest categories, at most ``AT_MOST``, that have ``MOST`` of it together; none where so few have not.
+
+    Args:
+        interests: rows of one segment, largest share first.
+    """
+    shares = interests["share"].to_numpy()[:AT_MOST].cumsum()
+    enough = np.flatnonzero(shares >= MOST)
+    if not len(enough) or interests["users"].iloc[0] < ENOUGH:
+        return []
+    return _named(interests.head(int(enough[0]) + 1))
+
+
+def ahead(interests: pd.DataFrame) -> list[tuple[str, float]]:
+    """The categories of one segment that are clearly ahead of the others' share, furthest first."""
+    clear = interests[interests["clear"].astype(bool)]
+    order = (clear["share_of_others"] - clear["share"]).to_numpy().argsort(kind="stable")
+    return _named(clear.iloc[order].head(AT_MOST))
+
+
+def _named(rows: pd.DataFrame) -> list[tuple[str, float]]:
+    return list(zip(rows["category"].astype(str), rows["share"].astype(float), strict=True))
+
+
+VERBS = {"attention": "give attention to", "purchases": "buy", "ratings": "rate", "activity": "turn to"}
+"""What people do with what is of interest to them, by what shares are made of (``described.Log``)."""
+
+
+def sentence(interests: pd.DataFrame, log: Log) -> str:
+    """What is true of the interests of a segment; empty where nothing is known of them.
+
+    Args:
+        interests: rows of one segment, largest share first.
+    """
+    if interests.empty or interests["users"].iloc[0] < ENOUGH:
+        return ""
+    verb = VERBS[log.interest]
+    if most := leading(interests):
+        return f"Most of what they {verb} is {listed([f'{name} ({share:.0%})' for name, share in most])}."
+    if more := ahead(interests):
+        others = interests.set_index("category")["share_of_others"]
+        return f"More than others they {verb} {listed([f'{name} ({share:.0%} against {others[name]:.0%})' for name, share in more])}."
+    top = interests.iloc[0]
+    return f"What they {verb} is spread: no category has more than {top['share']:.0%}."
+
+
+def listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
