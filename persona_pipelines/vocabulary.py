@@ -20,6 +20,7 @@ EVENT_TYPES: dict[str, EventType] = {
     "login": EventType("A person identified themselves.", 0.0),
     "logout": EventType("A person signed out.", 0.0),
     "form_submit": EventType("A form was sent.", 0.0),
+    "interaction": EventType("Something was done with an item; the log does not say what.", 1.0),
     # Shop
     "item_view": EventType("An item's page was opened.", 1.0),
     "item_list_view": EventType("A list of items was shown.", 0.0),

@@ -93,6 +93,22 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
         "article",
         "creativeid",
         "creative",
+        "gameid",
+        "bookid",
+        "isbn",
+        "songid",
+        "trackid",
+        "artistid",
+        "videoid",
+        "newsid",
+        "postid",
+        "appid",
+        "courseid",
+        "recipeid",
+        "hotelid",
+        "jobid",
+        "offerid",
+        "adid",
     ),
     "value": ("value", "rating", "price", "amount", "revenue", "total", "score"),
     "quantity": ("quantity", "qty", "count"),
@@ -407,11 +423,11 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         remarks.append("no field looks like a time: the order of the records stands for it")
     found = set(sample[fields["event_type"]].dropna().astype(str)) if "event_type" in fields else set()
     if not found:
-        fields["event_type"] = {"value": "rating" if "rating" in plain else "item_view"}
+        fields["event_type"] = {"value": "rating" if "rating" in plain else "interaction"}
         remarks.append(f"no field says what was done: every record is taken for {fields['event_type']['value']}")
     elif unknown := sorted(found - set(EVENT_TYPES)):
         known = _types_of_presets()
-        meant = {word: known.get(_letters(word), "page_view") for word in unknown}
+        meant = {word: known.get(_letters(word), "interaction") for word in unknown}
         fields["event_type"] = {"from": fields["event_type"], "map": meant}
         remarks.append(
             f"event_type: {', '.join(f'{word} is taken for {meant[word]}' for word in unknown[:8])}{' ...' if len(unknown) > 8 else ''}: "

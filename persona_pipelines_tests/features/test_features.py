@@ -129,7 +129,30 @@ def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
     row = features(warehouse, *recent, *before).loc["u"]
     assert (row["events_last_7_days"], row["events_prior_28_days"]) == (7, 28)
     assert row["trend"] == 0.0
-    assert features(warehouse, *recent).loc["u"]["trend"] == pytest.approx(3.0)
+    first = event("page_view", 1, DAY - dt.timedelta(days=34))
+    assert features(warehouse, *recent, first).loc["u"]["trend"] == pytest.approx(3.0 - math.log2(1.25), abs=1e-9)
+
+
+def test_of_whom_the_log_knows_less_than_five_weeks_there_is_no_trend(warehouse) -> None:
+    recent = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7)]
+    assert math.isnan(features(warehouse, *recent).loc["u"]["trend"])
+    assert math.isnan(features(warehouse, *recent, event("page_view", 1, DAY - dt.timedelta(days=33))).loc["u"]["trend"])
+
+
+@pytest.mark.slow
+def test_a_message_that_was_sent_is_no_act(warehouse) -> None:
+    week_ago = DAY - dt.timedelta(days=7)
+    found = features(
+        warehouse,
+        event("page_view", 10, week_ago),
+        event("impression", 2, session_id="later"),
+        event("impression", 3, user="only sent"),
+    )
+    row = found.loc["u"]
+    assert (row["recency_days"], row["active_days"], row["events"], row["impressions"], row["sessions"]) == (7, 1, 2, 1, 1)
+    assert (row["night_share"], row["morning_share"]) == (0, 1)
+    assert found.loc["only sent"][["recency_days", "tenure_days", "night_share", "trend"]].isna().all()
+    assert (found.loc["only sent"]["active_days"], found.loc["only sent"]["sessions"]) == (0, 0)
 
 
 def test_followers_are_counted_by_the_last_follow_or_unfollow(warehouse) -> None:

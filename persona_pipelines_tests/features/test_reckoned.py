@@ -49,6 +49,7 @@ KINDS = {
     "follow": 2,
     "unfollow": 1,
 }
+LOOKING = ("page_view", "item_view", "search", "click")
 Event = dict[str, Any]
 
 
@@ -127,8 +128,10 @@ def entropy(found: Iterable[float]) -> float:
     return -sum(share * math.log2(share) for share in found)
 
 
-def circle(values: list[int], period: int) -> tuple[float, float]:
+def circle(values: list[int], period: int) -> tuple[float | None, float | None]:
     """The direction of the mean of points on a circle, in units of its period, and the length of it."""
+    if not values:
+        return None, None
     middle = sum(cmath.exp(2j * math.pi * (value + 0.5) / period) for value in values) / len(values)
     return (cmath.phase(middle) / (2 * math.pi) * period) % period, abs(middle)
 
@@ -160,8 +163,9 @@ def follows(log: list[Event]) -> set[tuple[str, str]]:
 def of_user(user: str, known: list[Event]) -> dict[str, Any]:
     """The features of a user by their definitions in the data dictionary."""
     mine = [event for event in known if event["user_id"] == user]
-    days = {event["timestamp"].date() for event in mine}
-    local = [event["timestamp"].replace(tzinfo=dt.UTC).astimezone(ZoneInfo(ZONE)) for event in mine]
+    acts = [event for event in mine if event["event_type"] != "impression"]
+    days = {event["timestamp"].date() for event in acts}
+    local = [event["timestamp"].replace(tzinfo=dt.UTC).astimezone(ZoneInfo(ZONE)) for event in acts]
     count = Counter(event["event_type"] for event in mine)
     bought = [event for event in mine if event["event_type"] in ("purchase", "booking")]
     back = [event for event in mine if event["event_type"] in ("refund", "cancellation")]
@@ -177,7 +181,10 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
     first_day = worth(event for event in bought if event["timestamp"].date() == buying[0])
     clear = [event for event in bought if event["value"] is not None and CATALOGUE.get(event["item_id"] or "", (None, None))[1]]
     cheap = [event for event in clear if event["value"] / (event["quantity"] or 1) < 0.95 * CATALOGUE[event["item_id"]][1]]
-    visits = Counter(event["session_id"] for event in mine)
+    looked = {event["session_id"] for event in acts if event["event_type"] in LOOKING}
+    inside = [event for event in acts if event["session_id"] in looked]
+    visits = Counter(event["session_id"] for event in inside)
+    stayed = [event["attention_ms"] for event in inside if event["attention_ms"] is not None]
     attended = [event["attention_ms"] for event in mine if event["attention_ms"] is not None]
     on_items = [event["attention_ms"] for event in mine if event["attention_ms"] is not None and event["item_id"] is not None]
     met = {event["item_id"] for event in mine} - {None}
@@ -186,18 +193,20 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
     channels = Counter(event["channel"] for event in mine if event["channel"])
     hour, hour_strength = circle([moment.hour for moment in local], 24)
     weekday, week_strength = circle([moment.weekday() for moment in local], 7)
-    recent = sum(age(event["timestamp"].date()) < 7 for event in mine)
-    prior = sum(7 <= age(event["timestamp"].date()) < 35 for event in mine)
+    recent = sum(age(event["timestamp"].date()) < 7 for event in acts)
+    prior = sum(7 <= age(event["timestamp"].date()) < 35 for event in acts)
+    since = age(min(days)) if days else None
     edges = follows(known)
 
     def during(first: int, last: int) -> float:
-        return mean(first <= moment.hour <= last for moment in local) or 0
+        return mean(first <= moment.hour <= last for moment in local)
 
     return {
-        "recency_days": age(max(days)),
-        "tenure_days": age(min(days)),
+        "recency_days": age(max(days)) if days else None,
+        "tenure_days": since,
         "active_days": len(days),
         "events": len(mine),
+        "purchases": len(bought),
         "frequency": len(buying),
         "purchase_recency_days": age(buying[-1]) if buying else None,
         "monetary_value": spent - worth(back),
@@ -208,12 +217,12 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
         "purchase_days_last_90": sum(age(day) < 90 for day in buying),
         "spent_last_90_days": worth(event for event in bought if age(event["timestamp"].date()) < 90),
         "purchase_gap_days": ratio((buying[-1] - buying[0]).days, len(buying) - 1) if buying else None,
-        "active_gap_days": ratio((max(days) - min(days)).days, len(days) - 1),
-        "attention_minutes_per_week": sum(attended) / 60_000 / max((age(min(days)) + 1) / 7, 1) if attended else None,
-        "items_per_session": len(met) / len(visits),
+        "active_gap_days": ratio((max(days) - min(days)).days, len(days) - 1) if days else None,
+        "attention_minutes_per_week": sum(attended) / 60_000 / max((since + 1) / 7, 1) if attended and since is not None else None,
+        "items_per_session": ratio(len({event["item_id"] for event in inside} - {None}), len(visits)),
         "bounce_share": mean(size == 1 for size in visits.values()),
-        "events_per_session": len(mine) / len(visits),
-        "attention_ms_per_session": sum(attended) / len(visits) if attended else None,
+        "events_per_session": ratio(len(inside), len(visits)),
+        "attention_ms_per_session": ratio(sum(stayed), len(visits)) if stayed else None,
         "attention_ms_per_item": ratio(sum(on_items), len(met)) if on_items else None,
         "items": len(met),
         "top_category": next(iter(interests), None),
@@ -249,7 +258,7 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
         "average_rating": mean(event["value"] for event in mine if event["event_type"] == "rating"),
         "events_last_7_days": recent,
         "events_prior_28_days": prior,
-        "trend": math.log2((recent + 1) / (prior / 4 + 1)),
+        "trend": math.log2((recent + 1) / (prior / 4 + 1)) if since is not None and since >= 34 else None,
     }
 
 

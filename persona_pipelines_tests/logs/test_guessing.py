@@ -193,8 +193,13 @@ def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -
         ),
         (
             '{"order":{"created_at":"2026-01-05T10:00:00Z","id":"o1"},"customer":{"email":"a@b.c"},"device":{"type":"tv"},"line":{"sku":"x"}}\n',
-            {"user_id": "customer.email", "timestamp": "order.created_at", "item_id": "line.sku", "event_type": {"value": "item_view"}},
+            {"user_id": "customer.email", "timestamp": "order.created_at", "item_id": "line.sku", "event_type": {"value": "interaction"}},
             "",
+        ),
+        (
+            "User_ID\tGame_ID\tPurchase\n1\t17\t1.0\n",
+            {"user_id": "User_ID", "item_id": "Game_ID", "event_type": {"value": "interaction"}},
+            "no field says what was done: every record is taken for interaction",
         ),
         (
             "when,user,product,date,amount\nx,u,p,26/01/05 10:00,5\n",
@@ -203,8 +208,8 @@ def test_what_is_no_log_is_refused(content: str, message: str, tmp_path: Path) -
         ),
         (
             "ts,user,event,sku\n2026-01-05,u,Order Completed,x\n2026-01-05,u,product_viewed,x\n2026-01-05,u,odd,x\n",
-            {"event_type": {"from": "event", "map": {"Order Completed": "purchase", "product_viewed": "item_view", "odd": "page_view"}}},
-            "odd is taken for page_view",
+            {"event_type": {"from": "event", "map": {"Order Completed": "purchase", "product_viewed": "item_view", "odd": "interaction"}}},
+            "odd is taken for interaction",
         ),
         (
             '{"userId":{"$numberLong":"9"},"createdAt":{"$date":"2026-03-01T10:00:00Z"}}\n',
@@ -435,7 +440,7 @@ def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
         "Buy": "purchase",
         "buys": "purchase",
         "fav": "add_to_wishlist",
-        "Added to basket": "page_view",
+        "Added to basket": "interaction",
         "add to basket": "add_to_cart",
         "pv": "page_view",
     }

@@ -106,7 +106,7 @@ def test_reasons_follow_the_part_of_the_model_that_counted_most(planted: Interac
 
     assert texts("most_popular") == {"popular"}
     assert texts("most_popular_30_days") == {"popular now"}
-    assert texts("segment_popular") == {"liked by Even lovers", "liked by Odd lovers", "popular"}
+    assert texts("segment_popular") == {"popular with Even lovers", "popular with Odd lovers", "popular"}
     everything_new = frozenset(ITEMS["item_id"])
     assert texts("most_popular", new=everything_new) == {"new in even", "new in odd"}
     assert all(text.startswith("because of ") for text in texts("ease_items", users=USERS.head(39)))

@@ -6,10 +6,11 @@ from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMB
 from persona_pipelines.segments.alignment import align
 from persona_pipelines.segments.maps import neighbourhoods, principal_components
 from persona_pipelines.segments.model import SegmentModel, fit_segments
-from persona_pipelines.segments.naming import paragraph, segment_names
+from persona_pipelines.segments.naming import Name
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
-from persona_pipelines.segments.summary import segment_profiles
+from persona_pipelines.segments.summary import summary
 from persona_pipelines.settings.stages import SegmentsSettings
+from persona_pipelines.warehouse.described import Log
 
 SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6, stability_refits=3, algorithms=["k_means", "hierarchical", "gaussian_mixture"])
 NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
@@ -64,10 +65,13 @@ def test_few_or_identical_users_have_a_defined_answer(count: int) -> None:
 def test_everyone_differs_from_nobody() -> None:
     features = people(RICH, each=3)
     model = fit_segments(features, NO_SHARES, SETTINGS).model
-    shown = segment_profiles(model, model.assign(features, NO_SHARES), features, NO_SHARES)
-    assert shown["segment_name"].tolist() == ["Everyone"]
-    assert shown["distinguishing_features"].tolist() == [""]
-    assert "like the average user in everything" in shown["description"][0]
+    found = summary(model, model.assign(features, NO_SHARES), features, NO_SHARES, Log())
+    assert found.profiles["segment_name"].tolist() == ["Everyone"]
+    assert found.profiles["distinguishing_features"].tolist() == ["none"]
+    assert found.profiles["description"].tolist() == [
+        "Everyone: 100% of all users. They differ little from the others in what the log holds."
+    ]
+    assert not found.differences["clear"].any()
 
 
 def test_two_different_users_and_missing_features_are_no_obstacle() -> None:
@@ -91,16 +95,11 @@ def test_a_stored_model_assigns_the_same(tmp_path) -> None:
     assert SegmentModel.load(tmp_path).assign(features, NO_SHARES).equals(model.assign(features, NO_SHARES))
 
 
-def test_no_two_segments_share_a_name() -> None:
-    names = segment_names(["recency_days", "sessions"], np.array([[1.0, 0.5]] * 5))
-    assert len(set(names)) == 5
-
-
 def test_a_profile_of_a_segment_counts_its_users_and_their_categories() -> None:
     features = people(RICH, NIGHT)
     model = fit_segments(features, NO_SHARES, SETTINGS).model
     shares = pd.DataFrame({"user_id": features["user_id"], "category": "Books", "attention_share": 1.0})
-    found = segment_profiles(model, model.assign(features, NO_SHARES), features, shares)
+    found = summary(model, model.assign(features, NO_SHARES), features, shares, Log()).profiles
     assert found["users"].sum() == 120
     assert found["top_categories"].tolist()[0] == "Books 100%"
 
@@ -182,8 +181,3 @@ def test_maps_have_a_place_for_everyone() -> None:
     assert principal_components(points).shape == neighbourhoods(points, 1).shape == (40, 2)
     assert np.isfinite(principal_components(points[:1, :1])).all()
     assert np.array_equal(neighbourhoods(points, 1), neighbourhoods(points, 1))
-
-
-def test_a_paragraph_says_only_what_is_clear() -> None:
-    text = paragraph("Night owls", 0.21, ["night_share", "sessions"], np.array([1.8, 0.1]), ["Books", "Music"])
-    assert text == "Night owls: 21% of all users. More than others they come at night. Most of their attention goes to Books and Music."

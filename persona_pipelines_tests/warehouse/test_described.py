@@ -5,22 +5,28 @@ from __future__ import annotations
 import pytest
 
 from persona_pipelines.features.attention import category_shares
+from persona_pipelines.features.support import CLOCKS, EVIDENCE
 from persona_pipelines.features.users import known_until, user_features
 from persona_pipelines.profiles.documents import PARTS
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.described import FEATURES, NAMED, DescriptionError, read
+from persona_pipelines.warehouse.described import FEATURES, NAMED, DescriptionError, Facts, Log, read
 from persona_pipelines_tests.conftest import DAY, at, events_table
 
-WORDS = "{noun: owls, adjective: Late, phrase: come late}"
+WORDS = "noun: owls, adjective: Late, phrase: come late"
 NIGHT = f"""
 night_share:
   kind: share
   description: Events at night.
+  needs: [acts, time_of_day]
   segments: plain
-  high: {WORDS}
-  low: {WORDS}
-  zh: {{label: a, high: {{phrase: b}}, low: {{phrase: c}}}}
+  labels: {{zh: a}}
+  high:
+    - {{when: [visits, mean >= 0.25], {WORDS}, zh: {{phrase: b}}}}
+    - {{{WORDS.replace("owls", "'late {people}'")}, zh: {{phrase: c}}}}
+  low:
+    - {{when: [positive <= 0.1], {WORDS}, zh: {{phrase: d}}}}
 """
+SHOP, ORDERS = Log(), Log(visits=False, people="customers", interest="purchases")
 
 
 def test_every_feature_of_the_table_is_computed_and_has_its_column(warehouse) -> None:
@@ -36,28 +42,45 @@ def test_every_part_of_a_profile_that_is_named_exists() -> None:
     assert all(contracts.KINDS[feature.kind](feature).description == feature.description for feature in FEATURES.values())
 
 
-def test_a_feature_says_what_a_high_and_a_low_value_means_in_its_language() -> None:
+def test_a_feature_needs_evidence_that_is_known_of() -> None:
+    assert {term for feature in FEATURES.values() for term in feature.needs} <= {*EVIDENCE, *CLOCKS}
+    assert {feature.instead_of for feature in FEATURES.values()} <= {"", *FEATURES}
+
+
+@pytest.mark.parametrize(
+    ("deviation", "facts", "noun", "chinese"),
+    [
+        (1.0, Facts(0.3, 1.0, SHOP), "owls", "b"),
+        (1.0, Facts(0.2, 1.0, SHOP), "late visitors", "c"),
+        (1.0, Facts(0.3, 1.0, ORDERS), "late customers", "c"),
+        (-1.0, Facts(0.0, 0.1, SHOP), "owls", "d"),
+        (-1.0, Facts(0.0, 0.11, SHOP), "", ""),
+        (1.0, Facts(float("nan"), float("nan"), SHOP), "late visitors", "c"),
+    ],
+)
+def test_the_first_words_whose_conditions_hold_are_said(deviation: float, facts: Facts, noun: str, chinese: str) -> None:
     (feature,) = read(NIGHT).values()
-    assert (feature.words(0.1).noun, feature.words(0.1, "zh").phrase, feature.words(-0.1, "zh").phrase) == ("owls", "b", "c")
+    assert (feature.words(deviation, facts).noun, feature.words(deviation, facts, "zh").phrase) == (noun, chinese)
     assert feature.labels == {"en": "night share", "zh": "a"}
-    assert feature.words(1, "fr").phrase == ""
+    assert feature.words(deviation, facts, "fr").phrase == ""
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        *((f"  low: {WORDS}", f"  low: {WORDS.replace(f'{word}: ', 'statement: ', 1)}", f"low.{word} missing") for word in NAMED),
-        (", low: {phrase: c}", "", "zh.low.phrase missing"),
-        ("label: a, ", "", "zh.label missing"),
+        *((WORDS, WORDS.replace(f"{word}: ", "statement: ", 1), rf"high\[0\].{word} missing") for word in NAMED),
+        (", zh: {phrase: d}", "", r"low\[0\].zh.phrase missing"),
+        ("labels: {zh: a}", "labels: {}", "labels.zh missing"),
         ("segments: plain", "segments: curved", "night_share.segments: found 'curved'; expected one of skewed, plain"),
         ("  description: Events at night.\n", "", "night_share: 'description'"),
+        ("  needs: [acts, time_of_day]\n", "", "night_share: 'needs'"),
         ("noun: owls", "noon: owls", "noon"),
         ("  segments: plain", "  segments: plain\n  colour: red", "found 'colour', which means nothing"),
-        (
-            "phrase: come late}\n  low",
-            "phrase: come late, advice: Write late.}\n  low",
-            "night_share.high.advice stands in one language alone",
-        ),
+        ("phrase: come late, zh", "phrase: come late, advice: Write late., zh", r"night_share.high\[0\].advice stands in one language alone"),
+        ("positive <= 0.1", "some <= 0.1", "when: found 'some <= 0.1'; expected visits, or mean or positive, one of >=, <=, >, <, and a number"),
+        ("positive <= 0.1", "positive = 0.1", "when: found 'positive = 0.1'"),
+        ("positive <= 0.1", "positive <= little", "could not convert"),
+        ("  low:\n", "  lower:\n", "found 'lower', which means nothing|low missing"),
     ],
 )
 def test_a_wrong_table_is_refused_with_the_feature_and_what_is_missing(old: str, new: str, message: str) -> None:
