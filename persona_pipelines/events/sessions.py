@@ -5,11 +5,10 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-ORDER = ("timestamp", "source_line", "source_part", "event_id")
-"""Events of the same moment follow their lines; the id decides between files, so that the order is always the same.
+from persona_pipelines.events.ordering import PLACE
 
-Of a gap of no length it is all one where it lies, and names of files make sorting slower: whose an event is asks for them.
-"""
+ORDER = ("timestamp", *PLACE)
+"""Events of the same moment follow their lines, file by file: the last of them has the time until the next moment."""
 
 
 def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float) -> ir.Table:
