@@ -15,6 +15,8 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 PLACE = ("source", "source_file", "source_line", "source_part")
 """Where a record stands; no two records stand in the same place."""
+EVENT_ORDER = ("timestamp", *PLACE)
+"""Events of the same moment follow their lines, file by file."""
 
 
 def user_order(listed: ir.Table, events: ir.Table) -> ir.Table:

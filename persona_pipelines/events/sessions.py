@@ -5,10 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from persona_pipelines.events.ordering import PLACE
-
-ORDER = ("timestamp", *PLACE)
-"""Events of the same moment follow their lines, file by file: the last of them has the time until the next moment."""
+from persona_pipelines.events.ordering import EVENT_ORDER
 
 
 def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float) -> ir.Table:
@@ -16,12 +13,13 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
 
     A session ends where a visitor's next event comes more than ``session_gap_minutes`` later (30 minutes is the custom of
     web analytics). Attention is the dwell time as logged, else the gap to the visitor's next event in the session, both
-    capped at ``max_dwell_minutes``; unknown for the last event of a session without logged dwell.
+    capped at ``max_dwell_minutes``; unknown for the last event of a session without logged dwell. Of events of
+    the same moment the last one (``EVENT_ORDER``) has the gap.
 
     Args:
-        events: ``visitor_id``, ``dwell_ms`` and the columns of ``ORDER``; complete for each visitor in it.
+        events: ``visitor_id``, ``dwell_ms`` and the columns of ``EVENT_ORDER``; complete for each visitor in it.
     """
-    order = [events[name] for name in ORDER]
+    order = [events[name] for name in EVENT_ORDER]
     by_visitor = ibis.window(group_by="visitor_id", order_by=order)
     gap_us = round(session_gap_minutes * 60e6)
     microseconds = events.timestamp.delta(ibis.timestamp("1970-01-01 00:00:00"), unit="microsecond").cast("int64")
@@ -31,7 +29,7 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
     starts = ibis.ifelse(gaps.since_us.isnull() | (gaps.since_us > gap_us), gaps.at_us, None)
     started = gaps.mutate(started_us=starts)
     # The largest start up to an event is that of its own session, since starts grow with time.
-    so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in ORDER], preceding=None, following=0)
+    so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in EVENT_ORDER], preceding=None, following=0)
     placed = started.mutate(started_us=started.started_us.max().over(so_far))
     cap_ms = round(max_dwell_minutes * 60_000)
     until_ms = ibis.ifelse(placed.until_us <= gap_us, placed.until_us // 1000, None)
