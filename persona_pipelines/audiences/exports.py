@@ -12,6 +12,7 @@ import numpy as np
 from persona_pipelines.audiences.conditions import inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, resemblance
 from persona_pipelines.audiences.saved import condition_of
+from persona_pipelines.events.ordering import in_order
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonym_of
 from persona_pipelines.segments import STAGE as SEGMENTS
@@ -99,7 +100,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     """
     read = read_seeds(seeds)
     wanted = {pseudonym_of(store, settings, line) for line in read}
-    features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+    features = in_order(store, store.table(contracts.USER_FEATURES))
     shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"))
     scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
     known = features["user_id"].isin(wanted).to_numpy()
@@ -110,10 +111,10 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
             f"; an id stands in each line, alone or before a comma: the first is read as {read[0]!r}" if read and not known.any() else ""
         )
         raise SeedsError(f"{seeds}: {error}{shown}") from None
-    ranked = features[["user_id"]].assign(resemblance=np.round(alike, 6))[~known]
+    ranked = features[["user_id", "user_number"]].assign(resemblance=np.round(alike, 6))[~known]
     profiles = store.table(contracts.USER_PROFILES)
     joined = from_frame(ranked).inner_join(profiles.filter(may_leave(profiles)), "user_id")
-    ranks = ibis.row_number().over(order_by=[joined.resemblance.desc(), joined.user_id]) + 1
+    ranks = ibis.row_number().over(order_by=[joined.resemblance.desc(), joined.user_number]) + 1
     best = joined.mutate(rank=ranks).filter(lambda table: table["rank"] <= count).relocate("rank")
     with store.scratch():
         rows = export_rows(store, store.keep("lookalike", best), ["rank"], file)

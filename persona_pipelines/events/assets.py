@@ -18,8 +18,8 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
     return [
         _events(settings),
         _sessions(settings),
-        _listing(settings, contracts.ITEMS, "items"),
-        _listing(settings, contracts.USERS, "users"),
+        _listing(settings, "items", contracts.ITEMS),
+        _listing(settings, "users", contracts.USERS, contracts.USER_ORDER),
     ]
 
 
@@ -129,14 +129,18 @@ def _one_currency_spec(contract: Table) -> dg.AssetCheckSpec:
     )
 
 
-def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinition:
+def _listing(settings: Settings, kind: str, contract: Table, *beside: Table) -> dg.AssetsDefinition:
+    """A list and what is made with it."""
     raw = [key(contracts.raw_listing(source.name, kind)) for source in settings.sources_of(kind)]
 
     @dg.multi_asset(
         name=kind,
-        specs=[dg.AssetSpec(**spec_options(settings, contract, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])],
+        specs=[
+            dg.AssetSpec(**spec_options(settings, table, {"duckdb", "ibis"}), deps=[*raw, key(contracts.EVENTS)])
+            for table in (contract, *beside)
+        ],
         check_specs=[
-            contract_check_spec(contract),
+            *(contract_check_spec(table) for table in (contract, *beside)),
             dg.AssetCheckSpec(
                 "list_meets_events",
                 asset=key(contract),
@@ -168,5 +172,8 @@ def _listing(settings: Settings, contract: Table, kind: str) -> dg.AssetsDefinit
             yield checked("one_currency", contract, unless(several_currencies(store, prices=True)))
         differing = records_that_differ(store, [source.name for source in settings.sources_of(kind)], kind)
         yield checked("list_says_one_thing", contract, unless(differing), warn=True)
+        for other in beside:
+            yield dg.MaterializeResult(asset_key=key(other), metadata=table_metadata(store, other))
+            yield contract_check(store, other)
 
     return listing

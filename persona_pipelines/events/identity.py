@@ -12,8 +12,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-ORDER = ("timestamp", "source", "source_file", "source_line", "source_part", "event_id")
-"""Events of the same moment follow their lines, file by file."""
+from persona_pipelines.events.ordering import EVENT_ORDER
 
 
 def visitor_of(events: ir.Table) -> ir.StringValue:
@@ -43,13 +42,13 @@ def users_on_shared_devices(events: ir.Table, devices: ir.Table, most_users: int
     """``event_id`` and ``decided_user`` of the events on devices where their order matters: several users, or a logout.
 
     Args:
-        events: columns ``anonymous_id``, ``logged_user_id``, ``event_type`` and those of ``ORDER``.
+        events: columns ``event_id``, ``anonymous_id``, ``logged_user_id``, ``event_type`` and those of ``EVENT_ORDER``.
         most_users: devices with more users are nobody's: only what their records name counts.
     """
     ordered = devices.filter((devices.users <= most_users) & ((devices.users > 1) | (devices.logouts > 0)))
-    contested = events.semi_join(ordered, "anonymous_id").select("anonymous_id", "logged_user_id", "event_type", *ORDER)
+    contested = events.semi_join(ordered, "anonymous_id").select("event_id", "anonymous_id", "logged_user_id", "event_type", *EVENT_ORDER)
     # A login opens a stretch of the device's events, a logout ends one behind itself; the stretch before both is number 0.
-    so_far = ibis.window(group_by="anonymous_id", order_by=[contested[name] for name in ORDER], preceding=None, following=0)
+    so_far = ibis.window(group_by="anonymous_id", order_by=[contested[name] for name in EVENT_ORDER], preceding=None, following=0)
     logout = (contested.event_type == "logout").cast("int64")
     login = (contested.logged_user_id.notnull() & (contested.event_type != "logout")).cast("int64")
     numbered = contested.mutate(stretch=login.sum().over(so_far) + logout.sum().over(so_far) - logout)

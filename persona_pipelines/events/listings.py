@@ -5,6 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.events.ordering import PLACE, user_order
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
@@ -19,14 +20,15 @@ def refresh_items(warehouse: Warehouse, settings: Settings) -> None:
 
 
 def refresh_users(warehouse: Warehouse, settings: Settings) -> None:
-    """Write ``events.users``, and the rejects and duplicates of its sources."""
+    """Write ``events.users`` and ``events.user_order``, and the rejects and duplicates of its sources."""
     with warehouse.transaction(), warehouse.scratch():
-        listed = _listed(warehouse, settings, "users")
-        warehouse.replace(contracts.USERS, users(listed, warehouse.table(contracts.EVENTS), settings.privacy.consent_when_unknown))
+        listed, events = _listed(warehouse, settings, "users"), warehouse.table(contracts.EVENTS)
+        warehouse.replace(contracts.USERS, users(listed, events, settings.privacy.consent_when_unknown))
+        warehouse.replace(contracts.USER_ORDER, user_order(listed, events))
 
 
 def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
-    """The good records of all sources of a kind, the first of each id; the others go to rejects, duplicates, filtered."""
+    """The good records of all sources of a kind, the first of each id, with their places; the others go to rejects, duplicates, filtered."""
     contract = contracts.ITEMS if kind == "items" else contracts.USERS
     key = contract.key[0]
     columns = [name for name in contract.column_names if name not in contracts.NOT_LISTED]
@@ -41,7 +43,8 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
         for source in settings.sources_of(kind):
             warehouse.delete_where(target, source=source.name)
     if not tables:
-        return ibis.memtable([], schema=ibis.schema({name: contract.column(name).type for name in columns}))
+        placed = {name: contracts.EVENTS.column(name).type for name in PLACE}
+        return ibis.memtable([], schema=ibis.schema({**{name: contract.column(name).type for name in columns}, **placed}))
     records = ibis.union(*tables) if len(tables) > 1 else tables[0]
     bad = records.filter(records.problem.notnull())
     warehouse.append(contracts.REJECTS, bad.mutate(reason=bad.problem))
@@ -61,7 +64,7 @@ def _listed(warehouse: Warehouse, settings: Settings, kind: str) -> ir.Table:
     )
     ranked = warehouse.keep("listed", ranked)
     warehouse.append(contracts.DUPLICATES, ranked.filter(ranked.copy > 0))
-    return ranked.filter(ranked.copy == 0).select(columns)
+    return ranked.filter(ranked.copy == 0).select(*columns, *PLACE)
 
 
 def items(listed: ir.Table, events: ir.Table) -> ir.Table:

@@ -7,13 +7,8 @@ from collections.abc import Collection
 import ibis
 import ibis.expr.types as ir
 
+from persona_pipelines.events.ordering import EVENT_ORDER
 from persona_pipelines.vocabulary import VIEWING_TYPES
-
-ORDER = ("timestamp", "source_line", "source_part", "event_id")
-"""Events of the same moment follow their lines; the id decides between files, so that the order is always the same.
-
-Of a gap of no length it is all one where it lies, and names of files make sorting slower: whose an event is asks for them.
-"""
 
 
 def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes: float, invented: Collection[str] = ()) -> ir.Table:
@@ -22,14 +17,14 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
     A session ends where a visitor's next event comes more than ``session_gap_minutes`` later (30 minutes is the custom of
     web analytics). Attention is the dwell time as logged, else, of an event that puts something before the visitor's eyes
     (``VIEWING_TYPES``), the gap to the next event in the session, both capped at ``max_dwell_minutes``. It is unknown without
-    either: of the last event of a session, where the next one is at the same moment, of a line of an order or a rating.
+    either: of the last event of a session, of events of the same moment all but the last (``EVENT_ORDER``), of a line of an order or a rating.
 
     Args:
-        events: ``visitor_id``, ``event_type``, ``dwell_ms`` and the columns of ``ORDER``; complete for each visitor in it.
+        events: ``visitor_id``, ``event_type``, ``dwell_ms`` and the columns of ``EVENT_ORDER``; complete for each visitor in it.
         invented: sources whose times stand for the order of their records: between these no time has gone by. Where there are any,
             ``events`` have ``source``.
     """
-    order = [events[name] for name in ORDER]
+    order = [events[name] for name in EVENT_ORDER]
     by_visitor = ibis.window(group_by="visitor_id", order_by=order)
     gap_us = round(session_gap_minutes * 60e6)
     microseconds = events.timestamp.delta(ibis.timestamp("1970-01-01 00:00:00"), unit="microsecond").cast("int64")
@@ -39,7 +34,7 @@ def in_sessions(events: ir.Table, session_gap_minutes: float, max_dwell_minutes:
     starts = ibis.ifelse(gaps.since_us.isnull() | (gaps.since_us > gap_us), gaps.at_us, None)
     started = gaps.mutate(started_us=starts)
     # The largest start up to an event is that of its own session, since starts grow with time.
-    so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in ORDER], preceding=None, following=0)
+    so_far = ibis.window(group_by="visitor_id", order_by=[started[name] for name in EVENT_ORDER], preceding=None, following=0)
     placed = started.mutate(started_us=started.started_us.max().over(so_far))
     cap_ms = round(max_dwell_minutes * 60_000)
     viewing = placed.event_type.isin(VIEWING_TYPES)

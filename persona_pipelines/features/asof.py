@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import ibis.expr.types as ir
 import pandas as pd
 
+from persona_pipelines.events.ordering import in_order
 from persona_pipelines.features.attention import category_shares
 from persona_pipelines.features.support import Support, stored_support
 from persona_pipelines.features.users import known_until, user_features
@@ -20,8 +21,8 @@ class Features:
     """What could be known of users at the end of a day.
 
     Attributes:
-        users: ``contracts.USER_FEATURES`` in the order of the users' ids.
-        shares: ``user_id``, ``category``, ``attention_share``.
+        users: ``contracts.USER_FEATURES`` in the order of users (``events.ordering.in_order``).
+        shares: ``user_id``, ``category``, ``attention_share``, in the same order.
         newest: the newest event of all that both were made from, as found in them; None without any.
     """
 
@@ -47,7 +48,7 @@ def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Feature
     with warehouse.scratch():
         known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
         shares, features = tables_as_of(warehouse, known, timezone, stored_support(warehouse))
-        users = warehouse.frame(features.order_by("user_id"))
-        shown = warehouse.frame(shares.select("user_id", "category", "attention_share").order_by("user_id", "category"))
+        users = in_order(warehouse, features)
+        shown = in_order(warehouse, shares.select("user_id", "category", "attention_share"), "category")
         newest = warehouse.value(known.timestamp.max())
     return Features(users, shown, newest)

@@ -93,7 +93,7 @@ def fatigue(events: ir.Table) -> ir.Table:
     """
     told = events.filter(events.event_type.isin((*MESSAGE_TYPES, *RESPONSE_TYPES)))
     shown = told.event_type.isin(MESSAGE_TYPES).cast("int64")
-    order = [told.timestamp, shown.desc(), told.event_id]
+    order = [told.timestamp, shown.desc()]
     numbered = told.mutate(
         number=shown.sum().over(ibis.cumulative_window(group_by="user_id", order_by=order)),
         messages=shown.sum().over(group_by="user_id"),

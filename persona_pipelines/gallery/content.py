@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.events.ordering import in_order
 from persona_pipelines.features.support import stored_support
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
@@ -71,11 +72,9 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         model: the segments in use, for the map and for what sets them apart.
     """
     profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
-    users = store.frame(store.table(contracts.USER_PROFILES).order_by("user_id"))
-    features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
-    shares = store.frame(
-        store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share").order_by("user_id", "category")
-    )
+    users = in_order(store, store.table(contracts.USER_PROFILES))
+    features = in_order(store, store.table(contracts.USER_FEATURES))
+    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"), "category")
     shown = profiles[profiles["segment_id"] != UNPLACED[0]].sort_values(["users", "segment_id"], ascending=[False, True])
     support = stored_support(store)
     cards = [_card(store, settings, model, row, users, features, shares, support.absent) for row in shown.to_dict("records")]
@@ -175,7 +174,7 @@ def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:
 
 def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame) -> list[dict[str, Any]]:
     """Those nearest to the segment's centre, rounded and without anything that names them."""
-    assigned = model.assign(features, shares).sort_values(["distance", "user_id"])
+    assigned = model.assign(features, shares).sort_values("distance", kind="stable")
     found = []
     for user in assigned["user_id"].head(EXAMPLES):
         row = mine[mine["user_id"] == user].iloc[0]

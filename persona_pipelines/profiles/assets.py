@@ -25,7 +25,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def _predictions(settings: Settings) -> dg.AssetsDefinition:
     tables = (contracts.USER_PREDICTIONS, contracts.PREDICTION_QUALITY, contracts.PREDICTION_DRIVERS)
-    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USER_FEATURES)]
+    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USER_ORDER, contracts.USER_FEATURES)]
 
     @dg.multi_asset(
         name="user_predictions",
@@ -42,13 +42,14 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         retry_policy=ONCE_MORE,
     )
     def user_predictions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
+        from persona_pipelines.events.ordering import in_order
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, markdown_table, table_metadata
         from persona_pipelines.profiles.checks import are_calibrated, every_target_is_predicted
         from persona_pipelines.profiles.forecasting import forecast
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
-        today = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
+        today = in_order(store, store.table(contracts.USER_FEATURES))
         if today.empty:
             checks = {"predictions_are_calibrated": contracts.PREDICTION_QUALITY}
             yield from left_out(store, tables, NOBODY, contract_checks=True, checks=checks)

@@ -30,7 +30,7 @@ class TuningConfig(dg.Config):
 
 def _tuning(settings: Settings) -> dg.AssetsDefinition:
     contract = contracts.TUNED_PARAMETERS
-    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USERS, contracts.INTERACTIONS)]
+    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USERS, contracts.USER_ORDER, contracts.INTERACTIONS)]
 
     @dg.multi_asset(
         name="tuned_parameters",
@@ -92,6 +92,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             contracts.EVENTS,
             contracts.ITEMS,
             contracts.USERS,
+            contracts.USER_ORDER,
             contracts.INTERACTIONS,
             contracts.USER_SEGMENTS,
             contracts.TUNED_PARAMETERS,
@@ -193,7 +194,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
 
 def _related(settings: Settings) -> dg.AssetsDefinition:
     tables = (contracts.SIMILAR_ITEMS, contracts.BOUGHT_TOGETHER)
-    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.INTERACTIONS)]
+    deps = [key(table) for table in (contracts.EVENTS, contracts.ITEMS, contracts.USER_ORDER, contracts.INTERACTIONS)]
 
     @dg.multi_asset(
         name="related_items",
@@ -246,6 +247,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             contracts.MODEL_COMPARISON,
             contracts.INTERACTIONS,
             contracts.USERS,
+            contracts.USER_ORDER,
             contracts.ITEMS,
             contracts.USER_PROFILES,
             contracts.SIMILAR_ITEMS,
@@ -265,6 +267,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     )
     def recommendations(warehouse: WarehouseResource, config: ScoringConfig) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.events.ordering import in_order
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, table_metadata
         from persona_pipelines.recommendations import checks, serving
         from persona_pipelines.recommendations.models import load
@@ -287,7 +290,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
-        consenting = store.frame(users.filter(users.consent_personalisation).order_by("user_id"))
+        consenting = in_order(store, users.filter(users.consent_personalisation))
         as_of = store.value(table.as_of_date.max())
         tables = serving.read(store, chosen, consenting)
         lists = serving.recommended(model, tables, chosen.recommendations, chosen.recommendations.k)

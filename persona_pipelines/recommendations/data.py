@@ -81,7 +81,8 @@ class Interactions:
     """What users did with items before a moment.
 
     Attributes:
-        users, items: sorted ids; a position in them is the index in the matrices.
+        users, items: ids, users in their order (``events.ordering.in_order``), items sorted; a position in them is the index in the
+            matrices.
         weights: shape (users, items), an entry above 0 where the user cares for the item.
         importance: the same sparsity: how much more the pair counts for having been shown seldom; 1 where that is not logged.
         age_days: the same sparsity: days from the last event of the pair to the moment.
@@ -91,7 +92,8 @@ class Interactions:
         user_features, item_features: of the users and items.
         texts: title, categories and brand of each item, for methods that read.
         segments: shape (users,), ids; ``UNKNOWN_SEGMENT`` where there is none.
-        digest: of everything above and the next; a model says by it what it has learned from.
+        digest: of everything above and of who of the users follows whom, but not of users' ids: it is the same under every key. A model
+            says by it what it has learned from.
         follow_pairs: ``user_id``, ``target_user_id``: who follows whom, whether known here or not; None where it is not known.
     """
 
@@ -146,7 +148,7 @@ class Interactions:
 
 
 def positions(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where each of ``wanted`` stands in the sorted ``ids``; -1 where it does not."""
+    """Where each of ``wanted`` stands in ``ids``; -1 where it does not."""
     return pd.Index(ids).get_indexer(pd.Index(wanted))
 
 
@@ -155,7 +157,7 @@ def followed(pairs: pd.DataFrame, ids: np.ndarray, users: np.ndarray) -> sp.csr_
 
     Args:
         pairs: ``user_id``, ``target_user_id``.
-        users: sorted ids.
+        users: ids, whose positions are the columns.
     """
     row = pd.Index(ids).get_indexer(pd.Index(pairs["user_id"].to_numpy(dtype=object)))
     column = positions(users, pairs["target_user_id"].to_numpy(dtype=object))
@@ -260,7 +262,8 @@ def build(
 
     Args:
         interactions: ``user_id``, ``item_id``, ``weight`` (0 for what was met and says nothing good), ``last_time`` and, where there are
-            ratings, ``rating``, where propensities are logged ``importance``; all before ``end``.
+            ratings, ``rating``, where propensities are logged ``importance``; all before ``end``. Users stand in the matrices in the order
+            in which they come here.
         users: ``contracts.USERS``; only attributes that do not come from events should be in it.
         items: ``contracts.ITEMS``; items without interactions are kept, so that a new item can be recommended, but bands of prices are
             those of items with some.
@@ -277,7 +280,7 @@ def build(
         raise ValueError(
             f"weight of user {first['user_id']!r} for item {first['item_id']!r}: found {first['weight']}; expected a finite number of 0 or more"
         )
-    user_ids = np.array(sorted(interactions["user_id"].unique()), dtype=object)
+    user_ids = np.array(interactions["user_id"].unique(), dtype=object)
     item_ids = np.array(sorted({*interactions["item_id"], *items["item_id"]}), dtype=object)
     row, column = positions(user_ids, interactions["user_id"].to_numpy()), positions(item_ids, interactions["item_id"].to_numpy())
     shape = (len(user_ids), len(item_ids))
@@ -301,7 +304,7 @@ def build(
     item_texts = texts(items, item_ids)
     segment = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in user_ids], dtype=np.int64)
     digest = hashlib.sha256()
-    for names in (user_ids, item_ids, of_users.names, of_items.names, item_texts):
+    for names in (item_ids, of_users.names, of_items.names, item_texts):
         digest.update("\0".join(map(str, names)).encode())
     for matrix in (weights, importance, age_days, seen, ratings, basket_matrix, of_users.matrix, of_items.matrix):
         for array in (matrix.data, matrix.indices, matrix.indptr):
@@ -309,8 +312,8 @@ def build(
     digest.update(segment.tobytes())
     if follows is not None:
         follows = follows[positions(user_ids, follows["target_user_id"].to_numpy(dtype=object)) >= 0]
-        follows = follows.sort_values(["user_id", "target_user_id"], ignore_index=True)
-        digest.update("\0".join((*follows["user_id"], *follows["target_user_id"])).encode())
+        among = followed(follows, user_ids, user_ids)
+        digest.update(among.indptr.tobytes() + among.indices.tobytes())
     return Interactions(
         user_ids,
         item_ids,

@@ -156,7 +156,9 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
         )
         parent.tags({**decision.tags(), "cut": cut})
         trained = comparison.split.pairs
-        parent.data("interactions", trained, fingerprint(trained), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10])
+        parent.data(
+            "interactions", trained, fingerprint(trained.drop(columns="user_id")), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10]
+        )
         parent.table(table, "comparison.csv")
         parent.table(advantages, "advantages.csv")
         parent.table(audit, "leakage_audit.csv")

@@ -28,20 +28,18 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _read(store: "Warehouse", settings: Settings) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Features of users in the order of their ids, attributes beside them, and the shares of their attention."""
+    """Features of users in their order, attributes beside them, and the shares of their attention."""
+    from persona_pipelines.events.ordering import in_order
     from persona_pipelines.features.attributes import attributes_of_users, joined
 
-    features = store.frame(store.table(contracts.USER_FEATURES).order_by("user_id"))
-    features = joined(features, attributes_of_users(store, settings))
-    shares = store.frame(
-        store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share").order_by("user_id", "category")
-    )
+    features = joined(in_order(store, store.table(contracts.USER_FEATURES)), attributes_of_users(store, settings))
+    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"), "category")
     return features, shares
 
 
 def _training(settings: Settings) -> dg.AssetsDefinition:
     contract, changes = contracts.SEGMENT_QUALITY, contracts.SEGMENT_CHANGES
-    deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES)]
+    deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES), key(contracts.USER_ORDER)]
 
     @dg.multi_asset(
         name="segment_quality",
@@ -107,7 +105,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             )
             run.metrics({**_measures(best), "k": best["k"], "users": len(features)})
             run.tags({"decision": fit.reason})
-            run.data("user_features", features, fingerprint(features), as_of, as_of)
+            run.data("user_features", features, fingerprint(features.drop(columns="user_id")), as_of, as_of)
             for name, figure in figures.items():
                 run.picture(charts.drawn(figure), f"{name}.png")
             run.table(fit.quality, "quality.csv")
@@ -151,7 +149,7 @@ def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: 
 
     with tempfile.TemporaryDirectory() as folder:
         fit.model.save(Path(folder) / "model")
-        example = features.head(5).assign(user_id="0" * 32)
+        example = features.head(5).drop(columns="user_number").assign(user_id="0" * 32)
         nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
         registered = run.register(
             Path(folder) / "model",
@@ -190,7 +188,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         contracts.SEGMENT_RULES,
         contracts.SEGMENT_HISTORY,
     )
-    deps = [key(contracts.USER_FEATURES), key(contracts.CATEGORY_SHARES), key(contracts.SEGMENT_QUALITY)]
+    deps = [key(table) for table in (contracts.USER_FEATURES, contracts.CATEGORY_SHARES, contracts.USER_ORDER, contracts.SEGMENT_QUALITY)]
 
     @dg.multi_asset(
         name="user_segments",

@@ -121,7 +121,7 @@ def fit_segments(
     """Segments of all users, chosen on a sample.
 
     Args:
-        features: ``contracts.USER_FEATURES``. Their order does not matter.
+        features: ``contracts.USER_FEATURES`` with ``user_number`` (``contracts.USER_ORDER``). The order of the rows does not matter.
         category_shares: ``contracts.CATEGORY_SHARES`` of the same users.
         before: the model in use, whose ids and names segments keep that hold the same users; a name is kept while it is true of them.
         log: what the log is a log of.
@@ -130,8 +130,7 @@ def fit_segments(
     """
     if features.empty:
         raise ValueError("no users: segments need events of known users")
-    features = features.sort_values("user_id", ignore_index=True)
-    category_shares = category_shares.sort_values(["user_id", "category"], ignore_index=True)
+    features = features.sort_values("user_number", kind="stable", ignore_index=True)
     try:
         scaler = fit_scaler(features, category_shares, settings.attributes)
         points = scaler.transform(features, category_shares)

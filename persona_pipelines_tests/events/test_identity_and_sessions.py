@@ -189,6 +189,13 @@ def test_of_events_of_one_moment_the_last_line_has_the_time_until_the_next(wareh
     assert found.set_index("event_id")["attention_ms"].dropna().to_dict() == {"z": 0, "a": 60_000}
 
 
+@pytest.mark.parametrize("ids", ["az", "za"])
+def test_of_events_of_one_moment_in_two_files_the_one_in_the_last_file_has_the_time_whatever_their_ids(warehouse, ids: str) -> None:
+    files = [view(0, event_id=one, source_file=file, source_line=5) for one, file in zip(ids, ("first", "second"), strict=True)]
+    found = sessionised(warehouse, *files, view(1, event_id="n"))
+    assert found.set_index("source_file")["attention_ms"].dropna().to_dict() == {"first": 0, "second": 60_000}
+
+
 def test_fractions_of_a_second_keep_their_order(warehouse) -> None:
     moments = [dt.datetime(2025, 9, 1, 10, 0, second, micro) for second, micro in ((0, 762_830), (1, 100_000), (1, 100_900), (1, 999_999))]
     found = sessionised(warehouse, *({"timestamp": moment, "user_id": "v", "event_type": "page_view"} for moment in moments))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import ibis
 import pandas as pd
 import pytest
 
+from persona_pipelines.events.ordering import PLACE, user_order
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
@@ -25,6 +27,9 @@ SEEN: list[dict[str, Any]] = [
 def filled(store: Warehouse, events: list[dict]) -> None:
     store.ensure(contracts.EVENTS)
     store.append(contracts.EVENTS, events_table(store, *events))
+    place = {name: contracts.EVENTS.column(name).type for name in ("user_id", *PLACE)}
+    store.ensure(contracts.USER_ORDER)
+    store.append(contracts.USER_ORDER, user_order(ibis.memtable([], schema=ibis.schema(place)), store.table(contracts.EVENTS)))
     goods = [
         {**dict.fromkeys(contracts.ITEMS.column_names), "item_id": item, "category": item.upper(), "in_catalogue": True} for item in "ab"
     ]
@@ -44,8 +49,8 @@ def test_features_of_a_day_are_those_of_a_log_that_ends_with_it(warehouse) -> No
         pd.testing.assert_frame_equal(found.users, expected.users)
         pd.testing.assert_frame_equal(found.shares, expected.shares)
         assert found.newest == expected.newest == max(event["timestamp"] for event in until if event["user_id"])
-        assert found.users["user_id"].tolist() == (["v"] if days == 0 else ["u", "v"])
-        assert found.shares[["user_id", "category"]].apply(tuple, axis=1).is_monotonic_increasing
+        assert found.users["user_id"].tolist() == (["v"] if days == 0 else ["v", "u"])
+        assert found.shares[["user_number", "category"]].apply(tuple, axis=1).is_monotonic_increasing
         assert not warehouse.is_kept("known_events")
         assert not warehouse.is_kept("known_shares")
     assert features_as_of(warehouse, DAY, "Asia/Tokyo").users.loc[0, "morning_share"] == 1.0

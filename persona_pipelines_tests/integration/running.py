@@ -37,15 +37,16 @@ QUICK: dict[str, Any] = {
 
 
 def with_home(folder: Path, **more: str) -> dict[str, str]:
-    """The environment of a command whose state is in ``home`` below a folder, which is made.
+    """The environment of a command whose state is in ``home`` below a folder, which is made, with the key of the tests."""
+    return with_key(folder / "home", KEY, **more)
 
-    The key is the same every time: order of people, and with it what is learned from so few of them, follow the pseudonyms.
-    """
-    home = folder / "home"
+
+def with_key(home: Path, key: bytes, **more: str) -> dict[str, str]:
+    """The environment of a command whose state is in a folder, which is made, with a key of its own."""
     home.mkdir()
-    key = home / "pseudonym.key"
-    key.write_text(KEY.hex())
-    key.chmod(0o600)
+    file = home / "pseudonym.key"
+    file.write_text(key.hex())
+    file.chmod(0o600)
     return at_home(home, **more)
 
 

@@ -9,8 +9,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.events.ordering import user_order
 from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.intervals import LARGE, interval
+from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.recommendations.data import Interactions, build
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, NEW_USER, WARM, blend_all, compare, fit_all, judge, task
 from persona_pipelines.recommendations.evaluation.splits import (
@@ -33,8 +35,9 @@ from persona_pipelines.settings.recommendations import (
     MostPopularSettings,
     SegmentPopularSettings,
 )
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import at, events_table, needs_lightfm
+from persona_pipelines_tests.conftest import KEY, at, events_table, needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, ITEMS, SEGMENTS, USERS, tastes
 
 pytestmark = needs_lightfm
@@ -263,6 +266,27 @@ def test_a_random_share_of_each_users_items_is_left_out(warehouse: Warehouse) ->
     assert split.cut == at(24)
     assert ages.data == pytest.approx((pd.Timestamp(at(24)) - times[pairs]).dt.total_seconds().to_numpy() / 86400, rel=1e-4)
     assert split.test.equals(random_by_user(known, at(24), 0.25, 1).test)
+
+
+@pytest.mark.slow
+def test_what_is_drawn_is_the_same_under_another_key() -> None:
+    """The same logs under two keys, and read in another order: who is tested by what does not follow the pseudonyms."""
+    tested, matrices = [], []
+    for key, step in (("u", 1), ("another key", -1)):
+        names = {user: pseudonym(f"u{user}", key.encode()) for user in range(30)}
+        events = [(names[user], f"i{item}", user + item / 10) for user in range(30) for item in range(user % 5 + 3)]
+        with Warehouse(None, KEY) as store:
+            known = sources(store, *events[::step])
+            store.ensure(contracts.USER_ORDER)
+            store.append(contracts.USER_ORDER, user_order(known.events.head(0), known.events))
+            split = random_by_user(known, at(48), 0.25, 1)
+        people = {name: user for user, name in names.items()}
+        tested.append([(people[user], item) for user, item in zip(split.test["user_id"], split.test["item_id"], strict=True)])
+        matrices.append((split.training.digest, [people[user] for user in split.training.users]))
+        ids = task(split, USERS.head(0), True).audience.ids
+        assert [people[user] for user in ids] == sorted({user for user, _ in tested[-1]})
+    assert tested[0] == tested[1]
+    assert matrices[0] == matrices[1] == (matrices[0][0], list(range(30)))
 
 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), share=st.floats(0.1, 0.9))

@@ -32,7 +32,7 @@ class Task:
 
     Attributes:
         training: what models learn from.
-        audience: the users of the test, in the order of their ids.
+        audience: the users of the test, in their order there.
         relevant: shape (users, items and more): the test; columns behind the catalogue are items that nobody could know of.
         exclude: shape (users, items): what is not to be recommended; None for nothing.
         groups: the segment of each user by name, for figures by segment; shape (users,).
@@ -109,7 +109,7 @@ def task(
         groups: name of each user's segment, by which figures are told apart.
     """
     training, test = split.training, split.test
-    ids = np.array(sorted(test["user_id"].unique()), dtype=object)
+    ids = np.array(test["user_id"].unique(), dtype=object)
     row, place = positions(ids, test["user_id"].to_numpy()), positions(training.items, test["item_id"].to_numpy())
     # Unknown items get columns behind the catalogue: relevant, never recommended.
     unknown = place < 0

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.events.ordering import in_order
 from persona_pipelines.features.exact import exact_mean
 from persona_pipelines.features.following import follows
 from persona_pipelines.features.interactions import InteractionRules, interactions, positive_events
@@ -48,9 +49,10 @@ class Split:
     Attributes:
         name: of the kind of split.
         cut: training ends before; for splits that are not by global time, the moment at which weights are taken.
-        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating`` of the training.
+        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``events``, ``rating`` of the training, in the order of users
+            (``events.ordering.in_order``).
         training: the same as matrices.
-        test: ``user_id``, ``item_id``, ``first_time``, ``last_time``, ``rating``: distinct pairs.
+        test: ``user_id``, ``item_id``, ``first_time``, ``last_time``, ``rating``: distinct pairs, in the order of users.
         segments: of users as of the cut; None where none are used.
         repeats: whether a pair of the training may come again in the test, as a repurchase.
         drawn: users whose last items were drawn among others of the same moment.
@@ -97,9 +99,8 @@ class Sources:
         return positive_events(self.events.filter(self.events.timestamp < end), self.rules)
 
     def learned(self, events: ir.Table, end: dt.datetime, segments: Mapping[str, int] | None = None) -> tuple[pd.DataFrame, Interactions]:
-        """The interactions of some events as of a moment, as a table in a stable order and as matrices."""
-        found = interactions(events, self.rules, end)
-        pairs = self.warehouse.frame(found.order_by("user_id", "item_id"))
+        """The interactions of some events as of a moment, as a table in the order of users and as matrices."""
+        pairs = in_order(self.warehouse, interactions(events, self.rules, end), "item_id")
         return pairs, build(
             pairs, self.users(end), self.items(end), pd.Timestamp(end), self.baskets(events, end), segments, self.follows(events, end)
         )
@@ -113,8 +114,9 @@ class Sources:
         found = positive_events(events.filter(events.timestamp < end), self.rules)
         bought = found.filter(found.event_type.isin(SPENDING_TYPES))
         chosen = bought if self.warehouse.value(bought.count()) else found
-        pairs = chosen.select(basket=chosen.session_id, item_id=chosen.item_id).distinct()
-        return self.warehouse.frame(pairs.order_by("basket", "item_id"))
+        pairs = chosen.select("user_id", "item_id", basket=chosen.session_id).distinct()
+        # The sessions of one user differ in the second they start alone: their order is that of time.
+        return in_order(self.warehouse, pairs, "basket", "item_id")
 
     def tested(self, events: ir.Table) -> pd.DataFrame:
         """The pairs of some events as a test, as in ``Split.test``."""
@@ -122,7 +124,7 @@ class Sources:
         found = events.group_by("user_id", "item_id").aggregate(
             first_time=events.timestamp.min(), last_time=events.timestamp.max(), rating=rating
         )
-        return self.warehouse.frame(found.order_by("user_id", "item_id"))
+        return in_order(self.warehouse, found, "item_id")
 
 
 def cut_of(sources: Sources, end: dt.datetime, test_share: float, minimum: int) -> dt.datetime:
@@ -197,8 +199,7 @@ def last_items_out(sources: Sources, end: dt.datetime, share: float | None = Non
 
 def random_by_user(sources: Sources, end: dt.datetime, test_share: float, seed: int) -> Split:
     """A random share of each user's items is the test: as much of the literature does, though no model has such knowledge."""
-    found = interactions(sources.events, sources.rules, end)
-    pairs = sources.warehouse.frame(found.order_by("user_id", "item_id"))
+    pairs = in_order(sources.warehouse, interactions(sources.events, sources.rules, end), "item_id")
     return random_pairs(pairs, sources.users(end), sources.items(end), end, test_share, seed, sources.follows(sources.events, end))
 
 
@@ -214,7 +215,8 @@ def random_pairs(
     """A random share of each user's pairs is the test, the others are the training, as of ``end``.
 
     Args:
-        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``rating``; those of weight 0 stay in the training.
+        pairs: ``user_id``, ``item_id``, ``weight``, ``last_time``, ``rating``, in the order of users; those of weight 0 stay in the
+            training.
     Raises:
         TooFewInteractionsError: one of the two is empty.
     """

@@ -191,3 +191,21 @@ USERS = Table(
     ("user_id",),
     personal_rows=True,
 )
+
+USER_ORDER = Table(
+    "events",
+    "user_order",
+    "The order of users in whatever is drawn, split, summed or broken by a tie: the same under every key of the pseudonyms.",
+    (
+        replace(USER, required=True),
+        Column(
+            "user_number",
+            "int64",
+            "Place of the user, from 0: by the first event, of the same moment by source, file, line and part; then users of lists alone.",
+            required=True,
+            minimum=0,
+        ),
+    ),
+    ("user_id",),
+    personal_rows=True,
+)
