@@ -37,7 +37,7 @@ def main() -> None:
     )
     features["user_id"] = np.char.mod("%032d", np.arange(users)).astype(object)
     features["user_number"] = np.arange(users)
-    nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+    nothing = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
     began = time.perf_counter()
     fit = fit_segments(features, nothing, SegmentsSettings())
     fitted = time.perf_counter() - began

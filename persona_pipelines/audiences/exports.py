@@ -101,7 +101,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     read = read_seeds(seeds)
     wanted = {pseudonym_of(store, settings, line) for line in read}
     features = in_order(store, store.table(contracts.USER_FEATURES))
-    shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"))
+    shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"))
     scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
     known = features["user_id"].isin(wanted).to_numpy()
     try:

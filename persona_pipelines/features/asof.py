@@ -22,7 +22,7 @@ class Features:
 
     Attributes:
         users: ``contracts.USER_FEATURES`` in the order of users (``events.ordering.in_order``).
-        shares: ``user_id``, ``category``, ``attention_share``, in the same order.
+        shares: ``user_id``, ``category``, ``interest_share``, in the same order.
         newest: the newest event of all that both were made from, as found in them; None without any.
     """
 
@@ -49,6 +49,6 @@ def features_as_of(warehouse: Warehouse, day: dt.date, timezone: str) -> Feature
         known = warehouse.keep("known_events", known_until(warehouse.table(contracts.EVENTS), day))
         shares, features = tables_as_of(warehouse, known, timezone, stored_support(warehouse))
         users = in_order(warehouse, features)
-        shown = in_order(warehouse, shares.select("user_id", "category", "attention_share"), "category")
+        shown = in_order(warehouse, shares.select("user_id", "category", "interest_share"), "category")
         newest = warehouse.value(known.timestamp.max())
     return Features(users, shown, newest)

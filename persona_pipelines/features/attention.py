@@ -34,7 +34,7 @@ def entropy(shares: ir.Table, key: str, share: str) -> ir.Table:
 
 
 def category_shares(events: ir.Table, items: ir.Table, interest: str = "attention") -> ir.Table:
-    """How each user's interest is spread over categories: ``user_id``, ``category``, ``attention_share``, ``rank``, ``interest_half_life_days``.
+    """How each user's interest is spread over categories: ``user_id``, ``category``, ``interest_share``, ``rank``, ``interest_half_life_days``.
 
     The half-life is that of an exponential decay fitted to the attention since the first day of interest, by its mean: ln 2 times the
     mean days since that day, weighted by attention; null with fewer than three days of interest, as one cannot be told then.
@@ -59,7 +59,7 @@ def category_shares(events: ir.Table, items: ir.Table, interest: str = "attentio
     # One order for both, so that the engine sorts once.
     ordered = ibis.window(group_by="user_id", order_by=[sums.attention_ms.desc(), sums.category], rows=(None, None))
     return sums.mutate(
-        attention_share=sums.attention_ms / sums.attention_ms.sum().over(ordered),
+        interest_share=sums.attention_ms / sums.attention_ms.sum().over(ordered),
         interest_half_life_days=ibis.ifelse(sums.active_days >= HALF_LIFE_DAYS, half_life.round(6), None),
         rank=ibis.row_number().over(ordered) + 1,
     )
@@ -67,7 +67,7 @@ def category_shares(events: ir.Table, items: ir.Table, interest: str = "attentio
 
 def concentration(shares: ir.Table) -> ir.Table:
     """``user_id`` and ``interest_concentration``: the Herfindahl-Hirschman index of attention shares, 1 where all goes to one category."""
-    squares = shares.attention_share * shares.attention_share
+    squares = shares.interest_share * shares.interest_share
     return shares.group_by("user_id").aggregate(interest_concentration=exact_sum(squares))
 
 

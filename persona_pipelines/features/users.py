@@ -97,9 +97,9 @@ def user_features(
         events_prior_28_days=facts.count(where=prior),
     )
     top = category_shares.filter(category_shares["rank"] == 1).select(
-        "user_id", top_category="category", top_category_share="attention_share"
+        "user_id", top_category="category", top_category_share="interest_share"
     )
-    spread = attention.entropy(category_shares, "user_id", "attention_share").rename(category_entropy="entropy")
+    spread = attention.entropy(category_shares, "user_id", "interest_share").rename(category_entropy="entropy")
     moments = facts.filter(facts.weekday.notnull()).group_by("user_id", "hour", "weekday").aggregate(moments=lambda rows: rows.count())
     day_rhythm = attention.rhythm(moments.filter(moments.hour.notnull()), "hour", 24).rename(peak_hour="peak", rhythm_strength="strength")
     week_rhythm = attention.rhythm(moments, "weekday", 7).rename(peak_weekday="peak", week_rhythm_strength="strength")

@@ -74,7 +74,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
     users = in_order(store, store.table(contracts.USER_PROFILES))
     features = in_order(store, store.table(contracts.USER_FEATURES))
-    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"), "category")
+    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"), "category")
     shown = profiles[profiles["segment_id"] != UNPLACED[0]].sort_values(["users", "segment_id"], ascending=[False, True])
     support = stored_support(store)
     cards = [_card(store, settings, model, row, users, features, shares, support.absent) for row in shown.to_dict("records")]

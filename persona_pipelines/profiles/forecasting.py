@@ -12,34 +12,39 @@ import pandas as pd
 
 from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.parallel import side_by_side
-from persona_pipelines.profiles.lifetime import Purchases, naive_value, value_by_beta_geometric
+from persona_pipelines.profiles.leaving import judge_leaving
+from persona_pipelines.profiles.lifetime import Purchases, naive_value, purchases_of, value_by_beta_geometric
 from persona_pipelines.profiles.predictions import Baseline, Judged, Question, Window, judge_amount, judge_probability
 from persona_pipelines.profiles.targets import as_objects, own_targets, with_attributes
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
-PURCHASE = "purchase"
+PURCHASE, CHURN = "purchase", "churn"
 NO_PURCHASES = "the log has no purchases or bookings"
-PROBABILITIES = {PURCHASE: ("bought", "purchase_probability"), "churn": ("left", "churn_probability")}
+PROBABILITIES = {PURCHASE: ("bought", "purchase_probability"), CHURN: ("left", "churn_probability")}
 SPEND, LIFETIME = "spend", "lifetime value"
 MOST_LIFETIME_WINDOWS = 4
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` by target; ``windows``: begin and days of what judged, where it was a
-    window; ``missing``: the reason of each target without one."""
+    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` and ``questions`` by target; ``missing``: the reason of each target without one."""
 
     users: pd.DataFrame
     judged: dict[str, Judged]
-    windows: dict[str, tuple[dt.date | None, int | None]]
+    questions: dict[str, Question]
     missing: dict[str, str]
 
     def quality(self) -> pd.DataFrame:
         """Rows of ``contracts.PREDICTION_QUALITY``."""
         frames = [
-            found.table.assign(target=target, window_start=self.windows[target][0], window_days=self.windows[target][1])
+            found.table.assign(
+                target=target,
+                definition=self.questions[target].definition,
+                window_start=self.questions[target].begin,
+                window_days=self.questions[target].days,
+            )
             for target, found in self.judged.items()
         ]
         return pd.concat([frame.astype(object) for frame in frames], ignore_index=True) if frames else pd.DataFrame()
@@ -48,20 +53,6 @@ class Forecast:
         """Rows of ``contracts.PREDICTION_DRIVERS``."""
         frames = [found.drivers.assign(target=target) for target, found in self.judged.items() if len(found.drivers)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def purchases_of(features: pd.DataFrame) -> tuple[np.ndarray, Purchases]:
-    """Who has bought, as a mask of shape (users,), and the purchases of those."""
-    frequency = features["frequency"].to_numpy(dtype=float)
-    buyers = frequency > 0
-    gap = np.nan_to_num(features["purchase_gap_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
-    recency = gap * (frequency[buyers] - 1)
-    since = np.nan_to_num(features["purchase_recency_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
-    value, again = (
-        np.nan_to_num(features[name].to_numpy(dtype=float, na_value=np.nan)[buyers])
-        for name in ("average_order_value", "repeat_order_value")
-    )
-    return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value, again)
 
 
 def possible_together(chances: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +118,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
     if LIFETIME in judged:
         users.loc[purchases_of(today)[0], "lifetime_value"] = judged[LIFETIME].prediction.round(6)
     users["targets"] = as_objects({name: judged[name] for name in own}, len(users))
-    return Forecast(users, judged, {target: (question.begin, question.days) for target, question in questions.items()}, missing)
+    return Forecast(users, judged, questions, missing)
 
 
 def _of_the_horizon(
@@ -142,16 +133,21 @@ def _of_the_horizon(
         return {}, dict.fromkeys((*PROBABILITIES, SPEND), str(error))
     windows = with_attributes(windows, attributes)
     sold = today["frequency"].notna().any()
+    meaning = {PURCHASE: f"a purchase or booking within {days} days", CHURN: f"no own event within {days} days"}
     questions = {
-        target: Question(partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days)
+        target: Question(meaning[target], partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days)
         for target, (outcome, _) in PROBABILITIES.items()
         if sold or target != PURCHASE
     }
+    if not past.log.visits and past.log.people == "customers" and (left := judge_leaving(windows, today, days, chosen.seed)) is not None:
+        told = f"has stopped buying, by the own rhythm (1 less the probability alive); judged by the purchases within {days} days that it implies"
+        questions[CHURN] = Question(told, lambda: left, begin, days)
     if not sold:
         return questions, dict.fromkeys((PURCHASE, SPEND), NO_PURCHASES)
     if not any(window.bought.any() for window in windows[:-1]):
         return questions, {SPEND: "nobody has bought anything"}
-    questions[SPEND] = Question(partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
+    told = f"value of purchases and bookings within {days} days, before refunds"
+    questions[SPEND] = Question(told, partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
     return questions, {}
 
 
@@ -172,7 +168,8 @@ def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: p
     if not buyers.any() or any(len(window.spent) < chosen.minimum_users or window.spent.sum() <= 0 for window in windows):
         raise TooLittleHistoryError(f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days")
     answer = partial(judge_amount, windows, today[buyers], BASELINES, days, chosen.lifetime_days, chosen.seed)
-    return Question(answer, as_of - dt.timedelta(days=days - 1), days)
+    told = f"value of purchases and bookings within {chosen.lifetime_days} days, before refunds"
+    return Question(told, answer, as_of - dt.timedelta(days=days - 1), days)
 
 
 def buyers_of(window: Window) -> Window:

@@ -30,7 +30,7 @@ def lifecycle_stage(features: ir.Table) -> ir.StringValue:
 def top_interests(category_shares: ir.Table) -> ir.Table:
     """``user_id`` and ``top_interests``: up to three categories with their attention shares, ``Garden 61%, Books 20%``."""
     top = category_shares.filter(category_shares["rank"] <= INTERESTS)
-    percent = (top.attention_share * 100).round().cast("int64").cast("string")
+    percent = (top.interest_share * 100).round().cast("int64").cast("string")
     named = top.mutate(interest=top.category + " " + percent + "%")
     return named.group_by("user_id").aggregate(top_interests=named.interest.group_concat(", ", order_by=named["rank"]))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,20 @@ class Purchases:
     age: np.ndarray
     mean_value: np.ndarray
     repeat_value: np.ndarray
+
+
+def purchases_of(features: pd.DataFrame) -> tuple[np.ndarray, Purchases]:
+    """Who has bought, as a mask of shape (users,), and the purchases of those."""
+    frequency = features["frequency"].to_numpy(dtype=float)
+    buyers = frequency > 0
+    gap = np.nan_to_num(features["purchase_gap_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
+    recency = gap * (frequency[buyers] - 1)
+    since = np.nan_to_num(features["purchase_recency_days"].to_numpy(dtype=float, na_value=np.nan)[buyers])
+    value, again = (
+        np.nan_to_num(features[name].to_numpy(dtype=float, na_value=np.nan)[buyers])
+        for name in ("average_order_value", "repeat_order_value")
+    )
+    return buyers, Purchases(frequency[buyers] - 1, recency, recency + since, value, again)
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,17 @@ def fit_beta_geometric(customers: Purchases) -> BetaGeometric:
     Raises:
         ValueError: nobody has bought twice.
     """
+    return BetaGeometric(*maximum_likelihood(log_likelihood, customers))
+
+
+def maximum_likelihood(likelihood: Callable[[np.ndarray, Purchases], float], customers: Purchases) -> tuple[float, float, float, float]:
+    """The parameters r, alpha, a, b of a model of repeat purchases and dropout.
+
+    Args:
+        likelihood: the logarithm of the likelihood of parameters, shape (4,), summed over customers.
+    Raises:
+        ValueError: nobody has bought twice.
+    """
     from scipy.optimize import minimize
 
     if not (customers.repeats > 0).any():
@@ -109,11 +136,12 @@ def fit_beta_geometric(customers: Purchases) -> BetaGeometric:
     starts = [(1.0, scale / 2, 1.0, 2.0), (0.3, scale / 10, 0.5, 3.0), (2.0, scale, 0.1, 1.0)]
 
     def loss(logs: np.ndarray) -> float:
-        return -log_likelihood(np.exp(logs), customers) / len(customers.age)
+        return -likelihood(np.exp(logs), customers) / len(customers.age)
 
     fits = [minimize(loss, np.log(start), method="L-BFGS-B", bounds=[(-12, 12)] * 4) for start in starts]
     best = min(fits, key=lambda fit: fit.fun)
-    return BetaGeometric(*(float(value) for value in np.exp(best.x)))
+    r, alpha, a, b = (float(value) for value in np.exp(best.x))
+    return r, alpha, a, b
 
 
 @dataclass(frozen=True)

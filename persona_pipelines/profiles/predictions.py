@@ -175,7 +175,8 @@ def _stacked(windows: Sequence[Window], target: str) -> tuple[np.ndarray, np.nda
     return np.vstack([matrix(window.features) for window in windows]), np.concatenate([window.outcome(target) for window in windows])
 
 
-def _log_likelihood(happened: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def log_likelihoods(happened: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Of each user, shape (users,): the logarithm of the chance that was given to what happened."""
     clipped = np.clip(probability, 1e-6, 1 - 1e-6)
     return np.where(happened, np.log(clipped), np.log(1 - clipped))
 
@@ -200,9 +201,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be foreseen of one target: its models, compared and chosen, by ``answer``; first day and days of the window that judges, None where
-    it is judged by people instead of by time."""
+    """What is to be foreseen of one target, ``definition``: its models, compared and chosen, by ``answer``; first day and days of the window that
+    judges, None where it is judged by people instead of by time."""
 
+    definition: str
     answer: Callable[[], Judged]
     begin: dt.date | None = None
     days: int | None = None
@@ -239,17 +241,17 @@ def judge_probability(
     held: dict[str, np.ndarray] = {}
     for name in classifiers(seed):
         said = chances(taught(name, past), choosing.features, expect(rates[: len(past)]))
-        validation[name] = float(_log_likelihood(choosing.outcome(target), said).mean())
+        validation[name] = float(log_likelihoods(choosing.outcome(target), said).mean())
         models[name] = taught(name, [*past, choosing])
         held[name] = chances(models[name], newest.features, expect(rates[:-1]))
     happened = newest.outcome(target)
     held[BASE_RATE] = np.full(len(happened), expect(rates[:-1]))
     validation[BASE_RATE] = float(
-        _log_likelihood(choosing.outcome(target), np.full(len(choosing.features), expect(rates[: len(past)]))).mean()
+        log_likelihoods(choosing.outcome(target), np.full(len(choosing.features), expect(rates[: len(past)]))).mean()
     )
     challenger = max(validation, key=lambda name: validation[name])
     holder = before if before in held else BASE_RATE
-    ahead = interval(_log_likelihood(happened, held[challenger]) - _log_likelihood(happened, held[holder]), seed)
+    ahead = interval(log_likelihoods(happened, held[challenger]) - log_likelihoods(happened, held[holder]), seed)
     chosen = challenger if challenger == holder or ahead.low > EVIDENT else holder
     told = f"{challenger} is ahead of {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
     rows = []
@@ -262,17 +264,18 @@ def judge_probability(
         if name == challenger and name != chosen:
             reason = f"{told}: not beyond doubt"
         rows.append(
-            {"model": name, **_measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason}
+            {"model": name, **measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason}
         )
     if chosen == BASE_RATE:
-        prediction, drivers = np.full(len(today), expect(rates)), _no_drivers()
+        prediction, drivers = np.full(len(today), expect(rates)), no_drivers()
     else:
         prediction = chances(taught(chosen, windows), today, expect(rates))
         drivers = _drivers(models[chosen], newest, target, seed)
     return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers)
 
 
-def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
+def measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
+    """The figures of ``contracts.PREDICTION_QUALITY`` of chances, shape (users,), against what happened."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     both = happened.any() and not happened.all()
@@ -283,7 +286,7 @@ def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
         "auc": float(roc_auc_score(happened, chances)) if both else None,
         "average_precision": float(average_precision_score(happened, chances)) if both else None,
         "calibration_error": calibration_error(happened, chances),
-        "log_loss": float(-_log_likelihood(happened, chances).mean()),
+        "log_loss": float(-log_likelihoods(happened, chances).mean()),
         "lift": float(happened[top].mean() / happened.mean()) if both else None,
         "spearman": None,
         "mean_absolute_error": None,
@@ -291,7 +294,8 @@ def _measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _no_drivers() -> pd.DataFrame:
+def no_drivers() -> pd.DataFrame:
+    """Rows of ``contracts.PREDICTION_DRIVERS`` but the target, of a model that looks at no feature."""
     return pd.DataFrame(columns=["feature", "rank", "importance", "correlation"])
 
 
@@ -301,7 +305,7 @@ def _drivers(model: Any | None, newest: Window, target: str, seed: int) -> pd.Da
 
     happened = newest.outcome(target)
     if model is None or happened.all() or not happened.any():
-        return _no_drivers()
+        return no_drivers()
     return _importance(newest.features, happened, lambda points: model.predict_proba(points)[:, 1], roc_auc_score, seed)
 
 

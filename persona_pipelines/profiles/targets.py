@@ -78,7 +78,9 @@ def _by_event(
     _require_both(target.name, happened)
     attributes = _learned(past.warehouse, settings, target)
     answer = partial(judge_probability, with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
-    return Question(answer, as_of - dt.timedelta(days=days - 1), days)
+    origin = target.from_
+    of = "".join(f", {name} {value}" for name, value in (("item", origin.item_id), ("category", origin.category)) if value is not None)
+    return Question(f"{origin.event}{of} within {days} days", answer, as_of - dt.timedelta(days=days - 1), days)
 
 
 def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Question:
@@ -102,7 +104,10 @@ def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, t
         nothing = np.zeros(len(rows), dtype=bool)
         parts.append(Window(features.iloc[rows].reset_index(drop=True), nothing, nothing, nothing.astype(float), {target.name: true[rows]}))
     assert len(parts) > AT_LEAST
-    return Question(partial(judge_probability, parts, target.name, features, before, settings.predictions.seed, seasonal=False))
+    origin = target.from_
+    limit = f" of {origin.at_least:g} or more" if origin.at_least is not None else f" {origin.equals}" if origin.equals is not None else ""
+    told = f"{origin.attribute}{limit}, of those of whom it is not known"
+    return Question(told, partial(judge_probability, parts, target.name, features, before, settings.predictions.seed, seasonal=False))
 
 
 def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:

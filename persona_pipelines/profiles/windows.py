@@ -15,12 +15,13 @@ import pandas as pd
 from persona_pipelines.days import end_of
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.features.exact import exact_sum
-from persona_pipelines.features.support import clock_support
+from persona_pipelines.features.support import clock_support, stored_support
 from persona_pipelines.profiles.predictions import Window
 from persona_pipelines.settings.stages import TargetOrigin
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines.warehouse.described import Log
 
 AT_LEAST = 3
 """One window to learn from, one to choose by, one to judge by."""
@@ -37,6 +38,11 @@ class Past:
     warehouse: Warehouse
     timezone: str
     known: dict[dt.date, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Log:
+        """What the log is a log of."""
+        return stored_support(self.warehouse).log
 
     def events(self) -> ir.Table:
         """Events of users that have a date."""

@@ -33,7 +33,7 @@ def _read(store: "Warehouse", settings: Settings) -> "tuple[pd.DataFrame, pd.Dat
     from persona_pipelines.features.attributes import attributes_of_users, joined
 
     features = joined(in_order(store, store.table(contracts.USER_FEATURES)), attributes_of_users(store, settings))
-    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "attention_share"), "category")
+    shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"), "category")
     return features, shares
 
 
@@ -150,7 +150,7 @@ def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: 
     with tempfile.TemporaryDirectory() as folder:
         fit.model.save(Path(folder) / "model")
         example = features.head(5).drop(columns="user_number").assign(user_id="0" * 32)
-        nothing = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+        nothing = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
         registered = run.register(
             Path(folder) / "model",
             "persona_pipelines.segments.model",

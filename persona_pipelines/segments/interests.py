@@ -23,15 +23,15 @@ def segment_interests(segment_of: pd.DataFrame, category_shares: pd.DataFrame) -
 
     Args:
         segment_of: ``user_id``, ``segment_id``.
-        category_shares: ``user_id``, ``category``, ``attention_share``.
+        category_shares: ``user_id``, ``category``, ``interest_share``.
     """
     merged = category_shares.merge(segment_of[["user_id", "segment_id"]], on="user_id")
     columns = ["segment_id", "category", "users", "share", "share_of_others", "low", "high", "clear"]
     if merged.empty:
         return pd.DataFrame(columns=columns)
-    merged = merged.assign(square=merged["attention_share"] ** 2)
+    merged = merged.assign(square=merged["interest_share"] ** 2)
     people = merged.groupby("segment_id")["user_id"].nunique()
-    sums = merged.groupby(["segment_id", "category"])[["attention_share", "square"]].sum()
+    sums = merged.groupby(["segment_id", "category"])[["interest_share", "square"]].sum()
     sums = sums.reindex(pd.MultiIndex.from_product([people.index, sorted(merged["category"].unique())], names=sums.index.names), fill_value=0.0)
     totals = sums.groupby("category").sum().reindex(sums.index.get_level_values("category")).to_numpy()
     mine = people.reindex(sums.index.get_level_values("segment_id")).to_numpy(dtype=float)

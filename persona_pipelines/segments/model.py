@@ -217,7 +217,7 @@ class _PyfuncSegments:
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``contracts.USER_FEATURES`` in; interests are not part of them, so users stand in the middle there."""
-        return self.model.assign(model_input, pd.DataFrame({"user_id": [], "category": [], "attention_share": []}))
+        return self.model.assign(model_input, pd.DataFrame({"user_id": [], "category": [], "interest_share": []}))
 
 
 def _load_pyfunc(path: str) -> _PyfuncSegments:

@@ -77,7 +77,7 @@ def _roots(users: np.ndarray, category_shares: pd.DataFrame, categories: Sequenc
     row = pd.Index(names).get_indexer(pd.Index(category_shares["user_id"], dtype=object))
     column = pd.Index(list(categories), dtype=object).get_indexer(pd.Index(category_shares["category"]))
     known = (row >= 0) & (column >= 0)
-    found[row[known], column[known]] = np.sqrt(category_shares["attention_share"].to_numpy(dtype=float)[known])
+    found[row[known], column[known]] = np.sqrt(category_shares["interest_share"].to_numpy(dtype=float)[known])
     return found[places]
 
 

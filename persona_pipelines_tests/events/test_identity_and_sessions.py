@@ -186,14 +186,27 @@ def test_of_events_of_one_moment_the_last_line_has_the_time_until_the_next(wareh
     found = sessionised(
         warehouse, view(0, event_id="z", source_line=1), view(0, event_id="a", source_line=2), view(1, event_id="n", source_line=3)
     )
-    assert found.set_index("event_id")["attention_ms"].dropna().to_dict() == {"z": 0, "a": 60_000}
+    assert found.set_index("event_id")["attention_ms"].dropna().to_dict() == {"a": 60_000}
+
+
+@pytest.mark.parametrize("kind", ["purchase", "refund", "rating", "add_to_cart", "impression", "login"])
+def test_between_lines_of_orders_nobody_is_known_to_have_looked(warehouse, kind: str) -> None:
+    found = sessionised(warehouse, view(0, event_type=kind), view(1), view(3, event_type=kind, dwell_ms=7), view(4))
+    assert found["attention_ms"].fillna(-1).tolist() == [-1, 120_000, 7, -1]
+
+
+def test_between_records_whose_order_stands_for_time_no_time_has_gone_by(warehouse) -> None:
+    events = ({**view(minute), "source": source} for minute, source in enumerate(["list", "list", "web", "web"]))
+    table = with_visitors(events_table(warehouse, *events)).drop("session_id", "attention_ms")
+    found = warehouse.frame(in_sessions(table, 30, 30, ["list"]).order_by("timestamp"))
+    assert found["attention_ms"].fillna(-1).tolist() == [-1, -1, 60_000, -1]
 
 
 @pytest.mark.parametrize("ids", ["az", "za"])
 def test_of_events_of_one_moment_in_two_files_the_one_in_the_last_file_has_the_time_whatever_their_ids(warehouse, ids: str) -> None:
     files = [view(0, event_id=one, source_file=file, source_line=5) for one, file in zip(ids, ("first", "second"), strict=True)]
     found = sessionised(warehouse, *files, view(1, event_id="n"))
-    assert found.set_index("source_file")["attention_ms"].dropna().to_dict() == {"first": 0, "second": 60_000}
+    assert found.set_index("source_file")["attention_ms"].dropna().to_dict() == {"second": 60_000}
 
 
 def test_fractions_of_a_second_keep_their_order(warehouse) -> None:

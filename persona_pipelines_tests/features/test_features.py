@@ -81,7 +81,7 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
     assert warehouse.frame(warehouse.table(contracts.USER_FEATURES)).loc[0, "average_rating"] == -5
 
 
-def test_attention_shares_and_their_entropy(warehouse) -> None:
+def test_interest_shares_and_their_entropy(warehouse) -> None:
     row = features(
         warehouse,
         event("item_view", 1, item_id="a", attention_ms=2000),

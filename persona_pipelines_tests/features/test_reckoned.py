@@ -386,7 +386,7 @@ def test_features_are_what_their_definitions_say(warehouse, seed: int) -> None:
 
     interests = warehouse.frame(spread).set_index(["user_id", "category"])
     expected = {
-        (user, name): {"attention_share": share, "rank": rank, "interest_half_life_days": half_life(mine, name)}
+        (user, name): {"interest_share": share, "rank": rank, "interest_half_life_days": half_life(mine, name)}
         for user in people.index
         for mine in [[event for event in within if event["user_id"] == user]]
         for rank, (name, share) in enumerate(shares(mine).items(), start=1)

@@ -11,6 +11,7 @@ import pytest
 from persona_pipelines.profiles.documents import documents
 from persona_pipelines.profiles.history import profile_history, segment_movement
 from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.described import Log
 
 FIRST = dt.date(2025, 9, 1)
 
@@ -89,7 +90,7 @@ def test_a_document_gives_the_evidence_for_each_statement_and_holds_no_nan() -> 
         top_interests="Garden 61%, Fine Wine 20%",
         country="DE",
     )
-    found = [json.loads(text, parse_constant=lambda name: 1 / 0) for text in documents(shown, features)]
+    found = [json.loads(text, parse_constant=lambda name: 1 / 0) for text in documents(shown, features, Log())]
     assert found[19]["spending_power"] == [
         {
             "statement": "spends much",

@@ -21,5 +21,5 @@ def test_the_stage_follows_tenure_recency_and_frequency(warehouse, tenure: int, 
 
 
 def test_interests_are_the_first_three_categories_in_order(warehouse) -> None:
-    table = ibis.memtable({"user_id": ["u"] * 4, "category": list("abcd"), "attention_share": [0.1, 0.5, 0.3, 0.1], "rank": [3, 1, 2, 4]})
+    table = ibis.memtable({"user_id": ["u"] * 4, "category": list("abcd"), "interest_share": [0.1, 0.5, 0.3, 0.1], "rank": [3, 1, 2, 4]})
     assert warehouse.row(top_interests(table)) == ("u", "b 50%, c 30%, a 10%")

@@ -224,6 +224,6 @@ def test_behaviour_makes_segments_alone_unless_attributes_are_asked_for(warehous
     features = test_predictions.window(1, users=200).features.assign(
         **{"attributes.balance": np.arange(200.0), "attributes.contact=mail": 1.0}
     )
-    shares = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+    shares = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
     assert not [name for name in fit_scaler(features, shares).columns if name.startswith("attributes.")]
     assert fit_scaler(features, shares, ["balance", "contact"]).columns[-1] == "attributes.balance"  # the other one is the same of all

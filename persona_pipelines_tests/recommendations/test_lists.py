@@ -54,7 +54,7 @@ def tables(
     )
     interactions = tastes().assign(liked=lambda frame: frame["rating"] >= 4)[["user_id", "item_id", "weight", "liked"]]
     return Tables(
-        users, interactions, items, segments, similar_items(planted, 10), new, pd.DataFrame(columns=["user_id", "target_user_id"])
+        users, interactions, items, segments, similar_items(planted, 10), new, True, pd.DataFrame(columns=["user_id", "target_user_id"])
     )
 
 

@@ -17,7 +17,7 @@ from persona_pipelines.warehouse.described import FEATURES, Log
 from persona_pipelines_tests.conftest import law
 
 SHOP, ORDERS = Log(), Log(visits=False, people="customers", interest="purchases")
-NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
 CLEAR = Difference("night_share", 1.2, 1.0, 1.4, 0.4, 0.1, 0.9, 50, True)
 
 
@@ -181,7 +181,7 @@ def shares(*groups: dict[str, float], each: int = 20) -> tuple[pd.DataFrame, pd.
     people = [(f"g{number}-{row:02d}", number) for number in range(1, len(groups) + 1) for row in range(each)]
     placed = pd.DataFrame(people, columns=["user_id", "segment_id"])
     told_of = [(user, category, share) for user, group in people for category, share in groups[group - 1].items()]
-    return placed, pd.DataFrame(told_of, columns=["user_id", "category", "attention_share"])
+    return placed, pd.DataFrame(told_of, columns=["user_id", "category", "interest_share"])
 
 
 SPREAD = {f"c{number}": 0.08 if number < 3 else 0.76 / 7 for number in range(10)}
@@ -218,10 +218,10 @@ def test_interests_are_the_means_of_shares(seed: int) -> None:
     placed = pd.DataFrame({"user_id": users, "segment_id": generator.integers(0, 3, 40)})
     wide = pd.DataFrame(generator.dirichlet(np.full(4, 0.4), 40), index=pd.Index(users, name="user_id"), columns=list("abcd"))
     wide[wide < 0.02] = 0.0
-    long = wide[generator.random(40) < 0.8].stack().rename("attention_share").rename_axis(["user_id", "category"]).reset_index()
-    long = long[long["attention_share"] > 0]
+    long = wide[generator.random(40) < 0.8].stack().rename("interest_share").rename_axis(["user_id", "category"]).reset_index()
+    long = long[long["interest_share"] > 0]
     found = segment_interests(placed, long).set_index(["segment_id", "category"])
-    known = long.pivot_table(index="user_id", columns="category", values="attention_share", fill_value=0.0)
+    known = long.pivot_table(index="user_id", columns="category", values="interest_share", fill_value=0.0)
     segment = placed.set_index("user_id")["segment_id"].reindex(known.index)
     for (number, category), row in found.iterrows():
         mine, others = known.loc[segment == number, category], known.loc[segment != number, category]

@@ -13,7 +13,7 @@ from persona_pipelines.settings.stages import SegmentsSettings
 from persona_pipelines.warehouse.described import Log
 
 SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6, stability_refits=3, algorithms=["k_means", "hierarchical", "gaussian_mixture"])
-NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "attention_share": []})
+NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
 
 
 def people(*groups: dict[str, float], each: int = 60, seed: int = 1) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def test_a_stored_model_assigns_the_same(tmp_path) -> None:
 def test_a_profile_of_a_segment_counts_its_users_and_their_categories() -> None:
     features = people(RICH, NIGHT)
     model = fit_segments(features, NO_SHARES, SETTINGS).model
-    shares = pd.DataFrame({"user_id": features["user_id"], "category": "Books", "attention_share": 1.0})
+    shares = pd.DataFrame({"user_id": features["user_id"], "category": "Books", "interest_share": 1.0})
     found = summary(model, model.assign(features, NO_SHARES), features, shares, Log()).profiles
     assert found["users"].sum() == 120
     assert found["top_categories"].tolist()[0] == "Books 100%"
@@ -125,7 +125,7 @@ def test_every_algorithm_finds_three_far_groups(name: str) -> None:
 @pytest.mark.slow
 def test_interests_tell_users_apart_who_are_alike_in_all_else() -> None:
     features = people({}, {})
-    shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 60 + ["Wine"] * 60, "attention_share": 1.0})
+    shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 60 + ["Wine"] * 60, "interest_share": 1.0})
     assigned = fit_segments(features, shares, SETTINGS).model.assign(features, shares)
     assert assigned.groupby(assigned["user_id"].str[:2])["segment_id"].nunique().tolist() == [1, 1]
     assert assigned["segment_id"].nunique() == 2

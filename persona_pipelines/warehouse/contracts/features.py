@@ -52,15 +52,15 @@ FEATURE_SUPPORT = Table(
 CATEGORY_SHARES = Table(
     "features",
     "category_shares",
-    "How a user's attention is spread over the categories of items.",
+    "How a user's interest is spread over the categories of items: of attention, where the log tells of it, else of events.",
     (
         replace(USER, required=True),
         Column("category", "string", "Category of items.", required=True),
         AS_OF,
         Column(
-            "attention_share",
+            "interest_share",
             "float64",
-            "Attention to the category's items over attention to all items.",
+            "Attention to the category's items over attention to all items; where the log tells of no attention, events instead.",
             "share",
             required=True,
             minimum=0,
@@ -69,7 +69,7 @@ CATEGORY_SHARES = Table(
         Column("rank", "int64", "1 is the category with the largest share.", required=True, minimum=1),
         number(
             "interest_half_life_days",
-            "Half-life of the attention since the first day of interest, by an exponential decay; null with "
+            "Half-life of the interest since its first day, by an exponential decay; null with "
             "fewer than three days of interest.",
             "days",
         ),

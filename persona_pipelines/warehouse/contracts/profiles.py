@@ -28,7 +28,11 @@ USER_PREDICTIONS = Table(
         AS_OF,
         Column("horizon_days", "int64", "Days that the probabilities and the expected spend look ahead.", "days", required=True, minimum=1),
         share("purchase_probability", "Chance of buying within the horizon; null where there is too little history to judge it."),
-        share("churn_probability", "Chance of no event at all within the horizon; null where there is too little history to judge it."),
+        share(
+            "churn_probability",
+            "Chance of leaving, as prediction_quality.definition says: no own event within the horizon, or, of customers who are seen only when "
+            "they buy, that they have stopped buying; null where there is too little history to judge it.",
+        ),
         number("expected_spend", "Expected spend within the horizon.", "currency"),
         number("lifetime_value", "Expected spend within predictions.lifetime_days.", "currency"),
         Column("targets", "string", "Chances of the configuration's own targets, as a JSON object by name; null without any."),
@@ -44,6 +48,7 @@ PREDICTION_QUALITY = Table(
     "How each model predicts, judged on the newest window, learned from windows before it.",
     (
         Column("target", "string", "purchase, churn, spend, lifetime value, or a target of the configuration.", required=True),
+        Column("definition", "string", "What is foreseen, and for how long.", required=True),
         Column("model", "string", "Name of the model.", required=True),
         Column("window_start", "date", "First day of the window that judges; null where users judge whose attribute was kept back."),
         Column("window_days", "int64", "Its length.", "days", minimum=1),

@@ -1,0 +1,116 @@
+"""Leaving, of customers who are seen only when they buy: not silence for some days, but a silence that their own rhythm does not explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from persona_pipelines.intervals import interval
+from persona_pipelines.profiles.lifetime import Purchases, maximum_likelihood, purchases_of
+from persona_pipelines.profiles.predictions import (
+    BASE_RATE,
+    EVIDENT,
+    Judged,
+    Window,
+    log_likelihoods,
+    measured,
+    no_drivers,
+    smoothed_rate,
+)
+
+MODEL = "modified_beta_geometric"
+FITS = 0.1
+"""Largest calibration error of the purchases that it implies at which the model fits."""
+
+
+@dataclass(frozen=True)
+class ModifiedBetaGeometric:
+    """Parameters of MBG/NBD (Batislam, Denizel, Filiztekin 2007): as BG/NBD, but a customer may drop out after the first purchase too.
+
+    Under BG/NBD who has bought once is there for ever.
+    """
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+    def probability_alive(self, customers: Purchases) -> np.ndarray:
+        """The chance of not having dropped out yet (equation 7)."""
+        from scipy.special import expit
+
+        x = customers.repeats
+        odds = np.log(self.a / (self.b + x)) + (self.r + x) * np.log((self.alpha + customers.age) / (self.alpha + customers.recency))
+        return expit(-odds)
+
+    def probability_of_purchase(self, customers: Purchases, days: float) -> np.ndarray:
+        """The chance of a purchase in the next ``days``: who is there buys at a rate of gamma (r + x, alpha + age), and drops out only then."""
+        none = ((self.alpha + customers.age) / (self.alpha + customers.age + days)) ** (self.r + customers.repeats)
+        return self.probability_alive(customers) * (1 - none)
+
+
+def log_likelihood(parameters: np.ndarray, customers: Purchases) -> float:
+    """Of MBG/NBD, equation 5 of the paper, summed over customers. ``parameters``: r, alpha, a, b."""
+    from scipy.special import betaln, gammaln
+
+    r, alpha, a, b = parameters
+    x, recency, age = customers.repeats, customers.recency, customers.age
+    rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    alive = betaln(a, b + x + 1) - betaln(a, b) - (r + x) * np.log(alpha + age)
+    gone = betaln(a + 1, b + x) - betaln(a, b) - (r + x) * np.log(alpha + recency)
+    return float((rate + np.logaddexp(alive, gone)).sum())
+
+
+def fit(customers: Purchases) -> ModifiedBetaGeometric:
+    """Maximum likelihood.
+
+    Raises:
+        ValueError: nobody has bought on two days.
+    """
+    return ModifiedBetaGeometric(*maximum_likelihood(log_likelihood, customers))
+
+
+def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: int) -> Judged | None:
+    """The chance that each customer of today has left; None where the model does not fit.
+
+    Nobody is seen to leave. So the model is judged by what it says of purchases in the newest window, from what was known before it: it has to
+    be ahead of the base rate of the window before beyond doubt, and calibrated. The figures of its row are those of these purchases.
+
+    Args:
+        windows: oldest first.
+        today: ``contracts.USER_FEATURES``; of who has not bought nothing is said (nan).
+        days: length of the windows.
+    """
+    choosing, newest = windows[-2:]
+    buyers, before = purchases_of(newest.features)
+    bought = newest.bought[buyers]
+    earlier_buyers, earlier = purchases_of(choosing.features)
+    try:
+        implied = fit(before).probability_of_purchase(before, days)
+        validation = log_likelihoods(choosing.bought[earlier_buyers], fit(earlier).probability_of_purchase(earlier, days)).mean()
+        now, customers = purchases_of(today)
+        left = np.full(len(today), np.nan)
+        left[now] = 1 - fit(customers).probability_alive(customers)
+    except ValueError:
+        return None
+    rate = smoothed_rate(choosing.bought[earlier_buyers])
+    constant = np.full(len(bought), rate)
+    ahead = interval(log_likelihoods(bought, implied) - log_likelihoods(bought, constant), seed)
+    figures = {MODEL: measured(bought, implied), BASE_RATE: measured(bought, constant)}
+    if ahead.low <= EVIDENT or figures[MODEL]["calibration_error"] > FITS:
+        return None
+    told = f"{MODEL} is ahead of {BASE_RATE} by {ahead.mean:+.4f} nats a customer ({ahead.low:+.4f} to {ahead.high:+.4f}) in the purchases that it implies"
+    validations = {MODEL: float(validation), BASE_RATE: float(log_likelihoods(choosing.bought[earlier_buyers], np.full(len(earlier.age), rate)).mean())}
+    rows = [
+        {
+            "model": name,
+            **found,
+            "validation": validations[name],
+            "chosen": name == MODEL,
+            "reason": told if name == MODEL else "another is used",
+        }
+        for name, found in figures.items()
+    ]
+    return Judged(pd.DataFrame(rows), MODEL, left, (implied, bought), no_drivers())
