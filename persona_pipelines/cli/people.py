@@ -84,4 +84,4 @@ def report(config: str | None, language: Any, output: str) -> None:
         write_whole(Path(output), page(gallery, language))
     except OSError as error:
         raise CommandError(f"{output}: cannot be written ({error.strerror})") from None
-    say(f"{len(gallery.cards)} segments of {gallery.glance['users']:,} users in {output}")
+    say(f"{len(gallery.cards)} segments of {gallery.glance.users:,} users in {output}")

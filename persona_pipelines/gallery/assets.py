@@ -13,7 +13,11 @@ from persona_pipelines.warehouse import contracts
 NAME = dg.AssetKey([STAGE, "persona_gallery"])
 INPUTS = (
     contracts.USER_PROFILES,
+    contracts.FEATURE_SUPPORT,
     contracts.SEGMENT_PROFILES,
+    contracts.SEGMENT_DIFFERENCES,
+    contracts.SEGMENT_INTERESTS,
+    contracts.SEGMENT_HISTORY,
     contracts.SEGMENT_MOVEMENT,
     contracts.PREDICTION_QUALITY,
     contracts.RECOMMENDATIONS,
@@ -58,7 +62,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
                 **{f"page_{language}": dg.MetadataValue.path(str(chosen.home / "reports" / name)) for language, name in names.items()},
                 "mlflow_run": dg.MetadataValue.url(run.url),
                 "segments": len(gallery.cards),
-                "users": gallery.glance["users"],
+                "users": gallery.glance.users,
             },
         )
 

@@ -1,7 +1,8 @@
-"""What the gallery shows, gathered from the tables: numbers and words, no markup."""
+"""What the gallery shows, gathered from the tables: numbers and what follows from them, no markup and no words of a language."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,16 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.events.checks import currencies_of_money
 from persona_pipelines.events.ordering import in_order
-from persona_pipelines.features.support import stored_support
+from persona_pipelines.features.support import ABSENT, clock_support, stored_support
+from persona_pipelines.gallery import audience
+from persona_pipelines.gallery.first import Pointer, pointers
+from persona_pipelines.profiles.forecasting import LIFETIME, SPEND
+from persona_pipelines.segments.interests import Statement, statement
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
+from persona_pipelines.segments.naming import Name
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -21,19 +28,79 @@ from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
 EXAMPLES = 2
+APART = 6
+INTERESTS = 5
+DRIVERS = 5
+AMOUNTS = (SPEND, LIFETIME)
 UNUSUAL = 4.0
 """Robust standard deviations from the usual number of events of a weekday from which on a day is unusual."""
 
 
 @dataclass(frozen=True)
+class Glance:
+    """Figures of a group of people; None where the log or the predictions hold none.
+
+    Attributes:
+        buyers: share who have bought.
+        value: mean of what was spent, less what was paid back; ``total`` their sum.
+        lifetime: mean of what is expected to be spent within ``predictions.lifetime_days``.
+        likely, leaving: mean chance of buying and of leaving.
+        sessions: mean.
+        reachable: how many may be written to.
+    """
+
+    users: int
+    reachable: int
+    buyers: float | None
+    value: float | None
+    total: float | None
+    lifetime: float | None
+    likely: float | None
+    leaving: float | None
+    sessions: float | None
+
+
+@dataclass(frozen=True)
 class Card:
-    """One segment. Details are None where it has fewer users than may be shown."""
+    """One segment.
+
+    Attributes:
+        name: with what it says; ``holds`` whether that is true of the people of today.
+        share: of all users; ``value_share`` of all that was spent; ``change`` of the share since the scoring before, None at the first.
+        details: None where it has fewer users than may be shown.
+    """
 
     segment_id: int
-    name: str
-    users: int
+    name: Name
+    holds: bool
     share: float
-    details: dict[str, Any] | None
+    value_share: float | None
+    change: float | None
+    glance: Glance
+    details: Details | None
+
+
+@dataclass(frozen=True)
+class Details:
+    """Attributes:
+    description: in English, as the table has it.
+    apart: rows of ``contracts.SEGMENT_DIFFERENCES`` that have a phrase, clearest first.
+    interests: rows of ``contracts.SEGMENT_INTERESTS``, largest first, and what may be said of them.
+    rhythm: events by weekday (Monday first) and hour, shape (7, 24); None without a clock that tells both.
+    examples: those nearest to the centre.
+    recommended: titles of the items recommended most; ``hits``: share and number of people judged, ``k``.
+    rule: of ``contracts.SEGMENT_RULES``; None without one.
+    """
+
+    description: str
+    apart: list[dict[str, Any]]
+    interests: list[tuple[str, float]]
+    statement: Statement
+    rhythm: np.ndarray | None
+    examples: list[dict[str, Any]]
+    recommended: list[str]
+    hits: dict[str, Any] | None
+    rule: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -41,23 +108,42 @@ class Gallery:
     """Everything on the page.
 
     Attributes:
-        glance: numbers of the whole audience.
+        as_of: the last day known of; None where the log has no dates.
+        currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
+        leaving: how leaving is understood: silence, or rhythm; None without a prediction of it.
+        holds: features of the log by their support.
+        split: how recommenders were judged; None where they were not.
     """
 
     name: str
-    as_of: str
+    as_of: str | None
+    timezone: str
+    currency: str
     log: Log
-    glance: dict[str, float | int | None]
+    horizon_days: int
+    lifetime_days: int
+    leaving: str | None
+    lifetime_model: str | None
+    first: list[Pointer]
+    glance: Glance
     cards: list[Card]
     places: np.ndarray
     groups: np.ndarray
+    times: pd.DataFrame
+    stages: pd.DataFrame
+    grid: pd.DataFrame
+    cohorts: pd.DataFrame
+    funnel: list[tuple[str, int]]
     movement: pd.DataFrame
     accounting: pd.DataFrame
-    predictions: pd.DataFrame
-    drivers: pd.DataFrame
+    predictions: list[dict[str, Any]]
+    amounts: list[dict[str, Any]]
+    drivers: dict[str, list[tuple[str, float]]]
     segment_quality: dict[str, Any]
+    split: str | None
     unusual_days: pd.DataFrame
+    support: pd.DataFrame
     minimum: int
 
 
@@ -69,101 +155,163 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     """Read the tables.
 
     Args:
-        model: the segments in use, for the map and for what sets them apart.
+        model: the segments in use, for the map and the names.
     """
-    profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
     users = in_order(store, store.table(contracts.USER_PROFILES))
     features = in_order(store, store.table(contracts.USER_FEATURES))
     shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"), "category")
-    shown = profiles[profiles["segment_id"] != UNPLACED[0]].sort_values(["users", "segment_id"], ascending=[False, True])
-    support = stored_support(store)
-    cards = [_card(store, settings, model, row, users, features, shares, support.absent) for row in shown.to_dict("records")]
+    support, log = store.frame(store.table(contracts.FEATURE_SUPPORT).order_by("feature")), stored_support(store).log
+    times = audience.over_time(store, log)
+    cards = _cards(store, settings, model, users, features, shares, times, set(support[support["support"] == ABSENT]["feature"]))
     number_of = {card.segment_id: number for number, card in enumerate(cards) if card.details is not None}
     numbers = drawn(len(features), settings.segments.seed)[:MAP_POINTS]
     segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
     visible = np.array([number for number in numbers if segment_of[number] in number_of], dtype=int)
     places = principal_components(model.scaler.transform(features, shares))[visible] if len(visible) else np.zeros((0, 2))
-    quality = store.table(contracts.SEGMENT_QUALITY)
-    chosen = store.frame(quality.filter(quality.chosen).limit(1)).to_dict("records")
+    predicted = _frame(store, contracts.PREDICTION_QUALITY, "target", chosen=True)
+    told = {row["target"]: row for row in predicted}
+    events = store.table(contracts.EVENTS)
+    dated = events.filter(events.user_id.notnull() & clock_support(store).dated(events))
+    buying = log.people == "customers" and not log.visits
+    quality = _frame(store, contracts.SEGMENT_QUALITY, "algorithm", chosen=True)
+    judged = _frame(store, contracts.MODEL_COMPARISON, "model", champion=True, segment="all")
     accounting = store.table(contracts.ACCOUNTING)
     sums = accounting.group_by("source").aggregate(
         **{name: accounting[name].sum() for name in ("records_read", "events", "rejects", "duplicates", "filtered")}
     )
-    prediction_quality, drivers = store.table(contracts.PREDICTION_QUALITY), store.table(contracts.PREDICTION_DRIVERS)
+    days = store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))
+    currencies = [name for (name,) in store.tuples(currencies_of_money(events).select("currency"))]
+    glance = _glance(users)
     return Gallery(
-        settings.name,
-        f"{features['as_of_date'].iloc[0]:%Y-%m-%d}",
-        support.log,
-        _glance(users, len(cards)),
-        cards,
-        places,
-        np.array([number_of[segment_of[number]] for number in visible], dtype=int),
-        store.frame(store.table(contracts.SEGMENT_MOVEMENT).order_by("from_segment", "to_segment")),
-        store.frame(sums.order_by("source")),
-        store.frame(prediction_quality.filter(prediction_quality.chosen).order_by("target")),
-        store.frame(drivers.filter(drivers["rank"] <= 5).order_by("target", "rank")),
-        chosen[0] if chosen else {},
-        unusual_days(store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))),
-        settings.segments.minimum_segment_size,
+        name=settings.name,
+        as_of=f"{features['as_of_date'].iloc[0]:%Y-%m-%d}" if log.dated else None,
+        timezone=settings.features.timezone,
+        currency=currencies[0] if len(currencies) == 1 else "",
+        log=log,
+        horizon_days=settings.predictions.horizon_days,
+        lifetime_days=settings.predictions.lifetime_days,
+        leaving=None if "churn" not in told else "rhythm" if told["churn"]["model"] == "modified_beta_geometric" else "silence",
+        lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
+        first=pointers(cards, glance, times, support, told.get("churn", {}).get("model")),
+        glance=glance,
+        cards=cards,
+        places=places,
+        groups=np.array([number_of[segment_of[number]] for number in visible], dtype=int),
+        times=times,
+        stages=audience.stages_of_segments(users),
+        grid=audience.recency_and_frequency(features),
+        cohorts=audience.cohort_table(store.frame(audience.cohorts(dated, buying))) if log.dated else pd.DataFrame(),
+        funnel=audience.funnel(store, events),
+        movement=store.frame(store.table(contracts.SEGMENT_MOVEMENT).order_by("from_segment", "to_segment")),
+        accounting=store.frame(sums.order_by("source")),
+        predictions=[row for row in predicted if row["target"] not in AMOUNTS],
+        amounts=[row for row in predicted if row["target"] in AMOUNTS],
+        drivers=_drivers(store),
+        segment_quality=quality[0] if quality else {},
+        split=judged[0]["split"] if judged else None,
+        unusual_days=unusual_days(days) if log.dated else days.head(0).assign(usual=pd.Series(dtype=float)),
+        support=support,
+        minimum=settings.segments.minimum_segment_size,
     )
 
 
-def _glance(users: pd.DataFrame, segments: int) -> dict[str, float | int | None]:
-    def mean(name: str) -> float | None:
-        values = users[name].to_numpy(dtype=float, na_value=np.nan)
-        return float(np.nanmean(values)) if np.isfinite(values).any() else None
-
-    return {
-        "users": len(users),
-        "buyers": float((users["purchases"] > 0).mean()) if users["purchases"].notna().any() else None,
-        "segments": segments,
-        "value": mean("monetary_value"),
-        "lifetime": mean("lifetime_value"),
-        "likely": mean("purchase_probability"),
-        "leaving": mean("churn_probability"),
-        "sessions": mean("sessions"),
-    }
+def _frame(store: Warehouse, contract: contracts.Table, order: str, **equal: Any) -> list[dict[str, Any]]:
+    """Rows of a table of which some columns have a value, with None in place of missing numbers."""
+    table = store.table(contract)
+    for column, value in equal.items():
+        table = table.filter(table[column] == value)
+    frame = store.frame(table.order_by(order)).astype(object)
+    return frame.where(frame.notna(), None).to_dict("records")
 
 
-def _card(
+def _mean(values: pd.Series) -> float | None:
+    known = values.to_numpy(dtype=float, na_value=np.nan)
+    return float(np.nanmean(known)) if np.isfinite(known).any() else None
+
+
+def _glance(users: pd.DataFrame) -> Glance:
+    value = _mean(users["monetary_value"])
+    return Glance(
+        users=len(users),
+        reachable=int(users["consent_marketing"].sum()),
+        buyers=float((users["purchases"] > 0).mean()) if users["purchases"].notna().any() else None,
+        value=value,
+        total=float(users["monetary_value"].sum()) if value is not None else None,
+        lifetime=_mean(users["lifetime_value"]),
+        likely=_mean(users["purchase_probability"]),
+        leaving=_mean(users["churn_probability"]),
+        sessions=_mean(users["sessions"]),
+    )
+
+
+def _cards(
     store: Warehouse,
     settings: Settings,
     model: SegmentModel,
-    row: dict[str, Any],
     users: pd.DataFrame,
     features: pd.DataFrame,
     shares: pd.DataFrame,
-    absent: frozenset[str],
-) -> Card:
-    segment, size = int(row["segment_id"]), int(row["users"])
-    if size < settings.segments.minimum_segment_size:
-        return Card(segment, row["segment_name"], size, float(row["share"]), None)
-    mine = users[users["segment_id"] == segment]
-    inside = features["user_id"].isin(mine["user_id"]).to_numpy()
-    differences, interests = store.table(contracts.SEGMENT_DIFFERENCES), store.table(contracts.SEGMENT_INTERESTS)
-    spoken = differences.filter((differences.segment_id == segment) & differences.phrase.notnull()).order_by("rank").limit(6)
-    turned_to = interests.filter(interests.segment_id == segment).order_by([interests.share.desc(), interests.category]).limit(5)
-    rules = store.table(contracts.SEGMENT_RULES)
-    history = store.table(contracts.SEGMENT_HISTORY)
-    details = {
-        "description": row["description"],
-        "glance": _glance(mine, 1),
-        "interests": list(store.tuples(turned_to.select("category", "share"))),
-        "apart": store.frame(spoken).to_dict("records"),
-        "rhythm": _rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
-        "examples": _examples(model, mine, features[inside], shares),
-        "recommender": _recommender(store, segment, row["segment_name"]),
-        "rule": next(iter(store.frame(rules.filter(rules.segment_id == segment)).to_dict("records")), None),
-        "sizes": store.frame(history.filter(history.segment_id == segment).order_by("as_of_date"))["users"].astype(int).tolist(),
-    }
-    return Card(segment, row["segment_name"], size, float(row["share"]), details)
+    times: pd.DataFrame,
+    absent: set[str],
+) -> list[Card]:
+    """The segments, those with the largest share of what was spent first, else the largest."""
+    whole = _glance(users)
+    log = stored_support(store).log
+    profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
+    differences = store.frame(store.table(contracts.SEGMENT_DIFFERENCES).order_by("segment_id", "rank"))
+    interests = store.frame(store.table(contracts.SEGMENT_INTERESTS).order_by("segment_id"))
+    interests = interests.sort_values(["share", "category"], ascending=[False, True])
+    names = dict(zip(model.ids, model.named, strict=True))
+    found = []
+    for row in profiles[profiles["segment_id"] != UNPLACED[0]].to_dict("records"):
+        segment = int(row["segment_id"])
+        mine = users[users["segment_id"] == segment]
+        glance, name = _glance(mine), names.get(segment, Name(row["segment_name"]))
+        own = differences[differences["segment_id"] == segment]
+        details = None
+        if len(mine) >= settings.segments.minimum_segment_size:
+            turned_to = interests[interests["segment_id"] == segment]
+            inside = features["user_id"].isin(mine["user_id"]).to_numpy()
+            details = Details(
+                description=row["description"],
+                apart=own[own["phrase"].notna()].head(APART).to_dict("records"),
+                interests=list(zip(turned_to["category"].head(INTERESTS), turned_to["share"].head(INTERESTS), strict=True)),
+                statement=statement(turned_to),
+                rhythm=_rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
+                examples=_examples(model, mine, features[inside], shares, log),
+                recommended=_recommended(store, segment),
+                hits=next(iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None),
+                rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
+            )
+        share = glance.users / max(whole.users, 1)
+        before = times[(times["segment_id"] == segment) & (times["as_of_date"] < times["as_of_date"].max())]
+        found.append(
+            Card(
+                segment_id=segment,
+                name=name,
+                holds=name.traits == () or _holds(name, own),
+                share=share,
+                value_share=glance.total / whole.total if whole.total and whole.total > 0 and glance.total is not None else None,
+                change=share - float(before["share"].iloc[-1]) if len(before) else None,
+                glance=glance,
+                details=details,
+            )
+        )
+    return sorted(found, key=lambda card: (-(card.value_share or 0.0), -card.glance.users, card.segment_id))
+
+
+def _holds(name: Name, differences: pd.DataFrame) -> bool:
+    clear = differences[differences["clear"].astype(bool)]
+    signs = {(row.feature, 1 if row.deviation >= 0 else -1) for row in clear.itertuples()}
+    return set(name.traits) <= signs
 
 
 def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:
-    """Events of the segment by weekday (Monday first) and hour, shape (7, 24)."""
+    """Own events of the segment by weekday (Monday first) and hour, shape (7, 24)."""
     events, placed = store.table(contracts.EVENTS), store.table(contracts.USER_SEGMENTS)
     members = placed.filter(placed.segment_id == segment).select("user_id")
-    own = events.filter(events.event_type != "impression").semi_join(members, "user_id")
+    acts = events.filter((events.event_type != "impression") & clock_support(store).timed(events))
+    own = acts.semi_join(members, "user_id")
     moments = local_time(own.timestamp, timezone)
     marked = own.select(weekday=moments.day_of_week.index(), hour=moments.hour())
     found = store.frame(marked.group_by("weekday", "hour").aggregate(events=marked.count()))
@@ -172,20 +320,25 @@ def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:
     return counts
 
 
-def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame) -> list[dict[str, Any]]:
+def _examples(
+    model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame, log: Log
+) -> list[dict[str, Any]]:
     """Those nearest to the segment's centre, rounded and without anything that names them."""
-    assigned = model.assign(features, shares).sort_values("distance", kind="stable")
+    placed = model.assign(features, shares).reset_index(names="place").sort_values(["distance", "place"])
     found = []
-    for user in assigned["user_id"].head(EXAMPLES):
+    for user in placed["user_id"].head(EXAMPLES):
         row = mine[mine["user_id"] == user].iloc[0]
         found.append(
             {
                 "stage": row["lifecycle_stage"] if isinstance(row["lifecycle_stage"], str) else None,
-                "interests": row["top_interests"] if isinstance(row["top_interests"], str) else "",
+                "interests": row["top_interests"] if isinstance(row["top_interests"], str) else None,
                 "spent": _rounded(row["monetary_value"], -1),
-                "recency_days": _rounded(row["recency_days"], 0),
-                "purchase_probability": _rounded(row["purchase_probability"], 1),
-                "churn_probability": _rounded(row["churn_probability"], 1),
+                "recency_days": _rounded(row["recency_days"], 0) if log.dated else None,
+                "frequency": _rounded(row["frequency"], 0),
+                # Of a log with dates, days are what people count: a purchase is a line of an order in many.
+                "purchases": None if log.dated else _rounded(row["purchases"], 0),
+                "likely": _rounded(row["purchase_probability"], 1),
+                "leaving": _rounded(row["churn_probability"], 1),
             }
         )
     return found
@@ -195,19 +348,24 @@ def _rounded(value: Any, digits: int) -> float | None:
     return round(float(value), digits) if not pd.isna(value) else None
 
 
-def _recommender(store: Warehouse, segment: int, name: str) -> dict[str, Any]:
-    """The items recommended most, and how often the champion's lists hit for this segment after the cut."""
+def _recommended(store: Warehouse, segment: int) -> list[str]:
+    """The items recommended most to the segment, by their titles."""
     lists, placed, items = (store.table(table) for table in (contracts.RECOMMENDATIONS, contracts.USER_SEGMENTS, contracts.ITEMS))
     own = lists.semi_join(placed.filter(placed.segment_id == segment), "user_id")
     counts = own.group_by("item_id").aggregate(users=own.user_id.nunique())
     top = counts.left_join(items.select("item_id", "title"), "item_id").order_by([counts.users.desc(), counts.item_id]).limit(4)
     frame = store.frame(top)
-    judged = store.table(contracts.MODEL_COMPARISON)
-    quality = store.frame(judged.filter(judged.champion & (judged.case == "warm") & (judged.segment == name)))
-    return {
-        "top": [title if isinstance(title, str) else item for title, item in zip(frame["title"], frame["item_id"], strict=True)],
-        "hit_rate": float(quality["hit_rate_at_k"].iloc[0]) if len(quality) else None,
-    }
+    return [title if isinstance(title, str) else item for title, item in zip(frame["title"], frame["item_id"], strict=True)]
+
+
+def _drivers(store: Warehouse) -> dict[str, list[tuple[str, float]]]:
+    """By target the features without which its model is worse, with the correlation that tells their direction."""
+    drivers = store.table(contracts.PREDICTION_DRIVERS)
+    rows = store.frame(drivers.filter((drivers["rank"] <= DRIVERS) & (drivers.importance > 0)).order_by("target", "rank"))
+    found: dict[str, list[tuple[str, float]]] = {}
+    for row in rows.itertuples():
+        found.setdefault(str(row.target), []).append((str(row.feature), float(row.correlation)))
+    return found
 
 
 def unusual_days(days: pd.DataFrame) -> pd.DataFrame:
@@ -221,3 +379,8 @@ def unusual_days(days: pd.DataFrame) -> pd.DataFrame:
     spread = 1.4826 * float(np.median(np.abs(left - np.median(left))))
     far = np.abs(left) / max(spread, 1e-9)
     return days.assign(usual=usual, far=far)[(far > UNUSUAL) & (spread > 0)].sort_values("far", ascending=False).head(5).drop(columns="far")
+
+
+def by_support(support: pd.DataFrame) -> Mapping[str, list[str]]:
+    """Features by their support."""
+    return {str(kind): rows["feature"].tolist() for kind, rows in support.groupby("support")}

@@ -1,4 +1,7 @@
-"""Small drawings as SVG: nothing is loaded, every one has a title that says what it shows, and they print in grey too."""
+"""Small drawings as SVG: nothing is loaded, every one has a title that says what it shows, colours come from the page's style, light or dark.
+
+Shapes tell groups apart where colours do not; beside every drawing the page has its numbers as a table.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ from html import escape
 
 import numpy as np
 
-COLOURS = ("#1b5e8c", "#b3541e", "#2e7d4f", "#7b3f8c", "#8a6d00", "#a02c4a", "#00707a", "#555555")
-"""Each with a contrast of at least 4.5 to white."""
+COLOURS = 8
+"""Classes ``c0`` to ``c7`` of the page's style."""
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
-def heat_map(counts: np.ndarray, rows: Sequence[str], title: str, colour: str) -> str:
+def heat_map(counts: np.ndarray, rows: Sequence[str], title: str, group: int) -> str:
     """Weekdays by hours: ``counts`` of shape (7, 24), darker is more."""
     most = max(float(counts.max()), 1.0)
     cells = [
-        f'<rect x="{38 + hour * 11}" y="{day * 13}" width="10" height="12" fill="{colour}" fill-opacity="{0.06 + 0.94 * counts[day, hour] / most:.3f}"/>'
+        f'<rect class="{colour(group)}" x="{38 + hour * 11}" y="{day * 13}" width="10" height="12" fill-opacity="{0.08 + 0.92 * counts[day, hour] / most:.3f}"/>'
         for day in range(7)
         for hour in range(24)
     ]
@@ -25,29 +28,17 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], title: str, colour: str) -
     return _svg(306, 108, title, "".join((*cells, *names, *hours)))
 
 
-def bars(values: Sequence[tuple[str, float, str]], title: str, colour: str) -> str:
+def bars(values: Sequence[tuple[str, float, str]], title: str, group: int) -> str:
     """Horizontal bars of (name, length 0..1, text)."""
     parts = []
     for number, (name, length, text) in enumerate(values):
         y = number * 22
         parts.append(f'<text x="0" y="{y + 9}">{escape(name[:34])}</text><text x="300" y="{y + 9}" text-anchor="end">{escape(text)}</text>')
         parts.append(
-            f'<rect x="0" y="{y + 12}" width="300" height="6" fill="#e8e8e8"/><rect x="0" y="{y + 12}" width="{300 * min(max(length, 0), 1):.1f}" height="6" fill="{colour}"/>'
+            f'<rect class="trough" x="0" y="{y + 12}" width="300" height="6"/>'
+            f'<rect class="{colour(group)}" x="0" y="{y + 12}" width="{300 * min(max(length, 0), 1):.1f}" height="6"/>'
         )
     return _svg(300, max(len(values) * 22, 10), title, "".join(parts))
-
-
-def deviations(values: Sequence[tuple[str, float]], title: str, colour: str) -> str:
-    """Bars left and right of the average, in standard deviations up to 3."""
-    parts = [f'<line x1="150" y1="0" x2="150" y2="{len(values) * 24}" stroke="#888"/>']
-    for number, (name, deviation) in enumerate(values):
-        width, y = min(abs(deviation), 3) / 3 * 145, number * 24
-        x = 150 if deviation >= 0 else 150 - width
-        anchor, at = ("end", 146) if deviation >= 0 else ("start", 154)
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="14" fill="{colour}"/><text x="{at}" y="{y + 14}" text-anchor="{anchor}">{escape(name)}</text>'
-        )
-    return _svg(300, max(len(values) * 24, 10), title, "".join(parts))
 
 
 def scatter(places: np.ndarray, groups: np.ndarray, names: Sequence[str], title: str) -> str:
@@ -57,30 +48,56 @@ def scatter(places: np.ndarray, groups: np.ndarray, names: Sequence[str], title:
     parts = []
     for group in range(len(names)):
         for x, y in spots[groups == group]:
-            parts.append(_shape(SHAPES[group % 4], x, 360 - y, COLOURS[group % len(COLOURS)], 3.0))
+            parts.append(_shape(group, x, 360 - y, 3.0))
     return _svg(640, 364, title, "".join(parts))
 
 
-def legend_mark(number: int) -> str:
+def legend_mark(group: int) -> str:
     """The colour and shape of a group, for a legend."""
-    return f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true">{_shape(SHAPES[number % 4], 6, 6, COLOURS[number % len(COLOURS)], 5)}</svg>'
+    return f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true">{_shape(group, 6, 6, 5)}</svg>'
 
 
-def line(values: Sequence[float], title: str, colour: str) -> str:
-    """A small line of a number over time."""
-    most = max([*values, 1.0])
-    step = 120 / max(len(values) - 1, 1)
-    path = " ".join(f"{number * step:.1f},{30 - 26 * value / most:.1f}" for number, value in enumerate(values))
-    return _svg(124, 34, title, f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+def lines(steps: Sequence[str], series: Sequence[Sequence[float | None]], title: str, shown: Sequence[str]) -> str:
+    """Lines of several groups over the same steps, with both axes.
+
+    Args:
+        series: one of each group, None where it was not there.
+        shown: the lowest and the highest value, as they are written at the axis.
+    """
+    known = [value for values in series for value in values if value is not None]
+    low, high = min([*known, 0.0]), max([*known, 0.0])
+    span = max(high - low, 1e-9)
+    across = 520 / max(len(steps) - 1, 1)
+
+    def spot(place: int, value: float) -> tuple[float, float]:
+        return 96 + place * across, 12 + 150 * (1 - (value - low) / span)
+
+    parts = ['<line class="axis" x1="96" y1="12" x2="96" y2="162"/><line class="axis" x1="96" y1="162" x2="616" y2="162"/>']
+    parts += [f'<text x="90" y="{y}" text-anchor="end">{escape(text)}</text>' for y, text in zip((164, 16), shown, strict=True)]
+    every = max(1, -(-len(steps) // 6))
+    parts += [f'<text x="{96 + place * across:.1f}" y="178" text-anchor="middle">{escape(step)}</text>' for place, step in enumerate(steps) if place % every == 0]
+    for group, values in enumerate(series):
+        spots = [spot(place, value) for place, value in enumerate(values) if value is not None]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+        parts.append(f'<polyline class="{colour(group)} trace" points="{path}"/>')
+        parts += [_shape(group, x, y, 3.0) for x, y in spots]
+    return _svg(640, 184, title, "".join(parts))
 
 
-def _shape(shape: str, x: float, y: float, colour: str, size: float) -> str:
+def colour(group: int) -> str:
+    """The class of a group's colour."""
+    return f"c{group % COLOURS}"
+
+
+def _shape(group: int, x: float, y: float, size: float) -> str:
+    shape, name = SHAPES[group % len(SHAPES)], colour(group)
     if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill="{colour}" fill-opacity="0.7"/>'
+        return f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill-opacity="0.75"/>'
     if shape == "square":
-        return f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}" fill="{colour}" fill-opacity="0.7"/>'
+        return f'<rect class="{name}" x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}" fill-opacity="0.75"/>'
     points = [(0, -1), (1, 1), (-1, 1)] if shape == "triangle" else [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)]
-    return f'<polygon points="{" ".join(f"{x + dx * size:.1f},{y + dy * size:.1f}" for dx, dy in points)}" fill="{colour}" fill-opacity="0.7"/>'
+    corners = " ".join(f"{x + dx * size:.1f},{y + dy * size:.1f}" for dx, dy in points)
+    return f'<polygon class="{name}" points="{corners}" fill-opacity="0.75"/>'
 
 
 def _svg(width: int, height: int, title: str, content: str) -> str:

@@ -2,119 +2,543 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import shlex
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from persona_pipelines.features.support import INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
-from persona_pipelines.gallery.content import Card, Gallery
-from persona_pipelines.gallery.texts import LIFECYCLE, TEXTS, WEEKDAYS
-from persona_pipelines.warehouse.described import ENGLISH, FEATURES
+from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
+from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
+from persona_pipelines.gallery.first import Pointer
+from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
+from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
+from persona_pipelines.segments.naming import PHRASES
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
 
-Language = Literal["en", "zh"]
+ADVICE = 4
+MOST_DEVIATIONS = 3.0
+"""What fills the bar of a difference."""
+GUESSES = ("past_spend", "past_rate")
+"""Models of lifetime value that say no more than what was spent so far."""
+PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors", "customers", "raters", "users")} | {"Everyone": "everyone"}
+"""Names that rest on no trait, by their keys in the texts."""
 
 
 def page(gallery: Gallery, language: Language) -> str:
     """The whole page. What comes from the data is escaped; the same data give the same bytes."""
-    words = TEXTS[language]
+    texts = texts_of(language)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "percent": _percent, "money": _number}
-    template = environment.from_string(resources.files("persona_pipelines.gallery").joinpath("page.html").read_text(encoding="utf-8"))
-    names = [_named(card, language) for card in gallery.cards if card.details is not None]
+    folder = resources.files("persona_pipelines.gallery")
+    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
+    names = _names(gallery, texts)
+    shown = [card for card in gallery.cards if card.details is not None]
+    titles = [names[card.segment_id] for card in shown]
+    panels = _panels(gallery, texts, names)
     return template.render(
-        words=words,
-        language=language,
+        texts=texts,
+        style=_safe(folder.joinpath("page.css").read_text(encoding="utf-8")),
         gallery=gallery,
-        names=names,
-        cards=[_drawn(card, number, language) for number, card in enumerate(gallery.cards)],
-        map=Markup(drawings.scatter(gallery.places, gallery.groups, names, words["map"])) if len(gallery.places) else "",  # noqa: S704 - made of numbers here
-        marks=[Markup(drawings.legend_mark(number)) for number in range(len(names))],  # noqa: S704
-        movement=_movement(gallery),
-        accounting=gallery.accounting.to_dict("records"),
-        predictions=gallery.predictions.to_dict("records"),
-        drivers={target: [_label(name, language) for name in rows["feature"]] for target, rows in gallery.drivers.groupby("target")},
+        dates=_dates(gallery, texts),
+        amounts=texts("amounts_in", currency=gallery.currency) if gallery.currency else "",
+        contents=_contents(gallery, texts, panels),
+        first=[_pointed(pointer, texts, names) for pointer in gallery.first],
+        glance=_glance(gallery, gallery.glance, texts, whole=True),
+        compare=_compared(gallery, texts, names),
+        cards=[_card(gallery, card, number, texts, names) for number, card in enumerate(gallery.cards)],
+        names=titles,
+        marks=[_safe(drawings.legend_mark(number)) for number in range(len(titles))],
+        map=_safe(drawings.scatter(gallery.places, gallery.groups, titles, texts("map"))) if len(gallery.places) else "",
+        times=_times(gallery, shown, texts, names),
+        movement=_movement(gallery, texts, names),
+        panels=panels,
+        predictions=_predictions(gallery, texts),
+        drivers=[
+            texts("drivers", target=_target(target, texts), features=texts.listed([f"{_label(name, language)} {sign}" for name, sign in _signed(rows)]))
+            for target, rows in gallery.drivers.items()
+        ],
+        split=texts("recommendations_split", split=texts(f"split_{gallery.split}")) if gallery.split else "",
+        accounting={
+            "header": [(texts(name), "") for name in ("source", "read", "events", "rejects", "duplicates", "filtered")],
+            "rows": [
+                [row["source"], *(_number(row[name]) for name in ("records_read", "events", "rejects", "duplicates", "filtered"))]
+                for row in gallery.accounting.to_dict("records")
+            ],
+        },
         unusual=[
-            {**row, "day": f"{row['day']:%Y-%m-%d}" if isinstance(row["day"], (dt.date, dt.datetime)) else str(row["day"])}
+            texts("anomaly", day=f"{pd.Timestamp(row['day']):%Y-%m-%d}", events=_number(row["events"]), usual=_number(row["usual"]))
             for row in gallery.unusual_days.to_dict("records")
         ],
+        segment_quality=_segment_quality(gallery, texts),
+        holds=[
+            (texts(kind), texts("comma").join(_label(name, language) for name in features))
+            for kind in (MEASURED, INFERRED)
+            if (features := by_support(gallery.support).get(kind))
+        ],
+        glossary=_glossary(gallery, texts),
     )
 
 
-def _drawn(card: Card, number: int, language: Language) -> dict[str, Any]:
-    words, colour = TEXTS[language], drawings.COLOURS[number % len(drawings.COLOURS)]
-    found: dict[str, Any] = {"card": card, "name": _named(card, language), "colour": colour}
-    if card.details is None:
-        return found
-    details = card.details
-    name = found["name"]
-    interests = [(category, share, f"{share:.0%}") for category, share in details["interests"]]
-    apart = [(_phrase(entry, language), entry["deviation"]) for entry in details["apart"]]
-    advice = [text for entry in details["apart"] if isinstance(text := entry["advice" if language == ENGLISH else "advice_zh"], str)]
-    svg = {
-        "mark": drawings.legend_mark(number),
-        "interests": drawings.bars(interests, f"{name}: {words['interests']}", colour),
-        "apart": drawings.deviations(apart, f"{name}: {words['apart']}", colour),
-        "rhythm": drawings.heat_map(details["rhythm"], WEEKDAYS[language], f"{name}: {words['rhythm']}", colour) if details["rhythm"] is not None else "",
-        "trend": drawings.line(details["sizes"], f"{name}: {words['trend']}", colour) if len(details["sizes"]) > 1 else "",
-    }
-    described = details["description"] if language == "en" else _described(card, apart)
-    examples = [
-        {**example, "stage": example["stage"] if language == "en" else LIFECYCLE.get(example["stage"], example["stage"])}
-        for example in details["examples"]
+def _safe(markup: str) -> Markup:
+    return Markup(markup)  # noqa: S704 - style and drawings of this package, which escape what comes from the data
+
+
+def _dates(gallery: Gallery, texts: Texts) -> str:
+    if gallery.as_of is None:
+        return texts("undated")
+    told = texts("as_of", date=gallery.as_of)
+    return texts("comma").join([told, texts("times_in", zone=gallery.timezone)])
+
+
+def _contents(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    anchors = ["first", "glance", "compare", "segments", *(["map"] if len(gallery.places) else [])]
+    anchors += ["time", "movement"] if gallery.as_of else []
+    anchors += [panel["anchor"] for panel in panels]
+    return [(anchor, texts(anchor)) for anchor in (*anchors, "predictions", "quality", "glossary")]
+
+
+def _names(gallery: Gallery, texts: Texts) -> dict[int, str]:
+    """Names of the segments by their ids, no two alike; in Chinese made of the same traits."""
+    names: dict[int, str] = {}
+    for card in gallery.cards:
+        name = card.name.text
+        if texts.language == CHINESE and card.details is not None and card.name.traits:
+            phrases = {row["feature"]: row["phrase_zh"] for row in card.details.apart}
+            told = [phrases[feature] for feature, _ in reversed(card.name.traits) if phrases.get(feature)]
+            name = "·".join(told) or f"{texts('segment')} {card.segment_id}"
+        elif texts.language == CHINESE and card.name.text in PLAIN_NAMES:
+            name = texts(PLAIN_NAMES[card.name.text])
+        names[card.segment_id] = name if name not in names.values() else f"{name} {card.segment_id}"
+    return names
+
+
+def _pointed(pointer: Pointer, texts: Texts, names: dict[int, str]) -> str:
+    figures = dict(pointer.figures)
+    for name in ("share", "value", "before", "now"):
+        if name in figures:
+            figures[name] = _percent(figures[name])
+    if "leaving" in figures:
+        figures["leaving"] = _of_100(figures["leaving"])
+    for name in ("reachable", "users"):
+        if name in figures:
+            figures[name] = _number(figures[name])
+    return texts(f"first_{pointer.key}", name=names.get(pointer.segment_id or 0, ""), **figures)
+
+
+def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> list[dict[str, str]]:
+    """Figures with their names and meanings; those that the log does not hold are left out."""
+    guess = gallery.lifetime_model in GUESSES
+    found: list[tuple[str, str | None, str]] = [
+        ("glance_users", _number(glance.users) if whole else None, texts("glance_users_means")),
+        ("glance_segments", _number(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
+        ("glance_reachable", _number(glance.reachable), texts("glance_reachable_means")),
+        ("glance_buyers", _told(glance.buyers, _percent), texts("glance_buyers_means")),
+        ("glance_total", _told(glance.total, _number) if whole else None, texts("glance_total_means")),
+        ("glance_value", _told(glance.value, _number), texts("glance_value_means")),
+        (
+            "glance_lifetime",
+            _told(glance.lifetime, _number),
+            texts("glance_lifetime_guess" if guess else "glance_lifetime_means", days=gallery.lifetime_days),
+        ),
+        ("glance_likely", _told(glance.likely, _of_100), texts("glance_likely_means", days=gallery.horizon_days)),
+        (
+            "glance_leaving",
+            _told(glance.leaving, _of_100),
+            texts(f"glance_leaving_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else "",
+        ),
+        ("glance_sessions", _told(glance.sessions, _number), texts("glance_sessions_means")),
     ]
-    return (
-        found
-        | {
-            "svg": {key: Markup(value) for key, value in svg.items()},  # noqa: S704 - drawings escape what comes from the data
-            "description": described,
-            "advice": advice[:4],
-            "examples": examples,
-        }
-    )
+    chances = ("glance_likely", "glance_leaving")
+    return [
+        {"name": texts(key), "value": texts("of_100", n=value) if key in chances else value, "meaning": meaning}
+        for key, value, meaning in found
+        if value is not None
+    ]
 
 
-def _named(card: Card, language: Language) -> str:
-    """The segment's name; in Chinese with the two clearest of its traits, as names are made in English."""
-    if language == "en" or card.details is None:
-        return card.name
-    traits = "·".join(_phrase(entry, language) for entry in card.details["apart"][:2])
-    return f"{traits}（{card.name}）" if traits else card.name
+def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
+    """The segments in one table; columns that the log holds nothing for are left out."""
+    cards = gallery.cards
+    columns: list[tuple[str, str, list[str | None]]] = [
+        ("user", "", [_number(card.glance.users) for card in cards]),
+        ("compare_share", "", [_percent(card.share) for card in cards]),
+        ("compare_change", texts("compare_change_means"), [_told(card.change, lambda value: f"{100 * value:+.1f}") for card in cards]),
+        ("compare_reachable", "", [_few(card, gallery.minimum, texts, _number(card.glance.reachable)) for card in cards]),
+        ("compare_total", "", [_few(card, gallery.minimum, texts, _told(card.glance.total, _number)) for card in cards]),
+        ("compare_value_share", "", [_few(card, gallery.minimum, texts, _told(card.value_share, _percent)) for card in cards]),
+        ("compare_value", "", [_few(card, gallery.minimum, texts, _told(card.glance.value, _number)) for card in cards]),
+        ("compare_likely", "", [_few(card, gallery.minimum, texts, _told(card.glance.likely, _of_100)) for card in cards]),
+        ("compare_leaving", "", [_few(card, gallery.minimum, texts, _told(card.glance.leaving, _of_100)) for card in cards]),
+        ("compare_lifetime", "", [_few(card, gallery.minimum, texts, _told(card.glance.lifetime, _number)) for card in cards]),
+    ]
+    kept = [(key, note, cells) for key, note, cells in columns if any(cell is not None for cell in cells)]
+    rows = []
+    for place, card in enumerate(cards):
+        # The name is escaped here, as the link around it is markup.
+        link = Markup('<a href="#segment-{}">{}</a>').format(card.segment_id, names[card.segment_id])
+        rows.append([link, *(cells[place] or texts("none") for _, _, cells in kept)])
+    return {"header": [(texts("segment"), ""), *((texts(key), note) for key, note, _ in kept)], "rows": rows}
 
 
-def _described(card: Card, apart: list[tuple[str, float]]) -> str:
-    assert card.details is not None
-    clear = [text for text, _ in apart][:5]
-    told = f"占全部用户的 {card.share:.0%}。" + (f"与其他用户相比：{'、'.join(clear)}。" if clear else "各方面接近平均。")
-    categories = [category for category, _ in card.details["interests"][:3]]
-    return told + (f"注意力主要在：{'、'.join(categories)}。" if categories else "")
+def _few(card: Card, minimum: int, texts: Texts, told: str | None) -> str | None:
+    """A figure of a segment, unless it has too few people for any."""
+    return told if card.details is not None or told is None else texts("few", minimum=minimum)
 
 
-def _phrase(entry: dict[str, Any], language: Language) -> str:
-    return entry["phrase" if language == ENGLISH else "phrase_zh"]
+def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
+    name, details = names[card.segment_id], card.details
+    people = texts.count(f"people_{gallery.log.people}", card.glance.users)
+    found: dict[str, Any] = {
+        "segment_id": card.segment_id,
+        "name": name,
+        "colour": drawings.colour(number),
+        "mark": _safe(drawings.legend_mark(number)),
+        "size": texts("comma").join([people, texts("of_all", share=_percent(card.share))]),
+        "shown": details is not None,
+    }
+    if details is None:
+        return found
+    advice = [text for row in details.apart if isinstance(text := row["advice" if texts.language == ENGLISH else "advice_zh"], str)]
+    rule = details.rule
+    return found | {
+        "description": _description(gallery, card, details, texts, name),
+        "facts": _glance(gallery, card.glance, texts, whole=False),
+        "charts": _charts(gallery, details, number, texts, name),
+        "advice": list(dict.fromkeys(advice))[:ADVICE],
+        "examples": [told for example in details.examples if (told := _example(gallery, example, texts))],
+        "recommender": _recommender(details, texts),
+        "rule": rule
+        and {
+            "rule": rule["rule"],
+            "quality": texts("rule_quality", precision=_percent(rule["precision"]), coverage=_percent(rule["coverage"])),
+        },
+        "act": _act(card, details, texts),
+    }
 
 
-def _label(feature: str, language: Language) -> str:
-    return (FEATURES[feature].labels[language] if feature in FEATURES else "") or feature.replace("_", " ")
+def _description(gallery: Gallery, card: Card, details: Details, texts: Texts, name: str) -> str:
+    """The table's paragraph in English; the same in the page's language."""
+    if texts.language == ENGLISH:
+        return details.description
+    said, verb = details.statement, texts(f"verb_{gallery.log.interest}")
+    phrases = [row["phrase_zh"] for row in details.apart][:PHRASES]
+    sentences = [f"{name}：{texts('description_size', share=_percent(card.share))}"]
+    sentences += [] if card.holds else [texts("description_stale")]
+    sentences.append(texts("description_apart", phrases=texts.listed(phrases)) if phrases else texts("description_alike"))
+    if said.kind == SPREAD:
+        sentences.append(texts("interests_spread", verb=verb, share=_percent(said.categories[0][1])))
+    elif said.kind != NOTHING:
+        key = {LEADING: "with_share", MORE_THAN_OTHERS: "against"}[said.kind]
+        told = [texts(key, name=category, share=_percent(share), others=_percent(others)) for category, share, others in said.categories]
+        sentences.append(texts(f"interests_{said.kind}", verb=verb, categories=texts.listed(told)))
+    return "".join(sentences)
 
 
-def _movement(gallery: Gallery) -> dict[str, Any]:
+def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name: str) -> list[dict[str, Any]]:
+    """The drawings of a card, each with its numbers."""
+    charts = []
+    if details.interests:
+        title = texts(f"interests_{gallery.log.interest}")
+        told = [(category, share, _percent(share)) for category, share in details.interests]
+        charts.append(
+            {
+                "title": title,
+                "svg": _safe(drawings.bars(told, f"{name}: {title}", number)),
+                "note": texts("interests_note"),
+                "header": [title, texts("share")],
+                "rows": [[category, share] for category, _, share in told],
+            }
+        )
+    if details.rhythm is not None:
+        title, days = texts("rhythm_visits" if gallery.log.visits else "rhythm_other"), WEEKDAYS[texts.language]
+        charts.append(
+            {
+                "title": title,
+                "svg": _safe(drawings.heat_map(details.rhythm, days, f"{name}: {title}", number)),
+                "note": texts("rhythm_note"),
+                "header": [texts("events"), *(f"{hour}" for hour in range(24))],
+                "rows": [[day, *(_number(count) for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)],
+            }
+        )
+    if details.apart:
+        title = texts("apart")
+        apart = [(row["phrase" if texts.language == ENGLISH else "phrase_zh"], abs(row["deviation"])) for row in details.apart]
+        charts.append(
+            {
+                "title": title,
+                "svg": _safe(drawings.bars([(phrase, far / MOST_DEVIATIONS, f"{far:.1f}") for phrase, far in apart], f"{name}: {title}", number)),
+                "note": texts("apart_note"),
+                "header": [title, texts("word_deviation")],
+                "rows": [[phrase, f"{far:.1f}"] for phrase, far in apart],
+            }
+        )
+    return charts
+
+
+def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
+    parts = []
+    if example["stage"]:
+        parts.append(texts(f"stage_{example['stage'].replace(' ', '_')}"))
+    if example["interests"]:
+        parts.append(texts(f"example_interests_{gallery.log.interest}", interests=example["interests"]))
+    for name in ("frequency", "purchases"):
+        if example[name] is not None:
+            parts.append(texts.count(f"example_{name}", example[name]))
+    if example["spent"] is not None:
+        parts.append(texts("example_spent", amount=_number(example["spent"])))
+    if example["recency_days"] is not None:
+        parts.append(texts.count("example_recency", example["recency_days"]))
+    for name in ("likely", "leaving"):
+        if example[name] is not None:
+            parts.append(texts(f"example_{name}", chance=f"{example[name]:.1f}"))
+    return "; ".join(parts)
+
+
+def _recommender(details: Details, texts: Texts) -> list[str]:
+    found = [texts("recommended_most", titles=texts.listed(details.recommended))] if details.recommended else []
+    if details.hits:
+        figures = details.hits
+        found.append(texts("hits", share=_percent(figures["hit_rate_at_k"]), n=_number(figures["users"]), k=figures["k"]))
+    return found
+
+
+def _act(card: Card, details: Details, texts: Texts) -> dict[str, Any]:
+    """What can be done with a segment: its audience and its rule, as commands."""
+    name = f"segment-{card.segment_id}"
+    commands = [(texts("act_export"), f"persona audience export {name} {name}.csv")]
+    if details.rule:
+        commands.append((texts("act_rule"), f"persona audience save {name}-rule --where {shlex.quote(details.rule['rule'])}"))
+    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "commands": commands}
+
+
+def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[int, str]) -> dict[str, Any]:
+    """Size, value and conversion of the segments over the days that were scored."""
+    days = sorted(gallery.times["as_of_date"].unique()) if gallery.as_of else []
+    if len(days) < 2:
+        return {"charts": []}
+    steps = [f"{pd.Timestamp(day):%Y-%m-%d}" for day in days]
+    charts = []
+    for key, column, written in (
+        ("time_users", "users", _number),
+        ("time_value", "mean_monetary_value", _number),
+        ("time_buyers", "buyers_share", _percent),
+    ):
+        wide = gallery.times.pivot_table(index="as_of_date", columns="segment_id", values=column, aggfunc="first").reindex(days)
+        series = [[None if pd.isna(value) else float(value) for value in wide.get(card.segment_id, pd.Series(np.nan, wide.index))] for card in shown]
+        known = [value for values in series for value in values if value is not None]
+        if not known:
+            continue
+        limits = [written(min([*known, 0.0])), written(max([*known, 0.0]))]
+        charts.append(
+            {
+                "title": texts(key),
+                "svg": _safe(drawings.lines(steps, series, f"{texts('time')}: {texts(key)}", limits)),
+                "header": [texts("time_scoring"), *(names[card.segment_id] for card in shown)],
+                "rows": [
+                    [step, *(texts("none") if (value := values[place]) is None else written(value) for values in series)]
+                    for place, step in enumerate(steps)
+                ],
+            }
+        )
+    return {"charts": charts, "note": texts("time_note", n=len(steps), **{"from": steps[0], "to": steps[-1]})}
+
+
+def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
     """Users who stayed, and the moves of at least as many users as a card may show."""
     table = gallery.movement
     if table.empty:
-        return {"stayed": 0, "moved": 0, "rows": []}
+        return {"told": texts("movement_none"), "rows": []}
+    shown = {card.name.text: names[card.segment_id] for card in gallery.cards} | {
+        "(new)": texts("movement_new"),
+        "(gone)": texts("movement_gone"),
+    }
     same = table["from_segment"] == table["to_segment"]
     moves = table[~same & (table["users"] >= gallery.minimum)].sort_values("users", ascending=False)
-    return {"stayed": int(table[same]["users"].sum()), "moved": int(table[~same]["users"].sum()), "rows": moves.to_dict("records")}
+    told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", table[~same]))]
+    return {
+        "told": texts("comma").join(told),
+        "rows": [[shown.get(row[0], row[0]), shown.get(row[1], row[1]), _number(row[2])] for row in moves[["from_segment", "to_segment", "users"]].to_numpy()],
+    }
 
 
-def _number(value: Any) -> str:
-    if value is None or value != value:
-        return "–"
+def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[str, Any]]:
+    """Tables of the audience, those that the log holds something for. Cells of too few people are not told."""
+
+    def told(count: float) -> str:
+        return _number(count) if count == 0 or count >= gallery.minimum else texts("few", minimum=gallery.minimum)
+
+    panels = []
+    if len(gallery.stages):
+        panels.append(
+            {
+                "anchor": "stages",
+                "title": texts("stages"),
+                "note": texts("stages_note"),
+                "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
+                "rows": [[names[int(segment)], *(told(count) for count in row)] for segment, row in gallery.stages.iterrows() if int(segment) in names],
+            }
+        )
+    if len(gallery.grid):
+        columns = [0, *RECENCY_DAYS]
+        panels.append(
+            {
+                "anchor": "grid",
+                "title": texts("grid"),
+                "note": texts("grid_note"),
+                "header": [("", ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
+                "rows": [[_row(place, texts), *(told(count) for count in row)] for place, row in enumerate(gallery.grid.to_numpy())],
+            }
+        )
+    if len(gallery.cohorts):
+        buying = gallery.log.people == "customers" and not gallery.log.visits
+        rows = []
+        for month, row in gallery.cohorts.iterrows():
+            people = float(row.iloc[0])
+            cells = ["" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else texts("few", minimum=gallery.minimum) for count in row]
+            if people:
+                rows.append([month, told(people), *cells])
+        panels.append(
+            {
+                "anchor": "cohorts",
+                "title": texts("cohorts"),
+                "note": texts("cohorts_purchases" if buying else "cohorts_acts"),
+                "header": [
+                    (texts("cohorts_first"), ""),
+                    (texts("cohorts_size"), ""),
+                    *((texts("cohorts_month", n=number), "") for number in range(len(gallery.cohorts.columns))),
+                ],
+                "rows": rows,
+            }
+        )
+    if gallery.funnel:
+        most = gallery.funnel[0][1]
+        panels.append(
+            {
+                "anchor": "funnel",
+                "title": texts("funnel"),
+                "note": texts("funnel_note"),
+                "header": [("", ""), (texts("user"), ""), (texts("share"), "")],
+                "rows": [[texts(f"step_{name}"), told(count), _percent(count / most)] for name, count in gallery.funnel],
+            }
+        )
+    return panels
+
+
+def _column(place: int, columns: Sequence[int], texts: Texts) -> str:
+    if place == len(columns) - 1:
+        return texts("grid_column_open", n=columns[place])
+    return texts("grid_column", n=columns[place], m=columns[place + 1] - 1)
+
+
+def _row(place: int, texts: Texts) -> str:
+    low = FREQUENCIES[place]
+    if place == len(FREQUENCIES) - 1:
+        return texts("grid_row_open", n=low)
+    high = FREQUENCIES[place + 1] - 1
+    return texts.count("grid_row", low) if high == low else texts("grid_row_range", n=low, m=high)
+
+
+def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
+    """Chances and amounts, each with the measures that it has."""
+    parts = []
+    for title, rows, columns in (
+        ("chances", gallery.predictions, (("auc", "auc", _decimal), ("calibration", "calibration_error", _decimal), ("lift", "lift", _decimal))),
+        ("amounts", gallery.amounts, (("spearman", "spearman", _decimal), ("mae", "mean_absolute_error", _number), ("level", "level", _decimal))),
+    ):
+        if not rows:
+            continue
+        kept = [(key, column, written) for key, column, written in columns if any(row[column] is not None for row in rows)]
+        days = sorted({int(row["window_days"]) for row in rows if row["window_days"] is not None})
+        means = {"auc", "calibration", "lift", "spearman", "level"}
+        parts.append(
+            {
+                "note": texts(title) + (". " + texts("predictions_note", days=texts("and").join(map(str, days))) if days else ""),
+                "header": [
+                    (texts("target"), ""),
+                    (texts("definition"), ""),
+                    (texts("model"), ""),
+                    *((texts(key), texts(f"{key}_means") if key in means else "") for key, _, _ in kept),
+                ],
+                "rows": [
+                    [
+                        _target(row["target"], texts),
+                        _definition(gallery, row, texts),
+                        row["model"].replace("_", " "),
+                        *(texts("none") if row[column] is None else written(row[column]) for _, column, written in kept),
+                    ]
+                    for row in rows
+                ],
+            }
+        )
+    return parts
+
+
+def _target(name: str, texts: Texts) -> str:
+    key = f"target_{name.replace(' ', '_')}"
+    return texts(key) if key in texts.entries else name
+
+
+def _definition(gallery: Gallery, row: dict[str, Any], texts: Texts) -> str:
+    """What is foreseen; of the configuration's own targets as the table has it."""
+    key = f"definition_{row['target'].replace(' ', '_')}" + (f"_{gallery.leaving}" if row["target"] == "churn" else "")
+    days = gallery.lifetime_days if row["target"] == "lifetime value" else gallery.horizon_days
+    return texts(key, days=days) if key in texts.entries else str(row["definition"])
+
+
+def _signed(rows: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    return [(name, "+" if correlation > 0 else "-" if correlation < 0 else "") for name, correlation in rows]
+
+
+def _segment_quality(gallery: Gallery, texts: Texts) -> str:
+    found = gallery.segment_quality
+    if not found or found["silhouette"] is None:
+        return texts("quality_segments_one")
+    stability = texts("none") if found["stability"] is None else _decimal(found["stability"])
+    return texts(
+        "quality_segments_told", algorithm=found["algorithm"].replace("_", " "), silhouette=_decimal(found["silhouette"]), stability=stability
+    )
+
+
+def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
+    found = [(texts("word_segment"), texts("means_segment"))]
+    if gallery.leaving:
+        found.append((texts("word_churn"), texts(f"means_churn_{gallery.leaving}", days=gallery.horizon_days)))
+    if gallery.predictions:
+        found.append((texts("word_chance"), texts("means_chance")))
+    if any(card.details and card.details.interests for card in gallery.cards):
+        kind = "attention" if gallery.log.interest == "attention" else "events"
+        found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
+    found.append((texts("word_deviation"), texts("means_deviation")))
+    if INFERRED in by_support(gallery.support):
+        found.append((texts("word_inferred"), texts("means_inferred")))
+    return found
+
+
+def _label(feature: str, language: Language) -> str:
+    return FEATURES[feature].labels[language] if feature in FEATURES else feature.replace("_", " ")
+
+
+def _told(value: float | None, written: Any) -> str | None:
+    return None if value is None else str(written(value))
+
+
+def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:,.2f}"
 
 
-def _percent(value: Any) -> str:
-    return "–" if value is None or value != value else f"{value:.0%}"
+def _decimal(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _of_100(value: float) -> str:
+    return f"{100 * value:.0f}"

@@ -50,6 +50,10 @@ def claim_home(settings: Settings) -> None:
         )
 
 
+MADE_AGAIN = ("features", "segments", "profiles", "recommendations")
+"""Schemas whose tables are made from cleaned events."""
+
+
 def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Warehouse:
     """The warehouse to write in, by whoever holds its lock.
 
@@ -76,6 +80,10 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
     try:
         require_key(store, settings, key)
         require_version(store, settings)
+        if outdated := [contract for contract in contracts.TABLES if _is_made_again(contract) and store.is_outdated(contract)]:
+            for contract in outdated:
+                store.drop(contract)
+            say(f"tables with other columns than this version makes are made again: {', '.join(contract.full_name for contract in outdated)}")
         if not as_left and (tables := store.counts()):
             say(f"{settings.warehouse_file.name} was not closed by its last run: its {len(tables)} tables are read through")
             for name in tables:
@@ -94,9 +102,15 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
 
 
 def require_version(store: Warehouse, settings: Settings) -> None:
-    """Raises WarehouseError where a table has other columns than this version of the package writes."""
+    """Raises WarehouseError where a table has other columns than this version of the package writes, and no run makes it from others anew."""
     for contract in contracts_of(settings):
-        store.require_columns(contract)
+        if not _is_made_again(contract):
+            store.require_columns(contract)
+
+
+def _is_made_again(contract: Table) -> bool:
+    """Whether every run makes the table anew from cleaned events."""
+    return contract.schema in MADE_AGAIN and not contract.history
 
 
 def contracts_of(settings: Settings) -> list[Table]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.parallel import side_by_side
-from persona_pipelines.profiles.leaving import judge_leaving
+from persona_pipelines.profiles.leaving import judge_leaving, silence_is_usual
 from persona_pipelines.profiles.lifetime import Purchases, naive_value, purchases_of, value_by_beta_geometric
 from persona_pipelines.profiles.predictions import Baseline, Judged, Question, Window, judge_amount, judge_probability
 from persona_pipelines.profiles.targets import as_objects, own_targets, with_attributes
@@ -139,16 +139,21 @@ def _of_the_horizon(
         for target, (outcome, _) in PROBABILITIES.items()
         if sold or target != PURCHASE
     }
-    if not past.log.visits and past.log.people == "customers" and (left := judge_leaving(windows, today, days, chosen.seed)) is not None:
-        told = f"has stopped buying, by the own rhythm (1 less the probability alive); judged by the purchases within {days} days that it implies"
-        questions[CHURN] = Question(told, lambda: left, begin, days)
+    missing: dict[str, str] = {}
+    if not past.log.visits and past.log.people == "customers":
+        if (left := judge_leaving(windows, today, days, chosen.seed)) is not None:
+            told = f"has stopped buying, by the own rhythm (1 less the probability alive); judged by the purchases within {days} days that it implies"
+            questions[CHURN] = Question(told, lambda: left, begin, days)
+        elif why := silence_is_usual(today, days):
+            del questions[CHURN]
+            missing[CHURN] = why
     if not sold:
-        return questions, dict.fromkeys((PURCHASE, SPEND), NO_PURCHASES)
+        return questions, missing | dict.fromkeys((PURCHASE, SPEND), NO_PURCHASES)
     if not any(window.bought.any() for window in windows[:-1]):
-        return questions, {SPEND: "nobody has bought anything"}
+        return questions, missing | {SPEND: "nobody has bought anything"}
     told = f"value of purchases and bookings within {days} days, before refunds"
     questions[SPEND] = Question(told, partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
-    return questions, {}
+    return questions, missing
 
 
 def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: pd.DataFrame, as_of: dt.date) -> Question:

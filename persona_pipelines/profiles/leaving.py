@@ -23,6 +23,10 @@ from persona_pipelines.profiles.predictions import (
 MODEL = "modified_beta_geometric"
 FITS = 0.1
 """Largest calibration error of the purchases that it implies at which the model fits."""
+FEWEST_LEFT = 0.01
+"""Mean chance of having left below which nobody is seen to leave: silences are as long as the rates alone make them."""
+USUAL = 0.8
+"""Share of the customers who came again whose usual gap has to be over within the horizon for silence in it to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,23 @@ def fit(customers: Purchases) -> ModifiedBetaGeometric:
     return ModifiedBetaGeometric(*maximum_likelihood(log_likelihood, customers))
 
 
+def silence_is_usual(today: pd.DataFrame, days: int) -> str | None:
+    """Why silence of some days says nothing of leaving, because customers usually come again later than that; None where it does say something.
+
+    Args:
+        today: ``contracts.USER_FEATURES``.
+    """
+    gaps = today["purchase_gap_days"].dropna()
+    usual = float(gaps.quantile(USUAL)) if len(gaps) else float("inf")
+    if usual <= days:
+        return None
+    when = f"in {usual:.0f} days" if len(gaps) else "at all so far"
+    return (
+        f"who has left cannot be told from who has not come yet: {USUAL:.0%} of customers come again {when}, more than the horizon of {days} days, "
+        "and no silence is longer than the own rhythm explains"
+    )
+
+
 def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: int) -> Judged | None:
     """The chance that each customer of today has left; None where the model does not fit.
 
@@ -99,7 +120,7 @@ def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: i
     constant = np.full(len(bought), rate)
     ahead = interval(log_likelihoods(bought, implied) - log_likelihoods(bought, constant), seed)
     figures = {MODEL: measured(bought, implied), BASE_RATE: measured(bought, constant)}
-    if ahead.low <= EVIDENT or figures[MODEL]["calibration_error"] > FITS:
+    if ahead.low <= EVIDENT or figures[MODEL]["calibration_error"] > FITS or not np.nanmean(left) >= FEWEST_LEFT:
         return None
     told = f"{MODEL} is ahead of {BASE_RATE} by {ahead.mean:+.4f} nats a customer ({ahead.low:+.4f} to {ahead.high:+.4f}) in the purchases that it implies"
     validations = {MODEL: float(validation), BASE_RATE: float(log_likelihoods(choosing.bought[earlier_buyers], np.full(len(earlier.age), rate)).mean())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -85,22 +86,44 @@ VERBS = {"attention": "give attention to", "purchases": "buy", "ratings": "rate"
 """What people do with what is of interest to them, by what shares are made of (``described.Log``)."""
 
 
-def sentence(interests: pd.DataFrame, log: Log) -> str:
-    """What is true of the interests of a segment; empty where nothing is known of them.
+NOTHING, LEADING, MORE_THAN_OTHERS, SPREAD = "nothing", "leading", "ahead", "spread"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is true of the interests of a segment, by its kind; categories with their shares, and with those of the others where these are compared."""
+
+    kind: str
+    categories: tuple[tuple[str, float, float], ...] = ()
+
+
+def statement(interests: pd.DataFrame) -> Statement:
+    """What may be said of the interests of a segment.
 
     Args:
         interests: rows of one segment, largest share first.
     """
     if interests.empty or interests["users"].iloc[0] < ENOUGH:
-        return ""
-    verb = VERBS[log.interest]
-    if most := leading(interests):
-        return f"Most of what they {verb} is {listed([f'{name} ({share:.0%})' for name, share in most])}."
-    if more := ahead(interests):
-        others = interests.set_index("category")["share_of_others"]
-        return f"More than others they {verb} {listed([f'{name} ({share:.0%} against {others[name]:.0%})' for name, share in more])}."
+        return Statement(NOTHING)
+    others = dict(zip(interests["category"].astype(str), interests["share_of_others"].astype(float), strict=True))
     top = interests.iloc[0]
-    return f"What they {verb} is spread: no category has more than {top['share']:.0%}."
+    for kind, found in ((LEADING, leading(interests)), (MORE_THAN_OTHERS, ahead(interests)), (SPREAD, [(str(top["category"]), float(top["share"]))])):
+        if found:
+            return Statement(kind, tuple((name, share, others[name]) for name, share in found))
+    raise AssertionError("a segment with interests has a largest one")
+
+
+def sentence(said: Statement, log: Log) -> str:
+    """The statement in English; empty where nothing is known."""
+    verb = VERBS[log.interest]
+    if said.kind == LEADING:
+        return f"Most of what they {verb} is {listed([f'{name} ({share:.0%})' for name, share, _ in said.categories])}."
+    if said.kind == MORE_THAN_OTHERS:
+        told = [f"{name} ({share:.0%} against {others:.0%})" for name, share, others in said.categories]
+        return f"More than others they {verb} {listed(told)}."
+    if said.kind == SPREAD:
+        return f"What they {verb} is spread: no category has more than {said.categories[0][1]:.0%}."
+    return ""
 
 
 def listed(parts: Sequence[str]) -> str:

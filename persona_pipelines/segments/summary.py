@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from persona_pipelines.segments.differences import all_differences, rows
-from persona_pipelines.segments.interests import segment_interests, sentence
+from persona_pipelines.segments.interests import segment_interests, sentence, statement
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import Name, described, paragraph
 from persona_pipelines.warehouse.described import Log
@@ -52,7 +52,7 @@ def summary(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame,
                 "users": int(members.sum()),
                 "share": share,
                 "distinguishing_features": described(differences[number]),
-                "description": paragraph(name, share, differences[number], sentence(own, log), log),
+                "description": paragraph(name, share, differences[number], sentence(statement(own), log), log),
                 "top_categories": ", ".join(f"{row.category} {row.share:.0%}" for row in own.head(TOP).itertuples()) or None,
                 "mean_monetary_value": mine["monetary_value"].mean(),
                 "mean_sessions": mine["sessions"].mean(),

@@ -178,10 +178,19 @@ class Warehouse:
                 f"COMMENT ON COLUMN {quoted_table(contract.full_name)}.{quoted_name(column.name)} IS {literal(column.description)}"
             )
 
+    def is_outdated(self, contract: Table) -> bool:
+        """Whether the table is there with other columns, as another version of the package wrote it."""
+        return (found := self.columns(contract)) != [] and found != contract.column_names
+
+    def drop(self, contract: Table) -> None:
+        """Remove the table."""
+        self.connection.execute(f"DROP TABLE IF EXISTS {quoted_table(contract.full_name)}")
+        self._known.pop(contract.full_name, None)
+
     def require_columns(self, contract: Table) -> None:
         """Raises WarehouseError where the table is there with other columns, as another version of the package wrote it."""
         found = self.columns(contract)
-        if found and found != contract.column_names:
+        if self.is_outdated(contract):
             odd = [
                 *(f"{name} too much" for name in found if name not in contract.column_names),
                 *(f"{name} missing" for name in contract.column_names if name not in found),

@@ -101,19 +101,29 @@ def test_a_model_store_that_is_gone_is_missed(home: Path) -> None:
         assert said in done.output
 
 
+def test_tables_that_every_run_makes_are_made_again_where_their_columns_are_others(home: Path) -> None:
+    for file in ("warehouse.duckdb", "published.duckdb"):
+        with duckdb.connect(str(home / file)) as connection:
+            connection.execute("ALTER TABLE profiles.prediction_drivers RENAME COLUMN feature TO trait")
+    run = asked(home.parent, at_home(home), "run", *CONFIG)
+    assert run.exit_code == 0, run.output
+    persona(home, "verify")
+    assert value(home, "SELECT count(feature) FROM profiles.prediction_drivers") is not None
+
+
 def test_tables_of_other_columns_are_refused_with_the_way_out_which_keeps_what_no_log_has(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in ("warehouse.duckdb", "published.duckdb"):
         with duckdb.connect(str(home / file)) as connection:
-            connection.execute("ALTER TABLE features.user_features RENAME COLUMN recency_days TO days_since")
+            connection.execute("ALTER TABLE events.sessions RENAME COLUMN items TO things")
             connection.execute("UPDATE profiles.profile_history SET segment_name = 'of before', valid_from = valid_from - 30")
             connection.execute("ALTER TABLE profiles.profile_history ADD COLUMN mood VARCHAR")
     before = value(home, "SELECT count(*) FROM events.events")
     refused = asked(home.parent, at_home(home), "run", *CONFIG)
     assert refused.exit_code == 1
     assert (
-        "written by another version: features.user_features has other columns (days_since too much, recency_days missing); next: persona repair"
+        "written by another version: events.sessions has other columns (things too much, items missing); next: persona repair"
         in refused.output
     )
     assert value(home, "SELECT count(*) FROM events.events") == before

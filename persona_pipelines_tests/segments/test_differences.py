@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from persona_pipelines.segments.differences import SURE, WORTH, Difference, rows, segment_differences, told
-from persona_pipelines.segments.interests import ahead, leading, segment_interests, sentence
+from persona_pipelines.segments.interests import ahead, leading, segment_interests, sentence, statement
 from persona_pipelines.segments.naming import Name, described, paragraph, segment_names
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED, fit_scaler
 from persona_pipelines.warehouse.described import FEATURES, Log
@@ -199,13 +199,13 @@ SPREAD = {f"c{number}": 0.08 if number < 3 else 0.76 / 7 for number in range(10)
 )
 def test_most_is_said_of_half_and_more_than_others_of_what_is_clearly_ahead(mine, others, log: Log, expected: str) -> None:
     found = segment_interests(*shares(mine, others))
-    assert sentence(found[found["segment_id"] == 1], log) == expected
+    assert sentence(statement(found[found["segment_id"] == 1]), log) == expected
 
 
 def test_of_few_people_with_interests_nothing_is_said() -> None:
     found = segment_interests(*shares({"A": 1.0}, {"B": 1.0}, each=9))
-    assert sentence(found[found["segment_id"] == 1], SHOP) == ""
-    assert sentence(found.head(0), SHOP) == ""
+    assert sentence(statement(found[found["segment_id"] == 1]), SHOP) == ""
+    assert sentence(statement(found.head(0)), SHOP) == ""
     assert leading(found[found["segment_id"] == 1]) == []
     assert ahead(found[found["segment_id"] == 1]) == []
 
