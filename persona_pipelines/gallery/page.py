@@ -90,10 +90,7 @@ def _safe(markup: str) -> Markup:
 
 
 def _dates(gallery: Gallery, texts: Texts) -> str:
-    if gallery.as_of is None:
-        return texts("undated")
-    told = texts("as_of", date=gallery.as_of)
-    return texts("comma").join([told, texts("times_in", zone=gallery.timezone)])
+    return texts("undated") if gallery.as_of is None else texts("as_of", date=gallery.as_of, zone=gallery.timezone)
 
 
 def _contents(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -458,7 +455,8 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
         means = {"auc", "calibration", "lift", "spearman", "level"}
         parts.append(
             {
-                "note": texts(title) + (". " + texts("predictions_note", days=texts("and").join(map(str, days))) if days else ""),
+                "title": texts(title),
+                "note": texts("predictions_note", days=texts("and").join(map(str, days))) if days else "",
                 "header": [
                     (texts("target"), ""),
                     (texts("definition"), ""),

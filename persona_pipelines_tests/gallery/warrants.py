@@ -1,0 +1,538 @@
+"""Every sentence and figure of the page against plain SQL over the published tables, by somebody who does not know how the page was made.
+
+The page's words are read from its HTML; each block of text has to be one of its language file, filled in, and what it says is asked of the tables
+anew. What has no warrant here is a finding as well: a new sentence needs a new query.
+"""
+
+from __future__ import annotations
+
+import html.parser
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+import persona_pipelines
+from persona_pipelines.gallery.texts import Language, texts_of
+from persona_pipelines.warehouse.described import FEATURES
+
+PACKAGE = Path(persona_pipelines.__file__).parent
+BLOCKS = {"p", "li", "td", "th", "h1", "h2", "h3", "h4", "b", "span", "small", "dt", "dd", "caption", "summary", "text", "code", "title", "a", "footer"}
+MEMBERS = "SELECT user_id FROM segments.user_segments WHERE segment_id = {segment}"
+OTHERS = "SELECT user_id FROM segments.user_segments WHERE segment_id <> {segment}"
+VISIT_WORDS = r"\b(visit\w*|come|comes|came|browse\w*|read|reads|reader\w*|search\w*|session\w*|attention|attentive|dwell\w*|look|looks|stay|stays|page)\b"
+TIME_WORDS = r"\b(night\w*|evening\w*|morning\w*|weekend\w*|weekday\w*|hour\w*|recent\w*|lately|ago|days?|weeks?|months?|lapsed|inactive|last active|since|rising|fading|\d{4}-\d{2}-\d{2})\b"
+
+
+@dataclass
+class Block:
+    """A piece of text of the page: where it stands, and the segment whose card it is in."""
+
+    tag: str
+    text: str
+    section: str
+    segment: int | None
+    own: list[str] = field(default_factory=list)
+
+
+class Page(html.parser.HTMLParser):
+    """The blocks of a page in their order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.blocks: list[Block] = []
+        self.open: list[Block] = []
+        self.section, self.segment, self.silent = "", None, 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag == "style":
+            self.silent += 1
+        if tag == "section":
+            self.section = str(given.get("aria-labelledby", ""))
+        if tag == "article":
+            self.segment = int(str(given["id"]).removeprefix("segment-"))
+        if tag in BLOCKS:
+            self.open.append(Block(tag, "", self.section, self.segment))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "style":
+            self.silent -= 1
+        if tag == "article":
+            self.segment = None
+        if tag in BLOCKS and self.open:
+            block = self.open.pop()
+            block.text = " ".join("".join(block.own).split())
+            if block.text:
+                self.blocks.append(block)
+
+    def handle_data(self, data: str) -> None:
+        if not self.silent and self.open:
+            self.open[-1].own.append(data)
+
+
+def pattern_of(template: str) -> re.Pattern[str]:
+    """An entry of the language file as a pattern, each figure a group of its name."""
+    parts = re.split(r"\{(\w+)\}", template)
+    seen: set[str] = set()
+    found = ""
+    for place, part in enumerate(parts):
+        if place % 2 == 0:
+            found += re.escape(part)
+        elif part in seen:
+            found += f"(?P={part})"
+        else:
+            seen.add(part)
+            found += f"(?P<{part}>.+?)"
+    return re.compile(found + r"\Z", re.S)
+
+
+class Warrants:
+    """The claims of one page, asked of the published tables of its home.
+
+    ``findings`` are the claims that do not hold or that nothing warrants; ``asked`` counts those that were held against a query.
+    """
+
+    def __init__(self, page: str, published: Path, language: Language = "en", minimum: int = 20) -> None:
+        self.texts, self.language, self.minimum = texts_of(language), language, minimum
+        self.connection = duckdb.connect(str(published), read_only=True)
+        self.findings: list[str] = []
+        self.asked = 0
+        self.blocks = Page(page).blocks
+        self.patterns = {
+            key: [pattern_of(form) for form in (entry.values() if isinstance(entry, dict) else [str(entry)])]
+            for key, entry in self.texts.entries.items()
+        }
+        raw = yaml.safe_load((PACKAGE / "warehouse" / "user_features.yaml").read_text(encoding="utf-8"))
+        self.variants = [
+            (name, 1 if side == "high" else -1, variant)
+            for name, entry in raw.items()
+            for side in ("high", "low")
+            for variant in entry.get(side) or []
+        ]
+        self.names = dict(self.rows("SELECT segment_name, segment_id FROM segments.segment_profiles"))
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(query, values).fetchall()
+
+    def value(self, query: str, *values: Any) -> Any:
+        return self.rows(query, *values)[0][0]
+
+    def check(self) -> list[str]:
+        """The findings of the whole page."""
+        for block in self.blocks:
+            outcome = self.of(block)
+            if outcome is None:
+                self.findings.append(f"no warrant for <{block.tag}> {block.text!r} in {block.section or 'the header'}")
+            elif outcome is not True:
+                self.findings.append(f"{block.section}: {block.text!r}: {outcome}")
+        return self.findings
+
+    def matches(self, text: str, prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+        for key, patterns in self.patterns.items():
+            for pattern in patterns if key.startswith(prefix) else ():
+                if found := pattern.match(text):
+                    yield key, found.groupdict()
+
+    def of(self, block: Block) -> bool | str | None:
+        """True where the block holds or claims nothing; what is wrong; None where nobody knows."""
+        text = block.text
+        if block.tag in ("title", "footer", "h1", "code", "summary", "a") or text in self.texts.entries.values():
+            return self.code(block) if block.tag == "code" else True
+        if block.tag in ("td", "th") or (block.tag == "text" and re.fullmatch(r"[+-]?[\d.,%]+|\d{4}-\d{2}-\d{2}|[MTWFS]\w\w|周.", text)):
+            return True  # held against the tables as whole tables, below
+        best: bool | str | None = None
+        for key, figures in self.matches(text):
+            ask = getattr(self, f"claim_{key}", None) or next((ask for start, ask in self.families().items() if key.startswith(start)), None)
+            if ask is None:
+                continue
+            outcome = ask(block, key, figures)
+            if outcome is True:
+                self.asked += 1
+                return True
+            best = outcome if outcome is not None else best
+        if block.segment is not None and (outcome := self.of_card(block)) is not None:
+            self.asked += outcome is True
+            return outcome
+        return best if best is not None else self.named(block)
+
+    def families(self) -> dict[str, Callable[..., bool | str | None]]:
+        """Claims that are fixed words with figures of the configuration, by the begin of their keys."""
+        return {
+            "glance_": self.figure_meaning,
+            "means_": lambda block, key, figures: True,
+            "predictions_note": lambda block, key, figures: True,
+            "time_note": self.scorings,
+            "amounts_in": self.currency,
+            "as_of": self.as_of,
+            "drivers": self.drivers,
+            "small": lambda block, key, figures: True,
+            "recommendations_split": self.split,
+            "anomaly": self.anomaly,
+            "movement_": self.movement,
+            "quality_segments_told": self.segment_quality,
+        }
+
+    # What stands outside of cards
+
+    def named(self, block: Block) -> bool | str | None:
+        """Names of segments in legends; labels of features; figures beside their names, which are asked for where the name is."""
+        if block.text in self.names or block.tag in ("b", "dd") or (self.language == "zh" and block.tag in ("span", "li", "text", "dt", "h3")):
+            return True
+        if block.tag == "p" and not block.segment:
+            sentences = [part.strip() for part in re.split(r"(?<=[.。])\s+", block.text)]
+            outcomes = [self.of(Block("p", part, block.section, None)) or self.of(Block("p", part.rstrip(".。"), block.section, None)) for part in sentences if part]
+            if len(sentences) > 1 and all(outcome is True for outcome in outcomes):
+                return True
+            pieces = [part.strip(" .。") for part in re.split(r",\s", block.text)]
+            if len(pieces) > 1 and all(self.of(Block("li", part, block.section, None)) is True for part in pieces):
+                return True
+        return None
+
+    def figure_meaning(self, block: Block, key: str, figures: dict[str, str]) -> bool:
+        return True
+
+    def as_of(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = f"{self.value('SELECT max(as_of_date) FROM features.user_features'):%Y-%m-%d}"
+        return figures["date"] == found or f"the features are as of {found}"
+
+    def currency(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = [row[0] for row in self.rows("SELECT DISTINCT upper(currency) FROM events.events WHERE currency IS NOT NULL AND value IS NOT NULL")]
+        return found == [figures["currency"]] or f"amounts are in {found}"
+
+    def scorings(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        days = [f"{row[0]:%Y-%m-%d}" for row in self.rows("SELECT DISTINCT as_of_date FROM segments.segment_history ORDER BY 1 DESC LIMIT 12")]
+        return (figures["n"], figures["from"], figures["to"]) == (str(len(days)), days[-1], days[0]) or f"scored were {days}"
+
+    def split(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.value("SELECT any_value(split) FROM recommendations.model_comparison WHERE champion")
+        return figures["split"] == self.texts(f"split_{found}") or f"they were split by {found}"
+
+    def anomaly(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.value("SELECT sum(events) FROM events.accounting WHERE day = ?", figures["day"])
+        return close(figures["events"], found) or f"there are {found}"
+
+    def movement(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        sign = "=" if "stayed" in key else "<>"
+        found = self.value(f"SELECT coalesce(sum(users), 0) FROM profiles.segment_movement WHERE from_segment {sign} to_segment")
+        return close(figures["n"], found) or f"there are {found}"
+
+    def segment_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        algorithm, silhouette = self.rows("SELECT algorithm, silhouette FROM segments.segment_quality WHERE chosen")[0]
+        return (figures["algorithm"] == algorithm.replace("_", " ") and close(figures["silhouette"], silhouette)) or f"{algorithm} has {silhouette}"
+
+    def drivers(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        labels = {feature.labels[self.language]: name for name, feature in FEATURES.items()}
+        for entry in re.split(r",\s| and |、", figures["features"]):
+            words, _, sign = entry.rpartition(" ") if entry[-1] in "+-" else (entry, "", "")
+            name = labels.get(words, words.replace(" ", "_"))
+            found = self.rows("SELECT importance, sign(correlation) FROM profiles.prediction_drivers WHERE feature = ?", name)
+            if not any(importance > 0 and {"+": 1, "-": -1, "": 0}[sign] == direction for importance, direction in found):
+                return f"{words}: found {found}"
+            absent = self.rows("SELECT 1 FROM features.feature_support WHERE feature = ? AND support = 'absent'", name)
+            if absent:
+                return f"the log does not hold {name}"
+        return True
+
+    # What matters first
+
+    def claim_first_value_held(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
+        if (segment := self.names.get(figures["name"])) is None:
+            return None
+        share, value = self.rows(
+            f"SELECT count(*) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / count(*), "
+            f"sum(monetary_value) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / sum(monetary_value) FROM profiles.user_profiles"
+        )[0]
+        return (close(figures["share"], share) and close(figures["value"], value) and value - share >= 0.1) or f"{share:.3f} hold {value:.3f}"
+
+    def claim_first_value_at_risk(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
+        if (segment := self.names.get(figures["name"])) is None:
+            return None
+        value, leaving, all_leaving = self.rows(
+            f"SELECT sum(monetary_value) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / sum(monetary_value), "
+            f"100 * avg(churn_probability) FILTER (user_id IN ({MEMBERS.format(segment=segment)})), 100 * avg(churn_probability) FROM profiles.user_profiles"
+        )[0]
+        return (close(figures["value"], value) and close(figures["leaving"], leaving) and leaving > all_leaving) or f"{value:.3f}, {leaving:.1f}"
+
+    def claim_first_grown(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
+        if (segment := self.names.get(figures["name"])) is None:
+            return None
+        history = self.rows(f"SELECT share, as_of_date FROM segments.segment_history WHERE segment_id = {segment} ORDER BY as_of_date DESC LIMIT 2")
+        (now, _), (before, since) = history
+        told = close(figures["now"], now) and close(figures["before"], before) and figures["since"] == f"{since:%Y-%m-%d}"
+        return (told and (now > before) == (key == "first_grown")) or f"{before} to {now} since {since}"
+
+    claim_first_shrunk = claim_first_grown
+
+    def claim_first_reachable(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        reachable, users = self.rows("SELECT count(*) FILTER (consent_marketing), count(*) FROM profiles.user_profiles")[0]
+        return (close(figures["reachable"], reachable) and close(figures["users"], users)) or f"{reachable} of {users}"
+
+    def claim_first_not_held(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        absent, every = self.rows("SELECT count(*) FILTER (support = 'absent'), count(*) FROM features.feature_support")[0]
+        return (close(figures["absent"], absent) and close(figures["all"], every)) or f"{absent} of {every}"
+
+    # Cards
+
+    def of_card(self, block: Block) -> bool | str | None:
+        """A name, a phrase, advice, a typical person, a category, or the paragraph of a card."""
+        text, segment = block.text, block.segment
+        assert segment is not None
+        if block.tag == "h3":
+            return self.language == "zh" or self.names.get(text) == segment or f"the segment is called {self.value('SELECT segment_name FROM segments.segment_profiles WHERE segment_id = ?', segment)}"
+        if block.tag in ("b", "span"):
+            return True
+        if block.tag == "text":
+            return self.phrase(segment, text) or self.category(segment, text)
+        if block.tag == "p" and "%" in text and (size := re.match(r"([\d,]+) (?:\w+|位\w+)[,、] ?(?:(\d+%) of all|占全部的 (\d+%))\Z", text)):
+            users, share = self.rows(f"SELECT count(*), count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")[0]
+            return (close(size[1], users) and close(size[2] or size[3], share)) or f"{users} users, {share}"
+        if block.tag == "p":
+            return self.paragraph(segment, text)
+        if block.tag == "li":
+            return self.advice(segment, text) or self.example(segment, text)
+        return None
+
+    def facts(self, segment: int, feature: str) -> dict[str, Any]:
+        """Plain figures of a feature: of the members and of all others; the scaled mean of either by logarithms."""
+        numbers = {}
+        for who, query in (("mine", MEMBERS), ("others", OTHERS)):
+            column = f'"{feature}"'
+            row = self.rows(
+                f"SELECT avg({column}), avg(({column} > 0)::int), count({column}), count(*), avg(sign({column}) * ln(1 + abs({column}))), "
+                f"stddev_samp(sign({column}) * ln(1 + abs({column}))) FROM features.user_features WHERE user_id IN ({query.format(segment=segment)})"
+            )[0]
+            numbers |= {f"{who}_{name}": value for name, value in zip(("mean", "positive", "known", "people", "log", "spread"), row, strict=True)}
+        return numbers
+
+    def phrase(self, segment: int, text: str) -> bool | str | None:
+        """A phrase of the table of features: true of the people in plain figures, under the conditions that stand beside it."""
+        candidates = [
+            (name, sign, variant)
+            for name, sign, variant in self.variants
+            if text == (variant.get("phrase") if self.language == "en" else variant.get("zh", {}).get("phrase"))
+        ]
+        return self.holds(segment, candidates)
+
+    def advice(self, segment: int, text: str) -> bool | str | None:
+        candidates = [
+            (name, sign, variant)
+            for name, sign, variant in self.variants
+            if text == (variant.get("advice") if self.language == "en" else variant.get("zh", {}).get("advice"))
+        ]
+        return self.holds(segment, candidates)
+
+    def holds(self, segment: int, candidates: list[tuple[str, int, dict[str, Any]]]) -> bool | str | None:
+        outcomes = [self.warranted(segment, *candidate) for candidate in candidates]
+        return True if True in outcomes else "; ".join(str(outcome) for outcome in outcomes) if outcomes else None
+
+    def warranted(self, segment: int, name: str, sign: int, variant: dict[str, Any]) -> bool | str:
+        if self.value("SELECT support FROM features.feature_support WHERE feature = ?", name) == "absent":
+            return f"the log does not hold {name}"
+        found = self.facts(segment, name)
+        if found["mine_known"] < max(10, 0.5 * found["mine_people"]) or found["others_known"] < 10:
+            return f"{name} is known of {found['mine_known']} of {found['mine_people']}"
+        if sign * (found["mine_mean"] - found["others_mean"]) <= 0 or sign * (found["mine_log"] - found["others_log"]) <= 0:
+            return f"{name} is {found['mine_mean']} against {found['others_mean']}"
+        error = 1.5 * (found["mine_spread"] ** 2 / found["mine_known"] + found["others_spread"] ** 2 / found["others_known"]) ** 0.5
+        if abs(found["mine_log"] - found["others_log"]) <= error:
+            return f"{name} is not surely different: {found}"
+        for condition in variant.get("when", []):
+            if condition == "visits":
+                if self.value("SELECT support FROM features.feature_support WHERE feature = 'sessions'") == "absent":
+                    return "the log shows no visits"
+                continue
+            measure, comparison, number = condition.split()
+            value = found[f"mine_{measure}"]
+            if not {">=": value >= float(number), "<=": value <= float(number), ">": value > float(number), "<": value < float(number)}[comparison]:
+                return f"{condition} does not hold of {name}: {value}"
+        return True
+
+    def shares(self, segment: int) -> dict[str, tuple[float, float]]:
+        """Mean shares of categories, of the members and of all others, over those with interests."""
+        query = (
+            "SELECT category, sum(interest_share) / (SELECT count(DISTINCT user_id) FROM features.category_shares WHERE user_id IN ({who})) "
+            "FROM features.category_shares WHERE user_id IN ({who}) GROUP BY 1"
+        )
+        mine, others = (dict(self.rows(query.format(who=who.format(segment=segment)))) for who in (MEMBERS, OTHERS))
+        return {name: (mine.get(name, 0.0), others.get(name, 0.0)) for name in {*mine, *others}}
+
+    def category(self, segment: int, text: str) -> bool | str | None:
+        found = [share for name, (share, _) in self.shares(segment).items() if name[:34] == text]
+        return True if found and found[0] > 0 else None
+
+    def paragraph(self, segment: int, text: str) -> bool | str | None:
+        """The description: its size, each phrase, and what is said of interests."""
+        if self.language == "zh":
+            return self.chinese_paragraph(segment, text)
+        match = re.match(r"(?P<name>.+?): (?P<share>\d+%) of all users\. (?P<rest>.*)\Z", text)
+        if match is None or self.names.get(match["name"]) != segment:
+            return None
+        share = self.value(f"SELECT count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")
+        if not close(match["share"], share):
+            return f"their share is {share}"
+        rest = match["rest"].replace("The name is that of the training; its people of today do not differ from the others in that way. ", "")
+        if told := re.match(r"Compared with the others, they (?P<phrases>.+?)\.(?: |\Z)", rest):
+            for phrase in self.split_phrases(told["phrases"]):
+                if (outcome := self.phrase(segment, phrase)) is not True:
+                    return f"{phrase}: {outcome}"
+            rest = rest[told.end() :]
+        elif rest.startswith("They differ little from the others in what the log holds."):
+            rest = rest.removeprefix("They differ little from the others in what the log holds.").strip()
+        else:
+            return "nothing is said of how they differ"
+        return self.interests(segment, rest) if rest else True
+
+    def chinese_paragraph(self, segment: int, text: str) -> bool | str | None:
+        if (told := re.search(r"与其他人相比：(.+?)。", text)) is None:
+            return True if "差别不大" in text else None
+        for phrase in told[1].split("、"):
+            if (outcome := self.phrase(segment, phrase)) is not True:
+                return f"{phrase}: {outcome}"
+        return True
+
+    def split_phrases(self, text: str) -> list[str]:
+        """Phrases of a list, which may have commas and "and" themselves."""
+        known = sorted({variant["phrase"] for _, _, variant in self.variants if "phrase" in variant}, key=len, reverse=True)
+        found = []
+        while text:
+            phrase = next((phrase for phrase in known if text.startswith(phrase)), text)
+            found.append(phrase)
+            text = re.sub(r"\A(, | and )", "", text[len(phrase) :])
+        return found
+
+    def interests(self, segment: int, text: str) -> bool | str:
+        shares = self.shares(segment)
+        categories = re.findall(r"(?:\A|, | and )([^,(]+?) \((\d+)%(?: against (\d+)%)?\)", re.sub(r"\A.*? (?:is|buy|rate|to|turn to) (?=\S+.*\()", "", text))
+        if text.startswith("Most of what they"):
+            total = sum(share for name, (share, _) in shares.items() if any(name == category for category, *_ in categories))
+            return (bool(categories) and len(categories) <= 3 and total >= 0.5) or f"{categories} have {total:.2f} together"
+        if text.startswith("More than others they"):
+            wrong = [name for name, *_ in categories if shares.get(name, (0, 1))[0] - shares.get(name, (0, 1))[1] < 0.05]
+            return (bool(categories) and not wrong) or f"{categories}: {wrong} are not ahead"
+        most = re.search(r"no category has more than (\d+)%", text)
+        largest = max(share for share, _ in shares.values())
+        return (most is not None and close(f"{most[1]}%", largest)) or f"the largest has {largest}"
+
+    def example(self, segment: int, text: str) -> bool | str | None:
+        """There is somebody in the segment of whom it is true."""
+        conditions = []
+        for part in text.split("; "):
+            for key, figures in self.matches(part):
+                number = figures.get("n") or figures.get("amount") or figures.get("chance") or ""
+                plain = number.replace(",", "")
+                if key.startswith("stage_") and key != "stages_note":
+                    conditions.append(f"lifecycle_stage = '{key.removeprefix('stage_').replace('_', ' ')}'")
+                elif key.startswith("example_interests_"):
+                    conditions.append(f"top_interests = '{figures['interests'].replace(chr(39), chr(39) * 2)}'")
+                elif key == "example_frequency":
+                    conditions.append(f"frequency = {plain}")
+                elif key == "example_purchases":
+                    conditions.append(f"purchases = {plain}")
+                elif key == "example_spent":
+                    conditions.append(f"abs(monetary_value - {plain}) <= 5.01")
+                elif key == "example_recency":
+                    conditions.append(f"recency_days = {plain}")
+                elif key in ("example_likely", "example_leaving"):
+                    column = "purchase_probability" if key == "example_likely" else "churn_probability"
+                    conditions.append(f"abs({column} - {plain}) <= 0.0501")
+        if len(conditions) < len(text.split("; ")):
+            return None
+        found = self.value(f"SELECT count(*) FROM profiles.user_profiles WHERE segment_id = {segment} AND {' AND '.join(conditions)}")
+        return found > 0 or f"nobody is so: {conditions}"
+
+    def claim_hits(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.rows(
+            "SELECT hit_rate_at_k, model_comparison.users, k FROM recommendations.model_comparison JOIN segments.segment_profiles ON segment = segment_name "
+            "WHERE champion AND \"case\" = 'warm' AND segment_id = ?",
+            block.segment,
+        )
+        share, users, k = found[0]
+        return (close(figures["share"], share) and close(figures["n"], users) and figures["k"] == str(k)) or f"{share} of {users}, k {k}"
+
+    def claim_recommended_most(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        top = self.rows(
+            f"SELECT coalesce(any_value(title), item_id) FROM recommendations.recommendations LEFT JOIN events.items USING (item_id) "
+            f"WHERE user_id IN ({MEMBERS.format(segment=block.segment)}) GROUP BY item_id ORDER BY count(DISTINCT user_id) DESC, item_id LIMIT 4"
+        )
+        return figures["titles"] == self.texts.listed([title for (title,) in top]) or f"they are {top}"
+
+    def claim_rule_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        rule = self.value("SELECT rule FROM segments.segment_rules WHERE segment_id = ?", block.segment)
+        if "attributes." in rule:
+            return True
+        met, inside, size = self.rows(
+            f"SELECT count(*), count(*) FILTER (user_id IN ({MEMBERS.format(segment=block.segment)})), "
+            f"(SELECT count(*) FROM ({MEMBERS.format(segment=block.segment)})) FROM features.user_features WHERE {rule}"
+        )[0]
+        # Of whom a value is unknown the rule is asked with the middle in its place, so that a few more may meet it.
+        unknown = self.value(f"SELECT count(*) FROM features.user_features WHERE ({rule}) IS NULL")
+        told = close(figures["precision"], inside / max(met, 1)) and close(figures["coverage"], inside / max(size, 1))
+        return told or unknown > 0 or f"{inside} of {met} who meet it, of {size}"
+
+    def claim_act_reach(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.value("SELECT count(*) FILTER (consent_marketing) FROM profiles.user_profiles WHERE segment_id = ?", block.segment)
+        return close(figures["reachable"], found) or f"they are {found}"
+
+    def code(self, block: Block) -> bool | str:
+        if block.segment is None or not block.text.startswith("persona audience save"):
+            return True
+        rule = self.value("SELECT rule FROM segments.segment_rules WHERE segment_id = ?", block.segment)
+        return rule in block.text or f"the rule is {rule}"
+
+
+def close(shown: str, value: float | None) -> bool:
+    """Whether a figure as it is shown is that number, rounded."""
+    if value is None:
+        return False
+    plain = float(re.sub(r"[,%]", "", shown))
+    digits = len(shown.rstrip("%").partition(".")[2])
+    return abs(plain - (100 * value if shown.endswith("%") else value)) <= 0.5 * 10**-digits + 1e-9
+
+
+def figures_beside_names(page: str, warrants: Warrants) -> list[str]:
+    """The figures of the audience and of every card, each beside its name, against their queries."""
+    queries = {
+        "glance_users": "count(*)",
+        "glance_reachable": "count(*) FILTER (consent_marketing)",
+        "glance_buyers": "avg((purchases > 0)::int)",
+        "glance_value": "avg(monetary_value)",
+        "glance_total": "sum(monetary_value)",
+        "glance_lifetime": "avg(lifetime_value)",
+        "glance_likely": "100 * avg(purchase_probability)",
+        "glance_leaving": "100 * avg(churn_probability)",
+        "glance_sessions": "avg(sessions)",
+    }
+    named = {warrants.texts(key): query for key, query in queries.items()}
+    findings, before = [], None
+    for block in warrants.blocks:
+        if block.tag == "span" and block.text in named and before is not None and before.tag == "b":
+            where = f"segment_id = {block.segment}" if block.segment is not None else "true"
+            value = warrants.value(f"SELECT {named[block.text]} FROM profiles.user_profiles WHERE {where}")
+            shown = re.search(r"-?[\d,.]+%?", before.text.replace("每 100 人 ", ""))
+            warrants.asked += 1
+            if shown is None or not close(shown[0], value):
+                findings.append(f"{block.text} of {block.segment or 'all'}: {before.text!r}; found {value}")
+        before = block
+    return findings
+
+
+def words_without_support(warrants: Warrants) -> list[str]:
+    """Words of visits where the log shows none, and of time where it has no dates, anywhere on the page."""
+    kinds = dict(warrants.rows("SELECT feature, support FROM features.feature_support"))
+    whole = "\n".join(block.text for block in warrants.blocks)
+    titles = {row[0] for row in warrants.rows("SELECT DISTINCT coalesce(title, item_id) FROM events.items UNION SELECT DISTINCT category FROM events.items") if row[0]}
+    for title in sorted(titles, key=len, reverse=True):
+        if title in whole:
+            whole = whole.replace(title, "")
+    findings = []
+    if kinds["sessions"] == "absent":
+        findings += [f"a word of visits: {word[0]}" for word in re.finditer(VISIT_WORDS, whole, re.I)]
+    if kinds["recency_days"] == "absent":
+        findings += [f"a word of time: {word[0]}" for word in re.finditer(TIME_WORDS, whole, re.I)]
+    return findings
