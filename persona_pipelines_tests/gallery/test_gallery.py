@@ -1,5 +1,8 @@
 """The gallery: whole without a network, safe with any text, and about groups, never about a person."""
 
+import dataclasses
+import datetime as dt
+import html
 import html.parser
 import re
 
@@ -7,39 +10,72 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_pipelines.gallery.content import Card, Gallery, unusual_days
+from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, unusual_days
+from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.page import page
-from persona_pipelines.gallery.texts import TEXTS
+from persona_pipelines.gallery.texts import LANGUAGES, Language, texts_of
+from persona_pipelines.segments.interests import LEADING, Statement
+from persona_pipelines.segments.naming import Name
+from persona_pipelines.warehouse.described import Log
+from persona_pipelines_tests.gallery.warrants import TIME_WORDS, VISIT_WORDS
 
-GLANCE = {"users": 900, "buyers": 0.4, "segments": 2, "value": 12.5, "lifetime": None, "likely": None, "leaving": 0.2, "sessions": 3.0}
-DETAILS = {
-    "description": "Owls: come at night.",
-    "glance": GLANCE,
-    "interests": [("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
-    "apart": [("night_share", 1.4), ("price_level", -0.8), ("sessions", 0.1)],
-    "rhythm": np.arange(168.0).reshape(7, 24),
-    "rule": None,
-    "sizes": [3, 5, 8],
-    "examples": [
-        {
-            "stage": "loyal",
-            "interests": "Books 60%",
-            "spent": 120.0,
-            "recency_days": 3,
-            "sessions": 9,
-            "purchase_probability": 0.3,
-            "churn_probability": 0.1,
-        }
-    ],
-    "recommender": {"top": ["<script>alert(1)</script>"], "hit_rate": 0.5},
+GLANCE = Glance(users=900, reachable=600, buyers=0.4, value=12.5, total=11_250.0, lifetime=None, likely=None, leaving=0.2, sessions=3.0)
+APART = {
+    "feature": "night_share",
+    "deviation": 1.4,
+    "clear": True,
+    "phrase": "come more at night",
+    "phrase_zh": "夜间来访较多",
+    "advice": "Send late.",
+    "advice_zh": "深夜发送。",
 }
+DETAILS = Details(
+    description="Owls: 98% of all users. Compared with the others, they come more at night.",
+    apart=[APART, {**APART, "feature": "price_level", "deviation": -0.8, "phrase": "choose cheaper items", "phrase_zh": "偏好较低价", "advice": None, "advice_zh": None}],
+    interests=[("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
+    statement=Statement(LEADING, (("<b>Books</b>", 0.6, 0.1),)),
+    rhythm=np.arange(168.0).reshape(7, 24),
+    examples=[
+        {"stage": "loyal", "interests": "Books 60%", "spent": 120.0, "recency_days": 1, "frequency": 2.0, "purchases": None, "likely": 0.3, "leaving": 0.1}
+    ],
+    recommended=["<script>alert(1)</script>", "Tea"],
+    hits={"hit_rate_at_k": 0.5, "users": 40, "k": 10},
+    rule={"rule": "night_share > 0.5 and attributes.city = 'Rome'", "precision": 0.8, "coverage": 0.9},
+)
+CARD = Card(1, Name("Owls <i>", (("night_share", 1),)), True, 0.98, 0.99, 0.03, GLANCE, DETAILS)
+SMALL = Card(2, Name("Few"), True, 0.02, 0.01, -0.03, dataclasses.replace(GLANCE, users=7, reachable=3, total=3.0), None)
 MOVES = pd.DataFrame(
     {
-        "from_segment": ["Owls", "Owls", "Owls"],
-        "to_segment": ["Owls", "Larks", "Few"],
-        "users": [500, 40, 3],
+        "from_segment": ["Owls <i>", "Owls <i>", "Owls <i>", "(new)"],
+        "to_segment": ["Owls <i>", "Larks", "Few", "Owls <i>"],
+        "users": [500, 40, 3, 25],
         "from_date": "2025-09-01",
         "to_date": "2025-09-08",
+    }
+)
+CHANCES = {
+    "target": "churn",
+    "definition": "no own event within 30 days",
+    "model": "random_forest",
+    "window_days": 30,
+    "auc": 0.8,
+    "calibration_error": 0.02,
+    "lift": 3.1,
+    "spearman": None,
+    "mean_absolute_error": None,
+    "level": None,
+}
+AMOUNTS = {**CHANCES, "target": "spend", "model": "past_spend", "auc": None, "calibration_error": None, "lift": None, "spearman": 0.4, "mean_absolute_error": 12.0, "level": 0.97}
+DAYS = pd.to_datetime(["2025-09-01", "2025-09-08"])
+TIMES = pd.DataFrame(
+    {
+        "as_of_date": [DAYS[0], DAYS[0], DAYS[1], DAYS[1]],
+        "segment_id": [1, 2, 1, 2],
+        "segment_name": ["Owls <i>", "Few"] * 2,
+        "users": [700, 9, 880, 7],
+        "share": [0.95, 0.05, 0.98, 0.02],
+        "mean_monetary_value": [10.0, 3.0, 12.5, 3.0],
+        "buyers_share": [0.3, 0.2, 0.4, 0.2],
     }
 )
 
@@ -48,19 +84,41 @@ def gallery(**changes) -> Gallery:
     values = {
         "name": "shop",
         "as_of": "2025-09-30",
+        "timezone": "Europe/Rome",
+        "currency": "EUR",
+        "log": Log(),
+        "horizon_days": 30,
+        "lifetime_days": 180,
+        "leaving": "silence",
+        "lifetime_model": "past_spend",
+        "first": [Pointer("value_held", 1, {"share": 0.16, "value": 0.51}), Pointer("not_held", None, {"absent": 3, "all": 57})],
         "glance": GLANCE,
-        "cards": [Card(1, "Owls <i>", 880, 0.98, DETAILS), Card(2, "Few", 7, 0.02, None)],
+        "cards": [CARD, SMALL],
         "places": np.array([[0.0, 1.0], [2.0, 3.0]]),
         "groups": np.array([0, 0]),
+        "times": TIMES,
+        "stages": pd.DataFrame({"new": [30, 3], "loyal": [0, 500]}, index=[1, 2]),
+        "grid": pd.DataFrame([[5, 40, 0, 0, 0]] * 4, index=[1, 2, 3, 5], columns=[0, 7, 30, 90, 180]),
+        "cohorts": pd.DataFrame([[40.0, 20.0], [5.0, np.nan]], index=["2025-08", "2025-09"]),
+        "funnel": [("item_view", 800), ("purchase", 200)],
         "movement": MOVES,
         "accounting": pd.DataFrame([{"source": "web", "records_read": 10, "events": 8, "rejects": 1, "duplicates": 1, "filtered": 0}]),
-        "predictions": pd.DataFrame(),
-        "drivers": pd.DataFrame(columns=["target", "feature"]),
-        "segment_quality": {},
-        "unusual_days": pd.DataFrame(),
+        "predictions": [CHANCES],
+        "amounts": [AMOUNTS],
+        "drivers": {"churn": [("recency_days", 0.4), ("sessions", -0.2)]},
+        "segment_quality": {"algorithm": "k_means", "silhouette": 0.3, "stability": 0.9},
+        "split": "global time",
+        "unusual_days": pd.DataFrame([{"day": dt.date(2025, 9, 3), "events": 900, "usual": 100.0}]),
+        "support": pd.DataFrame({"feature": ["sessions", "recency_days", "ratings"], "support": ["inferred", "measured", "absent"]}),
         "minimum": 20,
     }
     return Gallery(**{**values, **changes})
+
+
+def seen(text: str) -> str:
+    """What a person sees of a page, in one line."""
+    plain = re.sub(r"<style>.*?</style>|<title>.*?</title>", "", text, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", plain)).split())
 
 
 class Reader(html.parser.HTMLParser):
@@ -86,9 +144,9 @@ class Reader(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_page_is_whole_loads_nothing_and_names_every_drawing(language: str) -> None:
-    text = page(gallery(), language)  # type: ignore[arg-type]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_is_whole_loads_nothing_and_names_every_drawing(language: Language) -> None:
+    text = page(gallery(), language)
     reader = Reader()
     reader.feed(text)
     assert reader.open == []
@@ -96,8 +154,8 @@ def test_the_page_is_whole_loads_nothing_and_names_every_drawing(language: str) 
     assert reader.nameless == 0
     assert not re.search(r"https?://|url\(|@import|<script", text)
     assert f'<html lang="{language}">' in text
-    assert TEXTS[language]["title"] in text
-    assert text == page(gallery(), language)  # type: ignore[arg-type]
+    assert texts_of(language)("title") in text
+    assert text == page(gallery(), language)
 
 
 def test_texts_of_the_data_are_never_markup() -> None:
@@ -105,25 +163,142 @@ def test_texts_of_the_data_are_never_markup() -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "<b>Books</b>" not in text
     assert "Owls &lt;i&gt;" in text
+    assert "Owls <i>" not in text
 
 
-def test_a_small_segment_has_no_details_and_small_moves_are_left_out() -> None:
+def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out() -> None:
     text = page(gallery(), "en")
-    assert "Fewer than 20 users: not shown" in text
-    assert "Larks" in text
+    told = seen(text)
+    assert "Fewer than 20 users: not shown" in told
     assert "<td>Few</td>" not in text
-    assert "43 users moved" in text
+    assert "500 users stayed in their segment, 68 moved" in told
+    assert "Owls <i> Larks 40" in told
+    assert "(new) Owls <i> 25" in told
+    assert "fewer than 20" in told
+    assert not re.search(r"1 purchase day 5\b", told)
+
+
+def test_of_a_small_segment_no_figure_stands_in_the_comparison() -> None:
+    told = seen(page(gallery(), "en"))
+    row = re.search(r"Few 7 2% -3\.0 (.*?) Ordered", told)
+    assert row is not None
+    assert set(row[1].replace("fewer than 20", "").split()) <= {"none"}
 
 
 def test_empty_tables_have_words_instead_of_gaps() -> None:
-    text = page(gallery(movement=MOVES.head(0), cards=[], places=np.zeros((0, 2)), groups=np.zeros(0, dtype=int)), "en")
-    assert "nobody has moved yet" in text
-    assert "too little history" in text
-    assert "nan" not in text.lower().replace("finance", "")
+    nothing = {
+        "movement": MOVES.head(0),
+        "cards": [],
+        "places": np.zeros((0, 2)),
+        "groups": np.zeros(0, dtype=int),
+        "times": TIMES.head(0),
+        "stages": pd.DataFrame(),
+        "grid": pd.DataFrame(),
+        "cohorts": pd.DataFrame(),
+        "funnel": [],
+        "predictions": [],
+        "amounts": [],
+        "drivers": {},
+        "segment_quality": {},
+        "split": None,
+        "first": [],
+    }
+    told = seen(page(gallery(**nothing), "en"))
+    assert "nobody has moved yet" in told
+    assert "There are none yet" in told
+    assert "there is one segment" in told
+    assert not re.search(r"\bnan\b|None", told)
 
 
-def test_every_language_has_every_text() -> None:
-    assert TEXTS["en"].keys() == TEXTS["zh"].keys()
+def test_a_log_without_dates_has_no_word_of_time() -> None:
+    undated = Log(visits=False, dated=False, people="raters", interest="ratings")
+    details = dataclasses.replace(
+        DETAILS,
+        description="Critics: 98% of all users. Compared with the others, they give lower ratings.",
+        apart=[{**APART, "feature": "average_rating", "phrase": "give lower ratings", "advice": None}],
+        rhythm=None,
+        examples=[dict.fromkeys(DETAILS.examples[0]) | {"purchases": 3.0}],
+        rule=None,
+    )
+    told = seen(
+        page(
+            gallery(
+                as_of=None,
+                log=undated,
+                leaving=None,
+                lifetime_model=None,
+                glance=dataclasses.replace(GLANCE, leaving=None, sessions=None, buyers=None, value=None, total=None),
+                cards=[dataclasses.replace(CARD, name=Name("Critics", (("average_rating", -1),)), change=None, details=details, glance=dataclasses.replace(GLANCE, leaving=None, sessions=None, value=None, total=None))],
+                first=[],
+                stages=pd.DataFrame(),
+                grid=pd.DataFrame(),
+                cohorts=pd.DataFrame(),
+                funnel=[],
+                predictions=[],
+                amounts=[],
+                drivers={},
+                split="record order",
+                support=pd.DataFrame({"feature": ["ratings"], "support": ["measured"]}),
+            ),
+            "en",
+        )
+    )
+    assert "The log has no dates; the order of its records stands for time." in told
+    assert [word[0] for word in re.finditer(TIME_WORDS, told, re.I)] == []
+    assert [word[0] for word in re.finditer(VISIT_WORDS, told, re.I)] == []
+
+
+def test_a_chance_is_not_told_as_a_share_of_people_and_every_figure_has_its_meaning() -> None:
+    told = seen(page(gallery(), "en"))
+    assert "20 of 100 Expected to leave no own event within 30 days, on average" in told
+    assert "Amounts in EUR, what was paid back taken off unless said otherwise." in told
+    assert "12.50 Mean spent so far less what was paid back, so it may be below 0" in told
+    assert "50% of the 40 of them who were judged had a hit: one of the 10 items foremost in their list, before the business rules," in told
+    expected = dataclasses.replace(GLANCE, lifetime=30.0)
+    assert "no better guess than what they spent so far" in seen(page(gallery(glance=expected), "en"))
+    assert "within 180 days, refunds not taken off" in seen(page(gallery(glance=expected, lifetime_model="beta_geometric"), "en"))
+
+
+def test_measures_of_predictions_are_those_that_a_model_has() -> None:
+    told = seen(page(gallery(), "en"))
+    assert re.search(r"leaving no own event within 30 days random forest 0\.80 0\.02 3\.10", told)
+    assert re.search(r"spend spent within 30 days, refunds not taken off past spend 0\.40 12 0\.97", told)
+    assert "–" not in told
+    assert "Counts most for leaving: recency days + and sessions -." in told
+
+
+@pytest.mark.parametrize(
+    ("count", "language", "expected"), [(1, "en", "1 user"), (2, "en", "2 users"), (0, "en", "0 users"), (1, "zh", "1 位用户"), (2, "zh", "2 位用户")]
+)
+def test_numbers_and_words_agree(count: int, language: Language, expected: str) -> None:
+    assert texts_of(language).count("users", count) == expected
+
+
+def test_the_chinese_page_is_wholly_chinese() -> None:
+    """But for names of models, of places, and what comes from the data."""
+    told = seen(page(gallery(), "zh"))
+    assert "夜间来访较多" in told
+    words = set(re.findall(r"[A-Za-z]{3,}", told))
+    assert words <= {
+        *("shop", "Books", "Wine", "more", "script", "alert", "Tea", "Few", "Larks", "Europe", "Rome", "EUR", "AUC", "web", "English"),
+        *("random", "forest", "past", "spend", "means", "persona", "audience", "export", "save", "rule", "where", "segment", "csv"),
+        *("night", "share", "and", "attributes", "city", "features", "feature", "support"),
+    }, words
+
+
+def test_every_language_has_every_text_with_the_same_figures() -> None:
+    english, chinese = (texts_of(language).entries for language in LANGUAGES)
+    assert english.keys() == chinese.keys()
+    for key, entry in english.items():
+        assert isinstance(entry, dict) == isinstance(chinese[key], dict)
+        of = [set(re.findall(r"\{(\w+)\}", str(texts[key]))) for texts in (english, chinese)]
+        assert of[0] == of[1], key
+
+
+def test_every_chart_has_its_numbers_as_a_table() -> None:
+    text = page(gallery(), "en")
+    drawn = len(re.findall(r'<svg viewBox="[^"]+" role="img"', text))
+    assert text.count('<details class="numbers">') == drawn - 1  # points of a map are no numbers
 
 
 def test_unusual_days_stand_out_of_their_weekday() -> None:
