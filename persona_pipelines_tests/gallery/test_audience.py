@@ -1,0 +1,130 @@
+"""The audience in tables, on people whose days are known; and what is said first, under its conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_pipelines.gallery import audience
+from persona_pipelines.gallery.content import Card, Glance
+from persona_pipelines.gallery.first import pointers
+from persona_pipelines.segments.naming import Name
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import from_frame
+from persona_pipelines.warehouse.described import Log
+from persona_pipelines_tests.conftest import events_table
+
+
+def bought(user: str, *days: str, kind: str = "purchase") -> list[dict]:
+    return [{"user_id": user, "event_type": kind, "timestamp": dt.datetime.fromisoformat(day)} for day in days]
+
+
+def test_cohorts_count_who_came_back_in_which_month(warehouse) -> None:
+    log = [
+        *bought("a", "2025-11-03", "2025-11-20", "2026-01-05"),
+        *bought("b", "2025-11-30"),
+        *bought("c", "2025-12-01", "2026-01-31"),
+        *bought("d", "2025-10-01", kind="item_view"),
+        *bought("e", "2025-12-01", kind="impression"),
+    ]
+    events = events_table(warehouse, *log)
+    found = audience.cohort_table(warehouse.frame(audience.cohorts(events, buying=True)))
+    assert found.index.tolist() == ["2025-11", "2025-12", "2026-01"]
+    assert found.fillna(-1).to_numpy().tolist() == [[2, 0, 1], [1, 1, -1], [0, -1, -1]]
+    acting = audience.cohort_table(warehouse.frame(audience.cohorts(events, buying=False)))
+    assert acting.index[0] == "2025-10"
+    assert acting.iloc[0].tolist() == [1, 0, 0, 0]
+    assert audience.cohort_table(pd.DataFrame(columns=["cohort", "month", "users"])).empty
+
+
+def test_a_long_history_shows_its_last_twelve_months_of_cohorts(warehouse) -> None:
+    days = [f"{year}-{month:02d}-01" for year in (2024, 2025) for month in range(1, 13)]
+    found = audience.cohort_table(warehouse.frame(audience.cohorts(events_table(warehouse, *bought("a", *days), *bought("b", "2025-06-01")), True)))
+    assert (found.index[0], found.index[-1], len(found)) == ("2025-01", "2025-12", 12)
+    assert found.loc["2025-06"].iloc[0] == 1
+
+
+def test_the_funnel_has_the_steps_of_the_log_and_counts_people(warehouse) -> None:
+    log = [*bought("a", "2026-01-01", "2026-01-02", kind="item_view"), *bought("b", "2026-01-01", kind="item_view"), *bought("a", "2026-01-03")]
+    assert audience.funnel(warehouse, events_table(warehouse, *log)) == [("item_view", 2), ("purchase", 1)]
+    assert audience.funnel(warehouse, events_table(warehouse, *bought("a", "2026-01-03"), *bought(None, "2026-01-03", kind="item_view"))) == []
+
+
+def test_recency_and_frequency_put_every_buyer_into_one_cell() -> None:
+    features = pd.DataFrame(
+        {"frequency": [1, 1, 2, 3, 4, 5, 40, 0, np.nan], "purchase_recency_days": [0, 6, 7, 30, 89, 90, 400, np.nan, np.nan]}
+    )
+    found = audience.recency_and_frequency(features)
+    assert found.to_numpy().sum() == 7
+    assert found.loc[1].tolist() == [2, 0, 0, 0, 0]
+    assert found.loc[2].tolist() == [0, 1, 0, 0, 0]
+    assert found.loc[3].tolist() == [0, 0, 2, 0, 0]
+    assert found.loc[5].tolist() == [0, 0, 0, 1, 1]
+    assert audience.recency_and_frequency(features.tail(2)).empty
+
+
+def test_stages_are_counted_in_their_order() -> None:
+    users = pd.DataFrame({"segment_id": [1, 1, 2, 2], "lifecycle_stage": ["lapsed", "new", "new", None]})
+    found = audience.stages_of_segments(users)
+    assert found.columns.tolist() == ["new", "lapsed"]
+    assert found.to_numpy().tolist() == [[1, 1], [1, 0]]
+    assert audience.stages_of_segments(users.tail(1)).empty
+
+
+def test_over_time_tells_who_had_bought_by_then(warehouse) -> None:
+    days = [dt.date(2026, 1, 1), dt.date(2026, 2, 1)]
+    history = [(day, 1, "All", 2, 1.0, 5.0, 1.0, "1") for day in days]
+    warehouse.replace(contracts.SEGMENT_HISTORY, from_frame(pd.DataFrame(history, columns=contracts.SEGMENT_HISTORY.column_names)))
+    known = pd.DataFrame([(user, days[0], None, 1, "All", "new", None, None, None, None) for user in "ab"], columns=contracts.PROFILE_HISTORY.column_names)
+    table = from_frame(known.astype(object))
+    warehouse.replace(contracts.PROFILE_HISTORY, table.select(**{c.name: table[c.name].cast(c.type) for c in contracts.PROFILE_HISTORY.columns}))
+    warehouse.replace(contracts.EVENTS, events_table(warehouse, *bought("a", "2026-01-15"), *bought("b", "2026-01-15", kind="item_view")))
+    found = audience.over_time(warehouse, Log())
+    assert found["buyers_share"].tolist() == [0.0, 0.5]
+    assert audience.over_time(warehouse, dataclasses.replace(Log(), dated=False))["buyers_share"].isna().all()
+
+
+WHOLE = Glance(1000, 700, 0.5, 10.0, 10_000.0, None, 0.2, 0.3, None)
+SUPPORT = pd.DataFrame({"feature": ["sessions", "ratings"], "support": ["measured", "measured"]})
+TIMES = pd.DataFrame({"as_of_date": pd.to_datetime(["2026-01-01", "2026-01-08"])})
+
+
+def card(segment: int, share: float, value: float, leaving: float = 0.3, change: float | None = None) -> Card:
+    glance = dataclasses.replace(WHOLE, users=int(1000 * share), leaving=leaving)
+    return Card(segment, Name(f"S{segment}"), True, share, value, change, glance, details=object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cards", "churn", "expected"),
+    [
+        ([card(1, 0.16, 0.51), card(2, 0.84, 0.49)], None, ["value_held"]),
+        ([card(1, 0.5, 0.55), card(2, 0.5, 0.45)], None, []),
+        ([card(1, 0.5, 0.55, leaving=0.4), card(2, 0.5, 0.45)], "random_forest", ["value_at_risk"]),
+        ([card(1, 0.5, 0.55, leaving=0.4), card(2, 0.5, 0.45)], "base_rate", []),
+        ([card(1, 0.5, 0.05, leaving=0.9), card(2, 0.5, 0.55)], "random_forest", []),
+        ([card(1, 0.5, 0.5, change=0.02), card(2, 0.5, 0.5, change=-0.02)], None, ["grown"]),
+        ([card(1, 0.5, 0.5, change=0.01), card(2, 0.5, 0.5, change=-0.03)], None, ["shrunk"]),
+        ([card(1, 0.5, 0.5, change=0.019)], None, []),
+    ],
+)
+def test_what_is_said_first_has_its_conditions(cards: list[Card], churn: str | None, expected: list[str]) -> None:
+    whole = dataclasses.replace(WHOLE, reachable=1000)
+    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT, churn)] == expected
+
+
+def test_of_segments_too_small_to_be_shown_nothing_is_said() -> None:
+    small = dataclasses.replace(card(1, 0.1, 0.9, leaving=0.9, change=0.1), details=None)
+    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT, "random_forest") == []
+
+
+def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> None:
+    absent = SUPPORT.assign(support=["absent", "measured"])
+    found = pointers([], WHOLE, TIMES, absent, None)
+    assert [(pointer.key, pointer.figures) for pointer in found] == [
+        ("reachable", {"reachable": 700, "users": 1000}),
+        ("not_held", {"absent": 1, "all": 2}),
+    ]
