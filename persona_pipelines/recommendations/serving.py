@@ -160,6 +160,12 @@ class ConsentError(ProjectError):
     """The user, whose pseudonym it has, has not consented to recommendations."""
 
 
+def is_known(warehouse: Warehouse, user_id: str) -> bool:
+    """Whether a log or a list has a user of this pseudonym."""
+    users = warehouse.table(contracts.USERS)
+    return bool(warehouse.value((users.user_id == user_id).any()))
+
+
 def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int) -> pd.DataFrame:
     """One user's list with titles: the stored one where it is long enough, else made by the champion.
 
