@@ -72,7 +72,7 @@ def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
     heads = [plain(str(name)) for name in names]
     rows = [list(row) for row in zip(*([shown(value) for value in values_of(frame[name])] for name in names), strict=True)]
     room = width() or WIDE
-    widths = _fitting([heads, *rows], room - GAP * (len(heads) - 1))
+    widths = _fitting(heads, rows, room - GAP * (len(heads) - 1))
     if title:
         say(title, bold=True)
     if widths is None:
@@ -86,8 +86,8 @@ def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
     from rich.table import Table
 
     cells = [[wrapped(cell, columns) for cell, columns in zip(row, widths, strict=True)] for row in rows]
-    # Rows of several lines are told apart by an empty one.
-    several = any(len(cell) > 1 for row in cells for cell in row)
+    # Where many rows have several lines, an empty one tells them apart.
+    several = 3 * sum(any(len(cell) > 1 for cell in row) for row in cells) > len(cells)
     style = "bold" if coloured() else ""
     drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_lines=several, header_style=style)
     for head, columns, name in zip(heads, widths, names, strict=True):
@@ -167,19 +167,19 @@ def _numeric(column: pd.Series) -> bool:
     )
 
 
-def _fitting(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
     """Widths of columns in which no word is broken; None where there is too little room for that.
 
-    What is left over when every column has its longest word goes to the columns that want more, as much to each as to the others.
+    What is left over when every column has its longest word goes to the columns that want more, as much to each as to the others, and what
+    is left then to the headings: they are told apart in several lines, too.
     """
-    columns = list(zip(*rows, strict=True))
-    least = [max(cell_len(word) if _whole(word) else 2 for cell in column for word in cell.split(" ")) for column in columns]
-    wanted = [max(cell_len(cell) for cell in column) for column in columns]
-    if sum(least) > room:
+    columns = [[head, *(row[number] for row in rows)] for number, head in enumerate(heads)]
+    widths = [max(cell_len(word) if _whole(word) else 2 for cell in column for word in cell.split(" ")) for column in columns]
+    if sum(widths) > room:
         return None
-    widths = list(least)
-    while (left := room - sum(widths)) > 0 and (open_ones := [n for n, columns in enumerate(wanted) if widths[n] < columns]):
-        share = max(1, left // len(open_ones))
-        for number in open_ones[:left]:
-            widths[number] = min(wanted[number], widths[number] + share)
+    for cells in ([column[1:] for column in columns], columns):
+        wanted = [max((cell_len(cell) for cell in column), default=0) for column in cells]
+        while (left := room - sum(widths)) > 0 and (narrow := [n for n, most in enumerate(wanted) if widths[n] < most]):
+            for number in narrow[:left]:
+                widths[number] = min(wanted[number], widths[number] + max(1, left // len(narrow)))
     return widths

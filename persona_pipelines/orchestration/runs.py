@@ -9,9 +9,9 @@ import re
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import sqlalchemy.exc
@@ -24,6 +24,32 @@ from persona_pipelines.settings import Settings
 OUT_OF_MEMORY = "Out of Memory Error"
 """How the engine begins to say that its limit is too small."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that has come about in a run.
+
+    Attributes:
+        kind: ``begun`` (the run, before its first step), ``started``, ``ended`` or ``failed`` (a step), ``written`` (an asset).
+        name: of the step or the asset; empty of the run.
+        steps: how many the whole run has.
+        rows: of the table that was written; None where it is none.
+    """
+
+    kind: Literal["begun", "started", "ended", "failed", "written"]
+    name: str
+    steps: int
+    rows: int | None = None
+
+
+STEPS: dict[str, Literal["started", "ended", "failed"]] = {
+    "STEP_START": "started",
+    "STEP_SUCCESS": "ended",
+    "STEP_FAILURE": "failed",
+    "STEP_SKIPPED": "failed",
+}
+"""What Dagster calls the beginning and the end of a step."""
 
 
 @dataclass
@@ -44,7 +70,8 @@ def run_job(
     *,
     job: str = MAIN_JOB,
     config: Mapping[str, Any] | None = None,
-    on_step: Callable[[str, int], None] | None = None,
+    selection: Collection[dg.AssetKey] | None = None,
+    on_progress: Callable[[Happening], None] = lambda happening: None,
     on_wait: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run a job and wait for it.
@@ -52,7 +79,8 @@ def run_job(
     Args:
         tags: of the run, such as ``partitions.range_tags`` for jobs of days.
         config: of its assets.
-        on_step: called with the name of a step and the number of all steps, whenever one has ended.
+        selection: which of the job's assets to make; None for all.
+        on_progress: told what comes about, while it does.
         on_wait: called with a sentence that says which run holds the warehouse, where this one has to wait for it.
     Raises:
         KeyboardInterrupt: the run is marked as cancelled, but its thread may still be at work: end the process at once, so
@@ -62,10 +90,13 @@ def run_job(
     warnings.filterwarnings("ignore", module="dagster")
     end_orphaned_runs(instance, settings.home)
     resolved = definitions.resolve_job_def(job)
+    if selection is not None:
+        resolved = resolved.get_subset(asset_selection=set(selection))
     run_id = str(uuid.uuid4())
     result = RunResult(run_id, False)
     steps = len(resolved.graph.node_dict)
     blocked: set[str] = set()
+    on_progress(Happening("begun", "", steps))
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -73,8 +104,12 @@ def run_job(
             if entry.level == logging.WARNING and entry.step_key:
                 result.warnings.append(entry.user_message)
             return
-        if event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED") and on_step and event.step_key:
-            on_step(event.step_key, steps)
+        if event.event_type_value in STEPS and event.step_key:
+            on_progress(Happening(STEPS[event.event_type_value], event.step_key, steps))
+        if event.event_type_value == "ASSET_MATERIALIZATION" and event.asset_key:
+            count = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
+            rows = count.value if count is not None and isinstance(count.value, int) else None
+            on_progress(Happening("written", ".".join(event.asset_key.path), steps, rows))
         # A step that fails for a blocking check has been reported in the check's own words.
         if event.event_type_value == "STEP_FAILURE" and event.step_key not in blocked:
             result.failures.append(_failure(event))
