@@ -121,9 +121,9 @@ def wrapped(text: str, columns: int) -> list[str]:
     for word in plain(text).split(" "):
         if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= columns:
             lines[-1] += f" {word}"
-        else:
+        elif word or not lines:
             lines += [word] if _whole(word) else chop_cells(word, columns)
-    return lines or [""]
+    return [line.rstrip() for line in lines]
 
 
 def shown(value: Any) -> str:

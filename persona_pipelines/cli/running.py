@@ -14,6 +14,7 @@ from persona_pipelines.cli.base import CommandError, as_called, config_option, e
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.cli.progress import Mode, progress, progress_option
 from persona_pipelines.cli.recommenders import comparison
+from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import STAGES
 
@@ -248,3 +249,31 @@ def ui(config: str | None, dagster_port: int, mlflow_port: int) -> None:
     from persona_pipelines.servers import serve
 
     sys.exit(serve(settings, dagster_port, mlflow_port, say))
+
+
+@main.command("open")
+@click.argument("what", type=click.Choice(["gallery", "dagster", "mlflow"]))
+@click.option("--print", "printed", is_flag=True, help="Print the path or address instead of opening it.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the gallery.")
+@config_option
+def open_page(what: str, printed: bool, language: str, config: str | None) -> None:
+    """Open the persona gallery of the last run, or the web UI of Dagster or MLflow, in the browser.
+
+    The web UIs have to be running: persona ui.
+    """
+    settings = settings_of(config)
+    import webbrowser
+
+    from persona_pipelines.servers import address_of
+
+    if what == "gallery":
+        place = settings.home / "reports" / f"persona-gallery-{language}.html"
+        if not place.exists():
+            raise CommandError(f"{place}: no run has written the gallery yet; first: persona run")
+        address, shown = place.as_uri(), str(place)
+    else:
+        address = shown = address_of(settings, what)
+    if printed:
+        click.echo(shown)
+    elif not webbrowser.open(address):
+        raise CommandError(f"no browser could be opened; open {shown}")
