@@ -92,7 +92,11 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
             if name in processes:
                 _wait_until_ready(name, port, processes, logs)
                 say(f"{name:<8} http://{HOST}:{port}")
-        addresses = {name.lower(): f"http://{HOST}:{port}" for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port)) if name in processes}
+        addresses = {
+            name.lower(): f"http://{HOST}:{port}"
+            for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port))
+            if name in processes
+        }
         write_whole(settings.home / LOGS / ADDRESSES, json.dumps(addresses))
         say("Ctrl-C stops both.")
         while True:

@@ -33,7 +33,7 @@ LONGEST, DEEPEST = 20_000, 40
 """Of a condition: characters, and parentheses within each other."""
 
 
-class ConditionError(ProjectError, ValueError):
+class ConditionError(ProjectError):
     """The condition cannot be read; the message says where and what is expected."""
 
 

@@ -75,7 +75,9 @@ def format_option(command: Any) -> Any:
         callback=chosen,
         help="For people, or for programs: nothing else stands on the standard output then.",
     )(command)
-    return click.option("--json", is_flag=True, is_eager=True, expose_value=False, callback=short, help="The same as --format json.")(command)
+    return click.option("--json", is_flag=True, is_eager=True, expose_value=False, callback=short, help="The same as --format json.")(
+        command
+    )
 
 
 def give(answer: Answer, form: Form, *, show: Callable[[], None] | None = None) -> None:

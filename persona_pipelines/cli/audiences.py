@@ -64,7 +64,9 @@ def list_audiences(form: Form, config: str | None) -> None:
                 row["problem"] = f"can be read no longer: {error}"
             rows.append(row)
     found = pd.DataFrame(rows, columns=["audience", "users", "consenting", "condition", "problem"], dtype=object)
-    view = found[["audience", "users", "consenting", "condition"]].assign(condition=found["condition"].where(found["problem"].isna(), _marked(found)))
+    view = found[["audience", "users", "consenting", "condition"]].assign(
+        condition=found["condition"].where(found["problem"].isna(), _marked(found))
+    )
     if not rows and form == "table":
         say("no audience is saved yet: persona audience save NAME --where CONDITION")
         return

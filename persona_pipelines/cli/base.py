@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -17,7 +16,7 @@ import click
 
 from persona_pipelines import __version__
 from persona_pipelines.cli.printing import keep_terminal, warn
-from persona_pipelines.errors import ProjectError, StateError, is_of_the_state, of_the_state, plain
+from persona_pipelines.errors import ProjectError, StateError, fault, is_of_the_state, of_the_state
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Commands(Group):
                 raise click.ClickException(as_called(str(of_the_state(error, _home())))) from None
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
-            warn(f"Error: {_fault(error)}")
+            warn(f"Error: {fault(type(error).__name__, str(error), ''.join(traceback.format_exception(error)), ' '.join(sys.argv[1:2]))}")
             sys.exit(FAULT)
 
 
@@ -115,15 +114,6 @@ def _home() -> Path | None:
     context = click.get_current_context(silent=True)
     found = context.find_root().meta.get("home") if context else None
     return found if isinstance(found, Path) else None
-
-
-def _fault(error: Exception) -> str:
-    """A fault in one sentence; how it came about goes to a file."""
-    with tempfile.NamedTemporaryFile("w", prefix="persona-fault-", suffix=".txt", delete=False, encoding="utf-8") as report:
-        report.write(f"persona-pipelines {__version__}, {' '.join(sys.argv[1:2])}\n")
-        traceback.print_exception(error, file=report)
-    text = plain(" ".join(str(error).split()))
-    return f"a fault of persona_pipelines ({type(error).__name__}: {text}); nothing was half-written. Please report it with {report.name}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -175,7 +165,11 @@ def as_called(text: str) -> str:
 
 def config_option(command: Any) -> Any:
     return click.option(
-        "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above."
+        "--config",
+        "config",
+        metavar="FILE",
+        default=None,
+        help="Configuration; default PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above.",
     )(command)
 
 

@@ -36,7 +36,9 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
         found = store.frame(table.filter(table.user_id == pseudonym))
         known = is_known(store, pseudonym)
     if found.empty and not known:
-        raise CommandError(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id (ids are told apart by their letters' case)")
+        raise CommandError(
+            f"{user!r} is unknown: nobody in the logs of {settings.name} has this id (ids are told apart by their letters' case)"
+        )
     if found.empty:
         raise CommandError(f"no profile of {user!r}: no events up to the as-of date, but a customer list has the id")
     if why:
@@ -145,7 +147,9 @@ def segments(form: Form, config: str | None) -> None:
     give(
         Answer(
             (
-                Rows("segments", found, "Segments", view.set_axis(["id", "segment", "users", "what sets it apart", "attention to"], axis=1)),
+                Rows(
+                    "segments", found, "Segments", view.set_axis(["id", "segment", "users", "what sets it apart", "attention to"], axis=1)
+                ),
                 Rows("rules", rules, "Rules", shapes.set_axis(["id", "rule", "users", "precision", "coverage"], axis=1)),
             )
         ),

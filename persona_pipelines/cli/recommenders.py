@@ -50,7 +50,8 @@ def models(context: click.Context, form: Form, config: str | None) -> None:
     ]
     champions = pd.DataFrame([vars(reign) for reign in reversed(reigns)])
     give(
-        Answer((Rows("versions", pd.DataFrame(rows), "Versions"), Rows("champions", champions, "Champions, newest first (times in UTC)"))), form
+        Answer((Rows("versions", pd.DataFrame(rows), "Versions"), Rows("champions", champions, "Champions, newest first (times in UTC)"))),
+        form,
     )
 
 

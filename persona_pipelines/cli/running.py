@@ -32,7 +32,9 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--to", "last", type=DAY, help="Last day; default: the last that the logs have.")
 @click.option("--only", metavar="STAGES", help=f"Only these stages, separated by commas: {', '.join(STAGES)}.")
 @click.option("--until", metavar="STAGE", help="The stages of the flow up to this one.")
-@click.option("--select", "query", metavar="ASSETS", help="Only what a selection of Dagster finds, such as events/sessions+ or group:features.")
+@click.option(
+    "--select", "query", metavar="ASSETS", help="Only what a selection of Dagster finds, such as events/sessions+ or group:features."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, trained and written, and do nothing of it.")
 @click.option(
     "--accept-shrink", is_flag=True, help="Load and publish also where a day, or all of events, people or items, has become much smaller."
@@ -83,9 +85,7 @@ def run(
         try:
             with progress(mode) as shown:
                 tags = range_tags(settings, *days) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
-                result = run_job(
-                    settings, definitions, instance, tags, selection=selection, on_progress=shown.heard, on_wait=shown.tell
-                )
+                result = run_job(settings, definitions, instance, tags, selection=selection, on_progress=shown.heard, on_wait=shown.tell)
         except KeyboardInterrupt as interrupt:
             warn(f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.")
             os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
@@ -124,9 +124,7 @@ def _selection(
     return chosen
 
 
-def _plan(
-    settings: Settings, definitions: Definitions, selection: frozenset[AssetKey] | None, days: tuple[dt.date, dt.date]
-) -> Answer:
+def _plan(settings: Settings, definitions: Definitions, selection: frozenset[AssetKey] | None, days: tuple[dt.date, dt.date]) -> Answer:
     """What a run would do: the days, the files of each source, the tables that it would write, with their present rows."""
     import pandas as pd
 
@@ -145,7 +143,11 @@ def _plan(
     ]
     tables = (
         Rows("files", pd.DataFrame(files, columns=["source", "kind", "files", "new_or_changed", "bytes"]), "Files that would be read"),
-        Rows("assets", pd.DataFrame(rows, columns=["stage", "written", "rows_now", "trains"], dtype=object), "What would be written, in this order"),
+        Rows(
+            "assets",
+            pd.DataFrame(rows, columns=["stage", "written", "rows_now", "trains"], dtype=object),
+            "What would be written, in this order",
+        ),
     )
     trained = sum(step.trains for step in steps)
     said = (

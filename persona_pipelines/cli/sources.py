@@ -15,7 +15,6 @@ from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, giv
 from persona_pipelines.cli.base import CommandError, main, settings_of
 from persona_pipelines.cli.printing import print_table, say, shown
 from persona_pipelines.cli.running import DAY
-
 from persona_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _checked(settings: Settings, seen: Mapping[str, Profile | LogFileError], hin
     told = []
     for source in settings.sources:
         found = seen[source.name]
-        entry = {"source": source.name, "kind": source.kind, "format": source.format.type, "path": source.path}
+        entry: dict[str, Any] = {"source": source.name, "kind": source.kind, "format": source.format.type, "path": source.path}
         if isinstance(found, Exception):
             told.append({**entry, "error": str(found)})
             continue

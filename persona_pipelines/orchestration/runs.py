@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import threading
+import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import dagster as dg
 import sqlalchemy.exc
 
-from persona_pipelines.errors import is_of_the_state, of_the_state
+from persona_pipelines.errors import ProjectError, fault, is_of_the_state, of_the_state
 from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
@@ -136,8 +137,7 @@ def run_job(
         except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words
             # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
             # time: Dagster's own database cannot be written.
-            cause = _innermost(error)
-            result.failures.append(str(of_the_state(cause, settings.home) if is_of_the_state(cause) else cause))
+            result.failures.append(_end(_innermost(error), settings))
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, OSError):
                 run = instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:
@@ -176,7 +176,36 @@ def _failure(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return f"{event.step_key}: {data.user_failure_data.description}"
-    return f"{event.step_key}: {_innermost_text(event)}"
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None or error.cls_name in _expected():
+        return f"{event.step_key}: {_innermost_text(event)}"
+    return f"{event.step_key}: {fault(error.cls_name or 'error', _innermost_text(event), error.to_string(), f'step {event.step_key}')}"
+
+
+def _expected() -> set[str]:
+    """The names of the errors that a person can act on: of this project, of the disk and the databases on it, of the servers of others, and
+    Dagster's own, which say that a run was asked for in a wrong way. Of what ends a step Dagster keeps the name alone."""
+    import sqlite3
+
+    import duckdb
+
+    found: set[type[BaseException]] = {
+        ProjectError,
+        OSError,
+        MemoryError,
+        duckdb.Error,
+        sqlite3.Error,
+        sqlalchemy.exc.SQLAlchemyError,
+        dg.DagsterError,
+    }
+    left = list(found)
+    while left:
+        below = set(left.pop().__subclasses__()) - found
+        found |= below
+        left += below
+    return {kind.__name__ for kind in found} | {"Failure", "MlflowException", "RestException"}
 
 
 def _innermost_text(event: dg.DagsterEvent) -> str:
@@ -185,6 +214,15 @@ def _innermost_text(event: dg.DagsterEvent) -> str:
         error = error.cause
     text = re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
     return f"{text}; raise warehouse.memory_limit" if text.startswith(OUT_OF_MEMORY) else text
+
+
+def _end(cause: BaseException, settings: Settings) -> str:
+    """What has ended a run outside of its steps, in its own words where a person can act on them."""
+    if is_of_the_state(cause):
+        return str(of_the_state(cause, settings.home))
+    if type(cause).__name__ in _expected():
+        return str(cause)
+    return fault(type(cause).__name__, str(cause), "".join(traceback.format_exception(cause)), "a run")
 
 
 def _innermost(error: BaseException) -> BaseException:

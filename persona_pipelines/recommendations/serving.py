@@ -174,7 +174,7 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     Raises:
         ConsentError: the user is known and has not consented.
         tracking.experiments.ModelNotFoundError: nothing has been trained yet.
-        ValueError: the champion was stored by another version.
+        StoredModelError: the champion was stored by another version.
     """
     users = warehouse.table(contracts.USERS)
     found = warehouse.frame(users.filter(users.user_id == user_id))

@@ -56,7 +56,9 @@ def ask(store: Warehouse, query: str) -> tuple[list[str], list[tuple[Any, ...]]]
         raise QueryError(_words(error)) from None
     double = [name for name, times in Counter(columns).items() if times > 1]
     if double:
-        raise QueryError(f"found {double[0]} as the name of {Counter(columns)[double[0]]} columns; expected a name for each: ... AS other_name")
+        raise QueryError(
+            f"found {double[0]} as the name of {Counter(columns)[double[0]]} columns; expected a name for each: ... AS other_name"
+        )
     return columns, rows
 
 

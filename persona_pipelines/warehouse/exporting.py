@@ -53,7 +53,9 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
     csv = file.suffix.lower() == ".csv"
     if csv and guard:
         texts = [name for name, kind in table.schema().items() if kind.is_string() and name not in order and not name.endswith("_id")]
-        table = table.mutate(**{name: (table[name].re_search(_FORMULA_OF_THE_ENGINE)).ifelse("'" + table[name], table[name]) for name in texts})
+        table = table.mutate(
+            **{name: (table[name].re_search(_FORMULA_OF_THE_ENGINE)).ifelse("'" + table[name], table[name]) for name in texts}
+        )
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
     if not file.parent.is_dir():
         raise ExportError(f"{file}: cannot be written: there is no folder {file.parent}")
