@@ -128,7 +128,8 @@ def main() -> None:
       persona sources check my.yaml     try the description of your own logs
       persona run --config my.yaml      the whole flow on them
 
-    All state lives below PERSONA_HOME, by default .persona/<name of the configuration>.
+    All state lives below PERSONA_HOME, by default .persona/<name of the configuration> beside data/persona.yaml, which is looked for here and
+    in the folders above.
     """
 
 

@@ -31,7 +31,8 @@ def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> No
     room = width()
     if room is not None:
         lines = [part for line in lines for part in _indented(line, room)]
-    click.secho("\n".join(lines), fg=colour if coloured() else None, bold=bold if coloured() else None)
+    text = "\n".join(lines)
+    click.echo(click.style(text, fg=colour, bold=bold) if coloured() and (colour or bold) else text)
 
 
 def warn(text: str) -> None:
@@ -68,6 +69,9 @@ def width() -> int | None:
 
 def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
     """Print a table within the width of the terminal, wrapped between words; where not even the words fit, row by row instead."""
+    if frame.empty:
+        say(f"{title}: none\n" if title else "no rows\n")
+        return
     names = list(frame.columns)
     heads = [plain(str(name)) for name in names]
     rows = [list(row) for row in zip(*([shown(value) for value in values_of(frame[name])] for name in names), strict=True)]
@@ -132,7 +136,7 @@ def shown(value: Any) -> str:
         return ", ".join(shown(entry) for entry in value)
     if value is None or value != value:
         return ""
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":  # of Python or of NumPy
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
@@ -147,7 +151,7 @@ def values_of(column: pd.Series) -> list[Any]:
     """The values of a column; of days days, which pandas makes moments of."""
     if column.dtype.kind == "M" and column.dropna().eq(column.dropna().dt.normalize()).all():
         return [None if value != value else value.date() for value in column]
-    return list(column)
+    return column.tolist()
 
 
 def _indented(line: str, room: int) -> list[str]:

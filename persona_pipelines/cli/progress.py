@@ -90,7 +90,13 @@ class Bar(Progress):
         from rich.progress import BarColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Drawn
 
-        self.console = Console(file=stream, color_system="auto" if coloured() else None, highlight=False, markup=False)
+        class Kept(Console):
+            """rich would end the process where nobody looks any more."""
+
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError
+
+        self.console = Kept(file=stream, color_system="auto" if coloured() else None, highlight=False, markup=False)
         self.drawn = Drawn(
             SpinnerColumn(),
             TextColumn("{task.fields[told]}", markup=False),
@@ -149,8 +155,14 @@ def progress(mode: Mode | None) -> Iterator[Progress]:
             yield lines
     else:
         bar = Bar(stream)
-        with bar.drawn, _beating(bar.beat, 1 / REDRAWN_A_SECOND):
-            yield bar
+        with suppress(OSError):
+            bar.drawn.start()
+        try:
+            with _beating(bar.beat, 1 / REDRAWN_A_SECOND):
+                yield bar
+        finally:
+            with suppress(OSError):
+                bar.drawn.stop()
 
 
 @contextmanager

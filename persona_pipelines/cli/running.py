@@ -19,8 +19,7 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import STAGES
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, Definitions
-
+    from persona_pipelines.orchestration.selection import Graph, Selection
     from persona_pipelines.warehouse.connection import Warehouse
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -102,29 +101,23 @@ def run(
         say(as_called(f"Run {result.run_id[:8]} is in the web UI: persona ui"))
 
 
-def _selection(
-    settings: Settings, definitions: Definitions, only: str | None, until: str | None, query: str | None
-) -> frozenset[AssetKey] | None:
+def _selection(settings: Settings, definitions: Graph, only: str | None, until: str | None, query: str | None) -> Selection | None:
     """The assets that were asked for, whose inputs are there; None for all."""
-    from persona_pipelines.orchestration.selection import of_query, of_stages, require_inputs, up_to
+    from persona_pipelines.orchestration.selection import selected
 
-    if query is not None:
-        chosen = of_query(definitions, query)
-    elif until is not None:
-        chosen = of_stages(definitions, STAGES, up_to(STAGES, until))
-    elif only is not None:
-        chosen = of_stages(definitions, STAGES, [name for part in only.split(",") if (name := part.strip())])
-    else:
-        return None
-    there: dict[str, int] = {}
-    if settings.published_file.exists():
-        with published(settings) as store:
-            there = store.counts()
-    require_inputs(definitions, chosen, there)
-    return chosen
+    names = None if only is None else [name for part in only.split(",") if (name := part.strip())]
+    return selected(definitions, STAGES, _published_rows(settings), only=names, until=until, query=query)
 
 
-def _plan(settings: Settings, definitions: Definitions, selection: frozenset[AssetKey] | None, days: tuple[dt.date, dt.date]) -> Answer:
+def _published_rows(settings: Settings) -> dict[str, int]:
+    """Rows of the published tables by their full names; none before the first run."""
+    if not settings.published_file.exists():
+        return {}
+    with published(settings) as store:
+        return store.counts()
+
+
+def _plan(settings: Settings, definitions: Graph, selection: Selection | None, days: tuple[dt.date, dt.date]) -> Answer:
     """What a run would do: the days, the files of each source, the tables that it would write, with their present rows."""
     import pandas as pd
 
@@ -132,10 +125,7 @@ def _plan(settings: Settings, definitions: Definitions, selection: frozenset[Ass
     from persona_pipelines.orchestration.selection import steps_of
 
     steps = steps_of(definitions, selection)
-    there: dict[str, int] = {}
-    if settings.published_file.exists():
-        with published(settings) as store:
-            there = store.counts()
+    there = _published_rows(settings)
     loaded = {name.partition(".")[2] for step in steps if step.stage == STAGES[0] for name in step.assets}
     files = [vars(entry) for entry in files_to_read(settings, *days) if entry.source in loaded]
     rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -10,6 +10,9 @@ import dagster as dg
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.orchestration.specs import PUBLISHED
 from persona_pipelines.suggestions import suggestion
+
+Graph = dg.Definitions
+Selection = frozenset[dg.AssetKey]
 
 
 class SelectionError(ProjectError):
@@ -25,17 +28,38 @@ class Step:
     trains: bool
 
 
-def up_to(stages: Sequence[str], last: str) -> list[str]:
-    """The stages of the flow up to one of them.
+def selected(
+    definitions: Graph,
+    stages: Sequence[str],
+    tables: Collection[str],
+    *,
+    only: Collection[str] | None = None,
+    until: str | None = None,
+    query: str | None = None,
+) -> Selection | None:
+    """What was asked for, with one of the three at most; None for everything.
 
+    Args:
+        stages: of the flow, in their order.
+        tables: the full names of those that are there, from which what was not asked for can be read.
+        only: some of the stages; ``until``: those up to this one; ``query``: what Dagster's own selection language finds.
     Raises:
-        SelectionError: there is no such stage.
+        SelectionError: there is no such stage or asset, or what it is made from is neither asked for nor there.
     """
-    _require(stages, [last])
-    return list(stages[: stages.index(last) + 1])
+    if query is not None:
+        chosen = of_query(definitions, query)
+    elif until is not None:
+        _require(stages, [until])
+        chosen = of_stages(definitions, stages, stages[: stages.index(until) + 1])
+    elif only is not None:
+        chosen = of_stages(definitions, stages, only)
+    else:
+        return None
+    require_inputs(definitions, chosen, tables)
+    return chosen
 
 
-def of_stages(definitions: dg.Definitions, stages: Sequence[str], wanted: Collection[str]) -> frozenset[dg.AssetKey]:
+def of_stages(definitions: Graph, stages: Sequence[str], wanted: Collection[str]) -> Selection:
     """The assets of some stages of the flow, and the published copy, without which nobody would see what has been made.
 
     Raises:
@@ -45,7 +69,7 @@ def of_stages(definitions: dg.Definitions, stages: Sequence[str], wanted: Collec
     return frozenset(dg.AssetSelection.groups(*wanted).resolve(definitions.resolve_asset_graph()) | {PUBLISHED})
 
 
-def of_query(definitions: dg.Definitions, query: str) -> frozenset[dg.AssetKey]:
+def of_query(definitions: Graph, query: str) -> Selection:
     """The assets that a selection of Dagster finds (``events/sessions+``, ``group:features``), with those that are made in one step with
     them, and the published copy.
 
@@ -67,7 +91,7 @@ def of_query(definitions: dg.Definitions, query: str) -> frozenset[dg.AssetKey]:
     return frozenset({each for key in found for each in graph.get(key).execution_set_asset_keys} | {PUBLISHED})
 
 
-def steps_of(definitions: dg.Definitions, keys: Collection[dg.AssetKey] | None) -> list[Step]:
+def steps_of(definitions: Graph, keys: Selection | None) -> list[Step]:
     """What a run of these assets makes, in an order in which it can be made; None for all."""
     graph = definitions.resolve_asset_graph()
     found: dict[frozenset[dg.AssetKey], Step] = {}
@@ -80,7 +104,7 @@ def steps_of(definitions: dg.Definitions, keys: Collection[dg.AssetKey] | None) 
     return list(found.values())
 
 
-def require_inputs(definitions: dg.Definitions, keys: Collection[dg.AssetKey], tables: Iterable[str]) -> None:
+def require_inputs(definitions: Graph, keys: Selection, tables: Collection[str]) -> None:
     """Raises SelectionError where what the assets are made from is neither among them nor in a table that is there.
 
     Args:
@@ -99,6 +123,8 @@ def require_inputs(definitions: dg.Definitions, keys: Collection[dg.AssetKey], t
 
 
 def _require(stages: Sequence[str], wanted: Collection[str]) -> None:
+    if not wanted:
+        raise SelectionError(f"found no stage; expected some of {', '.join(stages)}")
     for stage in wanted:
         if stage not in stages:
             raise SelectionError(f"no stage {stage!r}{suggestion(stage, stages)}; expected some of {', '.join(stages)}")

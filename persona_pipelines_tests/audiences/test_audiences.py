@@ -51,7 +51,9 @@ def test_a_condition_finds_the_users_that_meet_it(warehouse, condition: str, use
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("churn > 3", "at character 1: found 'churn'; expected a column of profiles"),
+        ("churn > 3", "at character 1: found 'churn' (did you mean 'churn_probability'?); expected a column of profiles or features"),
+        ("zzzz > 3", "at character 1: found 'zzzz'; expected a column of profiles or features: user_id, segment_name"),
+        ("frequency > 1e999", "at character 13: found 1e999; expected a number up to 1e308, for frequency"),
         ("frequency > 'x'", "at character 13: found \"'x'\"; expected a number, for frequency"),
         ("frequency", "at the end: found nothing more; expected one of ="),
         ("frequency > 1 segment = 'x'", "at character 15: found 'segment'; expected and, or, or the end"),
