@@ -40,7 +40,10 @@ class Told:
     def person(self) -> str:
         """The raw id of somebody who has a profile and a list."""
         key = load_key(self.home / "pseudonym.key")
-        listed = {row[0] for row in self.rows("FROM recommendations.recommendations SEMI JOIN profiles.user_profiles USING (user_id) SELECT user_id")}
+        listed = {
+            row[0]
+            for row in self.rows("FROM recommendations.recommendations SEMI JOIN profiles.user_profiles USING (user_id) SELECT user_id")
+        }
         with (self.folder / "raw" / "customers.csv").open() as stream:
             return next(row["customer"] for row in csv.DictReader(stream) if pseudonym(row["customer"], key) in listed)
 

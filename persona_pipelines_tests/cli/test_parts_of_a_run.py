@@ -44,7 +44,7 @@ def test_what_is_asked_for_is_made_and_published(settings: Settings) -> None:
     definitions = build(settings)
     together = steps_of(definitions, selected(definitions, FLOW, EVERY_TABLE, query="segments/user_segments"))
     # What is made in one step is made together.
-    assert [step.assets for step in together][0] == (
+    assert together[0].assets == (
         "segments.segment_history",
         "segments.segment_profiles",
         "segments.segment_rules",

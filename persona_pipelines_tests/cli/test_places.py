@@ -56,7 +56,9 @@ def test_the_nearest_configuration_is_taken(project: Path, monkeypatch: pytest.M
 
 def test_where_there_is_none_it_is_said_that_the_folders_above_were_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"data/persona.yaml: cannot be read \(No such file or directory, here or in any folder above\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"data/persona.yaml: cannot be read \(No such file or directory, here or in any folder above\)"
+    ):
         load_settings()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import re
@@ -51,9 +52,7 @@ def test_where_the_words_go_into_a_file_lines_are_the_default_and_none_is_none(c
 
 
 @pytest.mark.slow
-def test_lines_say_of_a_long_step_that_it_is_still_at_work(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_say_of_a_long_step_that_it_is_still_at_work(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shown, "BEAT_SECONDS", 0.3)
     with progress("plain") as lines:
         lines.heard(Happening("begun", "", 2))
@@ -85,8 +84,8 @@ class Screen:
         return [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)) if line.strip()]
 
     def longest_pause(self, until: float) -> float:
-        moments = [moment for moment, _ in self.found] + [until]
-        return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+        moments = [*(moment for moment, _ in self.found), until]
+        return max(after - before for before, after in itertools.pairwise(moments))
 
 
 @pytest.fixture
