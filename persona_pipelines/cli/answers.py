@@ -124,6 +124,8 @@ def as_csv(answer: Answer) -> str:
     def cell(name: str, value: Any) -> Any:
         if isinstance(value, dict | list):
             value = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, bool):
+            return "true" if value else "false"  # as the engine writes them into exports
         if not isinstance(value, str):
             return value
         return plain(value if name.endswith("_id") else disarmed(value))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import config_option, guard_option, main, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
 from persona_pipelines.cli.printing import say
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @main.group()
@@ -64,18 +60,11 @@ def list_audiences(form: Form, config: str | None) -> None:
                 row["problem"] = f"can be read no longer: {error}"
             rows.append(row)
     found = pd.DataFrame(rows, columns=["audience", "users", "consenting", "condition", "problem"], dtype=object)
-    view = found[["audience", "users", "consenting", "condition"]].assign(
-        condition=found["condition"].where(found["problem"].isna(), _marked(found))
-    )
+    told = [f"{row['condition']} ({row['problem']})" if row["problem"] else row["condition"] for row in rows]
+    view = found[["audience", "users", "consenting"]].assign(condition=told)
     if not rows and form == "table":
-        say("no audience is saved yet: persona audience save NAME --where CONDITION")
-        return
+        raise CommandError("no audience is saved yet: persona audience save NAME --where CONDITION")
     give(Answer((Rows("audiences", found, view=view),)), form)
-
-
-def _marked(found: pd.DataFrame) -> pd.Series:
-    """Conditions with what is wrong with them."""
-    return found["condition"] + " (" + found["problem"].fillna("") + ")"
 
 
 @audience.command("show")

@@ -16,6 +16,7 @@ import click
 
 from persona_pipelines import __version__
 from persona_pipelines.cli.printing import keep_terminal, warn
+from persona_pipelines.cli.progress import progress
 from persona_pipelines.errors import ProjectError, StateError, fault, is_of_the_state, of_the_state
 from persona_pipelines.settings import Settings, load_settings
 
@@ -164,6 +165,11 @@ def as_called(text: str) -> str:
     return _HINT.sub(called, text)
 
 
+def tell(text: str) -> None:
+    """Print what is no result, with the commands in it as they have to be given here."""
+    warn(as_called(text))
+
+
 def config_option(command: Any) -> Any:
     return click.option(
         "--config",
@@ -213,11 +219,11 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.runs import run_job
 
-    with open_instance(settings, warn) as instance:
+    with open_instance(settings, tell) as instance, progress(None) as shown:
         from persona_pipelines.graph import build
 
-        result = run_job(settings, build(settings), instance, job=job, config=config, on_wait=warn)
+        result = run_job(settings, build(settings), instance, job=job, config=config, on_progress=shown.heard, on_wait=shown.tell)
     for warning in dict.fromkeys(result.warnings):
-        warn(as_called(f"warning: {warning}"))
+        tell(f"warning: {warning}")
     if not result.success:
         raise CommandError("; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed")

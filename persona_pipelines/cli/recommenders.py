@@ -77,7 +77,7 @@ def comparison(store: Warehouse) -> Answer:
     whole = store.frame(table.filter(table.segment == "all").order_by([table.case.desc(), table.ndcg_at_k.desc(), "model"]))
     said = verdict(whole, store.frame(store.table(contracts.MODEL_ADVANTAGES)))
     if whole.empty:
-        return Answer((Rows("models", whole),), {"verdict": said}, ("nobody could be judged: there is no comparison",))
+        return Answer((Rows("models", whole, "Recommenders"),), {"verdict": said}, ("nobody could be judged: there is no comparison",))
     view = pd.DataFrame(
         {
             "case": whole["case"],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, as_called, config_option, exit_code, main, published, relative, settings_of
+from persona_pipelines.cli.base import CommandError, as_called, config_option, exit_code, main, published, relative, settings_of, tell
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.cli.progress import Mode, progress, progress_option
 from persona_pipelines.cli.recommenders import comparison
@@ -19,9 +20,11 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import STAGES
 
 if TYPE_CHECKING:
-    from persona_pipelines.orchestration.selection import Graph, Selection
+    from persona_pipelines.orchestration.selection import Graph, Selection, Step
     from persona_pipelines.warehouse.connection import Warehouse
 
+OF_DAYS = STAGES[:2]
+"""Stages whose work is of days; the others take all that these have loaded."""
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -65,34 +68,41 @@ def run(
     settings = settings_of(config)
     with progress(mode) as shown:
         from persona_pipelines.graph import build
+        from persona_pipelines.orchestration.selection import steps_of
 
         definitions = build(settings)
         selection = _selection(settings, definitions, only, until, query)
-        days = _days(settings, first, last)
+        steps = steps_of(definitions, selection)
+        of_days = any(step.stage in OF_DAYS for step in steps)
+        if not of_days and (first or last):
+            raise click.UsageError(
+                f"found --from or --to; expected them with {' or '.join(OF_DAYS)} alone: all else is made of what these have loaded"
+            )
+        days = _days(settings, first, last) if of_days else None
     if dry_run:
-        give(_plan(settings, definitions, selection, days), form)
+        give(_plan(settings, steps, days), form)
         return
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.partitions import range_tags
     from persona_pipelines.orchestration.runs import run_job
     from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG
 
-    instance = open_instance(settings, warn)
+    instance = open_instance(settings, tell)
     if form == "table":
-        say(f"{settings.name}: days {days[0]} to {days[1]}")
+        say(f"{settings.name}: {_spoken(days)}")
     with instance:
         try:
             with progress(mode) as shown:
-                tags = range_tags(settings, *days) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
+                tags = (range_tags(settings, *days) if days else {}) | ({ACCEPT_SHRINK_TAG: "yes"} if accept_shrink else {})
                 result = run_job(settings, definitions, instance, tags, selection=selection, on_progress=shown.heard, on_wait=shown.tell)
         except KeyboardInterrupt as interrupt:
             warn(f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.")
             os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
     for warning in dict.fromkeys(result.warnings):
-        warn(as_called(f"warning: {warning}"))
+        tell(f"warning: {warning}")
     if not result.success:
         for failure in dict.fromkeys(result.failures):
-            warn(as_called(f"error: {failure}"))
+            tell(f"error: {failure}")
         warn(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.")
         sys.exit(1)
     with published(settings) as store:
@@ -117,17 +127,19 @@ def _published_rows(settings: Settings) -> dict[str, int]:
         return store.counts()
 
 
-def _plan(settings: Settings, definitions: Graph, selection: Selection | None, days: tuple[dt.date, dt.date]) -> Answer:
+def _spoken(days: tuple[dt.date, dt.date] | None) -> str:
+    return f"days {days[0]} to {days[1]}" if days else "of no days: from what is loaded"
+
+
+def _plan(settings: Settings, steps: Sequence[Step], days: tuple[dt.date, dt.date] | None) -> Answer:
     """What a run would do: the days, the files of each source, the tables that it would write, with their present rows."""
     import pandas as pd
 
     from persona_pipelines.logs.arrivals import files_to_read
-    from persona_pipelines.orchestration.selection import steps_of
 
-    steps = steps_of(definitions, selection)
     there = _published_rows(settings)
-    loaded = {name.partition(".")[2] for step in steps if step.stage == STAGES[0] for name in step.assets}
-    files = [vars(entry) for entry in files_to_read(settings, *days) if entry.source in loaded]
+    loaded = {name.partition(".")[2] for step in steps if step.stage == OF_DAYS[0] for name in step.assets}
+    files = [vars(entry) for entry in files_to_read(settings, *days) if entry.source in loaded] if days else []
     rows = [
         {"stage": step.stage, "written": name, "rows_now": there.get(name), "trains": step.trains} for step in steps for name in step.assets
     ]
@@ -141,11 +153,13 @@ def _plan(settings: Settings, definitions: Graph, selection: Selection | None, d
     )
     trained = sum(step.trains for step in steps)
     said = (
-        f"{settings.name}: days {days[0]} to {days[1]}, {len(steps)} steps, {trained} of them train models",
+        f"{settings.name}: {_spoken(days)}; {len(steps)} steps, {trained} of them train models",
         f"state          {settings.home}",
         "Nothing has been done: this is what the same command without --dry-run would do.",
     )
-    return Answer(tables, {"first_day": days[0], "last_day": days[1], "steps": len(steps), "state": str(settings.home)}, said)
+    return Answer(
+        tables, {"first_day": days and days[0], "last_day": days and days[1], "steps": len(steps), "state": str(settings.home)}, said
+    )
 
 
 def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date, dt.date]:
@@ -211,7 +225,7 @@ def status(form: Form, config: str | None) -> None:
             rows = [(contract.full_name, store.rows(contract)) for contract in contracts.TABLES]
             days = store.table(contracts.ACCOUNTING)
             facts["first_day"], facts["last_day"] = store.row(days.aggregate(first=days.day.min(), last=days.day.max()))
-    with open_instance(settings, warn) as instance:
+    with open_instance(settings, tell) as instance:
         end_orphaned_runs(instance, settings.home)
         runs = [
             {

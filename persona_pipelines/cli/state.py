@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import as_called, config_option, main, settings_of
-from persona_pipelines.cli.printing import say, warn
+from persona_pipelines.cli.base import as_called, config_option, main, settings_of, tell
+from persona_pipelines.cli.printing import say
 from persona_pipelines.settings import Settings
 
 
@@ -20,7 +20,7 @@ def _held(settings: Settings, who: str) -> Iterator[None]:
 
     claim_home(settings)
     lock = WarehouseLock(settings.home)
-    lock.acquire(who, settings.warehouse.wait_minutes * 60, warn)
+    lock.acquire(who, settings.warehouse.wait_minutes * 60, tell)
     try:
         yield
     finally:

@@ -54,7 +54,10 @@ def test_somebody_unknown_is_said_to_be_before_the_answer(told: Told) -> None:
 
 
 def test_audiences_are_shown_compared_and_deleted(changed: Told) -> None:
-    assert "no audience is saved yet" in changed.asked("audience", "list").stdout
+    empty = changed.asked("audience", "list")
+    assert (empty.exit_code, empty.stdout) == (1, "")
+    assert "no audience is saved yet: persona audience save NAME --where CONDITION --config persona.yaml" in empty.stderr
+    assert json.loads(changed.asked("audience", "list", "--json").stdout) == []
     conditions = {"all": "sessions >= 0", "frequent": "sessions > 2", "nobody": "sessions < 0"}
     for name, condition in conditions.items():
         assert changed.asked("audience", "save", name, "--where", condition).exit_code == 0

@@ -150,9 +150,9 @@ def test_an_answer_for_programs_has_nulls_days_and_nothing_that_moves_a_cursor()
 
 
 def test_csv_on_the_output_disarms_formulas_as_exports_do_and_leaves_ids() -> None:
-    frame = pd.DataFrame({"item_id": ["=1"], "title": ["=HYPERLINK(1)"], "amount": [-1.5], "parts": [{"a": 1}]})
+    frame = pd.DataFrame({"item_id": ["=1"], "title": ["=HYPERLINK(1)"], "amount": [-1.5], "parts": [{"a": 1}], "fit": [True]})
     header, row = csv.reader(io.StringIO(as_csv(Answer((Rows("rows", frame),)))))
-    assert (header, row) == (["item_id", "title", "amount", "parts"], ["=1", "'=HYPERLINK(1)", "-1.5", '{"a": 1}'])
+    assert (header, row) == (["item_id", "title", "amount", "parts", "fit"], ["=1", "'=HYPERLINK(1)", "-1.5", '{"a": 1}', "true"])
 
 
 def test_a_table_that_does_not_fit_stands_row_by_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
