@@ -21,8 +21,8 @@ COVERED := 90
 
 .PHONY: run test test-quick test-lowest test-newest coverage mutants faults home-of-release wheel lock lint ui setup dictionary sample benchmark clean
 
-run: setup  ## run the main job on the committed sample (or CONFIG=FILE)
-	$(BIN)/persona run --config $(CONFIG)
+run: setup  ## run the main job on the committed sample (or CONFIG=FILE), PROGRESS=plain|bar|none as the progress is to be shown
+	$(BIN)/persona run --config $(CONFIG) $(if $(PROGRESS),--progress $(PROGRESS))
 
 ui: setup  ## Dagster and MLflow web UIs, on 127.0.0.1
 	$(BIN)/persona ui --config $(CONFIG)

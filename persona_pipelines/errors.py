@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import ClassVar
+
+from persona_pipelines import __version__
 
 
 class ProjectError(Exception):
@@ -21,6 +24,10 @@ class ProjectError(Exception):
 
 class StateError(ProjectError):
     """The state folder cannot be read or written."""
+
+
+class StoredModelError(ProjectError):
+    """The files of a stored model are of another version of this project, or of none; the message says to train it again."""
 
 
 def is_of_the_state(error: BaseException) -> bool:
@@ -47,6 +54,18 @@ def of_the_state(error: BaseException, home: Path | None) -> StateError:
         f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
         "room or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
     )
+
+
+def fault(kind: str, text: str, course: str, during: str) -> str:
+    """An error of this package in one sentence, which asks for a report; how it came about goes into the file that it names.
+
+    Args:
+        kind: of the exception, with its ``text`` and its ``course``, the traceback.
+        during: what was being done.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="persona-fault-", suffix=".txt", delete=False, encoding="utf-8") as report:
+        report.write(f"persona-pipelines {__version__}, {during}\n{course}")
+    return f"a fault of persona_pipelines ({kind}: {plain(' '.join(text.split()))}); nothing was half-written. Please report it with {report.name}"
 
 
 def plain(text: str, lines: bool = False) -> str:

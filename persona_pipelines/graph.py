@@ -4,6 +4,8 @@ import warnings
 
 import dagster as dg
 
+from persona_pipelines import vocabulary
+
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
@@ -21,15 +23,7 @@ from persona_pipelines.recommendations import assets as recommendations  # noqa:
 from persona_pipelines.segments import assets as segments  # noqa: E402
 from persona_pipelines.settings import Settings  # noqa: E402
 
-ROOMS = {
-    "logs": logs,
-    "events": events,
-    "features": features,
-    "segments": segments,
-    "profiles": profiles,
-    "recommendations": recommendations,
-    "gallery": gallery,
-}
+ROOMS = dict(zip(vocabulary.STAGES, (logs, events, features, segments, profiles, recommendations, gallery), strict=True))
 """The stages in the order of the flowchart, each with the module that builds its assets."""
 STAGES = (*ROOMS, publication.STAGE)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import texts_by_name, write_whole
 from persona_pipelines.orchestration.instance import open_instance
 from persona_pipelines.orchestration.owners import end_orphaned_runs
 from persona_pipelines.settings import Settings
@@ -19,6 +22,9 @@ from persona_pipelines.settings import Settings
 HOST = "127.0.0.1"
 READY_SECONDS = 90
 STOP_SECONDS = 10
+LOGS, ADDRESSES = "ui-logs", "addresses.json"
+"""Below the home: where the servers' output goes, and where they answer, for as long as they do."""
+TITLES = {"dagster": "Dagster", "mlflow": "MLflow"}
 
 
 class ServerError(ProjectError):
@@ -73,7 +79,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
     if not settings.mlflow_is_local:
         del commands["MLflow"]
         say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")
-    logs = settings.home / "ui-logs"
+    logs = settings.home / LOGS
     logs.mkdir(parents=True, exist_ok=True)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -86,6 +92,12 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
             if name in processes:
                 _wait_until_ready(name, port, processes, logs)
                 say(f"{name:<8} http://{HOST}:{port}")
+        addresses = {
+            name.lower(): f"http://{HOST}:{port}"
+            for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port))
+            if name in processes
+        }
+        write_whole(settings.home / LOGS / ADDRESSES, json.dumps(addresses))
         say("Ctrl-C stops both.")
         while True:
             for name, process in processes.items():
@@ -96,8 +108,32 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         say("Stopping.")
         return 0
     finally:
+        (settings.home / LOGS / ADDRESSES).unlink(missing_ok=True)
         _stop(processes)
         signal.signal(signal.SIGTERM, previous)
+
+
+def address_of(settings: Settings, name: str) -> str:
+    """Where the web UI ``dagster`` or ``mlflow`` of this home answers now.
+
+    Raises:
+        ServerError: it does not answer; the message says what to start.
+    """
+    if name == "mlflow" and not settings.mlflow_is_local:
+        return settings.mlflow_tracking_uri  # whoever set it there keeps it running
+    with contextlib.suppress(OSError, ValueError):  # never started, or ended without a word
+        found = texts_by_name(settings.home / LOGS / ADDRESSES).get(name, "")
+        if found and _answers(int(found.rpartition(":")[2])):
+            return found
+    raise ServerError(f"the web UI of {TITLES[name]} is not running for {settings.home}; first, in another terminal: persona ui")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _wait_until_ready(name: str, port: int, processes: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
@@ -106,11 +142,9 @@ def _wait_until_ready(name: str, port: int, processes: dict[str, subprocess.Pope
         for other, process in processes.items():
             if process.poll() is not None:
                 raise ServerError(f"{other} ended with exit code {process.returncode}; its last words are in {logs}")
-        try:
-            with socket.create_connection((HOST, port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.3)
+        if _answers(port):
+            return
+        time.sleep(0.3)
     raise ServerError(f"{name} did not answer on port {port} within {READY_SECONDS} seconds; see {logs}")
 
 

@@ -1,10 +1,13 @@
-"""The event types that every room understands, with the weight each lends to a user's interest in an item.
+"""The names that every room uses: the stages of the flow, and the event types with the weight each lends to a user's interest in an item.
 
 The names follow the Segment and GA4 e-commerce vocabularies where these have a name for the action. A weight of zero
 means that the event says nothing about the item (a page view) or nothing good about it (a refund is negative).
 """
 
 from typing import NamedTuple
+
+STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery")
+"""The stages in the order of the flowchart, each with a room of its own."""
 
 
 class EventType(NamedTuple):

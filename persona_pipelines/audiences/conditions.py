@@ -1,11 +1,12 @@
-"""Conditions over profiles, as people write them: ``segment = "Night owls" and churn_probability > 0.4``."""
+"""Conditions over profiles and features, as people write them: ``segment = "Night owls" and churn_probability > 0.4``."""
 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,15 @@ import ibis.expr.types as ir
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.sources import COLUMN_TYPES
+from persona_pipelines.suggestions import suggestion
 from persona_pipelines.warehouse import contracts, functions
 
+TYPES = {column.name: column.type for table in (contracts.USER_FEATURES, contracts.USER_PROFILES) for column in table.columns}
+"""Of the columns that conditions may ask for."""
 SHORT = {"segment": "segment_name"}
 """Names that may stand for a column."""
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
+    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
 )
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
@@ -29,7 +33,7 @@ LONGEST, DEEPEST = 20_000, 40
 """Of a condition: characters, and parentheses within each other."""
 
 
-class ConditionError(ProjectError, ValueError):
+class ConditionError(ProjectError):
     """The condition cannot be read; the message says where and what is expected."""
 
 
@@ -46,24 +50,34 @@ def inner_columns(settings: Settings) -> dict[str, str]:
     return attributes | {f"targets.{target.name}": "float64" for target in settings.predictions.targets}
 
 
-def matching(profiles: ir.Table, condition: str, inner: Mapping[str, str] | None = None) -> ir.Table:
+def matching(
+    profiles: ir.Table,
+    condition: str,
+    inner: Mapping[str, str] | None = None,
+    features: ir.Table | None = None,
+    segments: Collection[str] = (),
+) -> ir.Table:
     """The rows of ``contracts.USER_PROFILES`` that meet a condition.
-
-    Args:
-        inner: ``inner_columns`` of the configuration.
-
 
     ``and`` binds more tightly than ``or``; parentheses group; ``not`` negates; ``column in (a, b)`` is one of; ``column is missing``
     is null. Texts stand in quotes. A comparison with a missing value is not met. Nothing of the condition ever becomes SQL text.
 
+    Args:
+        inner: ``inner_columns`` of the configuration.
+        features: ``contracts.USER_FEATURES``, whose columns conditions may ask for, too.
+        segments: the names that ``segment_name`` may be compared with; none for any.
     Raises:
-        ConditionError: it cannot be read, or names a column that profiles do not have.
+        ConditionError: it cannot be read, or names a column or a segment that there is not.
     """
-    reader = _Reader(_tokens(condition), profiles, condition, inner or {})
+    columns = profiles.columns
+    if features is not None:
+        more = features.select("user_id", *(name for name in features.columns if name not in columns))
+        profiles = profiles.left_join(more, "user_id")
+    reader = _Reader(_tokens(condition), profiles, inner or {}, segments)
     found = reader.either()
     if reader.peek() is not None:
         raise reader.error("and, or, or the end")
-    return profiles.filter(found.fill_null(False))
+    return profiles.filter(found.fill_null(False)).select(columns)
 
 
 def _tokens(condition: str) -> list[_Token]:
@@ -91,8 +105,8 @@ def _joined(parts: list[ir.BooleanValue], how: Callable[[Any, Any], Any]) -> ir.
 
 
 class _Reader:
-    def __init__(self, tokens: list[_Token], profiles: ir.Table, condition: str, inner: Mapping[str, str]) -> None:
-        self.tokens, self.profiles, self.condition, self.inner, self.place = tokens, profiles, condition, inner, 0
+    def __init__(self, tokens: list[_Token], profiles: ir.Table, inner: Mapping[str, str], segments: Collection[str]) -> None:
+        self.tokens, self.profiles, self.inner, self.segments, self.place = tokens, profiles, inner, segments, 0
 
     def peek(self) -> _Token | None:
         return self.tokens[self.place] if self.place < len(self.tokens) else None
@@ -135,9 +149,13 @@ class _Reader:
         if name is None:
             raise self.error("a column of profiles")
         column = SHORT.get(name.text, name.text)
-        if column not in self.profiles.columns and column not in self.inner:
-            known = ", ".join((*contracts.USER_PROFILES.column_names, *self.inner))
-            raise ConditionError(f"at character {name.place + 1}: found {name.text!r}; expected a column of profiles: {known}")
+        if (column not in self.profiles.columns or column not in TYPES) and column not in self.inner:
+            known = [entry for entry in self.profiles.columns if entry in TYPES] + [*self.inner]
+            meant = suggestion(name.text, known)
+            raise ConditionError(
+                f"at character {name.place + 1}: found {name.text!r}{meant}; expected a column of profiles or features"
+                + ("" if meant else f": {', '.join(known)}")
+            )
         value = self.value_of(column)
         if self.took("word", "is"):
             if not self.took("word", "missing"):
@@ -175,12 +193,14 @@ class _Reader:
         return found
 
     def literal(self, column: str) -> Any:
-        kind = self.inner.get(column) or contracts.USER_PROFILES.column(column).type
+        kind = self.inner.get(column) or TYPES[column]
         if kind in ("int64", "float64"):
             token = self.took("number")
             if token is None:
                 raise self.error(f"a number, for {column}")
-            return float(token.text)
+            if not math.isfinite(number := float(token.text)):
+                raise ConditionError(f"at character {token.place + 1}: found {token.text}; expected a number up to 1e308, for {column}")
+            return number
         if kind == "boolean":
             token = self.took("word", "true", "false")
             if token is None:
@@ -190,6 +210,11 @@ class _Reader:
         if token is None:
             raise self.error(f"a {'date' if kind == 'date' else 'text'} in quotes, for {column}")
         text = token.text[1:-1]
+        if column == "segment_name" and self.segments and text not in self.segments:
+            names = ", ".join(sorted(self.segments))
+            raise ConditionError(
+                f"at character {token.place + 1}: no such segment: found {text!r}{suggestion(text, self.segments)}; expected one of {names}"
+            )
         if kind == "date":
             try:
                 return ibis.literal(dt.date.fromisoformat(text))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
+import pandas as pd
 
-from persona_pipelines.audiences.conditions import inner_columns, matching
+from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, resemblance
-from persona_pipelines.audiences.saved import condition_of
+from persona_pipelines.audiences.saved import AudienceError, condition_of
 from persona_pipelines.events.ordering import in_order
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonym_of
@@ -47,33 +50,75 @@ def may_leave(profiles: ir.Table) -> ir.BooleanValue:
 
 
 def meeting(store: Warehouse, settings: Settings, condition: str) -> ir.Table:
-    """The profiles that meet a condition.
+    """The profiles that meet a condition over profiles and features.
 
     Raises:
-        ConditionError: it cannot be read, or names what profiles do not have.
+        ConditionError: it cannot be read, or names a column or a segment that there is not.
     """
-    return matching(store.table(contracts.USER_PROFILES), condition, inner_columns(settings))
+    profiles = store.table(contracts.USER_PROFILES)
+    segments = [name for (name,) in store.tuples(profiles.select("segment_name").distinct())]
+    return matching(profiles, condition, inner_columns(settings), store.table(contracts.USER_FEATURES), segments)
 
 
 def size(store: Warehouse, settings: Settings, condition: str) -> Size:
     """Raises ConditionError where the condition cannot be read."""
-    found = meeting(store, settings, condition)
+    return _counted(store, meeting(store, settings, condition))
+
+
+def _counted(store: Warehouse, found: ir.Table) -> Size:
     users, consenting = store.row(found.aggregate(users=found.count(), consenting=found.count(where=may_leave(found))))
     return Size(int(users), int(consenting))
+
+
+def members(store: Warehouse, settings: Settings, name: str) -> ir.Table:
+    """The profiles in a saved audience.
+
+    Raises:
+        AudienceError: there is none of this name, or its condition can be read no longer.
+    """
+    condition = condition_of(settings, name)
+    try:
+        return meeting(store, settings, condition)
+    except ConditionError as error:
+        raise AudienceError(f"the condition of audience {name!r} can be read no longer: {error}; it is: {condition}") from None
+
+
+def by_segment(store: Warehouse, audience: ir.Table) -> pd.DataFrame:
+    """``segment``, ``users``, ``consenting`` of the profiles in an audience, the largest segment first."""
+    counted = audience.group_by(segment=audience.segment_name).aggregate(
+        users=audience.count(), consenting=audience.count(where=may_leave(audience))
+    )
+    return store.frame(counted.order_by(counted.users.desc(), "segment"))
+
+
+def overlaps(store: Warehouse, settings: Settings, names: Sequence[str]) -> pd.DataFrame:
+    """How many users each two saved audiences share: ``audience``, ``other``, ``in_both``, ``share_of_audience``, ``share_of_other`` and
+    ``jaccard``, those in both over those in either; shares are missing where there is nobody to share.
+
+    Raises:
+        AudienceError: there is none of a name, or a condition can be read no longer.
+    """
+    found = {name: members(store, settings, name) for name in dict.fromkeys(names)}
+    sizes = {name: _counted(store, audience).users for name, audience in found.items()}
+    rows = []
+    for one, other in itertools.combinations(found, 2):
+        both = int(store.value(found[one].semi_join(found[other], "user_id").count()))
+        either = sizes[one] + sizes[other] - both
+        shares = [both / whole if whole else None for whole in (sizes[one], sizes[other], either)]
+        rows.append((one, other, both, *shares))
+    return pd.DataFrame(rows, columns=["audience", "other", "in_both", "share_of_audience", "share_of_other", "jaccard"])
 
 
 def export_audience(store: Warehouse, settings: Settings, name: str, file: Path, *, guard: bool = True) -> Size:
     """Write the consenting users of a saved audience.
 
     Raises:
-        AudienceError: there is none of this name.
-        ConditionError: its condition can be read no longer.
+        AudienceError: there is none of this name, or its condition can be read no longer.
         ExportError: the file cannot be written.
     """
-    condition = condition_of(settings, name)
-    found = meeting(store, settings, condition)
+    found = members(store, settings, name)
     export_rows(store, found.filter(may_leave(found)), ["user_id"], file, guard=guard)
-    return size(store, settings, condition)
+    return _counted(store, found)
 
 
 def read_seeds(file: Path) -> list[str]:

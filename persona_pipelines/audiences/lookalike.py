@@ -12,7 +12,7 @@ RELIABLE_SHARE = 0.3
 MINIMUM_SEEDS = 5
 
 
-class SeedsError(ProjectError, ValueError):
+class SeedsError(ProjectError):
     """The seeds cannot be learned from; the message says why."""
 
 

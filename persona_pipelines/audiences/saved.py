@@ -9,11 +9,12 @@ from pathlib import Path
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import texts_by_name, write_whole
 from persona_pipelines.settings import Settings
+from persona_pipelines.suggestions import suggestion
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-class AudienceError(ProjectError, ValueError):
+class AudienceError(ProjectError):
     """There is no such audience, or it cannot have this name; the message says which there are."""
 
 
@@ -47,11 +48,25 @@ def save(settings: Settings, name: str, condition: str) -> None:
     write_whole(_file(settings), json.dumps({**audiences(settings), name: condition}, indent=1, ensure_ascii=False))
 
 
+def delete(settings: Settings, name: str) -> str:
+    """Forget an audience; its condition.
+
+    Raises:
+        AudienceError: there is none of this name.
+    """
+    condition = condition_of(settings, name)
+    kept = {other: text for other, text in audiences(settings).items() if other != name}
+    write_whole(_file(settings), json.dumps(kept, indent=1, ensure_ascii=False))
+    return condition
+
+
 def condition_of(settings: Settings, name: str) -> str:
     """Raises AudienceError where there is none of this name."""
     known = audiences(settings)
     if name not in known:
         raise AudienceError(
-            f"no audience {name!r}; there are {', '.join(known) or 'none yet'}: persona audience save NAME --where CONDITION"
+            f"no audience {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+            if known
+            else f"no audience {name!r}; there are none yet: persona audience save NAME --where CONDITION"
         )
     return known[name]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
-from persona_pipelines.cli.printing import print_table, say
+from persona_pipelines.cli.printing import say
 
 
 @main.group()
@@ -17,7 +18,12 @@ def audience() -> None:
 
 @audience.command("save")
 @click.argument("name")
-@click.option("--where", "condition", required=True, help="For example: segment = 'Night owls' and churn_probability > 0.4")
+@click.option(
+    "--where",
+    "condition",
+    required=True,
+    help="Over columns of user_profiles and user_features, for example: segment = 'Night owls' and churn_probability > 0.4",
+)
 @config_option
 def save_audience(name: str, condition: str, config: str | None) -> None:
     """Keep a condition over profiles as the audience NAME, and say how many users meet it."""
@@ -32,8 +38,9 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
 
 
 @audience.command("list")
+@format_option
 @config_option
-def list_audiences(config: str | None) -> None:
+def list_audiences(form: Form, config: str | None) -> None:
     """The saved audiences with their conditions and present sizes."""
     settings = settings_of(config)
     import pandas as pd
@@ -42,19 +49,72 @@ def list_audiences(config: str | None) -> None:
     from persona_pipelines.audiences.exports import size
     from persona_pipelines.audiences.saved import audiences
 
-    found = audiences(settings)
-    if not found:
-        raise CommandError("no audience is saved yet: persona audience save NAME --where CONDITION")
     rows = []
     with published(settings) as store:
-        for name, condition in found.items():
+        for name, condition in audiences(settings).items():
+            row = {"audience": name, "users": None, "consenting": None, "condition": condition, "problem": None}
             try:
-                users = f"{size(store, settings, condition).users:,}"
+                row |= vars(size(store, settings, condition))
             except ConditionError as error:
-                # Saved with attributes or an earlier version that is gone: the others are listed all the same.
-                users = f"can be read no longer: {error}"
-            rows.append({"audience": name, "users": users, "condition": condition})
-    print_table(pd.DataFrame(rows))
+                # Saved with attributes, segments or an earlier version that are gone: the others are listed all the same.
+                row["problem"] = f"can be read no longer: {error}"
+            rows.append(row)
+    found = pd.DataFrame(rows, columns=["audience", "users", "consenting", "condition", "problem"], dtype=object)
+    told = [f"{row['condition']} ({row['problem']})" if row["problem"] else row["condition"] for row in rows]
+    view = found[["audience", "users", "consenting"]].assign(condition=told)
+    if not rows and form == "table":
+        raise CommandError("no audience is saved yet: persona audience save NAME --where CONDITION")
+    give(Answer((Rows("audiences", found, view=view),)), form)
+
+
+@audience.command("show")
+@click.argument("name")
+@format_option
+@config_option
+def show_audience(name: str, form: Form, config: str | None) -> None:
+    """The condition of the audience NAME, how many users are in it, and from which segments."""
+    settings = settings_of(config)
+    from persona_pipelines.audiences.exports import by_segment, members
+    from persona_pipelines.audiences.saved import condition_of
+
+    condition = condition_of(settings, name)
+    with published(settings) as store:
+        found = by_segment(store, members(store, settings, name))
+    facts = {
+        "audience": name,
+        "condition": condition,
+        "users": int(found["users"].sum()),
+        "consenting": int(found["consenting"].sum()),
+    }
+    give(Answer((Rows("segments", found, "By segment"),), facts), form)
+
+
+@audience.command("delete")
+@click.argument("name")
+@config_option
+def delete_audience(name: str, config: str | None) -> None:
+    """Forget the audience NAME; its condition is printed, so that it can be saved again."""
+    settings = settings_of(config)
+    from persona_pipelines.audiences.saved import delete
+
+    say(f"audience {name} is deleted; its condition was: {delete(settings, name)}")
+
+
+@audience.command("overlap")
+@click.argument("names", nargs=-1, metavar="NAME NAME ...")
+@format_option
+@config_option
+def overlap(names: tuple[str, ...], form: Form, config: str | None) -> None:
+    """How many users each two of the audiences share."""
+    settings = settings_of(config)
+    from persona_pipelines.audiences.exports import overlaps
+
+    if len(set(names)) < 2:
+        raise click.UsageError(f"found {len(set(names))} audiences; expected two or more by their names: persona audience list")
+    with published(settings) as store:
+        found = overlaps(store, settings, names)
+    view = found.round(3).set_axis(["audience", "other", "in both", "share of audience", "share of other", "of either"], axis=1)
+    give(Answer((Rows("overlaps", found, view=view),)), form)
 
 
 @audience.command("export")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -15,7 +16,8 @@ import click
 
 from persona_pipelines import __version__
 from persona_pipelines.cli.printing import keep_terminal, warn
-from persona_pipelines.errors import ProjectError, StateError, is_of_the_state, of_the_state, plain
+from persona_pipelines.cli.progress import progress
+from persona_pipelines.errors import ProjectError, StateError, fault, is_of_the_state, of_the_state
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -30,8 +32,25 @@ class CommandError(ProjectError):
     """A command cannot be done as it was asked."""
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """A list of commands in which the first sentence of each stands whole, over as many lines as it takes."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        told = [(name, command) for name in self.list_commands(ctx) if (command := self.get_command(ctx, name)) and not command.hidden]
+        if told:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, _first_sentence(command.help or "")) for name, command in told])
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[0]
+
+
+class Commands(Group):
     """The boundary: what a person can act on is one sentence, an interrupt its exit code, anything else a fault with a report."""
+
+    group_class = Group
 
     def invoke(self, ctx: click.Context) -> object:
         before = signal.signal(signal.SIGTERM, _stop)
@@ -45,7 +64,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ProjectError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(as_called(str(error))) from None
         except click.ClickException as error:
             # It may show an argument as it was given.
             warn(_usage_of(error))
@@ -62,10 +81,10 @@ class Commands(click.Group):
             sys.exit(0)
         except Exception as error:
             if is_of_the_state(error):
-                raise click.ClickException(str(of_the_state(error, _home()))) from None
+                raise click.ClickException(as_called(str(of_the_state(error, _home())))) from None
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
-            warn(f"Error: {_fault(error)}")
+            warn(f"Error: {fault(type(error).__name__, str(error), ''.join(traceback.format_exception(error)), ' '.join(sys.argv[1:2]))}")
             sys.exit(FAULT)
 
 
@@ -98,15 +117,6 @@ def _home() -> Path | None:
     return found if isinstance(found, Path) else None
 
 
-def _fault(error: Exception) -> str:
-    """A fault in one sentence; how it came about goes to a file."""
-    with tempfile.NamedTemporaryFile("w", prefix="persona-fault-", suffix=".txt", delete=False, encoding="utf-8") as report:
-        report.write(f"persona-pipelines {__version__}, {' '.join(sys.argv[1:2])}\n")
-        traceback.print_exception(error, file=report)
-    text = plain(" ".join(str(error).split()))
-    return f"a fault of persona_pipelines ({type(error).__name__}: {text}); nothing was half-written. Please report it with {report.name}"
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
@@ -119,22 +129,54 @@ def main() -> None:
       persona sources check my.yaml     try the description of your own logs
       persona run --config my.yaml      the whole flow on them
 
-    All state lives below PERSONA_HOME, by default .persona/<name of the configuration>.
+    All state lives below PERSONA_HOME, by default .persona/<name of the configuration> beside data/persona.yaml, which is looked for here and
+    in the folders above.
     """
 
 
 def settings_of(file: str | None) -> Settings:
     """The settings of a command; errors of the state are told with its home from here on."""
-    settings = load_settings(file)
     context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().meta["config"] = file
+    settings = load_settings(file)
     if context is not None:
         context.find_root().meta["home"] = settings.home
     return settings
 
 
+_HINT = re.compile(r"\bpersona (run|verify|repair|ui|status|sources check|audience save NAME --where CONDITION)(?![\w-]| --config)")
+
+
+def as_called(text: str) -> str:
+    """A text in which the commands that it tells to give next work from where the person stands, for the configuration that was named.
+
+    Rooms say which command; only here is known how this one was called.
+    """
+    context = click.get_current_context(silent=True)
+    named = context.find_root().meta.get("config") if context else None
+    if not named:
+        return text
+    file = shlex.quote(str(named))
+
+    def called(match: re.Match[str]) -> str:
+        return f"{match[0]} {file}" if match[1] == "sources check" else f"{match[0]} --config {file}"
+
+    return _HINT.sub(called, text)
+
+
+def tell(text: str) -> None:
+    """Print what is no result, with the commands in it as they have to be given here."""
+    warn(as_called(text))
+
+
 def config_option(command: Any) -> Any:
     return click.option(
-        "--config", "config", metavar="FILE", default=None, help="Configuration; default PERSONA_CONFIG, else data/persona.yaml."
+        "--config",
+        "config",
+        metavar="FILE",
+        default=None,
+        help="Configuration; default PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above.",
     )(command)
 
 
@@ -156,7 +198,7 @@ def published(settings: Settings) -> Warehouse:
     from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
     if not settings.published_file.exists():
-        raise StateError(f"no tables are published below {settings.home}; first: persona run --config {settings.file.name}")
+        raise StateError(f"no tables are published below {settings.home}; first: persona run")
     try:
         return Warehouse(settings.published_file, read_only=True)
     except WarehouseError as error:
@@ -164,7 +206,8 @@ def published(settings: Settings) -> Warehouse:
 
 
 def relative(path: Path) -> str:
-    return os.path.relpath(path)
+    """A path from where the person stands, and from the root where that is shorter."""
+    return min(os.path.relpath(path), str(path), key=len)
 
 
 def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = None) -> None:
@@ -176,11 +219,11 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
     from persona_pipelines.orchestration.instance import open_instance
     from persona_pipelines.orchestration.runs import run_job
 
-    with open_instance(settings, warn) as instance:
+    with open_instance(settings, tell) as instance, progress(None) as shown:
         from persona_pipelines.graph import build
 
-        result = run_job(settings, build(settings), instance, job=job, config=config, on_wait=warn)
+        result = run_job(settings, build(settings), instance, job=job, config=config, on_progress=shown.heard, on_wait=shown.tell)
     for warning in dict.fromkeys(result.warnings):
-        warn(f"warning: {warning}")
+        tell(f"warning: {warning}")
     if not result.success:
         raise CommandError("; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed")

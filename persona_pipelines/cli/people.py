@@ -2,69 +2,159 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
-from persona_pipelines.cli.printing import print_table, say, shown
+from persona_pipelines.cli.printing import print_facts, say, shown, warn
 from persona_pipelines.gallery.texts import LANGUAGES
+from persona_pipelines.settings import Settings
 
 
 @main.command()
 @click.argument("user")
+@click.option("--why", is_flag=True, help="The evidence: each statement with the feature behind it, and where its value stands.")
+@format_option
 @config_option
-def profile(user: str, config: str | None) -> None:
+def profile(user: str, why: bool, form: Form, config: str | None) -> None:
     """What is known of USER, a raw id as in the logs or a pseudonym."""
     settings = settings_of(config)
     from persona_pipelines.home.keys import pseudonym_of
+    from persona_pipelines.recommendations.serving import is_known
     from persona_pipelines.warehouse import contracts
 
+    contract = contracts.PROFILE_DOCUMENTS if why else contracts.USER_PROFILES
+    units = units_of(settings)
     with published(settings) as store:
-        table = store.table(contracts.USER_PROFILES)
-        found = store.frame(table.filter(table.user_id == pseudonym_of(store, settings, user)))
+        pseudonym = pseudonym_of(store, settings, user)
+        table = store.table(contract)
+        found = store.frame(table.filter(table.user_id == pseudonym))
+        known = is_known(store, pseudonym)
+    if found.empty and not known:
+        raise CommandError(
+            f"{user!r} is unknown: nobody in the logs of {settings.name} has this id (ids are told apart by their letters' case)"
+        )
     if found.empty:
-        raise CommandError(f"no profile of {user!r}: not in the logs of {settings.name}, or no events up to the as-of date")
-    for name, value in found.iloc[0].items():
-        say(f"{name:<26} {shown(value) or '-'}")
+        raise CommandError(f"no profile of {user!r}: no events up to the as-of date, but a customer list has the id")
+    if why:
+        document = json.loads(found["document"].iloc[0])
+        give(Answer(facts=document), form, show=lambda: _print_document(document, units))
+        return
+    facts = {name: _value(name, records) for name, records in Rows("profile", found).records()[0].items()}
+    told = {name: unit for name, unit in units.items() if name in facts}
+    give(Answer(facts={**facts, "units": told}), form, show=lambda: _print_values(facts, units))
+
+
+def _print_values(values: Mapping[str, Any], units: Mapping[str, str]) -> None:
+    print_facts({name: f"{shown(value)} {units.get(name, '')}".strip() if shown(value) else "" for name, value in values.items()})
+
+
+def units_of(settings: Settings) -> dict[str, str]:
+    """The unit of each number of a profile and of a feature; of amounts the currency that they are converted into, where one is set."""
+    from persona_pipelines.warehouse import contracts
+
+    money = settings.currencies.base if settings.currencies else "(the logs' currency)"
+    columns = (*contracts.USER_FEATURES.columns, *contracts.USER_PROFILES.columns)
+    return {column.name: money if column.unit == "currency" else column.unit for column in columns if column.unit}
+
+
+def _value(name: str, value: Any) -> Any:
+    """A value of a profile: what is kept as JSON with its parts."""
+    return json.loads(value) if name in ("attributes", "targets") and isinstance(value, str) else value
+
+
+def _print_document(document: dict[str, Any], units: Mapping[str, str]) -> None:
+    """A profile as statements, each with its evidence below it."""
+    parts = {name: part for name, part in document.items() if isinstance(part, list) and part}
+    say(f"{document['user_id']}, as of {document['as_of_date']}: {document['segment']['name']}, {document['life_cycle']['stage']}")
+    print_facts({name: value for name, value in {**document["basics"], **document["attributes"]}.items() if value is not None})
+    for name, part in parts.items():
+        say(f"\n{name.replace('_', ' ')}", bold=True)
+        for entry in part:
+            evidence = entry["evidence"]
+            unit = units.get(evidence["feature"], "") if evidence.get("unit") else ""
+            told = f"{evidence['feature']} {shown(evidence['value'])} {unit}".rstrip()
+            if "median_of_all_users" in evidence:
+                told += f"; median of all users {shown(evidence['median_of_all_users'])}, at least as high as {evidence['higher_than_share_of_users']:.0%} of them"
+            say(f"  {entry['statement']}")
+            say(f"      {told}")
+    say("\nlife cycle", bold=True)
+    _print_values(document["life_cycle"]["evidence"], units)
+    if document["targets"]:
+        say("\nchances of the configuration's own targets", bold=True)
+        print_facts(document["targets"])
 
 
 @main.command()
 @click.argument("user")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Length of the list.")
+@format_option
 @config_option
-def recommend(user: str, k: int, config: str | None) -> None:
-    """The top items for USER, a raw id as in the logs or a pseudonym. A user never seen gets an answer too."""
+def recommend(user: str, k: int, form: Form, config: str | None) -> None:
+    """The top items for USER, a raw id as in the logs or a pseudonym. A user never seen gets an answer too, which says so."""
     settings = settings_of(config)
     from persona_pipelines.home.keys import pseudonym_of
-    from persona_pipelines.recommendations.serving import ConsentError, list_for_user
+    from persona_pipelines.recommendations.serving import ConsentError, is_known, list_for_user
 
     with published(settings) as store:
+        pseudonym = pseudonym_of(store, settings, user)
+        known = is_known(store, pseudonym)
+        if not known:
+            warn(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id; the answer is that for a new user")
         try:
-            found = list_for_user(store, settings, pseudonym_of(store, settings, user), k)
+            found = list_for_user(store, settings, pseudonym, k)
         except ConsentError:
             raise CommandError(
                 f"{user!r} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown "
                 "where none says it)"
             ) from None
-    if found.empty:
-        say("nothing left to recommend: the user has had every item, or the rules allow none of the others")
-        return
-    say(f"{found['model'].iloc[0]} version {found['model_version'].iloc[0]}, {found['case'].iloc[0]}")
-    print_table(found[["rank", "item_id", "title", "category", "reason", "score"]])
+    made = {name: None if found.empty else found[name].iloc[0] for name in ("model", "model_version", "case")}
+    said = (
+        "nothing left to recommend: the user has had every item, or the rules allow none of the others"
+        if found.empty
+        else f"{made['model']} version {made['model_version']}, {made['case']}"
+    )
+    items = found[["rank", "item_id", "title", "category", "reason", "score"]]
+    tables = (Rows("items", items, view=items.drop(columns="score")),)
+    give(
+        Answer(tables, {"user": user, "known": known, **made}, (said,)),
+        form,
+        **({"show": lambda: say(said)} if found.empty else {}),
+    )
 
 
 @main.command()
+@format_option
 @config_option
-def segments(config: str | None) -> None:
-    """The segments: size, name, and what sets each apart."""
+def segments(form: Form, config: str | None) -> None:
+    """The segments: size, name, what sets each apart, and the rule that tells it from the others.
+
+    A rule can be pasted into persona audience save NAME --where "RULE".
+    """
     settings = settings_of(config)
     from persona_pipelines.warehouse import contracts
 
     with published(settings) as store:
-        table = store.table(contracts.SEGMENT_PROFILES).order_by("segment_id")
-        print_table(store.frame(table.drop("as_of_date", "segment_model_version")))
+        found = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
+        rules = store.frame(store.table(contracts.SEGMENT_RULES).order_by("segment_id"))
+    view = found[["segment_id", "segment_name", "users", "distinguishing_features", "top_categories"]]
+    shapes = rules[["segment_id", "rule", "users", "precision", "coverage"]]
+    give(
+        Answer(
+            (
+                Rows(
+                    "segments", found, "Segments", view.set_axis(["id", "segment", "users", "what sets it apart", "attention to"], axis=1)
+                ),
+                Rows("rules", rules, "Rules", shapes.set_axis(["id", "rule", "users", "precision", "coverage"], axis=1)),
+            )
+        ),
+        form,
+    )
 
 
 @main.command()

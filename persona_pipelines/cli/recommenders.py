@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from persona_pipelines.cli.base import CommandError, config_option, main, published, relative, run_and_tell, settings_of
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
+from persona_pipelines.cli.base import CommandError, config_option, main, published, run_and_tell, settings_of
 from persona_pipelines.cli.printing import print_table, say
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.settings import Settings
 
+if TYPE_CHECKING:
+    from persona_pipelines.warehouse.connection import Warehouse
+
 
 @main.group(invoke_without_command=True)
+@format_option
 @config_option
 @click.pass_context
-def models(context: click.Context, config: str | None) -> None:
+def models(context: click.Context, form: Form, config: str | None) -> None:
     """Versions of the recommender, the gate's decisions, and how to overrule them."""
     if context.invoked_subcommand is not None:
         context.obj = config
@@ -30,7 +35,7 @@ def models(context: click.Context, config: str | None) -> None:
         with published(settings) as store:
             if version := made_with(store, STAGE):
                 raise CommandError(f"version {version} made the lists, and no model is found any more: persona verify says what is lost")
-        raise CommandError(f"no recommender has been trained yet; first: persona run --config {relative(settings.file)}")
+        raise CommandError("no recommender has been trained yet; first: persona run")
     rows = [
         {
             "version": entry.version,
@@ -38,13 +43,54 @@ def models(context: click.Context, config: str | None) -> None:
             "made": f"{entry.created:%Y-%m-%d %H:%M}",
             "champion": entry.champion,
             "decision": entry.tags.get("decision", ""),
-            "nDCG": entry.tags.get("ndcg_at_k", "")[:6],
+            "ndcg_at_k": float(entry.tags.get("ndcg_at_k") or "nan"),
             "reason": entry.tags.get("decision.reason", ""),
         }
         for entry in found
     ]
-    print_table(pd.DataFrame(rows), "Versions")
-    print_table(pd.DataFrame([vars(reign) for reign in reversed(reigns)]), "Champions, newest first (times in UTC)")
+    champions = pd.DataFrame([vars(reign) for reign in reversed(reigns)])
+    give(
+        Answer((Rows("versions", pd.DataFrame(rows), "Versions"), Rows("champions", champions, "Champions, newest first (times in UTC)"))),
+        form,
+    )
+
+
+@models.command("comparison")
+@format_option
+@config_option
+@click.pass_context
+def show_comparison(context: click.Context, form: Form, config: str | None) -> None:
+    """The last comparison: the champion, what it beats and by how much, then every method."""
+    settings = settings_of(config or context.obj)
+    with published(settings) as store:
+        give(comparison(store), form)
+
+
+def comparison(store: Warehouse) -> Answer:
+    """The last comparison with its verdict before it; of known users as a whole and of the other cases, not of each segment."""
+    import pandas as pd
+
+    from persona_pipelines.recommendations.verdict import verdict
+    from persona_pipelines.warehouse import contracts
+
+    table = store.table(contracts.MODEL_COMPARISON)
+    whole = store.frame(table.filter(table.segment == "all").order_by([table.case.desc(), table.ndcg_at_k.desc(), "model"]))
+    said = verdict(whole, store.frame(store.table(contracts.MODEL_ADVANTAGES)))
+    if whole.empty:
+        return Answer((Rows("models", whole, "Recommenders"),), {"verdict": said}, ("nobody could be judged: there is no comparison",))
+    view = pd.DataFrame(
+        {
+            "case": whole["case"],
+            "model": whole["model"],
+            "users": whole["users"],
+            "nDCG": whole["ndcg_at_k"].round(3),
+            "95 % interval": [f"{low:.3f}-{high:.3f}" for low, high in zip(whole["ndcg_low"], whole["ndcg_high"], strict=True)],
+            "recall": whole["recall_at_k"].round(3),
+            "coverage": whole["coverage"].round(3),
+        }
+    )
+    rows = Rows("models", whole, "Recommenders, judged on what they have not seen", view)
+    return Answer((rows,), {"verdict": said}, tuple(said))
 
 
 def _told(context: click.Context, option: click.Parameter, reason: str) -> str:

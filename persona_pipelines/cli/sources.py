@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, main, settings_of
 from persona_pipelines.cli.printing import print_table, say, shown
 from persona_pipelines.cli.running import DAY
+from persona_pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from persona_pipelines.logs.files import LogFileError
     from persona_pipelines.logs.profile import Profile
 
 
@@ -57,32 +61,65 @@ CONSENT_UNKNOWN = (
 
 
 @sources.command("check")
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.option("--records", default=3, show_default=True, type=click.IntRange(1, 1000), help="Records to show of each source.")
-def check_sources(file: str, records: int) -> None:
+@format_option
+def check_sources(file: str | None, records: int, form: Form) -> None:
     """Validate the configuration FILE and show the first mapped records of each source, its fields in numbers, and hints.
 
-    Nothing is written. Looks at the first 100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files, or a file cannot be read as described.
+    Without FILE that of PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above. Nothing is written. Looks at the first
+    100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files,
+    or a file cannot be read as described.
     """
     settings = settings_of(file)
     from persona_pipelines.logs.files import LogFileError
     from persona_pipelines.logs.profile import ids_that_do_not_meet, profile_source
     from persona_pipelines.warehouse.connection import Warehouse
 
-    failed = False
+    seen: dict[str, Profile | LogFileError] = {}
     with Warehouse(None, b"\0" * 32) as engine:
         for source in settings.sources:
-            say(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
             try:
-                _print_profile(profile_source(source, settings, records, engine))
+                seen[source.name] = profile_source(source, settings, records, engine)
             except LogFileError as error:
-                say(f"  error: {error}")
-                failed = True
-        met = ids_that_do_not_meet(engine, settings)
-    for hint in met:
-        say(f"\nhint: {hint}", colour="yellow")
-    if failed:
+                seen[source.name] = error
+            if form == "table":
+                say(f"\n{source.name}  ({source.kind}, {source.format.type}, {source.path})", bold=True)
+                _print_seen(seen[source.name])
+        hints = list(ids_that_do_not_meet(engine, settings))
+    if form == "table":
+        for hint in hints:
+            say(f"\nhint: {hint}", colour="yellow")
+    else:
+        give(_checked(settings, seen, hints), form)
+    if any(isinstance(found, LogFileError) for found in seen.values()):
         raise CommandError("not every source can be read")
+
+
+def _checked(settings: Settings, seen: Mapping[str, Profile | LogFileError], hints: list[str]) -> Answer:
+    """What was found of each source for programs; as CSV the fields of all."""
+    import pandas as pd
+
+    fields = [found.fields.assign(source=name) for name, found in seen.items() if not isinstance(found, Exception)]
+    told = []
+    for source in settings.sources:
+        found = seen[source.name]
+        entry: dict[str, Any] = {"source": source.name, "kind": source.kind, "format": source.format.type, "path": source.path}
+        if isinstance(found, Exception):
+            told.append({**entry, "error": str(found)})
+            continue
+        parts = {name: value for name, value in vars(found).items() if name not in ("rows", "fields")}
+        told.append({**entry, "error": None, **parts, "records": Rows("records", found.rows).records()})
+    frame = pd.concat(fields, ignore_index=True) if fields else pd.DataFrame(columns=["field"])
+    columns = ["source", *(name for name in frame.columns if name != "source")]
+    return Answer((Rows("fields", frame.reindex(columns=columns)),), {"sources": told, "hints": hints})
+
+
+def _print_seen(found: Profile | LogFileError) -> None:
+    if isinstance(found, Exception):
+        say(f"  error: {found}")
+    else:
+        _print_profile(found)
 
 
 def _print_profile(seen: Profile) -> None:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from persona_pipelines.cli.base import config_option, main, settings_of
-from persona_pipelines.cli.printing import print_table, say, warn
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
+from persona_pipelines.cli.base import as_called, config_option, main, settings_of, tell
+from persona_pipelines.cli.printing import say
 from persona_pipelines.settings import Settings
 
 
@@ -19,7 +20,7 @@ def _held(settings: Settings, who: str) -> Iterator[None]:
 
     claim_home(settings)
     lock = WarehouseLock(settings.home)
-    lock.acquire(who, settings.warehouse.wait_minutes * 60, warn)
+    lock.acquire(who, settings.warehouse.wait_minutes * 60, tell)
     try:
         yield
     finally:
@@ -27,8 +28,9 @@ def _held(settings: Settings, who: str) -> Iterator[None]:
 
 
 @main.command()
+@format_option
 @config_option
-def verify(config: str | None) -> None:
+def verify(form: Form, config: str | None) -> None:
     """Look at every file of the state, the tables block by block. Exit code 1 where one is not as it was left."""
     settings = settings_of(config)
     import pandas as pd
@@ -37,8 +39,8 @@ def verify(config: str | None) -> None:
 
     with _held(settings, "persona verify"):
         found = list(looked_at(settings))
-    rows = [{"file": entry.file, "whole": entry.passed, "found": entry.found, "next": entry.next} for entry in found]
-    print_table(pd.DataFrame(rows))
+    rows = [{"file": entry.file, "whole": entry.passed, "found": entry.found, "next": as_called(entry.next)} for entry in found]
+    give(Answer((Rows("files", pd.DataFrame(rows)),)), form)
     if not all(entry.passed for entry in found):
         sys.exit(1)
 
@@ -53,7 +55,7 @@ def repair(config: str | None) -> None:
     with _held(settings, "persona repair"):
         done = 0
         for text in mended(settings):
-            say(text)
+            say(as_called(text))
             done += 1
     if not done:
         say("nothing to mend")

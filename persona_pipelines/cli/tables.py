@@ -1,4 +1,4 @@
-"""Tables as files, and what they mean."""
+"""Tables as files, as answers to questions in SQL, and what they mean."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
 from persona_pipelines.cli.printing import say
+from persona_pipelines.suggestions import suggestion
 
 
 @main.command()
@@ -24,11 +26,32 @@ def export(table: str, file: str, guard: bool, config: str | None) -> None:
     try:
         contract = contracts.table(table)
     except KeyError:
-        names = ", ".join(contract.name for contract in contracts.TABLES)
-        raise CommandError(f"no table {table!r}; expected one of {names}") from None
+        names = [contract.name for contract in contracts.TABLES]
+        raise CommandError(f"no table {table!r}{suggestion(table, names)}; expected one of {', '.join(names)}") from None
     with published(settings) as store:
         rows = export_table(store, contract, Path(file), guard=guard)
     say(f"{rows:,} rows of {contract.full_name} in {file}")
+
+
+@main.command()
+@click.argument("query")
+@format_option
+@config_option
+def sql(query: str, form: Form, config: str | None) -> None:
+    """Answer QUERY, one SELECT over the published tables.
+
+    Tables may be called with or without their schema: persona status lists them, "describe user_profiles" the columns of one. The query can
+    read these tables and nothing else: no writing, no files, no other database.
+    """
+    settings = settings_of(config)
+    import pandas as pd
+
+    from persona_pipelines.warehouse.asking import ask
+
+    with published(settings) as store:
+        columns, rows = ask(store, query)
+    frame = pd.DataFrame(rows, columns=columns, dtype=object)
+    give(Answer((Rows("rows", frame),)), form)
 
 
 @main.command()

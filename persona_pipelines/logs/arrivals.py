@@ -23,6 +23,18 @@ class Arrivals:
     state: str
 
 
+@dataclass(frozen=True)
+class ToRead:
+    """What a run over some days reads of a source: how many ``files`` of so many ``bytes``, and how many of them the published tables have
+    not read as they are now. Of sources without dates in their paths that is every file: which days it has stands in its records."""
+
+    source: str
+    kind: str
+    files: int
+    new_or_changed: int
+    bytes: int
+
+
 def days_to_run(settings: Settings) -> tuple[dt.date, dt.date] | None:
     """First and last day that the logs cover, and those that files covered which have changed since they were read; None where there are none.
 
@@ -54,6 +66,17 @@ def changed_days(settings: Settings) -> Arrivals | None:
     return Arrivals(min(days), max(days), hashlib.sha256(state.encode()).hexdigest())
 
 
+def files_to_read(settings: Settings, first: dt.date, last: dt.date) -> list[ToRead]:
+    """What a run over the days would read, source by source."""
+    changed = set(_changed(settings))
+    found = []
+    for source in settings.sources:
+        files = _files(source, settings, first, last) if source.dated else _files(source, settings)
+        new = sum((source.name, file) in changed for file in files) if source.kind == "events" else len(files)
+        found.append(ToRead(source.name, source.kind, len(files), new, sum(file.size_bytes for file in files)))
+    return found
+
+
 def _changed(settings: Settings) -> dict[tuple[str, LogFile], FileRead | None]:
     """Files that are not as the published tables have read them, by source, and how those have read them; None of new ones."""
     read: dict[tuple[str, str], FileRead] = {}
@@ -69,8 +92,8 @@ def _changed(settings: Settings) -> dict[tuple[str, LogFile], FileRead | None]:
     return found
 
 
-def _files(source: Source, settings: Settings) -> list[LogFile]:
+def _files(source: Source, settings: Settings, first: dt.date | None = None, last: dt.date | None = None) -> list[LogFile]:
     try:
-        return log_files(source, settings)
+        return log_files(source, settings, first, last)
     except LogFileError:
         return []  # no file yet

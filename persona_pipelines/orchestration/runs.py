@@ -7,16 +7,17 @@ import logging
 import os
 import re
 import threading
+import traceback
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import sqlalchemy.exc
 
-from persona_pipelines.errors import is_of_the_state, of_the_state
+from persona_pipelines.errors import ProjectError, fault, is_of_the_state, of_the_state
 from persona_pipelines.orchestration.jobs import MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
@@ -24,6 +25,32 @@ from persona_pipelines.settings import Settings
 OUT_OF_MEMORY = "Out of Memory Error"
 """How the engine begins to say that its limit is too small."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that has come about in a run.
+
+    Attributes:
+        kind: ``begun`` (the run, before its first step), ``started``, ``ended`` or ``failed`` (a step), ``written`` (an asset).
+        name: of the step or the asset; empty of the run.
+        steps: how many the whole run has.
+        rows: of the table that was written; None where it is none.
+    """
+
+    kind: Literal["begun", "started", "ended", "failed", "written"]
+    name: str
+    steps: int
+    rows: int | None = None
+
+
+STEPS: dict[str, Literal["started", "ended", "failed"]] = {
+    "STEP_START": "started",
+    "STEP_SUCCESS": "ended",
+    "STEP_FAILURE": "failed",
+    "STEP_SKIPPED": "failed",
+}
+"""What Dagster calls the beginning and the end of a step."""
 
 
 @dataclass
@@ -44,7 +71,8 @@ def run_job(
     *,
     job: str = MAIN_JOB,
     config: Mapping[str, Any] | None = None,
-    on_step: Callable[[str, int], None] | None = None,
+    selection: Collection[dg.AssetKey] | None = None,
+    on_progress: Callable[[Happening], None] = lambda happening: None,
     on_wait: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run a job and wait for it.
@@ -52,7 +80,8 @@ def run_job(
     Args:
         tags: of the run, such as ``partitions.range_tags`` for jobs of days.
         config: of its assets.
-        on_step: called with the name of a step and the number of all steps, whenever one has ended.
+        selection: which of the job's assets to make; None for all.
+        on_progress: told what comes about, while it does.
         on_wait: called with a sentence that says which run holds the warehouse, where this one has to wait for it.
     Raises:
         KeyboardInterrupt: the run is marked as cancelled, but its thread may still be at work: end the process at once, so
@@ -62,10 +91,13 @@ def run_job(
     warnings.filterwarnings("ignore", module="dagster")
     end_orphaned_runs(instance, settings.home)
     resolved = definitions.resolve_job_def(job)
+    if selection is not None:
+        resolved = resolved.get_subset(asset_selection=set(selection))
     run_id = str(uuid.uuid4())
     result = RunResult(run_id, False)
     steps = len(resolved.graph.node_dict)
     blocked: set[str] = set()
+    on_progress(Happening("begun", "", steps))
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -73,8 +105,12 @@ def run_job(
             if entry.level == logging.WARNING and entry.step_key:
                 result.warnings.append(entry.user_message)
             return
-        if event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED") and on_step and event.step_key:
-            on_step(event.step_key, steps)
+        if event.event_type_value in STEPS and event.step_key:
+            on_progress(Happening(STEPS[event.event_type_value], event.step_key, steps))
+        if event.event_type_value == "ASSET_MATERIALIZATION" and event.asset_key:
+            count = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
+            rows = count.value if count is not None and isinstance(count.value, int) else None
+            on_progress(Happening("written", ".".join(event.asset_key.path), steps, rows))
         # A step that fails for a blocking check has been reported in the check's own words.
         if event.event_type_value == "STEP_FAILURE" and event.step_key not in blocked:
             result.failures.append(_failure(event))
@@ -101,8 +137,7 @@ def run_job(
         except Exception as error:  # noqa: BLE001 - the end of a thread: whatever ended it is told in its own words
             # Before the first step: the warehouse is held by another run, or its folder by another configuration. At any
             # time: Dagster's own database cannot be written.
-            cause = _innermost(error)
-            result.failures.append(str(of_the_state(cause, settings.home) if is_of_the_state(cause) else cause))
+            result.failures.append(_end(_innermost(error), settings))
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, OSError):
                 run = instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:
@@ -141,7 +176,36 @@ def _failure(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return f"{event.step_key}: {data.user_failure_data.description}"
-    return f"{event.step_key}: {_innermost_text(event)}"
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None or error.cls_name in _expected():
+        return f"{event.step_key}: {_innermost_text(event)}"
+    return f"{event.step_key}: {fault(error.cls_name or 'error', _innermost_text(event), error.to_string(), f'step {event.step_key}')}"
+
+
+def _expected() -> set[str]:
+    """The names of the errors that a person can act on: of this project, of the disk and the databases on it, of the servers of others, and
+    Dagster's own, which say that a run was asked for in a wrong way. Of what ends a step Dagster keeps the name alone."""
+    import sqlite3
+
+    import duckdb
+
+    found: set[type[BaseException]] = {
+        ProjectError,
+        OSError,
+        MemoryError,
+        duckdb.Error,
+        sqlite3.Error,
+        sqlalchemy.exc.SQLAlchemyError,
+        dg.DagsterError,
+    }
+    left = list(found)
+    while left:
+        below = set(left.pop().__subclasses__()) - found
+        found |= below
+        left += below
+    return {kind.__name__ for kind in found} | {"Failure", "MlflowException", "RestException"}
 
 
 def _innermost_text(event: dg.DagsterEvent) -> str:
@@ -150,6 +214,15 @@ def _innermost_text(event: dg.DagsterEvent) -> str:
         error = error.cause
     text = re.sub(r"^[\w.]+: ", "", error.message.strip(), count=1) if error else event.message or "failed"
     return f"{text}; raise warehouse.memory_limit" if text.startswith(OUT_OF_MEMORY) else text
+
+
+def _end(cause: BaseException, settings: Settings) -> str:
+    """What has ended a run outside of its steps, in its own words where a person can act on them."""
+    if is_of_the_state(cause):
+        return str(of_the_state(cause, settings.home))
+    if type(cause).__name__ in _expected():
+        return str(cause)
+    return fault(type(cause).__name__, str(cause), "".join(traceback.format_exception(cause)), "a run")
 
 
 def _innermost(error: BaseException) -> BaseException:

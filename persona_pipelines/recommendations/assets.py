@@ -267,11 +267,12 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     )
     def recommendations(warehouse: WarehouseResource, config: ScoringConfig) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.errors import StoredModelError
         from persona_pipelines.events.ordering import in_order
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, table_metadata
         from persona_pipelines.recommendations import checks, serving
         from persona_pipelines.recommendations.models import load
-        from persona_pipelines.recommendations.promotion import overruled
+        from persona_pipelines.recommendations.promotion import PromotionError, overruled
         from persona_pipelines.tracking import registry
         from persona_pipelines.tracking.experiments import ModelNotFoundError
         from persona_pipelines.warehouse.connection import from_frame
@@ -287,7 +288,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             named = {"only_with_consent": contract, "everyone_has_a_list": contract}
             yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=named)
             return
-        except ValueError as error:
+        except (StoredModelError, PromotionError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
         consenting = in_order(store, users.filter(users.consent_personalisation))

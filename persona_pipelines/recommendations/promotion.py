@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from persona_pipelines.errors import ProjectError
 from persona_pipelines.intervals import Interval, interval
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
@@ -18,6 +19,10 @@ from persona_pipelines.tracking.registry import Chosen
 from persona_pipelines.warehouse.connection import Warehouse
 
 FIRST, PROMOTED, REFRESHED, REFUSED = "first champion", "promoted", "refreshed", "refused"
+
+
+class PromotionError(ProjectError):
+    """The champion cannot be chosen as it was asked."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,10 @@ def overruled(store: Warehouse, settings: Settings, promote: str | None, rollbac
         rollback: bring back the champion before the present one.
     Raises:
         ModelNotFoundError: there is no such version, or none before.
-        ValueError: both are asked for.
+        PromotionError: both are asked for.
     """
     if promote and rollback:
-        raise ValueError("promote and rollback: expected one of the two")
+        raise PromotionError("promote and rollback: expected one of the two")
     if rollback:
         return Chosen(registry.version_before(settings, STAGE), "person", reason, way_back=True)
     if promote:

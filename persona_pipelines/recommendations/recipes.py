@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.models import Hybrid
@@ -65,11 +66,11 @@ class Recipe:
 
     @classmethod
     def load(cls, folder: Path) -> Recipe:
-        """Raises ValueError where the folder holds none that this version understands."""
+        """Raises StoredModelError where the folder holds none that this version understands."""
         try:
             content = json.loads((folder / FILE).read_text())
         except OSError:
-            raise ValueError(f"{folder}: no {FILE}: the model was made by another version; train it again") from None
+            raise StoredModelError(f"{folder}: no {FILE}: the model was made by another version; train it again") from None
         settings, *members = (_METHOD.validate_python(entry) for entry in (content["settings"], *content["members"]))
         until = dt.datetime.fromisoformat(content["until"]) if content["until"] else None
         tuned = {name: dt.datetime.fromisoformat(moment) for name, moment in content.get("tuned", {}).items()}

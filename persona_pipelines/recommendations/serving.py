@@ -164,6 +164,12 @@ class ConsentError(ProjectError):
     """The user, whose pseudonym it has, has not consented to recommendations."""
 
 
+def is_known(warehouse: Warehouse, user_id: str) -> bool:
+    """Whether a log or a list has a user of this pseudonym."""
+    users = warehouse.table(contracts.USERS)
+    return bool(warehouse.value((users.user_id == user_id).any()))
+
+
 def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int) -> pd.DataFrame:
     """One user's list with titles: the stored one where it is long enough, else made by the champion.
 
@@ -172,7 +178,7 @@ def list_for_user(warehouse: Warehouse, settings: Settings, user_id: str, k: int
     Raises:
         ConsentError: the user is known and has not consented.
         tracking.experiments.ModelNotFoundError: nothing has been trained yet.
-        ValueError: the champion was stored by another version.
+        StoredModelError: the champion was stored by another version.
     """
     users = warehouse.table(contracts.USERS)
     found = warehouse.frame(users.filter(users.user_id == user_id))

@@ -20,6 +20,7 @@ from persona_pipelines.settings.strict import (
 from persona_pipelines.settings.whole import Settings
 
 MAX_CONFIGURATION_BYTES = 1 << 20
+DEFAULT_CONFIGURATION = Path("data/persona.yaml")
 
 
 class ConfigurationError(ProjectError):
@@ -112,23 +113,33 @@ def _without_odd_characters(home: Path) -> Path:
     return link
 
 
+def project_folder() -> Path | None:
+    """The nearest folder with ``data/persona.yaml`` from the current one upwards, as git finds its ``.git``; None where there is none."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / DEFAULT_CONFIGURATION).is_file()), None)
+
+
 def load_settings(file: str | Path | None = None) -> Settings:
-    """Read and validate the configuration.
+    """Read and validate the configuration: the one that is named, else PERSONA_CONFIG, else that of the project folder.
+
+    State is kept in PERSONA_HOME, else below ``.persona`` of the project folder, else of the current one: the same from every folder inside.
 
     Raises:
         ConfigurationError: the file is missing, unreadable, not YAML, or a setting is wrong; every wrong setting is named.
     """
     if file is not None and not str(file):
         raise ConfigurationError("--config: found ''; expected a configuration file")  # a variable that is not set, say
-    path = Path(file or os.environ.get("PERSONA_CONFIG") or "data/persona.yaml").absolute()
+    project = project_folder()
+    path = Path(file or os.environ.get("PERSONA_CONFIG") or (project or Path.cwd()) / DEFAULT_CONFIGURATION).absolute()
     shown = os.path.relpath(path)
     try:
         if path.stat().st_size > MAX_CONFIGURATION_BYTES:
             raise ConfigurationError(f"{shown}: larger than {MAX_CONFIGURATION_BYTES} bytes; expected a configuration file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
+        where = "" if file or project or "PERSONA_CONFIG" in os.environ else ", here or in any folder above"
         raise ConfigurationError(
-            f"{shown}: cannot be read ({error.strerror}); expected a configuration file (--config FILE or PERSONA_CONFIG names another)"
+            f"{shown}: cannot be read ({error.strerror}{where}); expected a configuration file (--config FILE or PERSONA_CONFIG names another)"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{shown}: not UTF-8 text at byte {error.start}") from None
@@ -146,7 +157,7 @@ def load_settings(file: str | Path | None = None) -> Settings:
     for reserved in NOT_WRITTEN:
         if reserved in content:
             raise ConfigurationError(f"{shown}: {reserved}: not a setting")
-    home = os.environ.get("PERSONA_HOME") or Path(".persona") / str(content["name"])
+    home = os.environ.get("PERSONA_HOME") or (project or Path.cwd()) / ".persona" / str(content["name"])
     try:
         return Settings(**content, file=path, home=_without_odd_characters(Path(home).absolute()))
     except ValidationError as error:

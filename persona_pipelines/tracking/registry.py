@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pandas as pd
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.files import digest_of_folder, folder_appearing
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.experiments import CHAMPION, DIGEST_TAG, ModelNotFoundError, RegisteredModel, configure, model_name
@@ -208,7 +209,7 @@ def model(settings: Settings, stage: str, version: str | None) -> RegisteredMode
         registered = mlflow.MlflowClient().get_model_version(name, version)
         folder = data_folder(_local(settings, name, version))
         digest = digest_of_folder(folder)
-    except (mlflow.exceptions.MlflowException, OSError, ValueError) as error:
+    except (mlflow.exceptions.MlflowException, OSError, StoredModelError) as error:
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(f"version {version} of {name}: its files cannot be read ({reason}); {TRAIN_AGAIN}") from None
     if digest != registered.tags.get(DIGEST_TAG, digest):
@@ -235,7 +236,7 @@ def of_champion(
                 require_version(settings, stage, written.version)  # a first run that died before it published has left its model
             return None
         return load(model(settings, stage, version).folder)
-    except (ModelNotFoundError, ValueError) as error:
+    except (ModelNotFoundError, StoredModelError, ValueError) as error:
         otherwise(str(error))
         return None
 
@@ -258,15 +259,15 @@ def data_folder(model_folder: Path) -> Path:
     """The folder of arrays and JSON inside a stored pyfunc model.
 
     Raises:
-        ValueError: the model's description names none inside it.
+        StoredModelError: the model's description names none inside it.
     """
     import yaml
 
     try:
         data = str(yaml.safe_load((model_folder / "MLmodel").read_text())["flavors"]["python_function"]["data"])
     except (yaml.YAMLError, KeyError, TypeError):
-        raise ValueError(f"{model_folder / 'MLmodel'}: names no folder of data") from None
+        raise StoredModelError(f"{model_folder / 'MLmodel'}: names no folder of data") from None
     folder = (model_folder / data).resolve()
     if model_folder.resolve() not in folder.parents or not folder.is_dir():
-        raise ValueError(f"{model_folder / 'MLmodel'}: found the folder {data!r}; expected one inside of the model")
+        raise StoredModelError(f"{model_folder / 'MLmodel'}: found the folder {data!r}; expected one inside of the model")
     return folder

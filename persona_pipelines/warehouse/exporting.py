@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -13,8 +14,9 @@ from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.quoting import literal
 
-FORMULA_STARTS = r"^[\s\x{0}\x{a0}\x{3000}\x{feff}]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]|^[\t\r\n\x{0}]"
+FORMULA_STARTS = r"^[\s\x00\xa0\u3000\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n\x00]"
 """What spreadsheet programs take for the start of a formula: also behind blanks, and in full width."""
+_FORMULA_OF_THE_ENGINE = re.sub(r"\\[ux]([0-9a-f]{2,4})", r"\\x{\1}", FORMULA_STARTS)
 
 
 class ExportError(ProjectError):
@@ -35,6 +37,11 @@ def export_table(warehouse: Warehouse, contract: Table, file: Path, *, guard: bo
     return export_rows(warehouse, warehouse.table(contract), list(contract.key), file, guard=guard)
 
 
+def disarmed(text: str) -> str:
+    """A text for a cell of a CSV file: one that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
+    return f"'{text}" if re.search(FORMULA_STARTS, text) else text
+
+
 def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: Path, *, guard: bool = True) -> int:
     """Write the rows of an expression, ordered by columns, as ``export_table`` does.
 
@@ -46,7 +53,9 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
     csv = file.suffix.lower() == ".csv"
     if csv and guard:
         texts = [name for name, kind in table.schema().items() if kind.is_string() and name not in order and not name.endswith("_id")]
-        table = table.mutate(**{name: (table[name].re_search(FORMULA_STARTS)).ifelse("'" + table[name], table[name]) for name in texts})
+        table = table.mutate(
+            **{name: (table[name].re_search(_FORMULA_OF_THE_ENGINE)).ifelse("'" + table[name], table[name]) for name in texts}
+        )
     options = "FORMAT csv, HEADER true" if csv else "FORMAT parquet"
     if not file.parent.is_dir():
         raise ExportError(f"{file}: cannot be written: there is no folder {file.parent}")

@@ -1,12 +1,15 @@
 """Audiences by condition and by likeness."""
 
 import ibis
+import ibis.expr.types
 import numpy as np
+import pandas as pd
 import pytest
 
 from persona_pipelines.audiences.conditions import ConditionError, matching
 from persona_pipelines.audiences.lookalike import SeedsError, resemblance
-from persona_pipelines.audiences.saved import AudienceError, audiences, condition_of, save
+from persona_pipelines.audiences.saved import AudienceError, audiences, condition_of, delete, save
+from persona_pipelines.segments.rules import segment_rules
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS
 
@@ -51,7 +54,9 @@ def test_a_condition_finds_the_users_that_meet_it(warehouse, condition: str, use
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("churn > 3", "at character 1: found 'churn'; expected a column of profiles"),
+        ("churn > 3", "at character 1: found 'churn' (did you mean 'churn_probability'?); expected a column of profiles or features"),
+        ("zzzz > 3", "at character 1: found 'zzzz'; expected a column of profiles or features: user_id, segment_name"),
+        ("frequency > 1e999", "at character 13: found 1e999; expected a number up to 1e308, for frequency"),
         ("frequency > 'x'", "at character 13: found \"'x'\"; expected a number, for frequency"),
         ("frequency", "at the end: found nothing more; expected one of ="),
         ("frequency > 1 segment = 'x'", "at character 15: found 'segment'; expected and, or, or the end"),
@@ -65,6 +70,70 @@ def test_a_condition_that_cannot_be_read_is_an_error_that_says_where(condition: 
     with pytest.raises(ConditionError) as error:
         matching(TABLE, condition)
     assert message in str(error.value)
+
+
+def features(**columns: list) -> ibis.expr.types.Table:
+    return ibis.memtable({"user_id": list("abcd"), **columns})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("condition", "users"),
+    [
+        ("searches > 4.5", "bd"),
+        ("searches <= 4.5 and frequency > 0.5", "a"),
+        ("attention_ms_per_item <= 3.147e+05", "ab"),
+        ("attention_ms_per_item > 1E3 and attention_ms_per_item < 3.2e5", "b"),
+        ("churn_probability < 5e-1", "b"),
+        ("searches is missing", "c"),
+    ],
+)
+def test_a_condition_may_ask_for_features_and_write_numbers_as_programs_do(warehouse, condition: str, users: str) -> None:
+    more = features(searches=[1.0, 5.0, None, 9.0], attention_ms_per_item=[5.0, 314_700.0, None, 400_000.0], frequency=[9, 9, 9, 9])
+    found = warehouse.frame(matching(TABLE, condition, features=more))
+    assert "".join(sorted(found["user_id"])) == users
+    assert list(found.columns) == list(TABLE.columns)
+
+
+@pytest.mark.slow
+def test_the_rule_of_a_segment_is_a_condition_that_finds_who_meets_it(warehouse) -> None:
+    """Rules are written with four digits, and with exponents where numbers are large: those that are read again find the same users."""
+    generator = np.random.default_rng(7)
+    inside = np.arange(200) % 2 == 0
+    values = pd.DataFrame(
+        {
+            "user_id": [f"u{number:03}" for number in range(200)],
+            "attention_ms_per_session": np.where(inside, 400_000, 250_000) + generator.integers(-50_000, 50_000, 200),
+        }
+    )
+    # Digits beyond those that are written tell nobody apart here.
+    values["attention_ms_per_session"] = values["attention_ms_per_session"].round(-3).astype(float)
+    assigned = pd.DataFrame({"user_id": values["user_id"], "segment_id": np.where(inside, 1, 2)})
+    rules = segment_rules(assigned, values, ["attention_ms_per_session"])
+    assert "e+05" in rules["rule"].str.cat()
+    profiles = ibis.memtable(values[["user_id"]])
+    for row in rules.itertuples():
+        met = matching(profiles, row.rule, features=ibis.memtable(values))
+        assert warehouse.value(met.count()) == row.users
+
+
+def test_a_segment_is_compared_with_those_that_there_are() -> None:
+    with pytest.raises(
+        ConditionError, match=r"at character 11: no such segment: found 'Night owl' \(did you mean 'Night owls'\?\); expected"
+    ):
+        matching(TABLE, "segment = 'Night owl'", segments=["Night owls", "O'Brien"])
+    with pytest.raises(ConditionError, match=r"no such segment: found 'x'; expected one of Night owls"):
+        matching(TABLE, "segment in ('Night owls', 'x')", segments=["Night owls"])
+
+
+def test_an_audience_is_deleted_alone(configure) -> None:
+    settings = configure(CLICKS)
+    save(settings, "owls", "frequency > 1")
+    save(settings, "early", "frequency = 1")
+    assert delete(settings, "owls") == "frequency > 1"
+    assert audiences(settings) == {"early": "frequency = 1"}
+    with pytest.raises(AudienceError, match=r"no audience 'earl' \(did you mean 'early'\?\); there are early"):
+        delete(settings, "earl")
 
 
 def test_audiences_are_kept_by_name(configure) -> None:

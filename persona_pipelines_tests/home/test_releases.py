@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import re
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -83,8 +83,12 @@ def test_models_whose_files_are_gone_are_trained_again(home: Path) -> None:
     for folder in (home / "mlflow-artifacts").glob("*/models"):
         shutil.rmtree(folder)
     verified = asked(home.parent, at_home(home), "verify", *CONFIG)
+    verified = asked(home.parent, at_home(home), "verify", "--json", *CONFIG)
     assert verified.exit_code == 1
-    assert re.search(r"model of recommendations, version 1 +│ no .* its files cannot be read .*│ persona run", verified.stdout)
+    (lost,) = [row for row in json.loads(verified.stdout) if row["file"] == "model of recommendations, version 1"]
+    assert not lost["whole"]
+    assert "its files cannot be read" in lost["found"]
+    assert lost["next"] == "persona run --config persona.yaml"
     done = asked(home.parent, at_home(home), "run", *CONFIG)
     assert done.exit_code == 0, done.stderr
     assert "segments begin anew: version 1 of shop-segments: its files cannot be read" in done.stderr

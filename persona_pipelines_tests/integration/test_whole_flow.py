@@ -129,8 +129,10 @@ TRUTH = """
 
 
 def test_the_summary_shows_what_a_person_asks_for_first(shop: Shop) -> None:
-    for text in ("Where the records went", "Rejects by reason", "users ", "Segments", "lightfm_warp", "most_popular", "ndcg_at_k"):
+    for text in ("Where the records went", "Rejects by reason", "users ", "Segments", "lightfm_warp", "most_popular", "nDCG"):
         assert text in shop.summary  # type: ignore[attr-defined]
+    ((champion,),) = shop.query("SELECT DISTINCT model FROM recommendations.model_comparison WHERE champion")
+    assert shop.summary.splitlines()[1].startswith(f"Champion: {champion}, nDCG@")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

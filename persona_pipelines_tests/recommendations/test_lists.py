@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.comparison import fit_all, require_serviceable, task
 from persona_pipelines.recommendations.models import Hybrid
@@ -237,7 +238,7 @@ def test_a_recipe_makes_the_same_model_again(
     assert again == recipe
     audience = planted.audience(planted.users, USERS)
     assert np.array_equal(again.fit(planted, 7).scores(audience), hybrid.scores(audience))
-    with pytest.raises(ValueError, match=r"no recipe.json"):
+    with pytest.raises(StoredModelError, match=r"no recipe.json"):
         Recipe.load(tmp_path / "elsewhere")
     with pytest.raises(ModelError, match="biased_factors: no ratings"):
         Recipe(BiasedFactorsSettings()).fit(_without_ratings(planted), 7)

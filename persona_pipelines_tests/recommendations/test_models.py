@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.data import Audience, Interactions, binary, build
 from persona_pipelines.recommendations.models import METHODS, Hybrid, load, recommender
 from persona_pipelines.recommendations.models.association_rules import rules
@@ -131,7 +132,7 @@ def test_a_stored_model_gives_the_same_scores_and_holds_no_pickle(
 
 def test_a_model_of_another_format_is_refused(tmp_path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99; expected 3: train it again"):
+    with pytest.raises(StoredModelError, match="format 99; expected 3: train it again"):
         load(tmp_path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
 from persona_pipelines.recommendations.models.learned import KINDS, load
@@ -120,5 +121,5 @@ def test_a_model_of_a_package_that_is_gone_is_named(
     fit_all(settings.recommendations.methods[1:], planted, 1)[0]["alphabet"].save(tmp_path / "model")
     KINDS.pop("alphabet")
     monkeypatch.setattr("persona_pipelines.recommendations.models.learned.load_all", lambda: None)
-    with pytest.raises(ValueError, match="a model of kind 'alphabet', which no installed package knows; train again"):
+    with pytest.raises(StoredModelError, match="a model of kind 'alphabet', which no installed package knows; train again"):
         load(tmp_path / "model")

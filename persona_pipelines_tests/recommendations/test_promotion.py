@@ -5,7 +5,7 @@ import pytest
 
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.evaluation.metrics import Scores
-from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, decide, overruled
+from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, PromotionError, decide, overruled
 from persona_pipelines.recommendations.windows import NEWEST
 from persona_pipelines.settings.recommendations import GateSettings
 from persona_pipelines.tracking import registry
@@ -165,7 +165,7 @@ def test_a_person_overrules_by_a_version_that_there_is_or_by_the_one_before(conf
     back = Chosen("before of test recommendations", "person", "over", way_back=True)
     assert overruled(warehouse, settings, None, True, "over") == back
     assert overruled(warehouse, settings, None, False, "") == (warehouse, settings, "recommendations")  # what is in use
-    with pytest.raises(ValueError, match="promote and rollback: expected one of the two"):
+    with pytest.raises(PromotionError, match="promote and rollback: expected one of the two"):
         overruled(warehouse, settings, "7", True, "both")
     assert len(asked) == 1
 

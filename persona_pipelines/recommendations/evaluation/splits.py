@@ -25,7 +25,7 @@ SplitName = Literal["global time", "record order", "last items out", "random by 
 """``record order`` is a cut like that of ``global time`` in logs without a clock, where the order of the records stands for time."""
 
 
-class TooFewInteractionsError(ProjectError, ValueError):
+class TooFewInteractionsError(ProjectError):
     """There is not enough to learn from or to judge by; the message says how much there is and what is needed."""
 
 

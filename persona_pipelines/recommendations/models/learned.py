@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.settings.own_methods import load_all
 from persona_pipelines.settings.recommendations import MethodSettings
@@ -30,7 +30,7 @@ State = Mapping[str, Any]
 """Arrays and CSR matrices by name."""
 
 
-class ModelError(ProjectError, ValueError):
+class ModelError(ProjectError):
     """The method cannot learn from these data; the message says why."""
 
 
@@ -155,10 +155,10 @@ class LearnedModel(ABC):
 
 
 def load(folder: Path) -> LearnedModel:
-    """A stored model. Raises ValueError where the folder holds another format, or a kind that no installed package knows."""
+    """A stored model. Raises StoredModelError where the folder holds another format, or a kind that no installed package knows."""
     description = json.loads((folder / "model.json").read_text())
     if description.get("format") != FORMAT:
-        raise ValueError(f"{folder}: recommender of format {description.get('format')}; expected {FORMAT}: train it again")
+        raise StoredModelError(f"{folder}: recommender of format {description.get('format')}; expected {FORMAT}: train it again")
     state: dict[str, Any] = {}
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         for entry in arrays.files:
@@ -174,7 +174,7 @@ def load(folder: Path) -> LearnedModel:
     if description["kind"] not in KINDS:
         load_all()
     if description["kind"] not in KINDS:
-        raise ValueError(f"{folder}: a model of kind {description['kind']!r}, which no installed package knows; train again")
+        raise StoredModelError(f"{folder}: a model of kind {description['kind']!r}, which no installed package knows; train again")
     return KINDS[description["kind"]].restored(description["name"], users, items, description["digest"], state, texts, members)
 
 

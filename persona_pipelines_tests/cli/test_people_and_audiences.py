@@ -1,0 +1,114 @@
+"""What is said of one person, and audiences from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from persona_pipelines_tests.cli.conftest import Told
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_profile_has_units_and_the_evidence_is_asked_for_by_why(told: Told) -> None:
+    who = told.person()
+    lines = dict(line.split(maxsplit=1) for line in told.asked("profile", who).stdout.splitlines())
+    assert lines["recency_days"].endswith(" days")
+    assert lines["evening_share"].endswith(" share")
+    assert lines["consent_marketing"] in ("yes", "no")
+    ((document,),) = told.rows(f"SELECT document FROM profiles.profile_documents WHERE user_id = '{lines['user_id']}'")
+    assert json.loads(told.asked("profile", who, "--why", "--json").stdout) == json.loads(document)
+    found = json.loads(told.asked("profile", who, "--json").stdout)
+    assert found["units"]["recency_days"] == "days"
+    assert isinstance(found["recency_days"], int)
+    why = told.asked("profile", who, "--why").stdout
+    content = json.loads(document)
+    statements = [entry for part in content.values() if isinstance(part, list) for entry in part]
+    assert statements
+    assert all(entry["statement"] in why and entry["evidence"]["feature"] in why for entry in statements)
+    assert "true" not in why.lower()
+    assert f"frequency     {content['life_cycle']['evidence']['frequency']} days" in why
+
+
+def test_amounts_are_in_the_currency_that_they_are_converted_into(changed: Told) -> None:
+    who = changed.person()
+    assert "(the logs' currency)" in changed.asked("profile", who).stdout
+    with (changed.folder / "persona.yaml").open("a") as file:
+        file.write("currencies: {base: EUR, rates: rates.csv}\n")
+    assert json.loads(changed.asked("profile", who, "--json").stdout)["units"]["monetary_value"] == "EUR"
+
+
+def test_somebody_unknown_is_said_to_be_before_the_answer(told: Told) -> None:
+    done = told.asked("recommend", "u00003x", "-k", "2", "--json")
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "'u00003x' is unknown: nobody in the logs of shop has this id; the answer is that for a new user\n"
+    assert not json.loads(done.stdout)["known"]
+    known = told.asked("recommend", told.person(), "-k", "2", "--json")
+    assert known.stderr == ""
+    assert json.loads(known.stdout)["known"]
+    nobody = told.asked("profile", "u00003x")
+    assert nobody.exit_code == 1
+    assert "'u00003x' is unknown: nobody in the logs of shop has this id" in nobody.stderr
+
+
+def test_audiences_are_shown_compared_and_deleted(changed: Told) -> None:
+    empty = changed.asked("audience", "list")
+    assert (empty.exit_code, empty.stdout) == (1, "")
+    assert "no audience is saved yet: persona audience save NAME --where CONDITION --config persona.yaml" in empty.stderr
+    assert json.loads(changed.asked("audience", "list", "--json").stdout) == []
+    conditions = {"all": "sessions >= 0", "frequent": "sessions > 2", "nobody": "sessions < 0"}
+    for name, condition in conditions.items():
+        assert changed.asked("audience", "save", name, "--where", condition).exit_code == 0
+    users, frequent = changed.rows("SELECT count(*), count(*) FILTER (sessions > 2) FROM profiles.user_profiles")[0]
+    assert 0 < frequent < users
+    found = json.loads(changed.asked("audience", "show", "frequent", "--json").stdout)
+    assert (found["condition"], found["users"]) == ("sessions > 2", frequent)
+    by_segment = "SELECT segment_name, count(*) FROM profiles.user_profiles WHERE sessions > 2 GROUP BY ALL ORDER BY 2 DESC, 1"
+    assert [(row["segment"], row["users"]) for row in found["segments"]] == changed.rows(by_segment)
+    pairs = json.loads(changed.asked("audience", "overlap", "all", "frequent", "nobody", "--json").stdout)
+    assert pairs[0] == {
+        "audience": "all",
+        "other": "frequent",
+        "in_both": frequent,
+        "share_of_audience": frequent / users,
+        "share_of_other": 1.0,
+        "jaccard": frequent / users,
+    }
+    assert (pairs[1]["in_both"], pairs[1]["share_of_other"]) == (0, None)
+    assert changed.asked("audience", "overlap", "all", "all").exit_code == 2
+    deleted = changed.asked("audience", "delete", "frequent")
+    assert "its condition was: sessions > 2" in deleted.stdout
+    assert [row["audience"] for row in json.loads(changed.asked("audience", "list", "--json").stdout)] == ["all", "nobody"]
+    for command in ("show", "delete"):
+        done = changed.asked("audience", command, "al")
+        assert (done.exit_code, done.stderr) == (1, "Error: no audience 'al' (did you mean 'all'?); there are all, nobody\n")
+
+
+def test_a_saved_condition_that_can_be_read_no_longer_is_said_for_itself(changed: Told, tmp_path: Path) -> None:
+    saved = {"broken": "attributes.gone > 3", "fine": "sessions >= 0", "old": "segment = 'Gone'", "odd": "((", "other": "x" * 30_000}
+    (changed.home / "audiences.json").write_text(json.dumps(saved))
+    done = changed.asked("audience", "list", "--json")
+    assert done.exit_code == 0, done.output
+    rows = {row["audience"]: row for row in json.loads(done.stdout)}
+    assert rows.keys() == saved.keys()
+    assert rows["fine"]["users"] == changed.rows("SELECT count(*) FROM profiles.user_profiles")[0][0]
+    assert rows["fine"]["problem"] is None
+    assert rows["broken"]["users"] is None
+    assert "found 'attributes.gone'" in rows["broken"]["problem"]
+    assert "no such segment: found 'Gone'" in rows["old"]["problem"]
+    assert "can be read no longer" in changed.asked("audience", "list").stdout
+    exported = changed.asked("audience", "export", "broken", str(tmp_path / "file.csv"))
+    assert exported.exit_code == 1
+    assert "the condition of audience 'broken' can be read no longer: at character 1: found 'attributes.gone'" in exported.stderr
+    assert not (tmp_path / "file.csv").exists()
+    assert changed.asked("audience", "export", "fine", str(tmp_path / "file.csv")).exit_code == 0
+
+
+def test_a_segment_that_there_is_not_is_said_with_the_one_that_may_be_meant(told: Told) -> None:
+    (name,) = told.rows("SELECT segment_name FROM segments.segment_profiles ORDER BY users DESC LIMIT 1")[0]
+    done = told.asked("audience", "save", "x", "--where", f"segment = '{name[:-1]}'")
+    assert done.exit_code == 1
+    assert f"no such segment: found {name[:-1]!r} (did you mean {name!r}?)" in done.stderr
+    assert told.asked("audience", "save", "x", "--where", f"segment in ('{name}')").exit_code == 0
