@@ -14,7 +14,8 @@ import pandas as pd
 
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, resemblance
-from persona_pipelines.audiences.saved import AudienceError, condition_of
+from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError
+from persona_pipelines.audiences.saved import condition_of as saved_condition
 from persona_pipelines.events.ordering import in_order
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonym_of
@@ -70,13 +71,30 @@ def _counted(store: Warehouse, found: ir.Table) -> Size:
     return Size(int(users), int(consenting))
 
 
+def of_segments(store: Warehouse) -> dict[str, str]:
+    """Conditions by name of the audiences that every segment has by itself: ``segment-3``."""
+    segments = store.table(contracts.SEGMENT_PROFILES)
+    numbers = store.tuples(segments.filter(segments.segment_id > 0).select("segment_id").order_by("segment_id"))
+    return {f"{OF_SEGMENT}{number}": f"segment_id = {number}" for (number,) in numbers}
+
+
+def condition_of(store: Warehouse, settings: Settings, name: str) -> str:
+    """The condition of an audience that was saved, or that a segment has by itself.
+
+    Raises:
+        AudienceError: there is none of this name.
+    """
+    known = of_segments(store)
+    return known[name] if name in known else saved_condition(settings, name, also=list(known))
+
+
 def members(store: Warehouse, settings: Settings, name: str) -> ir.Table:
     """The profiles in a saved audience.
 
     Raises:
         AudienceError: there is none of this name, or its condition can be read no longer.
     """
-    condition = condition_of(settings, name)
+    condition = condition_of(store, settings, name)
     try:
         return meeting(store, settings, condition)
     except ConditionError as error:

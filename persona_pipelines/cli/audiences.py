@@ -41,17 +41,17 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
 @format_option
 @config_option
 def list_audiences(form: Form, config: str | None) -> None:
-    """The saved audiences with their conditions and present sizes."""
+    """The saved audiences, and those that segments have by themselves, with their conditions and present sizes."""
     settings = settings_of(config)
     import pandas as pd
 
     from persona_pipelines.audiences.conditions import ConditionError
-    from persona_pipelines.audiences.exports import size
+    from persona_pipelines.audiences.exports import of_segments, size
     from persona_pipelines.audiences.saved import audiences
 
     rows = []
     with published(settings) as store:
-        for name, condition in audiences(settings).items():
+        for name, condition in (*audiences(settings).items(), *of_segments(store).items()):
             row = {"audience": name, "users": None, "consenting": None, "condition": condition, "problem": None}
             try:
                 row |= vars(size(store, settings, condition))
@@ -74,11 +74,10 @@ def list_audiences(form: Form, config: str | None) -> None:
 def show_audience(name: str, form: Form, config: str | None) -> None:
     """The condition of the audience NAME, how many users are in it, and from which segments."""
     settings = settings_of(config)
-    from persona_pipelines.audiences.exports import by_segment, members
-    from persona_pipelines.audiences.saved import condition_of
+    from persona_pipelines.audiences.exports import by_segment, condition_of, members
 
-    condition = condition_of(settings, name)
     with published(settings) as store:
+        condition = condition_of(store, settings, name)
         found = by_segment(store, members(store, settings, name))
     facts = {
         "audience": name,

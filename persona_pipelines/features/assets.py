@@ -86,7 +86,9 @@ def _users(settings: Settings) -> dg.AssetsDefinition:
         frame = store.frame(table.limit(20_000))
         numbers = [column.name for column in contracts.USER_FEATURES.columns if column.type in ("int64", "float64")]
         figure = charts.distributions(frame, numbers, f"Features of users as of {as_of}")
-        shown = support.assign(users=[f"{share:.0%}" for share in support["users_share"]])[["feature", "support", "evidence", "sources", "users"]]
+        shown = support.assign(users=[f"{share:.0%}" for share in support["users_share"]])[
+            ["feature", "support", "evidence", "sources", "users"]
+        ]
         extra: dict[Any, dict[str, Any]] = {
             contracts.FEATURE_SUPPORT: {
                 "support": dg.MetadataValue.md(markdown_table(shown.fillna(""))),

@@ -79,7 +79,9 @@ def sessions(events: ir.Table) -> ir.Table:
     inside = own.semi_join(visits, ["user_id", "session_id"])
     lengths = inside.group_by("user_id", "session_id").aggregate(events=inside.count())
     counts = lengths.group_by("user_id").aggregate(
-        sessions=lengths.count(), bounce_share=lengths.count(where=lengths.events == 1) / lengths.count(), session_events=lengths.events.sum()
+        sessions=lengths.count(),
+        bounce_share=lengths.count(where=lengths.events == 1) / lengths.count(),
+        session_events=lengths.events.sum(),
     )
     sums = inside.group_by("user_id").aggregate(session_items=inside.item_id.nunique(), session_attention_ms=inside.attention_ms.sum())
     return counts.inner_join(sums, "user_id")

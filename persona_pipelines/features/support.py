@@ -22,7 +22,7 @@ from persona_pipelines.vocabulary import (
 )
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.described import FEATURES, Log
+from persona_pipelines.warehouse.described import A_SHOP, FEATURES, Log
 
 MEASURED, INFERRED, ABSENT = "measured", "inferred", "absent"
 NEARLY_ALL = 0.9
@@ -122,7 +122,7 @@ class Support:
     absent: frozenset[str] = frozenset()
     undated: tuple[str, ...] = ()
     untimed: tuple[str, ...] = ()
-    log: Log = Log()
+    log: Log = A_SHOP
 
     def dated(self, events: ir.Table) -> ir.BooleanValue:
         """Whether the time of an event is a date, and not only its place among the records."""
@@ -282,7 +282,15 @@ def log_of(support: pd.DataFrame) -> Log:
         return float(rows.loc[feature, "events"]) / max(float(rows.loc["items", "events"]), 1.0)
 
     visits = known_of("sessions") >= NEARLY_ALL
-    people = "visitors" if visits else "customers" if known_of("purchases") >= NEARLY_ALL else "raters" if known_of("ratings") >= NEARLY_ALL else "users"
+    people = (
+        "visitors"
+        if visits
+        else "customers"
+        if known_of("purchases") >= NEARLY_ALL
+        else "raters"
+        if known_of("ratings") >= NEARLY_ALL
+        else "users"
+    )
     if known_of("attention_ms_per_item") >= MOST:
         interest = "attention"
     else:

@@ -155,7 +155,9 @@ def user_features(
         attention_ms_per_item=joined.item_attention_ms / joined["items"].nullif(0),
         click_rate=ibis.ifelse(joined.clicks > joined.impressions, 1.0, joined.clicks / joined.impressions.nullif(0)).cast("float64"),
         # Of a person who came later than the time before begins, every week would be a rising one.
-        trend=ibis.ifelse(tenure_days >= RECENT_DAYS + PRIOR_DAYS - 1, ((joined.events_last_7_days + 1) / (weekly + 1)).log2().round(9), None),
+        trend=ibis.ifelse(
+            tenure_days >= RECENT_DAYS + PRIOR_DAYS - 1, ((joined.events_last_7_days + 1) / (weekly + 1)).log2().round(9), None
+        ),
     ).mutate(click_rate=lambda table: ibis.ifelse(table.impressions == 0, None, table.click_rate))
     return without_support(found, support.absent)
 

@@ -45,7 +45,9 @@ def recency_and_frequency(features: pd.DataFrame) -> pd.DataFrame:
     if bought.empty:
         return pd.DataFrame()
     rows = np.array(FREQUENCIES)[np.searchsorted(FREQUENCIES, bought["frequency"].to_numpy(dtype=float), side="right") - 1]
-    columns = np.array((0, *RECENCY_DAYS))[np.searchsorted(RECENCY_DAYS, bought["purchase_recency_days"].to_numpy(dtype=float), side="right")]
+    columns = np.array((0, *RECENCY_DAYS))[
+        np.searchsorted(RECENCY_DAYS, bought["purchase_recency_days"].to_numpy(dtype=float), side="right")
+    ]
     counts = pd.crosstab(pd.Series(rows, name="frequency"), pd.Series(columns, name="recency"))
     return counts.reindex(index=list(FREQUENCIES), columns=[0, *RECENCY_DAYS], fill_value=0)
 
@@ -101,7 +103,9 @@ def _buyers(store: Warehouse, days: Sequence[dt.date]) -> pd.DataFrame:
     bought = events.filter(events.user_id.notnull() & events.event_type.isin(SPENDING_TYPES))
     firsts = bought.group_by("user_id").aggregate(first=bought.timestamp.date().min())
     moments = ibis.memtable({"as_of_date": list(days)}, schema={"as_of_date": "date"})
-    then = known.join(moments, (known.valid_from <= moments.as_of_date) & (known.valid_to.isnull() | (known.valid_to >= moments.as_of_date)))
+    then = known.join(
+        moments, (known.valid_from <= moments.as_of_date) & (known.valid_to.isnull() | (known.valid_to >= moments.as_of_date))
+    )
     joined = then.left_join(firsts, "user_id")
     sums = joined.group_by("as_of_date", "segment_id").aggregate(
         buyers_share=joined.count(where=joined["first"] <= joined.as_of_date) / joined.count()

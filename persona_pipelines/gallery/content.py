@@ -280,7 +280,9 @@ def _cards(
                 rhythm=_rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
                 examples=_examples(model, mine, features[inside], shares, log),
                 recommended=_recommended(store, segment),
-                hits=next(iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None),
+                hits=next(
+                    iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None
+                ),
                 rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
             )
         share = glance.users / max(whole.users, 1)
@@ -320,9 +322,7 @@ def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:
     return counts
 
 
-def _examples(
-    model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame, log: Log
-) -> list[dict[str, Any]]:
+def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame, log: Log) -> list[dict[str, Any]]:
     """Those nearest to the segment's centre, rounded and without anything that names them."""
     placed = model.assign(features, shares).reset_index(names="place").sort_values(["distance", "place"])
     found = []

@@ -75,7 +75,11 @@ def lines(steps: Sequence[str], series: Sequence[Sequence[float | None]], title:
     parts = ['<line class="axis" x1="96" y1="12" x2="96" y2="162"/><line class="axis" x1="96" y1="162" x2="616" y2="162"/>']
     parts += [f'<text x="90" y="{y}" text-anchor="end">{escape(text)}</text>' for y, text in zip((164, 16), shown, strict=True)]
     every = max(1, -(-len(steps) // 6))
-    parts += [f'<text x="{96 + place * across:.1f}" y="178" text-anchor="middle">{escape(step)}</text>' for place, step in enumerate(steps) if place % every == 0]
+    parts += [
+        f'<text x="{96 + place * across:.1f}" y="178" text-anchor="middle">{escape(step)}</text>'
+        for place, step in enumerate(steps)
+        if place % every == 0
+    ]
     for group, values in enumerate(series):
         spots = [spot(place, value) for place, value in enumerate(values) if value is not None]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)

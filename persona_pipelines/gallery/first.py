@@ -31,9 +31,7 @@ class Pointer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def pointers(
-    cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame, churn_model: str | None
-) -> list[Pointer]:
+def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame, churn_model: str | None) -> list[Pointer]:
     """The sentences whose conditions hold, most important first.
 
     Args:
@@ -51,7 +49,9 @@ def pointers(
         risky = [
             card
             for card in shown
-            if (card.value_share or 0.0) >= HOLDS_MUCH and card.glance.leaving is not None and card.glance.leaving - glance.leaving >= AT_RISK
+            if (card.value_share or 0.0) >= HOLDS_MUCH
+            and card.glance.leaving is not None
+            and card.glance.leaving - glance.leaving >= AT_RISK
         ]
         if risky:
             worst = max(risky, key=lambda card: (card.value_share or 0.0) * (card.glance.leaving or 0.0))

@@ -27,7 +27,9 @@ MOST_DEVIATIONS = 3.0
 """What fills the bar of a difference."""
 GUESSES = ("past_spend", "past_rate")
 """Models of lifetime value that say no more than what was spent so far."""
-PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors", "customers", "raters", "users")} | {"Everyone": "everyone"}
+PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors", "customers", "raters", "users")} | {
+    "Everyone": "everyone"
+}
 """Names that rest on no trait, by their keys in the texts."""
 
 
@@ -60,7 +62,11 @@ def page(gallery: Gallery, language: Language) -> str:
         panels=panels,
         predictions=_predictions(gallery, texts),
         drivers=[
-            texts("drivers", target=_target(target, texts), features=texts.listed([f"{_label(name, language)} {sign}" for name, sign in _signed(rows)]))
+            texts(
+                "drivers",
+                target=_target(target, texts),
+                features=texts.listed([f"{_label(name, language)} {sign}" for name, sign in _signed(rows)]),
+            )
             for target, rows in gallery.drivers.items()
         ],
         split=texts("recommendations_split", split=texts(f"split_{gallery.split}")) if gallery.split else "",
@@ -269,7 +275,9 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
         charts.append(
             {
                 "title": title,
-                "svg": _safe(drawings.bars([(phrase, far / MOST_DEVIATIONS, f"{far:.1f}") for phrase, far in apart], f"{name}: {title}", number)),
+                "svg": _safe(
+                    drawings.bars([(phrase, far / MOST_DEVIATIONS, f"{far:.1f}") for phrase, far in apart], f"{name}: {title}", number)
+                ),
                 "note": texts("apart_note"),
                 "header": [title, texts("word_deviation")],
                 "rows": [[phrase, f"{far:.1f}"] for phrase, far in apart],
@@ -284,16 +292,12 @@ def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
         parts.append(texts(f"stage_{example['stage'].replace(' ', '_')}"))
     if example["interests"]:
         parts.append(texts(f"example_interests_{gallery.log.interest}", interests=example["interests"]))
-    for name in ("frequency", "purchases"):
-        if example[name] is not None:
-            parts.append(texts.count(f"example_{name}", example[name]))
+    parts += [texts.count(f"example_{name}", example[name]) for name in ("frequency", "purchases") if example[name] is not None]
     if example["spent"] is not None:
         parts.append(texts("example_spent", amount=_number(example["spent"])))
     if example["recency_days"] is not None:
         parts.append(texts.count("example_recency", example["recency_days"]))
-    for name in ("likely", "leaving"):
-        if example[name] is not None:
-            parts.append(texts(f"example_{name}", chance=f"{example[name]:.1f}"))
+    parts += [texts(f"example_{name}", chance=f"{example[name]:.1f}") for name in ("likely", "leaving") if example[name] is not None]
     return "; ".join(parts)
 
 
@@ -327,7 +331,10 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
         ("time_buyers", "buyers_share", _percent),
     ):
         wide = gallery.times.pivot_table(index="as_of_date", columns="segment_id", values=column, aggfunc="first").reindex(days)
-        series = [[None if pd.isna(value) else float(value) for value in wide.get(card.segment_id, pd.Series(np.nan, wide.index))] for card in shown]
+        series = [
+            [None if pd.isna(value) else float(value) for value in wide.get(card.segment_id, pd.Series(np.nan, wide.index))]
+            for card in shown
+        ]
         known = [value for values in series for value in values if value is not None]
         if not known:
             continue
@@ -360,7 +367,10 @@ def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
     told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", table[~same]))]
     return {
         "told": texts("comma").join(told),
-        "rows": [[shown.get(row[0], row[0]), shown.get(row[1], row[1]), _number(row[2])] for row in moves[["from_segment", "to_segment", "users"]].to_numpy()],
+        "rows": [
+            [shown.get(row[0], row[0]), shown.get(row[1], row[1]), _number(row[2])]
+            for row in moves[["from_segment", "to_segment", "users"]].to_numpy()
+        ],
     }
 
 
@@ -378,7 +388,11 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "title": texts("stages"),
                 "note": texts("stages_note"),
                 "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
-                "rows": [[names[int(segment)], *(told(count) for count in row)] for segment, row in gallery.stages.iterrows() if int(segment) in names],
+                "rows": [
+                    [names[int(segment)], *(told(count) for count in row)]
+                    for segment, row in gallery.stages.iterrows()
+                    if int(segment) in names
+                ],
             }
         )
     if len(gallery.grid):
@@ -397,7 +411,10 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
         rows = []
         for month, row in gallery.cohorts.iterrows():
             people = float(row.iloc[0])
-            cells = ["" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else texts("few", minimum=gallery.minimum) for count in row]
+            cells = [
+                "" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else texts("few", minimum=gallery.minimum)
+                for count in row
+            ]
             if people:
                 rows.append([month, told(people), *cells])
         panels.append(
@@ -445,8 +462,16 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
     """Chances and amounts, each with the measures that it has."""
     parts = []
     for title, rows, columns in (
-        ("chances", gallery.predictions, (("auc", "auc", _decimal), ("calibration", "calibration_error", _decimal), ("lift", "lift", _decimal))),
-        ("amounts", gallery.amounts, (("spearman", "spearman", _decimal), ("mae", "mean_absolute_error", _number), ("level", "level", _decimal))),
+        (
+            "chances",
+            gallery.predictions,
+            (("auc", "auc", _decimal), ("calibration", "calibration_error", _decimal), ("lift", "lift", _decimal)),
+        ),
+        (
+            "amounts",
+            gallery.amounts,
+            (("spearman", "spearman", _decimal), ("mae", "mean_absolute_error", _number), ("level", "level", _decimal)),
+        ),
     ):
         if not rows:
             continue
@@ -499,7 +524,10 @@ def _segment_quality(gallery: Gallery, texts: Texts) -> str:
         return texts("quality_segments_one")
     stability = texts("none") if found["stability"] is None else _decimal(found["stability"])
     return texts(
-        "quality_segments_told", algorithm=found["algorithm"].replace("_", " "), silhouette=_decimal(found["silhouette"]), stability=stability
+        "quality_segments_told",
+        algorithm=found["algorithm"].replace("_", " "),
+        silhouette=_decimal(found["silhouette"]),
+        stability=stability,
     )
 
 

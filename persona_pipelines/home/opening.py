@@ -83,7 +83,9 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
         if outdated := [contract for contract in contracts.TABLES if _is_made_again(contract) and store.is_outdated(contract)]:
             for contract in outdated:
                 store.drop(contract)
-            say(f"tables with other columns than this version makes are made again: {', '.join(contract.full_name for contract in outdated)}")
+            say(
+                f"tables with other columns than this version makes are made again: {', '.join(contract.full_name for contract in outdated)}"
+            )
         if not as_left and (tables := store.counts()):
             say(f"{settings.warehouse_file.name} was not closed by its last run: its {len(tables)} tables are read through")
             for name in tables:

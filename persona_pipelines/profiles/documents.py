@@ -20,7 +20,9 @@ PREDICTIONS = {
     "lifetime_value": ("is worth much", ""),
 }
 PARTS = ("behaviour", "interests", "spending_power", "attention")
-TOLD = {part: [name for name, feature in FEATURES.items() if feature.profile == part] for part in PARTS} | {"predictions": list(PREDICTIONS)}
+TOLD = {part: [name for name, feature in FEATURES.items() if feature.profile == part] for part in PARTS} | {
+    "predictions": list(PREDICTIONS)
+}
 """Features of which each part of a profile has statements."""
 INTEREST_WORDS = {"attention": "gives attention to", "purchases": "buys", "ratings": "rates", "activity": "turns to"}
 """What a person does with what is of interest to them (``described.Log``)."""

@@ -263,9 +263,7 @@ def judge_probability(
         )
         if name == challenger and name != chosen:
             reason = f"{told}: not beyond doubt"
-        rows.append(
-            {"model": name, **measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason}
-        )
+        rows.append({"model": name, **measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason})
     if chosen == BASE_RATE:
         prediction, drivers = np.full(len(today), expect(rates)), no_drivers()
     else:

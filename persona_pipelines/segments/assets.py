@@ -251,7 +251,10 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
                 store.replace(contract, rows)
             # A day that is scored again replaces its own rows; the others stay.
             store.replace(contracts.SEGMENT_HISTORY, earlier)
-            store.append(contracts.SEGMENT_HISTORY, from_frame(profiles.assign(segment_model_version=found.version)[contracts.SEGMENT_HISTORY.column_names]))
+            store.append(
+                contracts.SEGMENT_HISTORY,
+                from_frame(profiles.assign(segment_model_version=found.version)[contracts.SEGMENT_HISTORY.column_names]),
+            )
             if in_use:
                 registry.choose(store, STAGE, in_use)
         sizes = charts.bars(profiles.set_index("segment_name")["users"], "Users by segment")

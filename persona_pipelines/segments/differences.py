@@ -65,9 +65,7 @@ def segment_differences(scaler: Scaler, features: pd.DataFrame, members: np.ndar
     return list(_compared(scaler.columns, *_measured(scaler, features), members))
 
 
-def all_differences(
-    scaler: Scaler, features: pd.DataFrame, segment_of: np.ndarray, segments: Iterable[int]
-) -> dict[int, list[Difference]]:
+def all_differences(scaler: Scaler, features: pd.DataFrame, segment_of: np.ndarray, segments: Iterable[int]) -> dict[int, list[Difference]]:
     """The differences of each of some segments, by its number."""
     measured = _measured(scaler, features)
     return {segment: list(_compared(scaler.columns, *measured, segment_of == segment)) for segment in segments}
@@ -77,7 +75,10 @@ def _measured(scaler: Scaler, features: pd.DataFrame) -> tuple[np.ndarray, np.nd
     """Scaled features and the features themselves, both of shape (users, columns); nan where unknown."""
     known = scaler.known(features)
     plain = np.column_stack(
-        [features[name].to_numpy(dtype=float, na_value=np.nan) if name in features else np.full(len(features), np.nan) for name in scaler.columns]
+        [
+            features[name].to_numpy(dtype=float, na_value=np.nan) if name in features else np.full(len(features), np.nan)
+            for name in scaler.columns
+        ]
     )
     return np.where(known, scaler.standardised(features), np.nan), plain
 

@@ -33,7 +33,9 @@ def segment_interests(segment_of: pd.DataFrame, category_shares: pd.DataFrame) -
     merged = merged.assign(square=merged["interest_share"] ** 2)
     people = merged.groupby("segment_id")["user_id"].nunique()
     sums = merged.groupby(["segment_id", "category"])[["interest_share", "square"]].sum()
-    sums = sums.reindex(pd.MultiIndex.from_product([people.index, sorted(merged["category"].unique())], names=sums.index.names), fill_value=0.0)
+    sums = sums.reindex(
+        pd.MultiIndex.from_product([people.index, sorted(merged["category"].unique())], names=sums.index.names), fill_value=0.0
+    )
     totals = sums.groupby("category").sum().reindex(sums.index.get_level_values("category")).to_numpy()
     mine = people.reindex(sums.index.get_level_values("segment_id")).to_numpy(dtype=float)
     others = people.sum() - mine
@@ -48,7 +50,9 @@ def segment_interests(segment_of: pd.DataFrame, category_shares: pd.DataFrame) -
         high=difference + error,
         clear=(mine >= ENOUGH) & (others >= ENOUGH) & (difference >= MORE) & (difference - error > 0),
     )
-    return found[found["share"] > 0].sort_values(["segment_id", "share", "category"], ascending=[True, False, True], ignore_index=True)[columns]
+    return found[found["share"] > 0].sort_values(["segment_id", "share", "category"], ascending=[True, False, True], ignore_index=True)[
+        columns
+    ]
 
 
 def _mean(sums: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +111,11 @@ def statement(interests: pd.DataFrame) -> Statement:
         return Statement(NOTHING)
     others = dict(zip(interests["category"].astype(str), interests["share_of_others"].astype(float), strict=True))
     top = interests.iloc[0]
-    for kind, found in ((LEADING, leading(interests)), (MORE_THAN_OTHERS, ahead(interests)), (SPREAD, [(str(top["category"]), float(top["share"]))])):
+    for kind, found in (
+        (LEADING, leading(interests)),
+        (MORE_THAN_OTHERS, ahead(interests)),
+        (SPREAD, [(str(top["category"]), float(top["share"]))]),
+    ):
         if found:
             return Statement(kind, tuple((name, share, others[name]) for name, share in found))
     raise AssertionError("a segment with interests has a largest one")

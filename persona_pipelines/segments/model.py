@@ -17,7 +17,7 @@ from persona_pipelines.segments.naming import Name, segment_names
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
 from persona_pipelines.segments.selection import choose
 from persona_pipelines.settings.stages import SegmentsSettings
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.warehouse.described import A_SHOP, Log
 
 FORMAT = 2
 UNPLACED = (0, "Unplaced")
@@ -116,7 +116,7 @@ def fit_segments(
     category_shares: pd.DataFrame,
     settings: SegmentsSettings,
     before: SegmentModel | None = None,
-    log: Log = Log(),
+    log: Log = A_SHOP,
 ) -> Fit:
     """Segments of all users, chosen on a sample.
 

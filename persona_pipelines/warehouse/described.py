@@ -66,6 +66,10 @@ class Log:
     interest: str = "attention"
 
 
+A_SHOP = Log()
+"""A log of visits that tells of attention."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of the people described.
@@ -149,7 +153,9 @@ def _condition(text: Any) -> str:
     if parts == [VISITS]:
         return VISITS
     if len(parts) != 3 or parts[0] not in MEASURES or parts[1] not in COMPARISONS:
-        raise ValueError(f"when: found {text!r}; expected {VISITS}, or {' or '.join(MEASURES)}, one of {', '.join(COMPARISONS)}, and a number")
+        raise ValueError(
+            f"when: found {text!r}; expected {VISITS}, or {' or '.join(MEASURES)}, one of {', '.join(COMPARISONS)}, and a number"
+        )
     float(parts[2])
     return " ".join(parts)
 

@@ -198,7 +198,7 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
     since = age(min(days)) if days else None
     edges = follows(known)
 
-    def during(first: int, last: int) -> float:
+    def during(first: int, last: int) -> float | None:
         return mean(first <= moment.hour <= last for moment in local)
 
     return {

@@ -41,7 +41,12 @@ SHOWING: dict[str, dict] = {
 }
 """An event that shows each evidence."""
 CATALOGUE = [("bare", None, None, None), ("sorted", "Garden", None, None), ("paid", None, 3.0, None), ("listed", None, 3.0, 3.0)]
-SOURCE = {"name": "test", "path": "log.csv", "format": "csv", "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}}}
+SOURCE = {
+    "name": "test",
+    "path": "log.csv",
+    "format": "csv",
+    "fields": {"timestamp": "t", "user_id": "u", "event_type": {"value": "login"}},
+}
 
 
 def put(store: Warehouse, contract: contracts.Table, rows: list[dict]) -> None:
@@ -105,7 +110,9 @@ def test_every_evidence_supports_what_needs_it_alone_and_nothing_without_it_does
     ],
 )
 def test_a_clock_supports_no_more_than_it_tells(warehouse, settings, clock: str, without: set[str], log: Log) -> None:
-    table = supported(warehouse, settings, *(event | {"timestamp": at(2 + number)} for number, event in enumerate(SHOWING.values())), clock=clock)
+    table = supported(
+        warehouse, settings, *(event | {"timestamp": at(2 + number)} for number, event in enumerate(SHOWING.values())), clock=clock
+    )
     absent = set(table[table["support"] == "absent"].index)
     needs_visits = {name for name, feature in FEATURES.items() if "visits" in feature.needs}
     expected = {name for name, feature in FEATURES.items() if set(feature.needs) & without} | (needs_visits if without else set())
@@ -137,7 +144,10 @@ def test_support_says_from_which_sources_for_how_many_and_how(warehouse, setting
     ]
     assert table.loc["monetary_value", ["events", "evidence"]].tolist() == [1, "as logged: purchases or bookings with an amount"]
     assert table.loc["attention_ms_per_session", "support"] == "inferred"
-    assert table.loc["attention_minutes_per_week", "evidence"] == "the time to the visitor's next event in the session; 50% of events as logged"
+    assert (
+        table.loc["attention_minutes_per_week", "evidence"]
+        == "the time to the visitor's next event in the session; 50% of events as logged"
+    )
     assert table.loc["mobile_share", ["support", "evidence"]].tolist() == ["inferred", "the user agent of web"]
     assert table.loc["price_level", ["support", "evidence"]].tolist() == ["inferred", "the median paid per piece"]
     assert table.loc["searches", ["support", "sources", "users"]].fillna("").tolist() == ["absent", "", 0]
@@ -155,7 +165,9 @@ def test_support_says_from_which_sources_for_how_many_and_how(warehouse, setting
     ],
 )
 def test_people_are_called_by_what_nearly_all_of_them_do(warehouse, settings, kinds: list[str], people: str, interest: str) -> None:
-    supported(warehouse, settings, *({"event_type": kind, "user_id": f"u{number}", "item_id": "sorted"} for number, kind in enumerate(kinds)))
+    supported(
+        warehouse, settings, *({"event_type": kind, "user_id": f"u{number}", "item_id": "sorted"} for number, kind in enumerate(kinds))
+    )
     log = support.stored_support(warehouse).log
     assert (log.people, log.interest, log.visits) == (people, interest, people == "visitors")
 
@@ -163,7 +175,9 @@ def test_people_are_called_by_what_nearly_all_of_them_do(warehouse, settings, ki
 @pytest.mark.slow
 def test_events_of_a_source_without_a_clock_are_counted_and_say_nothing_of_when(warehouse, settings) -> None:
     orders = [("purchase", "2000-01-01", "orders"), ("purchase", "2000-01-01", "orders")]
-    log = [{"event_type": kind, "timestamp": dt.datetime.fromisoformat(day), "source": source, "user_id": "u"} for kind, day, source in orders]
+    log = [
+        {"event_type": kind, "timestamp": dt.datetime.fromisoformat(day), "source": source, "user_id": "u"} for kind, day, source in orders
+    ]
     log.append({"event_type": "item_view", "timestamp": at(3), "source": "web", "user_id": "u"})
     log.append({"event_type": "purchase", "timestamp": dt.datetime(2000, 1, 1), "source": "orders", "user_id": "v"})
     table = events_table(warehouse, *log)
@@ -203,7 +217,10 @@ def test_a_log_of_orders_supports_no_attention_through_the_whole_of_cleaning(war
 def test_the_order_of_records_is_no_time_between_them(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "web.csv", "u,what", *("u1,page_view" for _ in range(5)))
     fields = {"timestamp": {"order": {"step_seconds": 60}}, "user_id": "u", "event_type": "what"}
-    ingested(warehouse, configure({"name": "web", "path": "web.csv", "format": "csv", "fields": fields, "same": "never"}, start_date=dt.date(2000, 1, 1)))
+    ingested(
+        warehouse,
+        configure({"name": "web", "path": "web.csv", "format": "csv", "fields": fields, "same": "never"}, start_date=dt.date(2000, 1, 1)),
+    )
     events = warehouse.table(contracts.EVENTS)
     assert warehouse.row(events.aggregate(events=events.count(), known=events.attention_ms.count())) == (5, 0)
 

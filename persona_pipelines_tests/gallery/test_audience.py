@@ -19,7 +19,7 @@ from persona_pipelines.warehouse.described import Log
 from persona_pipelines_tests.conftest import events_table
 
 
-def bought(user: str, *days: str, kind: str = "purchase") -> list[dict]:
+def bought(user: str | None, *days: str, kind: str = "purchase") -> list[dict]:
     return [{"user_id": user, "event_type": kind, "timestamp": dt.datetime.fromisoformat(day)} for day in days]
 
 
@@ -43,15 +43,23 @@ def test_cohorts_count_who_came_back_in_which_month(warehouse) -> None:
 
 def test_a_long_history_shows_its_last_twelve_months_of_cohorts(warehouse) -> None:
     days = [f"{year}-{month:02d}-01" for year in (2024, 2025) for month in range(1, 13)]
-    found = audience.cohort_table(warehouse.frame(audience.cohorts(events_table(warehouse, *bought("a", *days), *bought("b", "2025-06-01")), True)))
+    found = audience.cohort_table(
+        warehouse.frame(audience.cohorts(events_table(warehouse, *bought("a", *days), *bought("b", "2025-06-01")), True))
+    )
     assert (found.index[0], found.index[-1], len(found)) == ("2025-01", "2025-12", 12)
     assert found.loc["2025-06"].iloc[0] == 1
 
 
 def test_the_funnel_has_the_steps_of_the_log_and_counts_people(warehouse) -> None:
-    log = [*bought("a", "2026-01-01", "2026-01-02", kind="item_view"), *bought("b", "2026-01-01", kind="item_view"), *bought("a", "2026-01-03")]
+    log = [
+        *bought("a", "2026-01-01", "2026-01-02", kind="item_view"),
+        *bought("b", "2026-01-01", kind="item_view"),
+        *bought("a", "2026-01-03"),
+    ]
     assert audience.funnel(warehouse, events_table(warehouse, *log)) == [("item_view", 2), ("purchase", 1)]
-    assert audience.funnel(warehouse, events_table(warehouse, *bought("a", "2026-01-03"), *bought(None, "2026-01-03", kind="item_view"))) == []
+    assert (
+        audience.funnel(warehouse, events_table(warehouse, *bought("a", "2026-01-03"), *bought(None, "2026-01-03", kind="item_view"))) == []
+    )
 
 
 def test_recency_and_frequency_put_every_buyer_into_one_cell() -> None:
@@ -79,9 +87,13 @@ def test_over_time_tells_who_had_bought_by_then(warehouse) -> None:
     days = [dt.date(2026, 1, 1), dt.date(2026, 2, 1)]
     history = [(day, 1, "All", 2, 1.0, 5.0, 1.0, "1") for day in days]
     warehouse.replace(contracts.SEGMENT_HISTORY, from_frame(pd.DataFrame(history, columns=contracts.SEGMENT_HISTORY.column_names)))
-    known = pd.DataFrame([(user, days[0], None, 1, "All", "new", None, None, None, None) for user in "ab"], columns=contracts.PROFILE_HISTORY.column_names)
+    known = pd.DataFrame(
+        [(user, days[0], None, 1, "All", "new", None, None, None, None) for user in "ab"], columns=contracts.PROFILE_HISTORY.column_names
+    )
     table = from_frame(known.astype(object))
-    warehouse.replace(contracts.PROFILE_HISTORY, table.select(**{c.name: table[c.name].cast(c.type) for c in contracts.PROFILE_HISTORY.columns}))
+    warehouse.replace(
+        contracts.PROFILE_HISTORY, table.select(**{c.name: table[c.name].cast(c.type) for c in contracts.PROFILE_HISTORY.columns})
+    )
     warehouse.replace(contracts.EVENTS, events_table(warehouse, *bought("a", "2026-01-15"), *bought("b", "2026-01-15", kind="item_view")))
     found = audience.over_time(warehouse, Log())
     assert found["buyers_share"].tolist() == [0.0, 0.5]

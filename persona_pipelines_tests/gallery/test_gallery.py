@@ -31,12 +31,32 @@ APART = {
 }
 DETAILS = Details(
     description="Owls: 98% of all users. Compared with the others, they come more at night.",
-    apart=[APART, {**APART, "feature": "price_level", "deviation": -0.8, "phrase": "choose cheaper items", "phrase_zh": "偏好较低价", "advice": None, "advice_zh": None}],
+    apart=[
+        APART,
+        {
+            **APART,
+            "feature": "price_level",
+            "deviation": -0.8,
+            "phrase": "choose cheaper items",
+            "phrase_zh": "偏好较低价",
+            "advice": None,
+            "advice_zh": None,
+        },
+    ],
     interests=[("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
     statement=Statement(LEADING, (("<b>Books</b>", 0.6, 0.1),)),
     rhythm=np.arange(168.0).reshape(7, 24),
     examples=[
-        {"stage": "loyal", "interests": "Books 60%", "spent": 120.0, "recency_days": 1, "frequency": 2.0, "purchases": None, "likely": 0.3, "leaving": 0.1}
+        {
+            "stage": "loyal",
+            "interests": "Books 60%",
+            "spent": 120.0,
+            "recency_days": 1,
+            "frequency": 2.0,
+            "purchases": None,
+            "likely": 0.3,
+            "leaving": 0.1,
+        }
     ],
     recommended=["<script>alert(1)</script>", "Tea"],
     hits={"hit_rate_at_k": 0.5, "users": 40, "k": 10},
@@ -65,7 +85,17 @@ CHANCES = {
     "mean_absolute_error": None,
     "level": None,
 }
-AMOUNTS = {**CHANCES, "target": "spend", "model": "past_spend", "auc": None, "calibration_error": None, "lift": None, "spearman": 0.4, "mean_absolute_error": 12.0, "level": 0.97}
+AMOUNTS = {
+    **CHANCES,
+    "target": "spend",
+    "model": "past_spend",
+    "auc": None,
+    "calibration_error": None,
+    "lift": None,
+    "spearman": 0.4,
+    "mean_absolute_error": 12.0,
+    "level": 0.97,
+}
 DAYS = pd.to_datetime(["2025-09-01", "2025-09-08"])
 TIMES = pd.DataFrame(
     {
@@ -228,7 +258,15 @@ def test_a_log_without_dates_has_no_word_of_time() -> None:
                 leaving=None,
                 lifetime_model=None,
                 glance=dataclasses.replace(GLANCE, leaving=None, sessions=None, buyers=None, value=None, total=None),
-                cards=[dataclasses.replace(CARD, name=Name("Critics", (("average_rating", -1),)), change=None, details=details, glance=dataclasses.replace(GLANCE, leaving=None, sessions=None, value=None, total=None))],
+                cards=[
+                    dataclasses.replace(
+                        CARD,
+                        name=Name("Critics", (("average_rating", -1),)),
+                        change=None,
+                        details=details,
+                        glance=dataclasses.replace(GLANCE, leaving=None, sessions=None, value=None, total=None),
+                    )
+                ],
                 first=[],
                 stages=pd.DataFrame(),
                 grid=pd.DataFrame(),
@@ -268,7 +306,8 @@ def test_measures_of_predictions_are_those_that_a_model_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "language", "expected"), [(1, "en", "1 user"), (2, "en", "2 users"), (0, "en", "0 users"), (1, "zh", "1 位用户"), (2, "zh", "2 位用户")]
+    ("count", "language", "expected"),
+    [(1, "en", "1 user"), (2, "en", "2 users"), (0, "en", "0 users"), (1, "zh", "1 位用户"), (2, "zh", "2 位用户")],
 )
 def test_numbers_and_words_agree(count: int, language: Language, expected: str) -> None:
     assert texts_of(language).count("users", count) == expected

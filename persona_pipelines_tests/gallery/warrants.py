@@ -21,7 +21,28 @@ from persona_pipelines.gallery.texts import Language, texts_of
 from persona_pipelines.warehouse.described import FEATURES
 
 PACKAGE = Path(persona_pipelines.__file__).parent
-BLOCKS = {"p", "li", "td", "th", "h1", "h2", "h3", "h4", "b", "span", "small", "dt", "dd", "caption", "summary", "text", "code", "title", "a", "footer"}
+BLOCKS = {
+    "p",
+    "li",
+    "td",
+    "th",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "b",
+    "span",
+    "small",
+    "dt",
+    "dd",
+    "caption",
+    "summary",
+    "text",
+    "code",
+    "title",
+    "a",
+    "footer",
+}
 MEMBERS = "SELECT user_id FROM segments.user_segments WHERE segment_id = {segment}"
 OTHERS = "SELECT user_id FROM segments.user_segments WHERE segment_id <> {segment}"
 VISIT_WORDS = r"\b(visit\w*|come|comes|came|browse\w*|read|reads|reader\w*|search\w*|session\w*|attention|attentive|dwell\w*|look|looks|stay|stays|page)\b"
@@ -46,7 +67,8 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.blocks: list[Block] = []
         self.open: list[Block] = []
-        self.section, self.segment, self.silent = "", None, 0
+        self.section, self.silent = "", 0
+        self.segment: int | None = None
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -148,7 +170,9 @@ class Warrants:
             return True  # held against the tables as whole tables, below
         best: bool | str | None = None
         for key, figures in self.matches(text):
-            ask = getattr(self, f"claim_{key}", None) or next((ask for start, ask in self.families().items() if key.startswith(start)), None)
+            ask = getattr(self, f"claim_{key}", None) or next(
+                (ask for start, ask in self.families().items() if key.startswith(start)), None
+            )
             if ask is None:
                 continue
             outcome = ask(block, key, figures)
@@ -182,11 +206,19 @@ class Warrants:
 
     def named(self, block: Block) -> bool | str | None:
         """Names of segments in legends; labels of features; figures beside their names, which are asked for where the name is."""
-        if block.text in self.names or block.tag in ("b", "dd") or (self.language == "zh" and block.tag in ("span", "li", "text", "dt", "h3")):
+        if (
+            block.text in self.names
+            or block.tag in ("b", "dd")
+            or (self.language == "zh" and block.tag in ("span", "li", "text", "dt", "h3"))
+        ):
             return True
         if block.tag == "p" and not block.segment:
             sentences = [part.strip() for part in re.split(r"(?<=[.。])\s+", block.text)]
-            outcomes = [self.of(Block("p", part, block.section, None)) or self.of(Block("p", part.rstrip(".。"), block.section, None)) for part in sentences if part]
+            outcomes = [
+                self.of(Block("p", part, block.section, None)) or self.of(Block("p", part.rstrip(".。"), block.section, None))
+                for part in sentences
+                if part
+            ]
             if len(sentences) > 1 and all(outcome is True for outcome in outcomes):
                 return True
             pieces = [part.strip(" .。") for part in re.split(r",\s", block.text)]
@@ -202,11 +234,16 @@ class Warrants:
         return figures["date"] == found or f"the features are as of {found}"
 
     def currency(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
-        found = [row[0] for row in self.rows("SELECT DISTINCT upper(currency) FROM events.events WHERE currency IS NOT NULL AND value IS NOT NULL")]
+        found = [
+            row[0]
+            for row in self.rows("SELECT DISTINCT upper(currency) FROM events.events WHERE currency IS NOT NULL AND value IS NOT NULL")
+        ]
         return found == [figures["currency"]] or f"amounts are in {found}"
 
     def scorings(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
-        days = [f"{row[0]:%Y-%m-%d}" for row in self.rows("SELECT DISTINCT as_of_date FROM segments.segment_history ORDER BY 1 DESC LIMIT 12")]
+        days = [
+            f"{row[0]:%Y-%m-%d}" for row in self.rows("SELECT DISTINCT as_of_date FROM segments.segment_history ORDER BY 1 DESC LIMIT 12")
+        ]
         return (figures["n"], figures["from"], figures["to"]) == (str(len(days)), days[-1], days[0]) or f"scored were {days}"
 
     def split(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
@@ -224,7 +261,9 @@ class Warrants:
 
     def segment_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         algorithm, silhouette = self.rows("SELECT algorithm, silhouette FROM segments.segment_quality WHERE chosen")[0]
-        return (figures["algorithm"] == algorithm.replace("_", " ") and close(figures["silhouette"], silhouette)) or f"{algorithm} has {silhouette}"
+        return (
+            figures["algorithm"] == algorithm.replace("_", " ") and close(figures["silhouette"], silhouette)
+        ) or f"{algorithm} has {silhouette}"
 
     def drivers(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         labels = {feature.labels[self.language]: name for name, feature in FEATURES.items()}
@@ -248,7 +287,9 @@ class Warrants:
             f"SELECT count(*) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / count(*), "
             f"sum(monetary_value) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / sum(monetary_value) FROM profiles.user_profiles"
         )[0]
-        return (close(figures["share"], share) and close(figures["value"], value) and value - share >= 0.1) or f"{share:.3f} hold {value:.3f}"
+        return (
+            close(figures["share"], share) and close(figures["value"], value) and value - share >= 0.1
+        ) or f"{share:.3f} hold {value:.3f}"
 
     def claim_first_value_at_risk(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
         if (segment := self.names.get(figures["name"])) is None:
@@ -257,12 +298,16 @@ class Warrants:
             f"SELECT sum(monetary_value) FILTER (user_id IN ({MEMBERS.format(segment=segment)})) / sum(monetary_value), "
             f"100 * avg(churn_probability) FILTER (user_id IN ({MEMBERS.format(segment=segment)})), 100 * avg(churn_probability) FROM profiles.user_profiles"
         )[0]
-        return (close(figures["value"], value) and close(figures["leaving"], leaving) and leaving > all_leaving) or f"{value:.3f}, {leaving:.1f}"
+        return (
+            close(figures["value"], value) and close(figures["leaving"], leaving) and leaving > all_leaving
+        ) or f"{value:.3f}, {leaving:.1f}"
 
     def claim_first_grown(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
         if (segment := self.names.get(figures["name"])) is None:
             return None
-        history = self.rows(f"SELECT share, as_of_date FROM segments.segment_history WHERE segment_id = {segment} ORDER BY as_of_date DESC LIMIT 2")
+        history = self.rows(
+            f"SELECT share, as_of_date FROM segments.segment_history WHERE segment_id = {segment} ORDER BY as_of_date DESC LIMIT 2"
+        )
         (now, _), (before, since) = history
         told = close(figures["now"], now) and close(figures["before"], before) and figures["since"] == f"{since:%Y-%m-%d}"
         return (told and (now > before) == (key == "first_grown")) or f"{before} to {now} since {since}"
@@ -284,13 +329,23 @@ class Warrants:
         text, segment = block.text, block.segment
         assert segment is not None
         if block.tag == "h3":
-            return self.language == "zh" or self.names.get(text) == segment or f"the segment is called {self.value('SELECT segment_name FROM segments.segment_profiles WHERE segment_id = ?', segment)}"
+            return (
+                self.language == "zh"
+                or self.names.get(text) == segment
+                or f"the segment is called {self.value('SELECT segment_name FROM segments.segment_profiles WHERE segment_id = ?', segment)}"
+            )
         if block.tag in ("b", "span"):
             return True
         if block.tag == "text":
             return self.phrase(segment, text) or self.category(segment, text)
-        if block.tag == "p" and "%" in text and (size := re.match(r"([\d,]+) (?:\w+|位\w+)[,、] ?(?:(\d+%) of all|占全部的 (\d+%))\Z", text)):
-            users, share = self.rows(f"SELECT count(*), count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")[0]
+        if (
+            block.tag == "p"
+            and "%" in text
+            and (size := re.match(r"([\d,]+) (?:\w+|位\w+)[,、] ?(?:(\d+%) of all|占全部的 (\d+%))\Z", text))
+        ):
+            users, share = self.rows(
+                f"SELECT count(*), count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})"
+            )[0]
             return (close(size[1], users) and close(size[2] or size[3], share)) or f"{users} users, {share}"
         if block.tag == "p":
             return self.paragraph(segment, text)
@@ -307,7 +362,9 @@ class Warrants:
                 f"SELECT avg({column}), avg(({column} > 0)::int), count({column}), count(*), avg(sign({column}) * ln(1 + abs({column}))), "
                 f"stddev_samp(sign({column}) * ln(1 + abs({column}))) FROM features.user_features WHERE user_id IN ({query.format(segment=segment)})"
             )[0]
-            numbers |= {f"{who}_{name}": value for name, value in zip(("mean", "positive", "known", "people", "log", "spread"), row, strict=True)}
+            numbers |= {
+                f"{who}_{name}": value for name, value in zip(("mean", "positive", "known", "people", "log", "spread"), row, strict=True)
+            }
         return numbers
 
     def phrase(self, segment: int, text: str) -> bool | str | None:
@@ -349,7 +406,9 @@ class Warrants:
                 continue
             measure, comparison, number = condition.split()
             value = found[f"mine_{measure}"]
-            if not {">=": value >= float(number), "<=": value <= float(number), ">": value > float(number), "<": value < float(number)}[comparison]:
+            if not {">=": value >= float(number), "<=": value <= float(number), ">": value > float(number), "<": value < float(number)}[
+                comparison
+            ]:
                 return f"{condition} does not hold of {name}: {value}"
         return True
 
@@ -376,7 +435,9 @@ class Warrants:
         share = self.value(f"SELECT count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")
         if not close(match["share"], share):
             return f"their share is {share}"
-        rest = match["rest"].replace("The name is that of the training; its people of today do not differ from the others in that way. ", "")
+        rest = match["rest"].replace(
+            "The name is that of the training; its people of today do not differ from the others in that way. ", ""
+        )
         if told := re.match(r"Compared with the others, they (?P<phrases>.+?)\.(?: |\Z)", rest):
             for phrase in self.split_phrases(told["phrases"]):
                 if (outcome := self.phrase(segment, phrase)) is not True:
@@ -408,7 +469,9 @@ class Warrants:
 
     def interests(self, segment: int, text: str) -> bool | str:
         shares = self.shares(segment)
-        categories = re.findall(r"(?:\A|, | and )([^,(]+?) \((\d+)%(?: against (\d+)%)?\)", re.sub(r"\A.*? (?:is|buy|rate|to|turn to) (?=\S+.*\()", "", text))
+        categories = re.findall(
+            r"(?:\A|, | and )([^,(]+?) \((\d+)%(?: against (\d+)%)?\)", re.sub(r"\A.*? (?:is|buy|rate|to|turn to) (?=\S+.*\()", "", text)
+        )
         if text.startswith("Most of what they"):
             total = sum(share for name, (share, _) in shares.items() if any(name == category for category, *_ in categories))
             return (bool(categories) and len(categories) <= 3 and total >= 0.5) or f"{categories} have {total:.2f} together"
@@ -495,7 +558,7 @@ def close(shown: str, value: float | None) -> bool:
     return abs(plain - (100 * value if shown.endswith("%") else value)) <= 0.5 * 10**-digits + 1e-9
 
 
-def figures_beside_names(page: str, warrants: Warrants) -> list[str]:
+def figures_beside_names(warrants: Warrants) -> list[str]:
     """The figures of the audience and of every card, each beside its name, against their queries."""
     queries = {
         "glance_users": "count(*)",
@@ -526,7 +589,13 @@ def words_without_support(warrants: Warrants) -> list[str]:
     """Words of visits where the log shows none, and of time where it has no dates, anywhere on the page."""
     kinds = dict(warrants.rows("SELECT feature, support FROM features.feature_support"))
     whole = "\n".join(block.text for block in warrants.blocks)
-    titles = {row[0] for row in warrants.rows("SELECT DISTINCT coalesce(title, item_id) FROM events.items UNION SELECT DISTINCT category FROM events.items") if row[0]}
+    titles = {
+        row[0]
+        for row in warrants.rows(
+            "SELECT DISTINCT coalesce(title, item_id) FROM events.items UNION SELECT DISTINCT category FROM events.items"
+        )
+        if row[0]
+    }
     for title in sorted(titles, key=len, reverse=True):
         if title in whole:
             whole = whole.replace(title, "")
@@ -536,3 +605,14 @@ def words_without_support(warrants: Warrants) -> list[str]:
     if kinds["recency_days"] == "absent":
         findings += [f"a word of time: {word[0]}" for word in re.finditer(TIME_WORDS, whole, re.I)]
     return findings
+
+
+def false_claims(page: Path, published: Path, language: Language, minimum: int = 20) -> list[str]:
+    """What a page says that the published tables do not warrant."""
+    text = page.read_text(encoding="utf-8")
+    warrants = Warrants(text, published, language, minimum)
+    try:
+        found = warrants.check() + figures_beside_names(warrants)
+        return found + (words_without_support(warrants) if language == "en" else [])
+    finally:
+        warrants.connection.close()

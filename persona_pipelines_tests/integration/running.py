@@ -14,7 +14,9 @@ import duckdb
 from click.testing import CliRunner, Result
 
 from persona_pipelines.cli import main
+from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.gallery.warrants import false_claims
 from persona_pipelines_tests.schema import made_once
 
 SET_BY_A_COMMAND = (
@@ -94,6 +96,15 @@ class Run:
 
     def adds_up(self) -> None:
         assert self.rows("events.accounting", "records_read <> events + rejects + duplicates + filtered") == 0
+
+    def false_claims(self) -> list[str]:
+        """What the pages say that the published tables do not warrant."""
+        return [
+            finding
+            for language in LANGUAGES
+            if (page := self.home / "reports" / f"persona-gallery-{language}.html").exists()
+            for finding in false_claims(page, self.home / "published.duckdb", language)
+        ]
 
     def pages(self) -> list[str]:
         return sorted(file.name for file in (self.home / "reports").glob("*.html")) if (self.home / "reports").exists() else []

@@ -72,6 +72,7 @@ def test_a_thousandth_of_a_public_data_set_runs_to_the_end(name: str, thousandth
     assert run.rows("events.events") > 0
     people = run.rows("segments.user_segments")
     assert run.pages() == (["persona-gallery-en.html", "persona-gallery-zh.html"] if people else [])
+    assert run.false_claims() == []
     assert run.rows("recommendations.recommendations") > 0 or "no lists: " in run.warnings
 
 
@@ -83,4 +84,5 @@ def test_a_whole_public_data_set_runs_to_the_end(name: str, tmp_path: Path) -> N
     run = Run(tmp_path, CONFIGS / f"{name}.yaml", PERSONA_SHARED_DATA=str(data), RATING_CSV=str(ratings))
     run.adds_up()
     assert run.pages() == ["persona-gallery-en.html", "persona-gallery-zh.html"]
+    assert run.false_claims() == []
     assert run.rows("recommendations.recommendations") > 0

@@ -17,7 +17,8 @@ DAYS = 30
 
 
 def customers(repeats: list[float], recency: list[float], age: list[float]) -> Purchases:
-    return Purchases(*(np.array(values, dtype=float) for values in (repeats, recency, age)), np.ones(len(age)), np.ones(len(age)))
+    known = [np.array(values, dtype=float) for values in (repeats, recency, age)]
+    return Purchases(known[0], known[1], known[2], np.ones(len(age)), np.ones(len(age)))
 
 
 def simulated(count: int, seed: int, until: int = 400) -> tuple[list[np.ndarray], np.ndarray]:
@@ -45,7 +46,9 @@ def known(days: list[np.ndarray], at: float) -> pd.DataFrame:
         gap = (before[-1] - before[0]) / (len(before) - 1) if len(before) > 1 else np.nan
         since = at - before[-1] if len(before) else np.nan
         rows.append((len(before), gap, since, 10.0, 10.0))
-    return pd.DataFrame(rows, columns=["frequency", "purchase_gap_days", "purchase_recency_days", "average_order_value", "repeat_order_value"])
+    return pd.DataFrame(
+        rows, columns=["frequency", "purchase_gap_days", "purchase_recency_days", "average_order_value", "repeat_order_value"]
+    )
 
 
 def windows(days: list[np.ndarray], ends: list[int]) -> list[Window]:
@@ -109,5 +112,9 @@ def test_who_has_not_bought_is_not_said_to_leave() -> None:
 @pytest.mark.parametrize("kind", ["nobody twice", "all on the same days"])
 def test_where_the_model_does_not_fit_it_says_nothing(kind: str) -> None:
     """Everybody once; or a fair on every hundredth day that everybody goes to, whose next one lies within the window: no rhythm of anybody's own."""
-    days = [np.array([float(number % 300)]) for number in range(300)] if kind == "nobody twice" else [np.array([50.0, 150.0, 250.0, 350.0])] * 300
+    days = (
+        [np.array([float(number % 300)]) for number in range(300)]
+        if kind == "nobody twice"
+        else [np.array([50.0, 150.0, 250.0, 350.0])] * 300
+    )
     assert judge_leaving(windows(days, [310, 340, 370]), known(days, 370), DAYS, 1) is None

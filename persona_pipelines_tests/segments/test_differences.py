@@ -61,7 +61,11 @@ def test_a_large_sure_difference_of_enough_people_is_clear(high: bool) -> None:
         ("not sure", np.arange(40) < 20, lambda mine, noise: 0.3 + 0.05 * mine + noise),
         ("few", np.arange(120) < 9, lambda mine, noise: 0.1 + 0.5 * mine + noise / 10),
         ("few others", np.arange(120) >= 9, lambda mine, noise: 0.1 + 0.5 * mine + noise / 10),
-        ("unknown of most", np.arange(120) < 60, lambda mine, noise: np.where(mine & (np.arange(120) > 25), np.nan, 0.1 + 0.5 * mine + noise / 10)),
+        (
+            "unknown of most",
+            np.arange(120) < 60,
+            lambda mine, noise: np.where(mine & (np.arange(120) > 25), np.nan, 0.1 + 0.5 * mine + noise / 10),
+        ),
     ],
 )
 def test_what_is_small_or_unsure_or_of_few_or_unknown_is_not_said(name: str, members: np.ndarray, values) -> None:
@@ -88,7 +92,9 @@ def test_where_the_mean_that_people_see_goes_the_other_way_nothing_is_said() -> 
 def test_whatever_is_said_is_so_in_the_plain_numbers(seed: int, users: int, known: float, shift: float) -> None:
     generator = np.random.default_rng(seed)
     members = generator.random(users) < generator.uniform(0.2, 0.8)
-    features = crowd(generator, users, price_level=np.where(generator.random(users) < known, generator.random(users) + shift * members, np.nan))
+    features = crowd(
+        generator, users, price_level=np.where(generator.random(users) < known, generator.random(users) + shift * members, np.nan)
+    )
     features["sessions"] = generator.poisson(2 + 5 * members * (shift > 0), users).astype(float)
     for name, entry in of(features, members).items():
         if not entry.words(SHOP).phrase:
@@ -114,7 +120,9 @@ def test_buyers_of_an_order_log_do_not_come_or_visit() -> None:
                 spoken = f"{words.noun} {words.adjective} {words.phrase} {words.advice}".lower()
                 if "visits" in feature.needs or "attention" in feature.needs or "searches" in feature.needs:
                     continue  # null in such a log
-                assert not {"visitors", "come", "comes", "came", "browse", "read", "look", "stay", "visit"} & set(spoken.split()), feature.name
+                assert not {"visitors", "come", "comes", "came", "browse", "read", "look", "stay", "visit"} & set(spoken.split()), (
+                    feature.name
+                )
 
 
 def test_attributes_are_compared_and_not_asserted() -> None:
@@ -192,9 +200,19 @@ SPREAD = {f"c{number}": 0.08 if number < 3 else 0.76 / 7 for number in range(10)
     [
         ({"Garden": 0.6, "Books": 0.4}, {"Garden": 0.1, "Books": 0.9}, SHOP, "Most of what they give attention to is Garden (60%)."),
         ({"A": 0.3, "B": 0.3, "C": 0.2, "D": 0.2}, {"E": 1.0}, ORDERS, "Most of what they buy is A (30%) and B (30%)."),
-        ({"A": 0.2} | {f"x{n}": 0.1 for n in range(8)}, {f"x{n}": 0.125 for n in range(8)}, ORDERS, "More than others they buy A (20% against 0%)."),
+        (
+            {"A": 0.2} | {f"x{n}": 0.1 for n in range(8)},
+            {f"x{n}": 0.125 for n in range(8)},
+            ORDERS,
+            "More than others they buy A (20% against 0%).",
+        ),
         (SPREAD, SPREAD, Log(interest="ratings"), "What they rate is spread: no category has more than 11%."),
-        ({"A": 0.2} | {f"x{n}": 0.1 for n in range(8)}, {"A": 0.16} | {f"x{n}": 0.105 for n in range(8)}, SHOP, "What they give attention to is spread: no category has more than 20%."),
+        (
+            {"A": 0.2} | {f"x{n}": 0.1 for n in range(8)},
+            {"A": 0.16} | {f"x{n}": 0.105 for n in range(8)},
+            SHOP,
+            "What they give attention to is spread: no category has more than 20%.",
+        ),
     ],
 )
 def test_most_is_said_of_half_and_more_than_others_of_what_is_clearly_ahead(mine, others, log: Log, expected: str) -> None:
@@ -231,4 +249,6 @@ def test_interests_are_the_means_of_shares(seed: int) -> None:
             assert row["share_of_others"] == pytest.approx(others.mean(), abs=1e-12)
             error = SURE * np.sqrt(mine.var() / len(mine) + others.var() / len(others))
             assert (row["high"] - row["low"]) / 2 == pytest.approx(error, abs=1e-9)
-            assert row["clear"] == bool(min(len(mine), len(others)) >= 10 and row["share"] - row["share_of_others"] >= 0.05 and row["low"] > 0)
+            assert row["clear"] == bool(
+                min(len(mine), len(others)) >= 10 and row["share"] - row["share_of_others"] >= 0.05 and row["low"] > 0
+            )

@@ -6,7 +6,6 @@ from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMB
 from persona_pipelines.segments.alignment import align
 from persona_pipelines.segments.maps import neighbourhoods, principal_components
 from persona_pipelines.segments.model import SegmentModel, fit_segments
-from persona_pipelines.segments.naming import Name
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
 from persona_pipelines.segments.summary import summary
 from persona_pipelines.settings.stages import SegmentsSettings

@@ -76,8 +76,16 @@ def test_the_first_words_whose_conditions_hold_are_said(deviation: float, facts:
         ("  needs: [acts, time_of_day]\n", "", "night_share: 'needs'"),
         ("noun: owls", "noon: owls", "noon"),
         ("  segments: plain", "  segments: plain\n  colour: red", "found 'colour', which means nothing"),
-        ("phrase: come late, zh", "phrase: come late, advice: Write late., zh", r"night_share.high\[0\].advice stands in one language alone"),
-        ("positive <= 0.1", "some <= 0.1", "when: found 'some <= 0.1'; expected visits, or mean or positive, one of >=, <=, >, <, and a number"),
+        (
+            "phrase: come late, zh",
+            "phrase: come late, advice: Write late., zh",
+            r"night_share.high\[0\].advice stands in one language alone",
+        ),
+        (
+            "positive <= 0.1",
+            "some <= 0.1",
+            "when: found 'some <= 0.1'; expected visits, or mean or positive, one of >=, <=, >, <, and a number",
+        ),
         ("positive <= 0.1", "positive = 0.1", "when: found 'positive = 0.1'"),
         ("positive <= 0.1", "positive <= little", "could not convert"),
         ("  low:\n", "  lower:\n", "found 'lower', which means nothing|low missing"),

@@ -69,8 +69,7 @@ CATEGORY_SHARES = Table(
         Column("rank", "int64", "1 is the category with the largest share.", required=True, minimum=1),
         number(
             "interest_half_life_days",
-            "Half-life of the interest since its first day, by an exponential decay; null with "
-            "fewer than three days of interest.",
+            "Half-life of the interest since its first day, by an exponential decay; null with fewer than three days of interest.",
             "days",
         ),
     ),

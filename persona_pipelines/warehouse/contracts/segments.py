@@ -69,7 +69,8 @@ SEGMENT_DIFFERENCES = Table(
         Column("feature", "string", "Feature, or attribute of the customer list.", required=True),
         Column("rank", "int64", "1 is the largest difference.", required=True, minimum=1),
         replace(
-            number("deviation", "Mean of the scaled feature less that of the others.", "standard deviations of all users", None), required=True
+            number("deviation", "Mean of the scaled feature less that of the others.", "standard deviations of all users", None),
+            required=True,
         ),
         number("low", "Lower end of its 95 % interval.", "standard deviations of all users", None),
         number("high", "Upper end of its 95 % interval.", "standard deviations of all users", None),
@@ -104,7 +105,12 @@ SEGMENT_INTERESTS = Table(
         share("share_of_others", "Mean share of the category among all others with interests."),
         number("low", "Lower end of the 95 % interval of the difference.", "share", None),
         number("high", "Upper end of the 95 % interval of the difference.", "share", None),
-        Column("clear", "boolean", "Ahead of the others by 0.05 or more, the interval does not hold 0, ten people on either side.", required=True),
+        Column(
+            "clear",
+            "boolean",
+            "Ahead of the others by 0.05 or more, the interval does not hold 0, ten people on either side.",
+            required=True,
+        ),
         SEGMENT_VERSION,
     ),
     ("segment_id", "category"),
