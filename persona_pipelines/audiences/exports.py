@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
-from persona_pipelines.audiences.lookalike import SeedsError, resemblance
+from persona_pipelines.audiences.lookalike import SeedsError, quality, resemblance
+from persona_pipelines.audiences.own_lists import PSEUDONYM, chosen_columns, read_list, with_pseudonyms
 from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError
 from persona_pipelines.audiences.saved import condition_of as saved_condition
 from persona_pipelines.events.ordering import in_order
@@ -22,10 +23,13 @@ from persona_pipelines.home.keys import pseudonym_of
 from persona_pipelines.segments import STAGE as SEGMENTS
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
+from persona_pipelines.suggestions import suggestion
 from persona_pipelines.tracking.registry import made_with, model
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 from persona_pipelines.warehouse.exporting import export_rows
+
+ROW = "row of the list"
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Alike:
-    """How many users were written, by likeness to how many seeds, and how many lines of the seeds are no known user."""
+    """How many users were written, by likeness to how many seeds, and how many lines of the seeds are no known user.
+
+    ``quality``: how well seeds that were hidden are told from everyone else; None of too few seeds.
+    """
 
     users: int
     seeds: int
     unknown: int
+    quality: float | None
 
 
 def may_leave(profiles: ir.Table) -> ir.BooleanValue:
@@ -127,16 +135,85 @@ def overlaps(store: Warehouse, settings: Settings, names: Sequence[str]) -> pd.D
     return pd.DataFrame(rows, columns=["audience", "other", "in_both", "share_of_audience", "share_of_other", "jaccard"])
 
 
-def export_audience(store: Warehouse, settings: Settings, name: str, file: Path, *, guard: bool = True) -> Size:
-    """Write the consenting users of a saved audience.
+def export_audience(
+    store: Warehouse, settings: Settings, name: str, file: Path, columns: Sequence[str] = (), *, guard: bool = True
+) -> Size:
+    """Write the consenting users of an audience: their pseudonyms, and columns of ``contracts.USER_PROFILES`` beside them.
 
     Raises:
-        AudienceError: there is none of this name, or its condition can be read no longer.
+        AudienceError: there is none of this name, its condition can be read no longer, or there is no such column.
         ExportError: the file cannot be written.
     """
     found = members(store, settings, name)
-    export_rows(store, found.filter(may_leave(found)), ["user_id"], file, guard=guard)
+    if odd := [column for column in columns if column not in found.columns]:
+        raise AudienceError(f"no column {odd[0]!r}{suggestion(odd[0], found.columns)} of profiles; there are {', '.join(found.columns)}")
+    kept = list(dict.fromkeys(["user_id", *columns]))
+    export_rows(store, found.filter(may_leave(found)).select(kept), ["user_id"], file, guard=guard)
     return _counted(store, found)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """How many rows of the company's list were written, how many consenting users of the audience the list does not have, and how many were left
+    out without consent."""
+
+    rows: int
+    not_listed: int
+    without_consent: int
+
+
+def export_with_own_ids(
+    store: Warehouse,
+    settings: Settings,
+    name: str,
+    file: Path,
+    customers: Path,
+    id_column: str | None = None,
+    columns: Sequence[str] = (),
+    *,
+    guard: bool = True,
+) -> Joined:
+    """Write the rows of a company's own list whose people are in an audience and have consented, in the order of the list. No pseudonym is written.
+
+    Args:
+        customers: the list, CSV with a header; it is read here and goes nowhere.
+        id_column: its column with the ids as the logs have them; None for the one in which most users are known.
+        columns: its columns that are written; the ids alone without any.
+    Raises:
+        AudienceError: there is no such audience, or its condition can be read no longer.
+        OwnListError: the list cannot be read, or holds nobody that is known.
+        ExportError: the file cannot be written.
+    """
+    found = members(store, settings, name)
+    listed = with_pseudonyms(store, settings, read_list(customers), customers, id_column)
+    kept = chosen_columns(listed, customers, columns)
+    inside = set(store.frame(found.filter(may_leave(found)).select("user_id"))["user_id"])
+    rows = listed[listed[PSEUDONYM].isin(inside)]
+    numbered = rows[kept].astype(object).assign(**{ROW: np.arange(len(rows))})
+    with store.scratch():
+        table = store.keep("own_list", from_frame(numbered) if len(rows) else _nobody(kept))
+        export_rows(store, table, [ROW], file, guard=guard, leave_out=[ROW])
+    size = _counted(store, found)
+    return Joined(len(rows), len(inside - set(rows[PSEUDONYM])), size.users - size.consenting)
+
+
+def _nobody(columns: Sequence[str]) -> ir.Table:
+    return ibis.memtable([], schema=ibis.schema({**dict.fromkeys(columns, "string"), ROW: "int64"}))
+
+
+def export_pseudonyms(store: Warehouse, settings: Settings, customers: Path, file: Path, id_column: str | None = None) -> int:
+    """Write the ids of a company's own list with their pseudonyms, a file that only its owner may read; how many of them are known users.
+
+    Raises:
+        OwnListError: the list cannot be read, or holds nobody that is known.
+        ExportError: the file cannot be written.
+    """
+    listed = with_pseudonyms(store, settings, read_list(customers), customers, id_column)
+    users = set(store.frame(store.table(contracts.USERS).select("user_id"))["user_id"])
+    kept = listed[[str(listed.columns[0]), PSEUDONYM]].astype(object).assign(**{ROW: np.arange(len(listed))})
+    with store.scratch():
+        export_rows(store, store.keep("own_pseudonyms", from_frame(kept)), [ROW], file, leave_out=[ROW], private=True)
+    return int(listed[PSEUDONYM].isin(users).sum())
 
 
 def read_seeds(file: Path) -> list[str]:
@@ -153,9 +230,11 @@ def read_seeds(file: Path) -> list[str]:
     return [found for line in lines if (found := line.split(",")[0].strip().strip('"'))]
 
 
-def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, file: Path) -> Alike:
+def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, file: Path, at_least: float = 0.0) -> Alike:
     """Write the consenting users who resemble those of a file most, with their rank.
 
+    Args:
+        at_least: the resemblance from which on a user is listed, 0 to 1.
     Raises:
         SeedsError: the file cannot be read, or too few of its users are known.
         ModelNotFoundError, ValueError: there are no segments to compare by.
@@ -168,7 +247,8 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
     known = features["user_id"].isin(wanted).to_numpy()
     try:
-        alike = resemblance(scaler.transform(features, shares), known, settings.segments.seed)
+        points = scaler.transform(features, shares)
+        alike = resemblance(points, known, settings.segments.seed)
     except SeedsError as error:
         shown = (
             f"; an id stands in each line, alone or before a comma: the first is read as {read[0]!r}" if read and not known.any() else ""
@@ -178,7 +258,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     profiles = store.table(contracts.USER_PROFILES)
     joined = from_frame(ranked).inner_join(profiles.filter(may_leave(profiles)), "user_id")
     ranks = ibis.row_number().over(order_by=[joined.resemblance.desc(), joined.user_number]) + 1
-    best = joined.mutate(rank=ranks).filter(lambda table: table["rank"] <= count).relocate("rank")
+    best = joined.mutate(rank=ranks).filter(lambda table: (table["rank"] <= count) & (table.resemblance >= at_least))
     with store.scratch():
-        rows = export_rows(store, store.keep("lookalike", best), ["rank"], file)
-    return Alike(rows, int(known.sum()), len(wanted) - int(known.sum()))
+        rows = export_rows(store, store.keep("lookalike", best.select("rank", "user_id", "resemblance")), ["rank"], file)
+    return Alike(rows, int(known.sum()), len(wanted) - int(known.sum()), quality(points, known, settings.segments.seed))

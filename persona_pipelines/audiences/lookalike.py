@@ -10,6 +10,9 @@ DRAWS = 25
 RELIABLE_SHARE = 0.3
 """Share of the unlabelled users who look least like the seeds: they stand for those who are not."""
 MINIMUM_SEEDS = 5
+FOLDS = 3
+SEEDS_TO_JUDGE = 15
+"""Seeds that are hidden in turn have to leave enough of them."""
 
 
 class SeedsError(ProjectError):
@@ -54,3 +57,26 @@ def resemblance(points: np.ndarray, seeds: np.ndarray, seed: int = 0) -> np.ndar
     second = learner.fit(points, labels).predict_proba(points)[:, 1]
     # The second step knows more of those unlike, the first was never told who they are: together they rank better than each.
     return (first + second) / 2
+
+
+def quality(points: np.ndarray, seeds: np.ndarray, seed: int = 0) -> float | None:
+    """How well likeness finds seeds that it was not told of: the area under the ROC curve of hidden seeds against everyone who is none.
+
+    A third of the seeds is hidden at a time; 0.5 is a guess, 1 finds all of them first. None with fewer than ``SEEDS_TO_JUDGE`` seeds.
+
+    Args:
+        points, seeds: as of ``resemblance``.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    places = np.flatnonzero(seeds)
+    if len(places) < SEEDS_TO_JUDGE or seeds.all():
+        return None
+    found = []
+    for hidden in np.array_split(np.random.default_rng(seed).permutation(places), FOLDS):
+        told = seeds.copy()
+        told[hidden] = False
+        judged = ~seeds
+        judged[hidden] = True
+        found.append(roc_auc_score(seeds[judged], resemblance(points, told, seed)[judged]))
+    return float(np.mean(found))

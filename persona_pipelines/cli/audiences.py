@@ -119,16 +119,35 @@ def overlap(names: tuple[str, ...], form: Form, config: str | None) -> None:
 @audience.command("export")
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--with-own-ids",
+    "customers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="CUSTOMERS.csv",
+    help="Your own list: its rows are written instead of pseudonyms. It is joined here, by your key, and goes nowhere.",
+)
+@click.option("--id-column", metavar="COLUMN", help="Of CUSTOMERS.csv, with ids as in the logs; found by itself where it can be.")
+@click.option("--columns", default="", metavar="A,B", help="Of CUSTOMERS.csv, or of user_profiles without it; ids alone by default.")
 @guard_option
 @config_option
-def export(name: str, file: str, guard: bool, config: str | None) -> None:
-    """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet)."""
+def export(name: str, file: str, customers: Path | None, id_column: str | None, columns: str, guard: bool, config: str | None) -> None:
+    """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet): their ids, and the columns asked for."""
+    if id_column and customers is None:
+        raise click.UsageError("found --id-column without --with-own-ids; expected the list that has the column")
     settings = settings_of(config)
-    from persona_pipelines.audiences.exports import export_audience
+    from persona_pipelines.audiences.exports import export_audience, export_with_own_ids
 
+    wanted = [column.strip() for column in columns.split(",") if column.strip()]
     with published(settings) as store:
-        found = export_audience(store, settings, name, Path(file), guard=guard)
-    say(f"{found.consenting:,} users in {file}; {found.users - found.consenting:,} left out without consent to marketing")
+        if customers is None:
+            found = export_audience(store, settings, name, Path(file), wanted, guard=guard)
+            say(f"{found.consenting:,} users in {file}; {found.users - found.consenting:,} left out without consent to marketing")
+        else:
+            joined = export_with_own_ids(store, settings, name, Path(file), customers, id_column, wanted, guard=guard)
+            say(
+                f"{joined.rows:,} rows of {customers} in {file}; {joined.not_listed:,} users of the audience are not in the list, "
+                f"{joined.without_consent:,} left out without consent to marketing"
+            )
 
 
 @audience.command("lookalike")
@@ -137,15 +156,36 @@ def export(name: str, file: str, guard: bool, config: str | None) -> None:
 @click.option(
     "--output", type=click.Path(dir_okay=False), default="lookalike.csv", show_default=True, help="The file to write, .csv or .parquet."
 )
+@click.option("--at-least", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Resemblance from which on a user is listed.")
 @config_option
-def lookalike(seeds: str, size: int, output: str, config: str | None) -> None:
+def lookalike(seeds: str, size: int, output: str, at_least: float, config: str | None) -> None:
     """Rank users by how much they resemble those in SEEDS, a file with one user a line (raw ids or pseudonyms; a header is allowed)."""
     settings = settings_of(config)
     from persona_pipelines.audiences.exports import export_alike
 
     with published(settings) as store:
-        found = export_alike(store, settings, Path(seeds), size, Path(output))
+        found = export_alike(store, settings, Path(seeds), size, Path(output), at_least)
     say(
         f"{found.users:,} users with consent to marketing in {output}, by likeness to {found.seeds:,} seeds"
         + (f"; {found.unknown:,} lines are no known user" if found.unknown else "")
     )
+    say(
+        "how good that is cannot be told: fewer than 15 seeds"
+        if found.quality is None
+        else f"seeds that were hidden are found before others in {found.quality:.0%} of pairs (50% is a guess)"
+    )
+
+
+@main.command("pseudonyms")
+@click.argument("customers", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--id-column", metavar="COLUMN", help="With ids as in the logs; found by itself where it can be.")
+@click.option("--output", type=click.Path(dir_okay=False), default="pseudonyms.csv", show_default=True, help="The file to write.")
+@config_option
+def pseudonyms(customers: Path, id_column: str | None, output: str, config: str | None) -> None:
+    """Write the ids of CUSTOMERS, a list of yours, each with its pseudonym. Only you may read the file: keep it apart from the tables."""
+    settings = settings_of(config)
+    from persona_pipelines.audiences.exports import export_pseudonyms
+
+    with published(settings) as store:
+        known = export_pseudonyms(store, settings, customers, Path(output), id_column)
+    say(f"{known:,} of the ids in {output} are known users")

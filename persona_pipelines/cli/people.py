@@ -175,3 +175,49 @@ def report(config: str | None, language: Any, output: str) -> None:
     except OSError as error:
         raise CommandError(f"{output}: cannot be written ({error.strerror})") from None
     say(f"{len(gallery.cards)} segments of {gallery.glance.users:,} users in {output}")
+
+
+@main.group()
+def segment() -> None:
+    """What people call segments, and write about them; kept when segments are trained again."""
+
+
+@segment.command("rename")
+@click.argument("number", type=int)
+@click.argument("name")
+@config_option
+def rename(number: int, name: str, config: str | None) -> None:
+    """Call the segment NUMBER by NAME, from the next run on; an empty NAME gives it back its own."""
+    settings = settings_of(config)
+    from persona_pipelines.segments.labels import give_label
+
+    _require_segment(settings, number)
+    given = give_label(settings, number, name=name).name
+    say(
+        f"segment {number} is called {given!r} from the next run on" if given else f"segment {number} has its own name from the next run on"
+    )
+
+
+@segment.command("note")
+@click.argument("number", type=int)
+@click.argument("text")
+@config_option
+def note(number: int, text: str, config: str | None) -> None:
+    """Write TEXT on the card of the segment NUMBER, from the next run on; an empty TEXT takes it off."""
+    settings = settings_of(config)
+    from persona_pipelines.segments.labels import give_label
+
+    _require_segment(settings, number)
+    say(f"segment {number} has {'a note' if give_label(settings, number, note=text).note else 'no note'} from the next run on")
+
+
+def _require_segment(settings: Settings, number: int) -> None:
+    """Raises CommandError where no segment has the number."""
+    from persona_pipelines.warehouse import contracts
+
+    with published(settings) as store:
+        table = store.table(contracts.SEGMENT_PROFILES)
+        known = dict(store.tuples(table.filter(table.segment_id > 0).select("segment_id", "segment_name").order_by("segment_id")))
+    if number not in known:
+        there = ", ".join(f"{segment} ({name})" for segment, name in known.items())
+        raise CommandError(f"no segment {number}; there are {there or 'none'}")

@@ -83,7 +83,7 @@ class Card:
 @dataclass(frozen=True)
 class Details:
     """Attributes:
-    description: in English, as the table has it.
+    description: in English, as the table has it; ``note``: what people have written about the segment, empty without.
     apart: rows of ``contracts.SEGMENT_DIFFERENCES`` that have a phrase, clearest first.
     interests: rows of ``contracts.SEGMENT_INTERESTS``, largest first, and what may be said of them.
     rhythm: events by weekday (Monday first) and hour, shape (7, 24); None without a clock that tells both.
@@ -93,6 +93,7 @@ class Details:
     """
 
     description: str
+    note: str
     apart: list[dict[str, Any]]
     interests: list[tuple[str, float]]
     statement: Statement
@@ -266,7 +267,9 @@ def _cards(
     for row in profiles[profiles["segment_id"] != UNPLACED[0]].to_dict("records"):
         segment = int(row["segment_id"])
         mine = users[users["segment_id"] == segment]
-        glance, name = _glance(mine), names.get(segment, Name(row["segment_name"]))
+        glance, name = _glance(mine), names.get(segment, Name(""))
+        # The name that the tables have counts: people may have given it.
+        name = name if name.text == row["segment_name"] else Name(row["segment_name"])
         own = differences[differences["segment_id"] == segment]
         details = None
         if len(mine) >= settings.segments.minimum_segment_size:
@@ -274,6 +277,7 @@ def _cards(
             inside = features["user_id"].isin(mine["user_id"]).to_numpy()
             details = Details(
                 description=row["description"],
+                note=row["note"] if isinstance(row["note"], str) else "",
                 apart=own[own["phrase"].notna()].head(APART).to_dict("records"),
                 interests=list(zip(turned_to["category"].head(INTERESTS), turned_to["share"].head(INTERESTS), strict=True)),
                 statement=statement(turned_to),

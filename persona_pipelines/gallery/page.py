@@ -211,6 +211,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
     rule = details.rule
     return found | {
         "description": _description(gallery, card, details, texts, name),
+        "note": details.note,
         "facts": _glance(gallery, card.glance, texts, whole=False),
         "charts": _charts(gallery, details, number, texts, name),
         "advice": list(dict.fromkeys(advice))[:ADVICE],

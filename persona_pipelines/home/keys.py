@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from persona_pipelines.home.manifest import HomeError, Manifest
@@ -69,6 +71,18 @@ def pseudonym_of(store: Warehouse, settings: Settings, user: str) -> str:
     key = load_key(settings.key_file)
     require_key(store, settings, key)
     return pseudonym(user, key)
+
+
+def pseudonyms_of(store: Warehouse, settings: Settings, users: Sequence[str]) -> list[str]:
+    """The pseudonyms of raw ids.
+
+    Raises:
+        KeyFileError: there is no key, or it cannot be used.
+        KeyChangedError: the tables were made with another one.
+    """
+    key = load_key(settings.key_file)
+    require_key(store, settings, key)
+    return [pseudonym(user, key) for user in users]
 
 
 def _changed(settings: Settings) -> KeyChangedError:

@@ -213,6 +213,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             table_metadata,
         )
         from persona_pipelines.segments import checks
+        from persona_pipelines.segments.labels import LabelError, labels
         from persona_pipelines.segments.model import SegmentModel
         from persona_pipelines.segments.rules import segment_rules
         from persona_pipelines.segments.summary import summary
@@ -228,12 +229,13 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         try:
             in_use = registry.chosen(store, chosen, STAGE)
             found = registry.model(chosen, STAGE, in_use.version if in_use else None)
-            model = SegmentModel.load(found.folder)
-        except (ModelNotFoundError, ValueError) as error:
+            given = labels(chosen)
+            model = SegmentModel.load(found.folder).called(given)
+        except (LabelError, ModelNotFoundError, ValueError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)
-        told = summary(model, assigned, features, shares, stored_support(store).log)
+        told = summary(model, assigned, features, shares, stored_support(store).log, given)
         profiles = told.profiles.assign(as_of_date=as_of)
         rules = segment_rules(assigned, features, model.scaler.columns)
         history = store.table(contracts.SEGMENT_HISTORY)

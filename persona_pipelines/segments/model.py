@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from persona_pipelines.segments.algorithms import NOISE, Regions
 from persona_pipelines.segments.alignment import Alignment, align
 from persona_pipelines.segments.differences import Difference, all_differences
+from persona_pipelines.segments.labels import Label
 from persona_pipelines.segments.naming import Name, segment_names
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
 from persona_pipelines.segments.selection import choose
@@ -51,6 +53,16 @@ class SegmentModel:
                 "distance": distance.round(9),
             }
         )
+
+    def called(self, labels: Mapping[int, Label]) -> SegmentModel:
+        """The same model with the names that people have given; one of its own that somebody has given to another segment gets its number."""
+        given = {number: label.name for number, label in labels.items() if label.name}
+        taken = {name for number, name in given.items() if number in self.ids}
+        named = [
+            Name(given[number]) if number in given else replace(name, text=f"{name.text} {number}") if name.text in taken else name
+            for number, name in zip(self.ids, self.named, strict=True)
+        ]
+        return replace(self, named=tuple(named))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

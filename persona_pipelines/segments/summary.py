@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
 from persona_pipelines.segments.differences import all_differences, rows
 from persona_pipelines.segments.interests import segment_interests, sentence, statement
+from persona_pipelines.segments.labels import Label
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import Name, described, paragraph
 from persona_pipelines.warehouse.described import Log
@@ -24,7 +27,14 @@ class Summary:
     interests: pd.DataFrame
 
 
-def summary(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame, category_shares: pd.DataFrame, log: Log) -> Summary:
+def summary(
+    model: SegmentModel,
+    assigned: pd.DataFrame,
+    features: pd.DataFrame,
+    category_shares: pd.DataFrame,
+    log: Log,
+    labels: Mapping[int, Label] = MappingProxyType({}),
+) -> Summary:
     """What the segments are like; a segment without users has a row of its own too, users without a segment have one where there are any.
 
     What sets a segment apart is measured on its present users, so that it stays true when they change.
@@ -32,6 +42,7 @@ def summary(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame,
     Args:
         assigned: ``user_id``, ``segment_id`` in the order of ``features``.
         log: what the log is a log of.
+        labels: what people have written about segments.
     """
     assert (assigned["user_id"].to_numpy() == features["user_id"].to_numpy()).all()
     segment_of = assigned["segment_id"].to_numpy()
@@ -54,6 +65,7 @@ def summary(model: SegmentModel, assigned: pd.DataFrame, features: pd.DataFrame,
                 "distinguishing_features": described(differences[number]),
                 "description": paragraph(name, share, differences[number], sentence(statement(own), log), log),
                 "top_categories": ", ".join(f"{row.category} {row.share:.0%}" for row in own.head(TOP).itertuples()) or None,
+                "note": labels.get(number, Label()).note or None,
                 "mean_monetary_value": mine["monetary_value"].mean(),
                 "mean_sessions": mine["sessions"].mean(),
                 "mean_recency_days": mine["recency_days"].mean(),

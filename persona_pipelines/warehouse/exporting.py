@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -42,9 +43,21 @@ def disarmed(text: str) -> str:
     return f"'{text}" if re.search(FORMULA_STARTS, text) else text
 
 
-def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: Path, *, guard: bool = True) -> int:
+def export_rows(
+    warehouse: Warehouse,
+    table: ir.Table,
+    order: list[str],
+    file: Path,
+    *,
+    guard: bool = True,
+    leave_out: Sequence[str] = (),
+    private: bool = False,
+) -> int:
     """Write the rows of an expression, ordered by columns, as ``export_table`` does.
 
+    Args:
+        leave_out: columns that are there for the order alone.
+        private: whether only the owner may read the file.
     Raises:
         ExportError: neither .csv nor .parquet, or the file cannot be written.
     """
@@ -61,7 +74,10 @@ def export_rows(warehouse: Warehouse, table: ir.Table, order: list[str], file: P
         raise ExportError(f"{file}: cannot be written: there is no folder {file.parent}")
     try:
         with replacing(file) as waiting:
-            warehouse.connection.execute(f"COPY ({warehouse.sql(table.order_by(order))}) TO {literal(str(waiting))} ({options})")
+            ordered = table.order_by(order).drop(*leave_out)
+            warehouse.connection.execute(f"COPY ({warehouse.sql(ordered)}) TO {literal(str(waiting))} ({options})")
+            if private:
+                waiting.chmod(0o600)
     except (duckdb.Error, OSError) as error:
         raise ExportError(f"{file}: cannot be written: {as_asked_for(str(error).splitlines()[0])}") from None
     return int(warehouse.value(table.count()))

@@ -31,6 +31,7 @@ APART = {
 }
 DETAILS = Details(
     description="Owls: 98% of all users. Compared with the others, they come more at night.",
+    note="",
     apart=[
         APART,
         {
@@ -194,6 +195,13 @@ def test_texts_of_the_data_are_never_markup() -> None:
     assert "<b>Books</b>" not in text
     assert "Owls &lt;i&gt;" in text
     assert "Owls <i>" not in text
+
+
+def test_what_people_have_written_about_a_segment_stands_on_its_card() -> None:
+    noted = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, note="Ask <b>Ann</b> first."))
+    assert "Note: Ask <b>Ann</b> first." in seen(page(gallery(cards=[noted]), "en"))
+    assert "备注：" in seen(page(gallery(cards=[noted]), "zh"))
+    assert "Note:" not in seen(page(gallery(), "en"))
 
 
 def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out() -> None:

@@ -52,6 +52,7 @@ SEGMENT_PROFILES = Table(
         ),
         Column("description", "string", "The segment in one paragraph.", required=True),
         Column("top_categories", "string", "Categories with the largest interest share."),
+        Column("note", "string", "What people have written about the segment (persona segment note); null without."),
         number("mean_monetary_value", "Mean monetary value; null where the log holds none.", "currency", None),
         number("mean_sessions", "Mean number of sessions; null where the log shows none.", "sessions"),
         number("mean_recency_days", "Mean days since the last own event; null where the log has no clock.", "days"),

@@ -1,0 +1,78 @@
+"""A company's own list beside pseudonyms: joined here, by the key that lies here, so that an audience can be used where people have names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.files import require_regular
+from persona_pipelines.home.keys import pseudonyms_of
+from persona_pipelines.settings import Settings
+from persona_pipelines.suggestions import suggestion
+from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse.connection import Warehouse
+
+PSEUDONYM = "pseudonym"
+
+
+class OwnListError(ProjectError):
+    """The list cannot be read, or holds nobody that the tables know; the message says what was found and what is expected."""
+
+
+def read_list(file: Path) -> pd.DataFrame:
+    """A list with a header, CSV of any delimiter: every cell as text, empty ones too.
+
+    Raises:
+        OwnListError: it is no such file.
+    """
+    try:
+        require_regular(file)
+        with duckdb.connect() as engine:
+            found = engine.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true, nullstr = '')", [str(file)]).df()
+    except (OSError, duckdb.Error) as error:
+        reason = str(error).splitlines()[0]
+        raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected CSV with a header, in UTF-8") from None
+    if found.empty:
+        raise OwnListError(f"{file}: has no rows; expected a header and a customer a line")
+    return found.astype(object).where(found.notna(), "")
+
+
+def with_pseudonyms(store: Warehouse, settings: Settings, listed: pd.DataFrame, file: Path, column: str | None = None) -> pd.DataFrame:
+    """The list with the column ``pseudonym``, and its id column in front.
+
+    Args:
+        column: the one with the ids as the logs have them; None for the one in which most users are known.
+    Raises:
+        OwnListError: there is no such column, or nobody of it is known.
+        KeyFileError, KeyChangedError: the key is not there, or another one.
+    """
+    if column is not None and column not in listed:
+        known = ", ".join(listed.columns)
+        raise OwnListError(f"{file}: no column {column!r}{suggestion(column, listed.columns)}; found {known}")
+    if PSEUDONYM in listed:
+        raise OwnListError(f"{file}: has a column {PSEUDONYM!r} of its own; expected the company's list, without pseudonyms")
+    users = set(store.frame(store.table(contracts.USERS).select("user_id"))["user_id"])
+    made = {name: pseudonyms_of(store, settings, listed[name].str.strip().tolist()) for name in ([column] if column else listed.columns)}
+    best = max(made, key=lambda name: sum(pseudonym in users for pseudonym in made[name]))
+    if not any(pseudonym in users for pseudonym in made[best]):
+        where = f"column {column!r}" if column else f"any of the columns {', '.join(listed.columns)}"
+        raise OwnListError(f"{file}: nobody in {where} is known; expected ids as the logs have them (--id-column names their column)")
+    rest = [name for name in listed.columns if name != best]
+    return listed[[best, *rest]].assign(**{PSEUDONYM: made[best]})
+
+
+def chosen_columns(listed: pd.DataFrame, file: Path, columns: Sequence[str]) -> list[str]:
+    """The columns asked for; the first one, that of the ids, without any.
+
+    Raises:
+        OwnListError: the list does not have one.
+    """
+    missing = [name for name in columns if name not in listed]
+    if missing:
+        known = ", ".join(name for name in listed.columns if name != PSEUDONYM)
+        raise OwnListError(f"{file}: no column {missing[0]!r}{suggestion(missing[0], listed.columns)}; found {known}")
+    return list(columns) or [str(listed.columns[0])]
