@@ -403,7 +403,7 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "anchor": "grid",
                 "title": texts("grid"),
                 "note": texts("grid_note"),
-                "header": [("", ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
+                "header": [(texts("grid_rows"), ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
                 "rows": [[_row(place, texts), *(told(count) for count in row)] for place, row in enumerate(gallery.grid.to_numpy())],
             }
         )
@@ -438,7 +438,7 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "anchor": "funnel",
                 "title": texts("funnel"),
                 "note": texts("funnel_note"),
-                "header": [("", ""), (texts("user"), ""), (texts("share"), "")],
+                "header": [(texts("funnel_steps"), ""), (texts("user"), ""), (texts("share"), "")],
                 "rows": [[texts(f"step_{name}"), told(count), _percent(count / most)] for name, count in gallery.funnel],
             }
         )

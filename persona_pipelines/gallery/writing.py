@@ -11,6 +11,19 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 
+READ = (
+    contracts.FEATURE_SUPPORT,
+    contracts.CATEGORY_SHARES,
+    contracts.USER_FEATURES,
+    contracts.USER_PROFILES,
+    contracts.SEGMENT_PROFILES,
+    contracts.SEGMENT_DIFFERENCES,
+    contracts.SEGMENT_INTERESTS,
+    contracts.PREDICTION_QUALITY,
+)
+"""Tables of which the page reads columns that earlier versions did not make."""
+
+
 def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
     """What the page shows.
 
@@ -19,6 +32,11 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
         tracking.experiments.ModelNotFoundError: no segments have been trained.
         ValueError: the segment model was stored by another version.
     """
+    for contract in READ:
+        if store.is_outdated(contract) or (store.exists(contracts.USER_SEGMENTS) and not store.exists(contract)):
+            raise NothingToShowError(
+                f"{contract.full_name} was made by another version; first: persona run --config {settings.file.name}"
+            )
     if not store.rows(contracts.USER_SEGMENTS):
         raise NothingToShowError(
             "no page: nobody is in a segment, because no event names a person (user_id)"
