@@ -160,18 +160,23 @@ def segments(form: Form, config: str | None) -> None:
 @main.command()
 @config_option
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the page's own words.")
-@click.option("--output", type=click.Path(dir_okay=False), default="persona-gallery.html", show_default=True, help="The file to write.")
-def report(config: str | None, language: Any, output: str) -> None:
+@click.option(
+    "--interactive", is_flag=True, help="A page of its own with filters, to compare two groups: by sums over enough people alone."
+)
+@click.option("--output", type=click.Path(dir_okay=False), help="The file to write; persona-gallery.html or persona-groups.html.")
+def report(config: str | None, language: Any, interactive: bool, output: str | None) -> None:
     """Write the persona gallery: one page about the audience that needs no network."""
     settings = settings_of(config)
+    output = output or ("persona-groups.html" if interactive else "persona-gallery.html")
     from persona_pipelines.files import write_whole
+    from persona_pipelines.gallery.explorer import explorer
     from persona_pipelines.gallery.page import page
     from persona_pipelines.gallery.writing import gallery_of
 
     with published(settings) as store:
         gallery = gallery_of(store, settings)
     try:
-        write_whole(Path(output), page(gallery, language))
+        write_whole(Path(output), (explorer if interactive else page)(gallery, language))
     except OSError as error:
         raise CommandError(f"{output}: cannot be written ({error.strerror})") from None
     say(f"{len(gallery.cards)} segments of {gallery.glance.users:,} users in {output}")

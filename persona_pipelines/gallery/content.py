@@ -113,8 +113,8 @@ class Gallery:
         currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
         leaving: how leaving is understood: silence, or rhythm; None without a prediction of it.
-        holds: features of the log by their support.
         split: how recommenders were judged; None where they were not.
+        people: ``contracts.USER_PROFILES``, of which nothing but sums is ever written.
     """
 
     name: str
@@ -145,6 +145,7 @@ class Gallery:
     split: str | None
     unusual_days: pd.DataFrame
     support: pd.DataFrame
+    people: pd.DataFrame
     minimum: int
 
 
@@ -212,6 +213,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         split=judged[0]["split"] if judged else None,
         unusual_days=unusual_days(days) if log.dated else days.head(0).assign(usual=pd.Series(dtype=float)),
         support=support,
+        people=users,
         minimum=settings.segments.minimum_segment_size,
     )
 

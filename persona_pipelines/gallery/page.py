@@ -39,7 +39,7 @@ def page(gallery: Gallery, language: Language) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     folder = resources.files("persona_pipelines.gallery")
     template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
-    names = _names(gallery, texts)
+    names = names_of(gallery, texts)
     shown = [card for card in gallery.cards if card.details is not None]
     titles = [names[card.segment_id] for card in shown]
     panels = _panels(gallery, texts, names)
@@ -47,7 +47,7 @@ def page(gallery: Gallery, language: Language) -> str:
         texts=texts,
         style=_safe(folder.joinpath("page.css").read_text(encoding="utf-8")),
         gallery=gallery,
-        dates=_dates(gallery, texts),
+        dates=dates_of(gallery, texts),
         amounts=texts("amounts_in", currency=gallery.currency) if gallery.currency else "",
         contents=_contents(gallery, texts, panels),
         first=[_pointed(pointer, texts, names) for pointer in gallery.first],
@@ -95,7 +95,8 @@ def _safe(markup: str) -> Markup:
     return Markup(markup)  # noqa: S704 - style and drawings of this package, which escape what comes from the data
 
 
-def _dates(gallery: Gallery, texts: Texts) -> str:
+def dates_of(gallery: Gallery, texts: Texts) -> str:
+    """As of which day the page is, or that the log has none."""
     return texts("undated") if gallery.as_of is None else texts("as_of", date=gallery.as_of, zone=gallery.timezone)
 
 
@@ -106,7 +107,7 @@ def _contents(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) 
     return [(anchor, texts(anchor)) for anchor in (*anchors, "predictions", "quality", "glossary")]
 
 
-def _names(gallery: Gallery, texts: Texts) -> dict[int, str]:
+def names_of(gallery: Gallery, texts: Texts) -> dict[int, str]:
     """Names of the segments by their ids, no two alike; in Chinese made of the same traits."""
     names: dict[int, str] = {}
     for card in gallery.cards:

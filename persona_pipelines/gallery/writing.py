@@ -10,7 +10,6 @@ from persona_pipelines.tracking.registry import made_with, model
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
-
 READ = (
     contracts.FEATURE_SUPPORT,
     contracts.CATEGORY_SHARES,
@@ -34,9 +33,7 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
     """
     for contract in READ:
         if store.is_outdated(contract) or (store.exists(contracts.USER_SEGMENTS) and not store.exists(contract)):
-            raise NothingToShowError(
-                f"{contract.full_name} was made by another version; first: persona run --config {settings.file.name}"
-            )
+            raise NothingToShowError(f"{contract.full_name} was made by another version; first: persona run --config {settings.file.name}")
     if not store.rows(contracts.USER_SEGMENTS):
         raise NothingToShowError(
             "no page: nobody is in a segment, because no event names a person (user_id)"

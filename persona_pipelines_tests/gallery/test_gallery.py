@@ -141,6 +141,7 @@ def gallery(**changes) -> Gallery:
         "split": "global time",
         "unusual_days": pd.DataFrame([{"day": dt.date(2025, 9, 3), "events": 900, "usual": 100.0}]),
         "support": pd.DataFrame({"feature": ["sessions", "recency_days", "ratings"], "support": ["inferred", "measured", "absent"]}),
+        "people": pd.DataFrame(columns=["segment_id"]),
         "minimum": 20,
     }
     return Gallery(**{**values, **changes})

@@ -1,0 +1,69 @@
+"""Aggregates that a page may be filtered by: no cell, and nothing that follows from cells, is about fewer people than may be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+DIMENSIONS = ("segment", "stage", "country", "bought", "reachable")
+MOST_VALUES = 12
+"""Values of a dimension that are told apart; rarer ones are others."""
+OTHERS = "(others)"
+SUMS = ("users", "spent", "likely", "leaving")
+
+
+@dataclass(frozen=True)
+class Cube:
+    """Attributes:
+    dimensions: those that tell people apart.
+    cells: a row a combination of values, with the number of people and the sums of what they spent and of their chances.
+    left_out: people in combinations too rare to be shown; None where there are none, and never fewer than may be shown.
+    """
+
+    dimensions: tuple[str, ...]
+    cells: pd.DataFrame
+    left_out: int | None
+
+
+def cube(users: pd.DataFrame, names: dict[int, str], minimum: int) -> Cube:
+    """The cube of some users.
+
+    A combination with fewer than ``minimum`` people is left out. Where those left out are together fewer than that, the smallest ones that were to be
+    shown go with them, so that no difference of sums tells of fewer either.
+
+    Args:
+        users: ``contracts.USER_PROFILES``.
+        names: of the segments by their ids.
+    """
+    told = pd.DataFrame(
+        {
+            "segment": users["segment_id"].map(names).fillna(OTHERS),
+            "stage": users["lifecycle_stage"].fillna(""),
+            "country": _frequent(users["country"].fillna("")),
+            "bought": (users["purchases"].fillna(0) > 0).map({True: "yes", False: "no"}) if users["purchases"].notna().any() else "",
+            "reachable": users["consent_marketing"].astype(bool).map({True: "yes", False: "no"}),
+            "users": 1,
+            "spent": users["monetary_value"].astype(float),
+            "likely": users["purchase_probability"].astype(float),
+            "leaving": users["churn_probability"].astype(float),
+        }
+    )
+    dimensions = tuple(name for name in DIMENSIONS if told[name].nunique() > 1)
+    if not dimensions:
+        cells = told[list(SUMS)].sum(min_count=1).to_frame().T
+    else:
+        cells = told.groupby(list(dimensions), as_index=False)[list(SUMS)].sum(min_count=1)
+    cells = cells.sort_values(["users", *dimensions], ascending=[False, *(True for _ in dimensions)], ignore_index=True)
+    kept = int((cells["users"] >= minimum).sum())
+    left_out = int(cells["users"][kept:].sum())
+    while 0 < left_out < minimum and kept:
+        kept -= 1
+        left_out = int(cells["users"][kept:].sum())
+    return Cube(dimensions, cells.head(kept), left_out or None)
+
+
+def _frequent(values: pd.Series) -> pd.Series:
+    counts = values.value_counts()
+    frequent = sorted(counts.index, key=lambda value: (-counts[value], value))[:MOST_VALUES]
+    return values.where(values.isin(frequent), OTHERS)
