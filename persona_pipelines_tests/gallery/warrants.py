@@ -212,18 +212,11 @@ class Warrants:
             or (self.language == "zh" and block.tag in ("span", "li", "text", "dt", "h3"))
         ):
             return True
-        if block.tag == "p" and not block.segment:
-            sentences = [part.strip() for part in re.split(r"(?<=[.。])\s+", block.text)]
-            outcomes = [
-                self.of(Block("p", part, block.section, None)) or self.of(Block("p", part.rstrip(".。"), block.section, None))
-                for part in sentences
-                if part
-            ]
-            if len(sentences) > 1 and all(outcome is True for outcome in outcomes):
-                return True
-            pieces = [part.strip(" .。") for part in re.split(r",\s", block.text)]
-            if len(pieces) > 1 and all(self.of(Block("li", part, block.section, None)) is True for part in pieces):
-                return True
+        if block.tag == "p" and block.segment is None:
+            # Several sentences, or several parts of one.
+            for parts in (re.split(r"(?<=[.。])\s+", block.text), [part.strip(" .。") for part in re.split(r",\s|、", block.text)]):
+                if len(parts) > 1 and all(self.of(Block("li", part, block.section, None)) is True for part in parts):
+                    return True
         return None
 
     def figure_meaning(self, block: Block, key: str, figures: dict[str, str]) -> bool:
@@ -616,3 +609,52 @@ def false_claims(page: Path, published: Path, language: Language, minimum: int =
         return found + (words_without_support(warrants) if language == "en" else [])
     finally:
         warrants.connection.close()
+
+
+@dataclass(frozen=True)
+class Lie:
+    """A page of which one thing is no longer true, and what."""
+
+    told: str
+    page: str
+
+
+def lies_about(page: str) -> Iterator[Lie]:
+    """The same page with a false claim each: what the check of claims has to notice, or it notices nothing."""
+    places = {
+        "a share of what matters first": r"<li>[^<]*?(\d+)%",
+        "the size of a segment": r'<p class="size">([\d,]+)',
+        "a figure of a card": r'<div class="facts"><div><b>([\d,]+)',
+        "a figure of the audience": r'<div class="glance"><div><b>([\d,]+)',
+        "the quality of a rule": r"<p>(\d+)% of those who meet it",
+        "how many may be written to": r"<p>([\d,]+) of them may be written to",
+        "the share in a description": r"<p>[^<]*?: (\d+)% of all users",
+    }
+    for told, pattern in places.items():
+        if found := re.search(pattern, page):
+            start, end = found.span(1)
+            yield Lie(told, page[:start] + str(int(found[1].replace(",", "")) + 3) + page[end:])
+    opposite = {
+        "more": "fewer",
+        "fewer": "more",
+        "less": "more",
+        "dearer": "cheaper",
+        "cheaper": "dearer",
+        "higher": "lower",
+        "lower": "higher",
+        "longer": "sooner",
+    }
+    if found := re.search(r"Compared with the others, they (?:\w+ )*?(" + "|".join(opposite) + r")\b", page):
+        start, end = found.span(1)
+        yield Lie("a phrase of a description", page[:start] + opposite[found[1]] + page[end:])
+    phrases = [entry["phrase"] for entry in _all_variants() if entry.get("phrase")]
+    said = [phrase for phrase in phrases if f">{phrase}</text>" in page]
+    unsaid = next((phrase for phrase in phrases if phrase not in page), None)
+    if said and unsaid:
+        yield Lie("a phrase of a chart", page.replace(f">{said[0]}</text>", f">{unsaid}</text>", 1))
+    yield Lie("a sentence that nothing warrants", page.replace('<ul class="first">', '<ul class="first"><li>They love you.</li>', 1))
+
+
+def _all_variants() -> list[dict[str, Any]]:
+    table = yaml.safe_load((PACKAGE / "warehouse" / "user_features.yaml").read_text(encoding="utf-8"))
+    return [variant for entry in table.values() for side in ("high", "low") for variant in entry.get(side) or []]

@@ -22,7 +22,7 @@ from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import needs_lightfm
-from persona_pipelines_tests.gallery.warrants import false_claims
+from persona_pipelines_tests.gallery.warrants import false_claims, lies_about
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
 
 pytestmark = [pytest.mark.slow, needs_lightfm]
@@ -422,6 +422,9 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
         assert len(cards) > 1
         page = shop.folder / f"gallery-{language}.html"
         assert false_claims(page, shop.folder / "home" / "published.duckdb", language) == []
+    for lie in lies_about((shop.folder / "gallery-en.html").read_text()):
+        (shop.folder / "lie.html").write_text(lie.page)
+        assert false_claims(shop.folder / "lie.html", shop.folder / "home" / "published.duckdb", "en"), lie.told
     done = shop.asked("audience", "save", "regulars", "--where", "sessions > 1")
     assert done.exit_code == 0, done.output
     assert shop.asked("audience", "export", "regulars", "regulars.csv").exit_code == 0
