@@ -21,7 +21,7 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
 PURCHASE, CHURN = "purchase", "churn"
-NO_PURCHASES = "the log has no purchases or bookings"
+NO_PURCHASES = "the log has no purchases or bookings with a date"
 PROBABILITIES = {PURCHASE: ("bought", "purchase_probability"), CHURN: ("left", "churn_probability")}
 SPEND, LIFETIME = "spend", "lifetime value"
 MOST_LIFETIME_WINDOWS = 4

@@ -94,6 +94,10 @@ class Run:
         with duckdb.connect(str(self.home / "published.duckdb"), read_only=True) as connection:
             return connection.execute(query).fetchall()[0][0]
 
+    def column(self, query: str) -> list[Any]:
+        with duckdb.connect(str(self.home / "published.duckdb"), read_only=True) as connection:
+            return [row[0] for row in connection.execute(query).fetchall()]
+
     def adds_up(self) -> None:
         assert self.rows("events.accounting", "records_read <> events + rejects + duplicates + filtered") == 0
 
