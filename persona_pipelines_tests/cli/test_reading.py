@@ -106,11 +106,11 @@ def test_on_80_columns_nothing_is_wider_and_no_word_is_broken(shop: Told, comman
 def test_a_terminal_gets_colours_unless_they_are_not_wanted(shop: Told) -> None:
     """In a pseudo-terminal, as a person sees it."""
 
-    def seen(**more: str) -> bytes:
+    def seen(*arguments: str, **more: str) -> bytes:
         ours, theirs = pty.openpty()
         environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
         done = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from persona_pipelines.cli import main; main()", "sources", "check", "persona.yaml"],
+            [sys.executable, "-P", "-c", "from persona_pipelines.cli import main; main()", *arguments],
             cwd=shop.folder,
             env={**environment, "TERM": "xterm-256color", "PERSONA_HOME": str(shop.home), **more},
             stdout=theirs,
@@ -127,8 +127,9 @@ def test_a_terminal_gets_colours_unless_they_are_not_wanted(shop: Told) -> None:
         assert done.wait() == 0
         return found
 
-    assert b"\x1b[" in seen()
-    assert b"\x1b" not in seen(NO_COLOR="1")
+    assert b"\x1b[" in seen("sources", "check", "persona.yaml")
+    assert b"\x1b" not in seen("sources", "check", "persona.yaml", NO_COLOR="1")
+    assert b"\x1b" not in seen("recommend", "nobody", "--config", "persona.yaml", NO_COLOR="1")
 
 
 def test_an_answer_for_programs_has_nulls_days_and_nothing_that_moves_a_cursor() -> None:
