@@ -73,7 +73,7 @@ def matching(
     if features is not None:
         more = features.select("user_id", *(name for name in features.columns if name not in columns))
         profiles = profiles.left_join(more, "user_id")
-    reader = _Reader(_tokens(condition), profiles, inner or {}, segments)
+    reader = _Reader(_tokens(condition), profiles, inner or {}, segments, "profiles" if features is None else "profiles or features")
     found = reader.either()
     if reader.peek() is not None:
         raise reader.error("and, or, or the end")
@@ -105,8 +105,10 @@ def _joined(parts: list[ir.BooleanValue], how: Callable[[Any, Any], Any]) -> ir.
 
 
 class _Reader:
-    def __init__(self, tokens: list[_Token], profiles: ir.Table, inner: Mapping[str, str], segments: Collection[str]) -> None:
+    def __init__(self, tokens: list[_Token], profiles: ir.Table, inner: Mapping[str, str], segments: Collection[str], named: str) -> None:
         self.tokens, self.profiles, self.inner, self.segments, self.place = tokens, profiles, inner, segments, 0
+        self.named = named
+        """What the tables are called whose columns may be asked for."""
 
     def peek(self) -> _Token | None:
         return self.tokens[self.place] if self.place < len(self.tokens) else None
@@ -147,13 +149,13 @@ class _Reader:
             return found
         name = self.took("word")
         if name is None:
-            raise self.error("a column of profiles")
+            raise self.error(f"a column of {self.named}")
         column = SHORT.get(name.text, name.text)
         if (column not in self.profiles.columns or column not in TYPES) and column not in self.inner:
             known = [entry for entry in self.profiles.columns if entry in TYPES] + [*self.inner]
             meant = suggestion(name.text, known)
             raise ConditionError(
-                f"at character {name.place + 1}: found {name.text!r}{meant}; expected a column of profiles or features"
+                f"at character {name.place + 1}: found {name.text!r}{meant}; expected a column of {self.named}"
                 + ("" if meant else f": {', '.join(known)}")
             )
         value = self.value_of(column)

@@ -37,7 +37,7 @@ def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> No
 
 def warn(text: str) -> None:
     """Print what is no result: it does not get into a file that the results are sent to."""
-    click.secho(plain(text, lines=True), file=terminal(), err=True)
+    click.echo(plain(text, lines=True), file=terminal(), err=True)
 
 
 def keep_terminal() -> None:

@@ -22,6 +22,8 @@ MODES: tuple[Mode, ...] = ("plain", "bar", "none")
 BEAT_SECONDS = 30.0
 """How often plain lines say of a long step that it is still at work."""
 REDRAWN_A_SECOND = 4
+STARTING = "starting"
+"""What is at work before the first step."""
 LONGEST_NAME = 28
 """Of what is at work, in the line of the bar: with bar, count and clocks it fits 80 columns."""
 
@@ -37,7 +39,7 @@ class Progress:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.steps, self.done = 0, 0
-        self.at_work: dict[str, float] = {}
+        self.at_work: dict[str, float] = {STARTING: self.began}
         self.written: dict[str, int | None] = {}
 
     def heard(self, happening: Happening) -> None:
@@ -45,6 +47,7 @@ class Progress:
         self.steps = happening.steps
         match happening.kind:
             case "started":
+                self.at_work.pop(STARTING, None)
                 self.at_work[happening.name] = time.monotonic()
             case "written":
                 self.written[happening.name] = happening.rows
@@ -78,7 +81,7 @@ class Lines(Progress):
         now = time.monotonic()
         for step, since in list(self.at_work.items()):
             if now - since >= BEAT_SECONDS:
-                self.tell(f"{_now()} {_count(self)} {_spoken(step)}: at work for {_clock(now - since)}")
+                self.tell(" ".join(filter(None, (_now(), _count(self), f"{_spoken(step)}: at work for {_clock(now - since)}"))))
 
 
 class Bar(Progress):
@@ -110,7 +113,7 @@ class Bar(Progress):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.task = self.drawn.add_task("", total=None, told="starting", clock="0:00")
+        self.task = self.drawn.add_task("", total=None, told=STARTING, clock="0:00")
 
     def tell(self, text: str) -> None:
         self.console.print(plain(text, lines=True))
@@ -124,7 +127,7 @@ class Bar(Progress):
     def redraw(self) -> None:
         now = time.monotonic()
         step, since = next(iter(list(self.at_work.items())), ("", now))
-        told = f"{_count(self)} {_spoken(step)[:LONGEST_NAME]} {_clock(now - since)}" if step else f"{_count(self)} starting".strip()
+        told = f"{_count(self)} {_spoken(step)[:LONGEST_NAME]} {_clock(now - since)}".strip()
         self.drawn.update(self.task, completed=self.done, total=self.steps or None, told=told, clock=_clock(now - self.began), refresh=True)
 
     def ended(self, step: str, seconds: float, written: dict[str, int | None], failed: bool) -> None:

@@ -45,7 +45,6 @@ def ask(store: Warehouse, query: str) -> tuple[list[str], list[tuple[Any, ...]]]
         )
     there = {table.partition(".")[0] for table in store.counts()}
     store.connection.execute(f"SET search_path = {literal(','.join(schema for schema in contracts.ROOMS if schema in there))}")
-    store.connection.execute("SET python_enable_replacements = false")  # names of this program's own variables are no tables
     store.connection.execute("SET enable_external_access = false")
     store.connection.execute("SET lock_configuration = true")
     try:

@@ -54,8 +54,8 @@ def test_a_condition_finds_the_users_that_meet_it(warehouse, condition: str, use
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("churn > 3", "at character 1: found 'churn' (did you mean 'churn_probability'?); expected a column of profiles or features"),
-        ("zzzz > 3", "at character 1: found 'zzzz'; expected a column of profiles or features: user_id, segment_name"),
+        ("churn > 3", "at character 1: found 'churn' (did you mean 'churn_probability'?); expected a column of profiles"),
+        ("zzzz > 3", "at character 1: found 'zzzz'; expected a column of profiles: user_id, segment_name"),
         ("frequency > 1e999", "at character 13: found 1e999; expected a number up to 1e308, for frequency"),
         ("frequency > 'x'", "at character 13: found \"'x'\"; expected a number, for frequency"),
         ("frequency", "at the end: found nothing more; expected one of ="),
@@ -124,6 +124,14 @@ def test_a_segment_is_compared_with_those_that_there_are() -> None:
         matching(TABLE, "segment = 'Night owl'", segments=["Night owls", "O'Brien"])
     with pytest.raises(ConditionError, match=r"no such segment: found 'x'; expected one of Night owls"):
         matching(TABLE, "segment in ('Night owls', 'x')", segments=["Night owls"])
+
+
+def test_columns_of_features_are_named_where_they_may_be_asked_for() -> None:
+    more = features(searches=[1.0, 5.0, None, 9.0])
+    with pytest.raises(ConditionError, match=r"found 'search' \(did you mean 'searches'\?\); expected a column of profiles or features$"):
+        matching(TABLE, "search > 1", features=more)
+    with pytest.raises(ConditionError, match=r"found 'xyz'; expected a column of profiles or features: user_id, .*, searches$"):
+        matching(TABLE, "xyz > 1", features=more)
 
 
 def test_an_audience_is_deleted_alone(configure) -> None:

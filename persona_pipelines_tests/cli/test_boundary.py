@@ -48,6 +48,7 @@ WITHIN = {"PackingError", "HeaderError", "TooLittleHistoryError"}
 """Errors that the room which raises them turns into others, or into a stage that is left out: nobody reads them as they are."""
 
 
+@pytest.mark.slow
 def test_every_error_that_people_read_has_one_base() -> None:
     for module in pkgutil.walk_packages(persona_pipelines.__path__, "persona_pipelines."):
         if not module.name.endswith(".definitions"):

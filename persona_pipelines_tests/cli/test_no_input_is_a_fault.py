@@ -370,6 +370,17 @@ ARGUMENTS = st.one_of(
             "list",
             "export",
             "lookalike",
+            "show",
+            "overlap",
+            "delete",
+            "comparison",
+            "sql",
+            "SELECT * FROM events",
+            "FROM read_text('/etc/passwd')",
+            "--json",
+            "--format",
+            "csv",
+            "--why",
             "report",
             "models",
             "segments",
@@ -458,8 +469,15 @@ READING = [
     ("segments",),
     ("export", "events", "e.csv"),
     ("audience", "list"),
+    ("audience", "show", "regulars"),
+    ("audience", "overlap", "regulars", "others"),
     ("report",),
     ("models",),
+    ("models", "comparison"),
+    ("open", "gallery", "--print"),
+    ("open", "mlflow", "--print"),
+    ("run", "--dry-run"),
+    ("sql", "SELECT * FROM events.events"),
     ("verify",),
     ("repair",),
     ("sources", "check", "persona.yaml"),
@@ -472,13 +490,15 @@ def test_any_state_of_the_home(shop: Path, tmp_path_factory: pytest.TempPathFact
     chance = random.Random(seed)
     folder = tmp_path_factory.mktemp("state") / "shop"
     shutil.copytree(shop, folder)
-    (folder / "home" / "audiences.json").write_text('{"regulars": "sessions > 1"}')
+    (folder / "home" / "audiences.json").write_text('{"regulars": "sessions > 1", "others": "items > 1"}')
     files = sorted(file for file in (folder / "home").rglob("*") if file.is_file())
     for _ in range(chance.choice([1, 1, 2])):
         with contextlib.suppress(OSError):
             damage(folder / "home", chance.choice(files), chance)
     command = chance.choice(READING)
+    form = chance.choice([(), ("--json",)]) if command[0] not in ("export", "report", "repair", "open") else ()
     try:
-        expect_an_answer(asked(folder, *command, *(() if command[0] == "sources" else ("--config", "persona.yaml"))), command)
+        named = () if command[0] == "sources" else ("--config", "persona.yaml")
+        expect_an_answer(asked(folder, *command, *form, *named), (*command, *form))
     finally:
         shutil.rmtree(folder.parent)

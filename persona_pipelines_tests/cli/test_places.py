@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from persona_pipelines.cli import main
 from persona_pipelines.settings import load_settings
 from persona_pipelines.settings.loading import ConfigurationError
 from persona_pipelines_tests.cli.conftest import Told
+from persona_pipelines_tests.integration.running import at_home
 
 CONTENT = """
 start_date: 2025-09-01
@@ -62,6 +67,7 @@ def test_where_there_is_none_it_is_said_that_the_folders_above_were_looked_at(tm
         load_settings()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "arguments", "hint"),
     [
@@ -114,3 +120,32 @@ def test_a_web_ui_is_opened_where_it_answers(changed: Told) -> None:
         assert "the web UI of Dagster is not running" in changed.asked("open", "dagster", "--print").stderr
     elsewhere = changed.asked("open", "mlflow", "--print", MLFLOW_TRACKING_URI="http://mlflow.example:5000")
     assert elsewhere.stdout == "http://mlflow.example:5000\n"
+
+
+@pytest.mark.slow
+def test_the_web_uis_say_where_they_answer_for_as_long_as_they_do(changed: Told) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(str(free.getsockname()[1]))
+    command = "from persona_pipelines.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", command, "ui", "--config", "persona.yaml", "--dagster-port", ports[0], "--mlflow-port", ports[1]],
+        cwd=changed.folder,
+        env=at_home(changed.home),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background of a shell
+    )
+    try:
+        assert process.stdout is not None
+        said = list(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
+        assert f"Dagster  http://127.0.0.1:{ports[0]}\n" in said
+        for name, port in zip(("dagster", "mlflow"), ports, strict=True):
+            assert changed.asked("open", name, "--print").stdout == f"http://127.0.0.1:{port}\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert changed.asked("open", "dagster", "--print").exit_code == 1
+    assert not (changed.home / "ui-logs" / "addresses.json").exists()

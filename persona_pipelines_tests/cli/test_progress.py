@@ -61,6 +61,9 @@ def test_lines_say_of_a_long_step_that_it_is_still_at_work(capfd: pytest.Capture
     said = capfd.readouterr().err.splitlines()
     assert 2 <= len(said) <= 4
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d 0/2 model comparison: at work for 0:0[01]", line) for line in said)
+    with progress("plain"):  # while it is looked at which days the logs have
+        time.sleep(0.5)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d starting: at work for 0:00\n", capfd.readouterr().err)
 
 
 class Screen:

@@ -85,6 +85,7 @@ def test_json_is_all_that_stands_on_the_output(shop: Told, command: str) -> None
 def test_csv_is_a_table_with_a_header(shop: Told, command: str) -> None:
     header, *rows = csv.reader(io.StringIO(answer(shop, command, "--format", "csv")))
     assert len(set(header)) == len(header)
+    assert all(name.isidentifier() for name in header)
     assert rows
     assert {len(row) for row in rows} == {len(header)}
 
@@ -105,11 +106,11 @@ def test_on_80_columns_nothing_is_wider_and_no_word_is_broken(shop: Told, comman
 def test_a_terminal_gets_colours_unless_they_are_not_wanted(shop: Told) -> None:
     """In a pseudo-terminal, as a person sees it."""
 
-    def seen(**more: str) -> bytes:
+    def seen(*arguments: str, **more: str) -> bytes:
         ours, theirs = pty.openpty()
         environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
         done = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from persona_pipelines.cli import main; main()", "sources", "check", "persona.yaml"],
+            [sys.executable, "-P", "-c", "from persona_pipelines.cli import main; main()", *arguments],
             cwd=shop.folder,
             env={**environment, "TERM": "xterm-256color", "PERSONA_HOME": str(shop.home), **more},
             stdout=theirs,
@@ -126,8 +127,9 @@ def test_a_terminal_gets_colours_unless_they_are_not_wanted(shop: Told) -> None:
         assert done.wait() == 0
         return found
 
-    assert b"\x1b[" in seen()
-    assert b"\x1b" not in seen(NO_COLOR="1")
+    assert b"\x1b[" in seen("sources", "check", "persona.yaml")
+    assert b"\x1b" not in seen("sources", "check", "persona.yaml", NO_COLOR="1")
+    assert b"\x1b" not in seen("recommend", "nobody", "--config", "persona.yaml", NO_COLOR="1")
 
 
 def test_an_answer_for_programs_has_nulls_days_and_nothing_that_moves_a_cursor() -> None:
@@ -137,15 +139,15 @@ def test_an_answer_for_programs_has_nulls_days_and_nothing_that_moves_a_cursor()
             "at": pd.to_datetime(["2025-09-01 10:00", None]),
             "amount": [1.5, float("nan")],
             "whole": [1, 2],
-            "title": ["\x1b[31mred", None],
+            "title": ["\x1b[31mred \u202e\x9b", None],
         }
     )
     rows = json.loads(as_json(Answer((Rows("rows", frame),))))
     assert rows == [
-        {"day": "2025-09-01", "at": "2025-09-01T10:00:00", "amount": 1.5, "whole": 1, "title": "\x1b[31mred"},
+        {"day": "2025-09-01", "at": "2025-09-01T10:00:00", "amount": 1.5, "whole": 1, "title": "\x1b[31mred \u202e\x9b"},
         {"day": None, "at": None, "amount": None, "whole": 2, "title": None},
     ]
-    assert "\x1b" not in as_json(Answer((Rows("rows", frame),)))
+    assert all(sign.isprintable() or sign == "\n" for sign in as_json(Answer((Rows("rows", frame),))))
     assert json.loads(as_json(Answer((Rows("rows", frame[["whole"]]),), {"of": "x"}))) == {"of": "x", "rows": [{"whole": 1}, {"whole": 2}]}
 
 

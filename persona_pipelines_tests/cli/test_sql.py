@@ -49,7 +49,6 @@ def test_an_answer_in_each_form(told: Told) -> None:
         ("SELECT * FROM query('ATTACH ''{folder}/x.duckdb''')", "Error: "),
         ("SELECT 1 AS a, 2 AS a", "found a as the name of 2 columns; expected a name for each"),
         ("SELECT * FROM user_profile", 'Did you mean "user_profiles"?'),
-        ("SELECT * FROM statements", "Table with name statements does not exist"),
         ("SELEC 1", 'syntax error at or near "SELEC"'),
         ("SELECT \x00", "Error: "),
     ],
