@@ -202,6 +202,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
     )
     def user_segments(warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
+        from persona_pipelines.errors import StoredModelError
         from persona_pipelines.features.support import stored_support
         from persona_pipelines.orchestration.metadata import (
             checked,
@@ -231,7 +232,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             found = registry.model(chosen, STAGE, in_use.version if in_use else None)
             given = labels(chosen)
             model = SegmentModel.load(found.folder).called(given)
-        except (LabelError, ModelNotFoundError, ValueError) as error:
+        except (LabelError, ModelNotFoundError, StoredModelError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.errors import StoredModelError
 from persona_pipelines.segments.algorithms import NOISE, Regions
 from persona_pipelines.segments.alignment import Alignment, align
 from persona_pipelines.segments.differences import Difference, all_differences
@@ -91,10 +92,10 @@ class SegmentModel:
 
     @classmethod
     def load(cls, folder: Path) -> SegmentModel:
-        """Raises ValueError where the folder holds another format."""
+        """Raises StoredModelError where the folder holds another format."""
         description = json.loads((folder / "model.json").read_text())
         if description.get("format") != FORMAT:
-            raise ValueError(f"{folder}: segment model of format {description.get('format')}; expected {FORMAT}: train it again")
+            raise StoredModelError(f"{folder}: segment model of format {description.get('format')}; expected {FORMAT}: train it again")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             learned = {name: arrays[name] for name in ("fill", "mean", "deviation", "weight", "interest_mean", "interests")}
             scaler = Scaler(columns=tuple(description["columns"]), categories=tuple(description["categories"]), **learned)

@@ -15,7 +15,8 @@ def segment_rules(assigned: pd.DataFrame, features: pd.DataFrame, columns: Seque
     """``segment_id``, ``rule``, ``precision``, ``coverage``, ``users`` for each segment that a rule tells from the others.
 
     For each segment a tree (Breiman et al. 1984) of depth three separates its users from all others; the leaf with the highest
-    harmonic mean of precision and coverage is the rule. Values are those of the features, not scaled.
+    harmonic mean of precision and coverage is the rule. Values are those of the features, not scaled. Counted is who meets the rule as it is written:
+    its bounds have four digits, and a value that is not known meets none.
 
     Args:
         assigned: ``user_id``, ``segment_id`` in the order of ``features``.
@@ -43,8 +44,15 @@ def segment_rules(assigned: pd.DataFrame, features: pd.DataFrame, columns: Seque
         )
         leaf_of = tree.apply(points)
         best = max(np.unique(leaf_of), key=lambda leaf: (_quality(inside, leaf_of == leaf), -leaf))
-        met = leaf_of == best
-        rule = _path(tree.tree_, int(best), names)
+        bounds = _path(tree.tree_, int(best))
+        rule = " and ".join(
+            f"{names[number]} {sign} {value}"
+            for (number, sign), value in sorted(bounds.items(), key=lambda pair: (names[pair[0][0]], pair[0][1]))
+        )
+        met = np.ones(len(features), dtype=bool)
+        for (number, sign), value in bounds.items():
+            below = points[:, number] <= float(value)
+            met &= known[:, number] & (below if sign == "<=" else ~below)
         if rule and inside[met].any():
             rows.append(
                 {
@@ -63,18 +71,16 @@ def _quality(inside: np.ndarray, met: np.ndarray) -> float:
     return 2 * both / (inside.sum() + met.sum())
 
 
-def _path(tree: object, leaf: int, names: Sequence[str]) -> str:
-    """The conditions from the root to a leaf, each feature and side once with its tightest bound."""
+def _path(tree: object, leaf: int) -> dict[tuple[int, str], str]:
+    """The conditions from the root to a leaf: of each feature, by its number, and side the tightest bound, as it is written."""
     left, right, feature, threshold = (getattr(tree, name) for name in ("children_left", "children_right", "feature", "threshold"))
     parents = {
         int(child): (node, below) for node in range(len(left)) for child, below in ((left[node], True), (right[node], False)) if child >= 0
     }
-    bounds: dict[tuple[str, str], float] = {}
+    bounds: dict[tuple[int, str], str] = {}
     node = leaf
     while node in parents:
         node, below = parents[node]
-        key = (names[feature[node]], "<=" if below else ">")
-        value = float(threshold[node])
         # From the leaf upwards the first bound met is the tightest.
-        bounds.setdefault(key, value)
-    return " and ".join(f"{name} {sign} {value:.4g}" for (name, sign), value in sorted(bounds.items()))
+        bounds.setdefault((int(feature[node]), "<=" if below else ">"), f"{float(threshold[node]):.4g}")
+    return bounds

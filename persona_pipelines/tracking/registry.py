@@ -236,7 +236,7 @@ def of_champion(
                 require_version(settings, stage, written.version)  # a first run that died before it published has left its model
             return None
         return load(model(settings, stage, version).folder)
-    except (ModelNotFoundError, StoredModelError, ValueError) as error:
+    except (ModelNotFoundError, StoredModelError) as error:
         otherwise(str(error))
         return None
 

@@ -526,10 +526,8 @@ class Warrants:
             f"SELECT count(*), count(*) FILTER (user_id IN ({MEMBERS.format(segment=block.segment)})), "
             f"(SELECT count(*) FROM ({MEMBERS.format(segment=block.segment)})) FROM features.user_features WHERE {rule}"
         )[0]
-        # Of whom a value is unknown the rule is asked with the middle in its place, so that a few more may meet it.
-        unknown = self.value(f"SELECT count(*) FROM features.user_features WHERE ({rule}) IS NULL")
         told = close(figures["precision"], inside / max(met, 1)) and close(figures["coverage"], inside / max(size, 1))
-        return told or unknown > 0 or f"{inside} of {met} who meet it, of {size}"
+        return told or f"{inside} of {met} who meet it, of {size}"
 
     def claim_act_reach(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.value("SELECT count(*) FILTER (consent_marketing) FROM profiles.user_profiles WHERE segment_id = ?", block.segment)

@@ -7,6 +7,7 @@ from persona_pipelines.segments.alignment import align
 from persona_pipelines.segments.maps import neighbourhoods, principal_components
 from persona_pipelines.segments.model import SegmentModel, fit_segments
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
+from persona_pipelines.segments.rules import segment_rules
 from persona_pipelines.segments.summary import summary
 from persona_pipelines.settings.stages import SegmentsSettings
 from persona_pipelines.warehouse.described import Log
@@ -181,3 +182,23 @@ def test_maps_have_a_place_for_everyone() -> None:
     assert principal_components(points).shape == neighbourhoods(points, 1).shape == (40, 2)
     assert np.isfinite(principal_components(points[:1, :1])).all()
     assert np.array_equal(neighbourhoods(points, 1), neighbourhoods(points, 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rule_counts_who_meets_it_as_it_is_written(seed: int) -> None:
+    """Bounds as they are printed, and whose value is not known does not meet them: so the rule as a condition gives the same people."""
+    generator = np.random.default_rng(seed)
+    features = people(RICH, NIGHT, IDLE, each=80, seed=seed)
+    features["monetary_value"] *= 1234.5678
+    features["price_level"] = np.where(
+        generator.random(len(features)) < 0.5, np.nan, features["night_share"] + generator.normal(0, 0.2, len(features))
+    )
+    assigned = pd.DataFrame({"user_id": features["user_id"], "segment_id": features["user_id"].str[1].astype(int) + 1})
+    rules = segment_rules(assigned, features, ["monetary_value", "price_level", "recency_days"])
+    assert len(rules) == 3
+    for row in rules.itertuples():
+        met = features.query(row.rule).index
+        inside = assigned["segment_id"] == row.segment_id
+        assert len(met) == row.users
+        assert row.precision == pytest.approx(inside[met].mean())
+        assert row.coverage == pytest.approx(inside[met].sum() / inside.sum())
