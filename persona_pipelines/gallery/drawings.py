@@ -12,6 +12,8 @@ import numpy as np
 
 COLOURS = 8
 """Classes ``c0`` to ``c7`` of the page's style."""
+LONGEST = 46
+"""Characters of a name beside a bar."""
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
@@ -33,7 +35,9 @@ def bars(values: Sequence[tuple[str, float, str]], title: str, group: int) -> st
     parts = []
     for number, (name, length, text) in enumerate(values):
         y = number * 22
-        parts.append(f'<text x="0" y="{y + 9}">{escape(name[:34])}</text><text x="300" y="{y + 9}" text-anchor="end">{escape(text)}</text>')
+        parts.append(
+            f'<text x="0" y="{y + 9}">{escape(_fitting(name))}</text><text x="300" y="{y + 9}" text-anchor="end">{escape(text)}</text>'
+        )
         parts.append(
             f'<rect class="trough" x="0" y="{y + 12}" width="300" height="6"/>'
             f'<rect class="{colour(group)}" x="0" y="{y + 12}" width="{300 * min(max(length, 0), 1):.1f}" height="6"/>'
@@ -102,6 +106,11 @@ def _shape(group: int, x: float, y: float, size: float) -> str:
     points = [(0, -1), (1, 1), (-1, 1)] if shape == "triangle" else [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)]
     corners = " ".join(f"{x + dx * size:.1f},{y + dy * size:.1f}" for dx, dy in points)
     return f'<polygon class="{name}" points="{corners}" fill-opacity="0.75"/>'
+
+
+def _fitting(name: str) -> str:
+    """A name that fits beside its figure."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _svg(width: int, height: int, title: str, content: str) -> str:

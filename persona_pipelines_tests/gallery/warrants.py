@@ -415,7 +415,9 @@ class Warrants:
         return {name: (mine.get(name, 0.0), others.get(name, 0.0)) for name in {*mine, *others}}
 
     def category(self, segment: int, text: str) -> bool | str | None:
-        found = [share for name, (share, _) in self.shares(segment).items() if name[:34] == text]
+        found = [
+            share for name, (share, _) in self.shares(segment).items() if name == text or (text[-1] == "…" and name.startswith(text[:-1]))
+        ]
         return True if found and found[0] > 0 else None
 
     def paragraph(self, segment: int, text: str) -> bool | str | None:
@@ -462,9 +464,8 @@ class Warrants:
 
     def interests(self, segment: int, text: str) -> bool | str:
         shares = self.shares(segment)
-        categories = re.findall(
-            r"(?:\A|, | and )([^,(]+?) \((\d+)%(?: against (\d+)%)?\)", re.sub(r"\A.*? (?:is|buy|rate|to|turn to) (?=\S+.*\()", "", text)
-        )
+        body = re.sub(r"\AMost of what they .*? is |\AMore than others they (?:give attention to|buy|rate|turn to) ", "", text)
+        categories = re.findall(r"(?:\A|, | and )(.+?) \((\d+)%(?: against (\d+)%)?\)", body)
         if text.startswith("Most of what they"):
             total = sum(share for name, (share, _) in shares.items() if any(name == category for category, *_ in categories))
             return (bool(categories) and len(categories) <= 3 and total >= 0.5) or f"{categories} have {total:.2f} together"
@@ -645,14 +646,17 @@ def lies_about(page: str) -> Iterator[Lie]:
     if found := re.search(r"Compared with the others, they (?:\w+ )*?(" + "|".join(opposite) + r")\b", page):
         start, end = found.span(1)
         yield Lie("a phrase of a description", page[:start] + opposite[found[1]] + page[end:])
-    phrases = [entry["phrase"] for entry in _all_variants() if entry.get("phrase")]
-    said = [phrase for phrase in phrases if f">{phrase}</text>" in page]
-    unsaid = next((phrase for phrase in phrases if phrase not in page), None)
-    if said and unsaid:
-        yield Lie("a phrase of a chart", page.replace(f">{said[0]}</text>", f">{unsaid}</text>", 1))
+    for phrase, contrary in _contraries():
+        if f">{phrase}</text>" in page:
+            yield Lie("a phrase of a chart", page.replace(f">{phrase}</text>", f">{contrary}</text>", 1))
+            break
     yield Lie("a sentence that nothing warrants", page.replace('<ul class="first">', '<ul class="first"><li>They love you.</li>', 1))
 
 
-def _all_variants() -> list[dict[str, Any]]:
+def _contraries() -> Iterator[tuple[str, str]]:
+    """Each phrase with one of the other side of its feature."""
     table = yaml.safe_load((PACKAGE / "warehouse" / "user_features.yaml").read_text(encoding="utf-8"))
-    return [variant for entry in table.values() for side in ("high", "low") for variant in entry.get(side) or []]
+    for entry in table.values():
+        high, low = ([variant["phrase"] for variant in entry.get(side) or [] if "phrase" in variant] for side in ("high", "low"))
+        if high and low:
+            yield from [(phrase, low[-1]) for phrase in high] + [(phrase, high[-1]) for phrase in low]
