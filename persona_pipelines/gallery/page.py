@@ -300,7 +300,7 @@ def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
     if example["recency_days"] is not None:
         parts.append(texts.count("example_recency", example["recency_days"]))
     parts += [texts(f"example_{name}", chance=f"{example[name]:.1f}") for name in ("likely", "leaving") if example[name] is not None]
-    return "; ".join(parts)
+    return texts("semicolon").join(parts)
 
 
 def _recommender(details: Details, texts: Texts) -> list[str]:
@@ -565,7 +565,7 @@ def _decimal(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.0%}"
+    return f"{value:.0%}".replace("-0%", "0%")
 
 
 def _of_100(value: float) -> str:

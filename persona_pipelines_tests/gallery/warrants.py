@@ -479,7 +479,7 @@ class Warrants:
     def example(self, segment: int, text: str) -> bool | str | None:
         """There is somebody in the segment of whom it is true."""
         conditions = []
-        for part in text.split("; "):
+        for part in text.split(self.texts("semicolon")):
             for key, figures in self.matches(part):
                 number = figures.get("n") or figures.get("amount") or figures.get("chance") or ""
                 plain = number.replace(",", "")
@@ -498,7 +498,7 @@ class Warrants:
                 elif key in ("example_likely", "example_leaving"):
                     column = "purchase_probability" if key == "example_likely" else "churn_probability"
                     conditions.append(f"abs({column} - {plain}) <= 0.0501")
-        if len(conditions) < len(text.split("; ")):
+        if len(conditions) < len(text.split(self.texts("semicolon"))):
             return None
         found = self.value(f"SELECT count(*) FROM profiles.user_profiles WHERE segment_id = {segment} AND {' AND '.join(conditions)}")
         return found > 0 or f"nobody is so: {conditions}"
@@ -569,7 +569,7 @@ def figures_beside_names(warrants: Warrants) -> list[str]:
         if block.tag == "span" and block.text in named and before is not None and before.tag == "b":
             where = f"segment_id = {block.segment}" if block.segment is not None else "true"
             value = warrants.value(f"SELECT {named[block.text]} FROM profiles.user_profiles WHERE {where}")
-            shown = re.search(r"-?[\d,.]+%?", before.text.replace("每 100 人 ", ""))
+            shown = re.search(r"-?[\d,.]+%?", before.text)
             warrants.asked += 1
             if shown is None or not close(shown[0], value):
                 findings.append(f"{block.text} of {block.segment or 'all'}: {before.text!r}; found {value}")
