@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 
 from persona_pipelines.errors import ProjectError
@@ -17,6 +16,8 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 PSEUDONYM = "pseudonym"
+DELIMITERS = (",", ";", "\t", "|")
+SNIFFED = 65_536
 
 
 class OwnListError(ProjectError):
@@ -31,14 +32,17 @@ def read_list(file: Path) -> pd.DataFrame:
     """
     try:
         require_regular(file)
-        with duckdb.connect() as engine:
-            found = engine.execute("SELECT * FROM read_csv(?, all_varchar = true, header = true, nullstr = '')", [str(file)]).df()
-    except (OSError, duckdb.Error) as error:
-        reason = str(error).splitlines()[0]
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            head = stream.read(SNIFFED)
+            delimiter = max(DELIMITERS, key=head.partition("\n")[0].count)
+            stream.seek(0)
+            found = pd.read_csv(stream, sep=delimiter, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas says what is wrong with a file by kinds of ValueError
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected CSV with a header, in UTF-8") from None
     if found.empty:
         raise OwnListError(f"{file}: has no rows; expected a header and a customer a line")
-    return found.astype(object).where(found.notna(), "")
+    return found
 
 
 def with_pseudonyms(store: Warehouse, settings: Settings, listed: pd.DataFrame, file: Path, column: str | None = None) -> pd.DataFrame:
