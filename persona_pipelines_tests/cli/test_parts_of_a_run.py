@@ -45,7 +45,7 @@ def test_what_is_asked_for_is_made_and_published(settings: Settings) -> None:
     assert chosen is not None
     # What is made in one step is made together.
     names = {".".join(key.path) for key in chosen}
-    made_together = ("segment_history", "segment_profiles", "segment_rules", "user_segments")
+    made_together = ("segment_differences", "segment_history", "segment_interests", "segment_profiles", "segment_rules", "user_segments")
     assert names == {*(f"segments.{name}" for name in made_together), "publication.published_copy"}
 
 
