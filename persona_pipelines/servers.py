@@ -16,6 +16,7 @@ from pathlib import Path
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import texts_by_name, write_whole
 from persona_pipelines.orchestration.instance import open_instance
+from persona_pipelines.orchestration.jobs import LOCATION
 from persona_pipelines.orchestration.owners import end_orphaned_runs
 from persona_pipelines.settings import Settings
 
@@ -47,7 +48,6 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
                 probe.bind((HOST, port))
             except OSError:
                 raise ServerError(f"port {port} of {HOST} is taken; choose another with {name}") from None
-    os.environ["PERSONA_MLFLOW_PORT"] = str(mlflow_port)
     with open_instance(settings, say) as instance:
         end_orphaned_runs(instance, settings.home)
     environment = {
@@ -57,7 +57,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
-    module = ["-m", "persona_pipelines.definitions"]
+    module = ["-m", LOCATION]
     commands = {
         "Dagster": [str(binaries / "dagster-webserver"), *module, "--host", HOST, "--port", str(dagster_port)],
         "Dagster daemon": [str(binaries / "dagster-daemon"), "run", *module],
@@ -81,6 +81,12 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")
     logs = settings.home / LOGS
     logs.mkdir(parents=True, exist_ok=True)
+    if settings.mlflow_is_local:
+        if mlflow_port != (before := settings.mlflow_port):
+            say(
+                f"Links to MLflow lead to port {mlflow_port} from now on; those of earlier runs to {before}: --mlflow-port {before} keeps them."
+            )
+        write_whole(settings.mlflow_port_file, str(mlflow_port))
     processes: dict[str, subprocess.Popen[bytes]] = {}
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

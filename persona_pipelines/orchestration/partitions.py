@@ -2,11 +2,15 @@
 
 Dagster writes two events for each asset and piece of a run, about 16 ms each: twenty years of days would take hours before
 any record is read. So the pieces grow with the span of the logs, and the work grows with the records.
+
+The pieces end where the logs end: one that no log will ever fill is not shown as missing. Logs that had a day in the last week are
+taken to go on, and their pieces with them, so that what Dagster has loaded once is right for weeks.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import dagster as dg
 
@@ -15,6 +19,9 @@ from persona_pipelines.settings import Settings
 FIRST_DAY_TAG, LAST_DAY_TAG = "persona/first_day", "persona/last_day"
 LONGEST_SPAN = {"day": 400, "week": 4 * 366, "month": 12 * 366}
 """Days from the start date up to which a size of pieces is the default, where not every source has a file a day."""
+
+STILL_WRITTEN_DAYS = 7
+"""Logs whose last day is no longer ago are taken to go on; their pieces end with the current one."""
 
 
 def size_of_pieces(settings: Settings, today: dt.date) -> str:
@@ -27,18 +34,49 @@ def size_of_pieces(settings: Settings, today: dt.date) -> str:
     return next((size for size, longest in LONGEST_SPAN.items() if span <= longest), "none")
 
 
-def partitions(settings: Settings) -> dg.TimeWindowPartitionsDefinition | None:
-    """The pieces of logs and events, from that of the start date to the current one; None for the whole."""
+def partitions(settings: Settings, last: dt.date | None = None) -> dg.TimeWindowPartitionsDefinition | None:
+    """The pieces of logs and events, from that of the start date on; None for the whole.
+
+    Args:
+        last: the last day of the logs, where they have ended: the last piece is the one that holds it. Without, it is the current one.
+    """
     start = settings.start_date
     size = size_of_pieces(settings, _today())
     if size == "none":
         return None
+    open_ended = _pieces(size, start)
+    if last is None:
+        return open_ended
+    return _pieces(size, start, open_ended.time_window_for_partition_key(_key(open_ended, max(last, start))).end.date())
+
+
+def _pieces(size: str, start: dt.date, end: dt.date | None = None) -> dg.TimeWindowPartitionsDefinition:
+    """Pieces of a size from a day on, to the current one or to the day before ``end``."""
+    bounds: dict[str, Any] = {"end_offset": 1} if end is None else {"end_date": end.isoformat()}
     if size == "month":
-        return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
+        return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), **bounds)
     if size == "week":
         monday = start - dt.timedelta(days=start.weekday())
-        return dg.WeeklyPartitionsDefinition(start_date=monday.isoformat(), day_offset=1, end_offset=1)
-    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
+        return dg.WeeklyPartitionsDefinition(start_date=monday.isoformat(), day_offset=1, **bounds)
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), **bounds)
+
+
+def _key(pieces: dg.TimeWindowPartitionsDefinition, day: dt.date) -> str:
+    """The key of the piece that holds a day, whether or not the pieces go so far."""
+    return pieces.get_partition_key_for_timestamp(dt.datetime.combine(day, dt.time(12), dt.UTC).timestamp())
+
+
+def ended(last: dt.date | None, until: dt.date | None = None) -> dt.date | None:
+    """The last day of logs that have ended; None of logs that go on, or of which it is not known.
+
+    Args:
+        last: the last day that they have; None where that is not known.
+        until: a day that is asked for, whether or not they have it.
+    """
+    if last is None:
+        return None
+    last = max(last, until or last)
+    return None if last >= _today() - dt.timedelta(days=STILL_WRITTEN_DAYS) else last
 
 
 def range_tags(settings: Settings, first: dt.date, last: dt.date) -> dict[str, str]:
@@ -46,7 +84,7 @@ def range_tags(settings: Settings, first: dt.date, last: dt.date) -> dict[str, s
     pieces = partitions(settings)
     if pieces is None:
         return {FIRST_DAY_TAG: first.isoformat(), LAST_DAY_TAG: last.isoformat()}
-    keys = [pieces.get_partition_key_for_timestamp(dt.datetime.combine(day, dt.time(12), dt.UTC).timestamp()) for day in (first, last)]
+    keys = [_key(pieces, day) for day in (first, last)]
     return {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]}
 
 
