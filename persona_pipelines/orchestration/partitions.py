@@ -23,6 +23,10 @@ LONGEST_SPAN = {"day": 400, "week": 4 * 366, "month": 12 * 366}
 STILL_WRITTEN_DAYS = 7
 """Logs whose last day is no longer ago are taken to go on; their pieces end with the current one."""
 
+MOST_PIECES_SINCE = 1_100
+"""Three years of days. Up to so many pieces ago, the end is counted back from now: what Dagster has loaded long ago then takes a run of a day
+that has arrived since, which it refuses where the end is a date. Counting takes 12 microseconds a piece, at each question of Dagster."""
+
 
 def size_of_pieces(settings: Settings, today: dt.date) -> str:
     """``day``, ``week``, ``month`` or ``none``: as set, else days where every source has dated files, else by the span."""
@@ -44,21 +48,28 @@ def partitions(settings: Settings, last: dt.date | None = None) -> dg.TimeWindow
     size = size_of_pieces(settings, _today())
     if size == "none":
         return None
-    open_ended = _pieces(size, start)
+    current = _pieces(size, start, end_offset=1)
     if last is None:
-        return open_ended
-    return _pieces(size, start, open_ended.time_window_for_partition_key(_key(open_ended, max(last, start))).end.date())
+        return current
+    end = current.time_window_for_partition_key(_key(current, max(last, start))).end.date()
+    since = _whole_pieces(size, end, _today())
+    return _pieces(size, start, end_offset=-since) if since <= MOST_PIECES_SINCE else _pieces(size, start, end_date=end.isoformat())
 
 
-def _pieces(size: str, start: dt.date, end: dt.date | None = None) -> dg.TimeWindowPartitionsDefinition:
-    """Pieces of a size from a day on, to the current one or to the day before ``end``."""
-    bounds: dict[str, Any] = {"end_offset": 1} if end is None else {"end_date": end.isoformat()}
+def _pieces(size: str, start: dt.date, **bounds: Any) -> dg.TimeWindowPartitionsDefinition:
     if size == "month":
         return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), **bounds)
     if size == "week":
         monday = start - dt.timedelta(days=start.weekday())
         return dg.WeeklyPartitionsDefinition(start_date=monday.isoformat(), day_offset=1, **bounds)
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), **bounds)
+
+
+def _whole_pieces(size: str, since: dt.date, until: dt.date) -> int:
+    """How many pieces are over between the beginning of one and a day; -1 where the piece before is not over itself."""
+    if size == "month":
+        return 12 * (until.year - since.year) + until.month - since.month
+    return (until - since).days // (7 if size == "week" else 1)
 
 
 def _key(pieces: dg.TimeWindowPartitionsDefinition, day: dt.date) -> str:

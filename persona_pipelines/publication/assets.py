@@ -7,7 +7,7 @@ import dagster as dg
 
 from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.resources import WarehouseResource
-from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, PUBLISHED
+from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, PUBLISHED, fresh
 from persona_pipelines.publication import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -29,6 +29,7 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
         owners=[settings.owner],
         kinds={"duckdb"},
         tags={"stage": STAGE},
+        freshness_policy=fresh(),
         description="What people, pages and services read: tables, pages and champions of one run, exchanged at one moment.",
         check_specs=[
             dg.AssetCheckSpec(
