@@ -20,6 +20,7 @@ from persona_pipelines.orchestration import jobs as orchestration  # noqa: E402
 from persona_pipelines.orchestration import sweeping  # noqa: E402
 from persona_pipelines.orchestration.partitions import ended, partitions  # noqa: E402
 from persona_pipelines.orchestration.resources import WarehouseResource  # noqa: E402
+from persona_pipelines.orchestration.specs import saying_what_comes_with_it  # noqa: E402
 from persona_pipelines.profiles import assets as profiles  # noqa: E402
 from persona_pipelines.publication import assets as publication  # noqa: E402
 from persona_pipelines.recommendations import assets as recommendations  # noqa: E402
@@ -40,9 +41,9 @@ def build(settings: Settings, until: dt.date | None = None) -> dg.Definitions:
         until: a day that a run is going to ask for, whether or not the logs reach it.
     """
     pieces = partitions(settings, ended(last_known_day(settings), until))
-    jobs, schedules = orchestration.build(settings, pieces, lambda: ended(last_known_day(settings)))
+    jobs, schedules = orchestration.build(settings, pieces, lambda: ended(last_known_day(settings)), STAGES)
     of_days = [asset for room in OF_DAYS for asset in room.build(settings, pieces)]
-    made = [*of_days, *(asset for room in OF_ALL for asset in room.build(settings))]
+    made = [saying_what_comes_with_it(asset) for asset in (*of_days, *(asset for room in OF_ALL for asset in room.build(settings)))]
     return dg.Definitions(
         assets=[*made, *publication.build(settings, made)],
         jobs=jobs,

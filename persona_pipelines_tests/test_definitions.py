@@ -1,6 +1,7 @@
 """What Dagster is told: the flowchart, its partitions, schedules that wait to be turned on."""
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -48,6 +49,22 @@ def test_every_asset_says_how_old_it_may_become_and_whose_it_is(definitions: dg.
     of_source = found.pop(f"logs/{content['sources'][0]['name']}")
     assert of_source.owners == ["web@example.org"]
     assert {tuple(spec.owners) for spec in found.values()} == {("team:audience",)}
+
+
+def test_what_cannot_be_made_alone_says_what_comes_with_it(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for name, spec in specs(definitions).items():
+        others = graph.get(spec.key).execution_set_asset_keys - {spec.key}
+        told = f" Made in one step with {', '.join(sorted(key.path[-1] for key in others))}."
+        assert (spec.description or "").endswith(told) == bool(others), name
+        assert ("Made in one step" in (spec.description or "")) == bool(others), name
+
+
+def test_the_main_job_leads_to_the_page_of_each_stage(definitions: dg.Definitions) -> None:
+    description = definitions.resolve_job_def("everything").description or ""
+    assert re.findall(rf"\[(\w+)\]\(/locations/{re.escape(LOCATION)}/asset-groups/(\w+)/lineage\)", description) == [
+        (stage, stage) for stage in STAGES
+    ]
 
 
 def test_the_code_location_has_one_name() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
@@ -30,19 +30,20 @@ OF_DAYS = ("logs", "events", "features")
 
 
 def build(
-    settings: Settings, pieces: dg.TimeWindowPartitionsDefinition | None, last: Callable[[], dt.date | None]
+    settings: Settings, pieces: dg.TimeWindowPartitionsDefinition | None, last: Callable[[], dt.date | None], groups: Sequence[str]
 ) -> tuple[list[dg.UnresolvedAssetJobDefinition], list[dg.ScheduleDefinition]]:
     """Jobs (main, daily, weekly, tuning, scoring) and schedules (daily, weekly).
 
     Args:
         last: finds the last day of logs that have ended; None of those that go on.
+        groups: of the assets, in the order of the flow.
     """
     everything = dg.AssetSelection.all()
     main = dg.define_asset_job(
         MAIN_JOB,
         everything,
         partitions_def=pieces,
-        description="All six stages: ingest, features, segments, profiles, training, recommendations.",
+        description=_contents(groups),
     )
     daily = dg.define_asset_job(
         "daily",
@@ -92,3 +93,12 @@ def build(
         return dg.RunRequest(run_key=context.scheduled_execution_time.date().isoformat())
 
     return [main, daily, weekly, tune, score], [every_day, every_week]
+
+
+def _contents(groups: Sequence[str]) -> str:
+    """What the page of the main job says beside its graph, in which the names of eight groups in a row are too small to be read."""
+    pages = " → ".join(f"[{group}](/locations/{LOCATION}/asset-groups/{group}/lineage)" for group in groups)
+    return (
+        f"The whole flow, from the logs to what people read. The tables of each stage, with their names and state:\n\n{pages}\n\n"
+        "In the graph, Alt+O turns it upright and Alt+E opens the groups."
+    )

@@ -51,6 +51,16 @@ def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly
     }
 
 
+def saying_what_comes_with_it(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Tables of one step in one transaction cannot be made alone: each says so in its description, before Dagster's dialog does."""
+
+    def said(spec: dg.AssetSpec) -> dg.AssetSpec:
+        others = sorted(key.path[-1] for key in made.keys - {spec.key})
+        return spec.replace_attributes(description=f"{spec.description} Made in one step with {', '.join(others)}.")
+
+    return made.map_asset_specs(said) if len(made.keys) > 1 else made
+
+
 def fresh(*, weekly: bool = False) -> dg.FreshnessPolicy:
     """How old an asset may become: of the daily job a day and a half, of the weekly one a week and a day."""
     return dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(days=8) if weekly else dt.timedelta(hours=36))
