@@ -100,5 +100,5 @@ def _contents(groups: Sequence[str]) -> str:
     pages = " → ".join(f"[{group}](/locations/{LOCATION}/asset-groups/{group}/lineage)" for group in groups)
     return (
         f"The whole flow, from the logs to what people read. The tables of each stage, with their names and state:\n\n{pages}\n\n"
-        "In the graph, Alt+O turns it upright and Alt+E opens the groups."
+        "In the graph, Alt+E opens the groups, and the gear at its lower right turns it upright."
     )
