@@ -104,5 +104,7 @@ def _pictures(gallery: "Gallery") -> dict[str, "Figure"]:
     names = [card.name.text for card in shown]
     pictures = {"sizes": charts.bars(pd.Series([card.glance.users for card in shown], index=names), "Users by segment")} if shown else {}
     if len(gallery.places):
-        pictures["map"] = charts.segment_map(gallery.places, np.array(names)[gallery.groups], f"{len(gallery.places):,} users on the plane of the page's map")
+        pictures["map"] = charts.segment_map(
+            gallery.places, np.array(names)[gallery.groups], f"{len(gallery.places):,} users on the plane of the page's map"
+        )
     return pictures

@@ -111,6 +111,7 @@ def test_of_files_without_dates_the_end_is_known_as_long_as_they_are_as_they_wer
     assert last_known_day(both) == dt.date(2025, 9, 8)
     arrives(tmp_path, DAY + dt.timedelta(days=9))
     assert last_known_day(settings) is None
+    assert last_known_day(both) is None  # whatever the dated ones say
 
 
 def test_the_daily_schedule_leaves_out_a_day_after_the_end_and_finds_one_that_has_arrived(
