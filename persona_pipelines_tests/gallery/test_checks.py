@@ -10,7 +10,7 @@ from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines_tests.gallery.test_gallery import gallery
 
-PAGES = {language: page(gallery(), language) for language in LANGUAGES}
+PAGES: dict[str, str] = {language: page(gallery(), language) for language in LANGUAGES}
 SEGMENTS = [card.segment_id for card in gallery().cards]
 
 
