@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -15,13 +16,18 @@ from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import texts_by_name, write_whole
+from persona_pipelines.logs.reach import last_known_day
 from persona_pipelines.orchestration.instance import open_instance
+from persona_pipelines.orchestration.jobs import LOCATION
 from persona_pipelines.orchestration.owners import end_orphaned_runs
+from persona_pipelines.orchestration.partitions import ended, partitions
 from persona_pipelines.settings import Settings
 
 HOST = "127.0.0.1"
 READY_SECONDS = 90
 STOP_SECONDS = 10
+LOOK_SECONDS = 60
+"""How often is looked whether the days that the logs have are still those that Dagster shows."""
 LOGS, ADDRESSES = "ui-logs", "addresses.json"
 """Below the home: where the servers' output goes, and where they answer, for as long as they do."""
 TITLES = {"dagster": "Dagster", "mlflow": "MLflow"}
@@ -47,7 +53,6 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
                 probe.bind((HOST, port))
             except OSError:
                 raise ServerError(f"port {port} of {HOST} is taken; choose another with {name}") from None
-    os.environ["PERSONA_MLFLOW_PORT"] = str(mlflow_port)
     with open_instance(settings, say) as instance:
         end_orphaned_runs(instance, settings.home)
     environment = {
@@ -57,7 +62,7 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
-    module = ["-m", "persona_pipelines.definitions"]
+    module = ["-m", LOCATION]
     commands = {
         "Dagster": [str(binaries / "dagster-webserver"), *module, "--host", HOST, "--port", str(dagster_port)],
         "Dagster daemon": [str(binaries / "dagster-daemon"), "run", *module],
@@ -81,6 +86,12 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         say(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']} (from MLFLOW_TRACKING_URI)")
     logs = settings.home / LOGS
     logs.mkdir(parents=True, exist_ok=True)
+    if settings.mlflow_is_local:
+        if mlflow_port != (before := settings.mlflow_port):
+            say(
+                f"Links to MLflow lead to port {mlflow_port} from now on; those of earlier runs to {before}: --mlflow-port {before} keeps them."
+            )
+        write_whole(settings.mlflow_port_file, str(mlflow_port))
     processes: dict[str, subprocess.Popen[bytes]] = {}
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -99,7 +110,12 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         }
         write_whole(settings.home / LOGS / ADDRESSES, json.dumps(addresses))
         say("Ctrl-C stops both.")
+        shown, looked = _pieces(settings), time.monotonic()
         while True:
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                if (pieces := _pieces(settings)) != shown and _reloaded(dagster_port):
+                    shown = pieces
             for name, process in processes.items():
                 if process.poll() is not None:
                     raise ServerError(f"{name} ended with exit code {process.returncode}; its last words are in {logs}")
@@ -111,6 +127,22 @@ def serve(settings: Settings, dagster_port: int, mlflow_port: int, say: Callable
         (settings.home / LOGS / ADDRESSES).unlink(missing_ok=True)
         _stop(processes)
         signal.signal(signal.SIGTERM, previous)
+
+
+def _pieces(settings: Settings) -> str:
+    """The pieces of days that Dagster would show if it loaded the definitions now."""
+    return repr(partitions(settings, ended(last_known_day(settings))))
+
+
+def _reloaded(port: int) -> bool:
+    """Let Dagster's web server load the definitions again, as its button does, so that it shows a day that has arrived."""
+    query = f'mutation {{ reloadRepositoryLocation(repositoryLocationName: "{LOCATION}") {{ __typename }} }}'
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=READY_SECONDS)) as connection:
+        try:
+            connection.request("POST", "/graphql", json.dumps({"query": query}), {"Content-Type": "application/json"})
+            return b"WorkspaceLocationEntry" in connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False  # busy, or just ending: at the next look
 
 
 def address_of(settings: Settings, name: str) -> str:

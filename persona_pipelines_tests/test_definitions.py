@@ -1,21 +1,26 @@
 """What Dagster is told: the flowchart, its partitions, schedules that wait to be turned on."""
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from persona_pipelines.graph import STAGES, build
 from persona_pipelines.logs.arrivals import Arrivals
 from persona_pipelines.orchestration.instance import INSTANCE
+from persona_pipelines.orchestration.jobs import LOCATION
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse import contracts
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
-    return build(load_settings(Path(__file__).parents[1] / "data" / "persona.yaml"))
+    return build(load_settings(ROOT / "data" / "persona.yaml"))
 
 
 def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
@@ -31,6 +36,41 @@ def test_groups_are_the_stages_and_every_asset_is_described(definitions: dg.Defi
         assert spec.kinds, name
         # The gallery is a page, the publication a copy of everything, all others are tables.
         assert "dagster/column_schema" in spec.metadata or spec.group_name in ("gallery", "publication"), name
+
+
+def test_every_asset_says_how_old_it_may_become_and_whose_it_is(definitions: dg.Definitions, tmp_path: Path) -> None:
+    for name, spec in specs(definitions).items():
+        assert spec.freshness_policy is not None, name
+    content = yaml.safe_load((ROOT / "data" / "persona.yaml").read_text())
+    content |= {"owner": "team:audience"}
+    content["sources"][0]["owner"] = "web@example.org"
+    (tmp_path / "persona.yaml").write_text(yaml.safe_dump(content))
+    found = specs(build(load_settings(tmp_path / "persona.yaml")))
+    of_source = found.pop(f"logs/{content['sources'][0]['name']}")
+    assert of_source.owners == ["web@example.org"]
+    assert {tuple(spec.owners) for spec in found.values()} == {("team:audience",)}
+
+
+def test_what_cannot_be_made_alone_says_what_comes_with_it(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for name, spec in specs(definitions).items():
+        others = graph.get(spec.key).execution_set_asset_keys - {spec.key}
+        told = f" Made in one step with {', '.join(sorted(key.path[-1] for key in others))}."
+        assert (spec.description or "").endswith(told) == bool(others), name
+        assert ("Made in one step" in (spec.description or "")) == bool(others), name
+
+
+def test_the_main_job_leads_to_the_page_of_each_stage(definitions: dg.Definitions) -> None:
+    description = definitions.resolve_job_def("everything").description or ""
+    assert re.findall(rf"\[(\w+)\]\(/locations/{re.escape(LOCATION)}/asset-groups/(\w+)/lineage\)", description) == [
+        (stage, stage) for stage in STAGES
+    ]
+
+
+def test_the_code_location_has_one_name() -> None:
+    """Dagster keeps the state of schedules by it; without a workspace file it is the name of the module."""
+    (loaded,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert loaded["python_module"] == {"module_name": LOCATION, "location_name": LOCATION}
 
 
 def test_the_graph_runs_forward_through_the_stages_only(definitions: dg.Definitions) -> None:

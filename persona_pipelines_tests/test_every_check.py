@@ -15,6 +15,7 @@ import pytest
 from persona_pipelines.events import checks as of_events
 from persona_pipelines.features import checks as of_features
 from persona_pipelines.findings import Finding, unless
+from persona_pipelines.gallery import checks as of_gallery
 from persona_pipelines.graph import build
 from persona_pipelines.intervals import Interval
 from persona_pipelines.logs import checks as of_logs
@@ -388,6 +389,11 @@ CHECKS: dict[str, Pair] = {
         lambda _: of_recommendations.somebody_may_have_lists(set(), 3),
         "none of 3 people has consented",
     ),
+    "pages_are_whole": Pair(
+        lambda _: of_gallery.pages_are_whole({"en": page_of("en", 1, 2), "zh": page_of("zh", 1, 2)}, [1, 2]),
+        lambda _: of_gallery.pages_are_whole({"en": page_of("en", 1, 2), "zh": page_of("zh", 1)}, [1, 2]),
+        "zh: no card of segment 2",
+    ),
     "nothing_was_lost": Pair(
         lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 900}, 0.8),
         lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 9}, 0.8),
@@ -395,6 +401,10 @@ CHECKS: dict[str, Pair] = {
     ),
 }
 SETTINGS: Any = None
+
+
+def page_of(language: str, *segments: int) -> str:
+    return f'<html lang="{language}">' + "".join(f'<article id="segment-{segment}"></article>' for segment in segments)
 
 
 @pytest.fixture(autouse=True)
@@ -418,6 +428,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "predictions_are_calibrated": ("largest_calibration_error",),
     "every_user_has_a_profile": ("profiles", "users_with_features"),
     "nothing_leaks": ("checks",),
+    "pages_are_whole": ("cards", "pages"),
     "gate": ("advantage", "challenger", "champion", "guardrails", "high", "judged_on", "low", "margin", "outcome", "protocol"),
     "every_method_was_fitted": ("left_out",),
     "only_with_consent": ("consenting_users", "users_with_a_list_without_consent"),

@@ -70,7 +70,7 @@ def run(
         from persona_pipelines.graph import build
         from persona_pipelines.orchestration.selection import steps_of
 
-        definitions = build(settings)
+        definitions = build(settings, last.date() if last else None)
         selection = _selection(settings, definitions, only, until, query)
         steps = steps_of(definitions, selection)
         of_days = any(step.stage in OF_DAYS for step in steps)

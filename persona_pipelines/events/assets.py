@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
+from persona_pipelines.orchestration.partitions import first_and_last_day
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
@@ -14,18 +14,17 @@ from persona_pipelines.warehouse.contracts.parts import Table
 BY_DAY = (contracts.EVENTS, contracts.REJECTS, contracts.DUPLICATES, contracts.FILTERED, contracts.ACCOUNTING, contracts.CLOCKS)
 
 
-def build(settings: Settings) -> list[dg.AssetsDefinition]:
+def build(settings: Settings, pieces: dg.TimeWindowPartitionsDefinition | None) -> list[dg.AssetsDefinition]:
     return [
-        _events(settings),
+        _events(settings, pieces),
         _sessions(settings),
         _listing(settings, "items", contracts.ITEMS),
         _listing(settings, "users", contracts.USERS, contracts.USER_ORDER),
     ]
 
 
-def _events(settings: Settings) -> dg.AssetsDefinition:
+def _events(settings: Settings, pieces: dg.TimeWindowPartitionsDefinition | None) -> dg.AssetsDefinition:
     raw = [dg.AssetDep(key(contracts.raw_events(source.name))) for source in settings.sources_of("events")]
-    pieces = partitions(settings)
     specs = [
         contract_check_spec(contracts.EVENTS),
         dg.AssetCheckSpec(

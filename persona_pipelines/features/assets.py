@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
@@ -24,7 +25,7 @@ def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
     """The configured date, else the last day with events of known users whose times are dates, else with events of known users, else with any.
 
     Raises:
-        dagster.Failure: there are no events.
+        Refusal: there are no events.
     """
     from persona_pipelines.features.support import clock_support
 
@@ -39,7 +40,7 @@ def as_of_date(warehouse: "Warehouse", settings: Settings) -> dt.date:
     )
     found = next((date for date in dates if date is not None), None)
     if found is None:
-        raise dg.Failure("no events yet: run days that have records", allow_retries=False)
+        raise Refusal("no events yet: run days that have records")
     return found.date()
 
 

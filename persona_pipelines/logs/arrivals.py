@@ -77,6 +77,22 @@ def files_to_read(settings: Settings, first: dt.date, last: dt.date) -> list[ToR
     return found
 
 
+def days_read_of_undated(settings: Settings) -> list[dt.date] | None:
+    """First and last days of what the published tables have read of the files of sources without dates; None where these are not as they
+    were read, so that nobody knows how far they reach."""
+    undated = {source.name for source in settings.sources_of("events") if not source.dated}
+    if not settings.published_file.exists() or any(source in undated for source, _ in _changed(settings)):
+        return None
+    with Warehouse(settings.published_file, read_only=True) as published:
+        return [
+            day
+            for source in settings.sources_of("events")
+            if source.name in undated
+            for entry in files_read(published, source)
+            for day in entry.days
+        ]
+
+
 def _changed(settings: Settings) -> dict[tuple[str, LogFile], FileRead | None]:
     """Files that are not as the published tables have read them, by source, and how those have read them; None of new ones."""
     read: dict[tuple[str, str], FileRead] = {}

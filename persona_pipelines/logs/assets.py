@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from persona_pipelines.errors import plain
-from persona_pipelines.orchestration.partitions import first_and_last_day, partitions
+from persona_pipelines.orchestration.failures import Refusal
+from persona_pipelines.orchestration.partitions import first_and_last_day
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, ONCE_MORE, key, spec_options
 from persona_pipelines.settings import Settings, Source
@@ -21,10 +22,10 @@ KINDS = {"json_lines": "json", "access_log": "apache", "w3c": "apache"}
 """What Dagster calls a format on the page of an asset, where it has another word for it."""
 
 
-def build(settings: Settings) -> list[dg.AssetsDefinition]:
+def build(settings: Settings, pieces: dg.TimeWindowPartitionsDefinition | None) -> list[dg.AssetsDefinition]:
     listings = [*settings.sources_of("items"), *settings.sources_of("users")]
     return [
-        *(_raw_events(settings, source) for source in settings.sources_of("events")),
+        *(_raw_events(settings, source, pieces) for source in settings.sources_of("events")),
         *(_raw_listing(settings, source) for source in listings),
     ]
 
@@ -65,9 +66,8 @@ def _checks(contract: "Table", events: bool) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def _raw_events(settings: Settings, source: Source) -> dg.AssetsDefinition:
+def _raw_events(settings: Settings, source: Source, pieces: dg.TimeWindowPartitionsDefinition | None) -> dg.AssetsDefinition:
     contract = contracts.raw_events(source.name)
-    pieces = partitions(settings)
 
     @dg.multi_asset(
         name=f"logs_{source.name}",
@@ -116,8 +116,10 @@ def _reported(context: dg.AssetExecutionContext, load: Any) -> "Loaded":
 
     try:
         loaded: Loaded = load()
+    except LogFileBusyError as error:
+        raise dg.Failure(str(error)) from None  # is tried again
     except LogFileError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, LogFileBusyError)) from None
+        raise Refusal(str(error)) from None
     loaded.warnings = [plain(warning) for warning in loaded.warnings]
     for warning in loaded.warnings:
         context.log.warning(warning)

@@ -69,6 +69,11 @@ def left_out(source: Source, settings: Settings, latest: dt.date) -> list[str]:
     return [f"{source.name}: {len(names)} files {reason}: {', '.join(names[:3])}" for names, reason in reasons if names]
 
 
+def dates_in_names(source: Source, settings: Settings) -> Iterator[dt.date]:
+    """The dates in the names of a dated source's files, without a look into these."""
+    return (date for _, date in _named(source, settings) if date is not None)
+
+
 def _named(source: Source, settings: Settings) -> Iterator[tuple[str, dt.date | None]]:
     """The files of a source's path with the date in it; None where what stands there is none."""
     pattern = str(settings.resolved(source.path))

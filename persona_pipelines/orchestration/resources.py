@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.owners import end_orphaned_runs, own, tell_of_waiting
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.locks import WarehouseLock
@@ -42,13 +44,19 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
                 context.log.info(text)
 
         who = f"run {run.run_id[:8]}" if run is not None else "a process"
-        died = self._lock.acquire(who, self._settings.warehouse.wait_minutes * 60, wait)
+        try:
+            died = self._lock.acquire(who, self._settings.warehouse.wait_minutes * 60, wait)
+        except ProjectError as error:
+            raise Refusal(str(error)) from error
         if died:
             say(f"The last holder of the warehouse, {died['holder']}, died; what it had not completed is rolled back.")
         try:
             if instance is not None:
                 end_orphaned_runs(instance, self._settings.home)
             self._warehouse = open_warehouse(self._settings, say)
+        except ProjectError as error:
+            self._lock.release()
+            raise Refusal(str(error)) from error
         except BaseException:
             self._lock.release()
             raise

@@ -18,12 +18,14 @@ import dagster as dg
 import sqlalchemy.exc
 
 from persona_pipelines.errors import ProjectError, fault, is_of_the_state, of_the_state
-from persona_pipelines.orchestration.jobs import MAIN_JOB
+from persona_pipelines.orchestration.jobs import LOCATION, MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
 from persona_pipelines.settings import Settings
 
 OUT_OF_MEMORY = "Out of Memory Error"
 """How the engine begins to say that its limit is too small."""
+OF_LOCATION, LOCATION_LABEL = ".dagster/repository", f"__repository__@{LOCATION}"
+"""By which the web UI finds the runs of a job."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -129,7 +131,11 @@ def run_job(
                 outcome = resolved.execute_in_process(
                     run_config={**QUIET, **(config or {})},
                     instance=instance,
-                    tags={**(tags or {}), PROCESS_TAG: process_tag(os.getpid())},  # owned from the first moment
+                    tags={
+                        **(tags or {}),
+                        OF_LOCATION: LOCATION_LABEL,
+                        PROCESS_TAG: process_tag(os.getpid()),
+                    },  # owned from the first moment
                     run_id=run_id,
                     raise_on_error=False,
                 )

@@ -39,7 +39,6 @@ def _table_column(column: Column, contract: Table) -> dg.TableColumn:
 
 def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly: bool = False) -> dict[str, Any]:
     """Options of an ``AssetSpec`` that follow from the contract and the configuration."""
-    limit = dt.timedelta(days=8) if weekly else dt.timedelta(hours=36)
     return {
         "key": key(contract),
         "group_name": contract.schema,
@@ -48,8 +47,23 @@ def spec_options(settings: Settings, contract: Table, kinds: set[str], *, weekly
         "kinds": kinds,
         "tags": {"stage": contract.schema},
         "metadata": {"dagster/column_schema": column_schema(contract), "dagster/table_name": contract.full_name},
-        "freshness_policy": dg.FreshnessPolicy.time_window(fail_window=limit),
+        "freshness_policy": fresh(weekly=weekly),
     }
+
+
+def saying_what_comes_with_it(made: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Tables of one step in one transaction cannot be made alone: each says so in its description, before Dagster's dialog does."""
+
+    def said(spec: dg.AssetSpec) -> dg.AssetSpec:
+        others = sorted(key.path[-1] for key in made.keys - {spec.key})
+        return spec.replace_attributes(description=f"{spec.description} Made in one step with {', '.join(others)}.")
+
+    return made.map_asset_specs(said) if len(made.keys) > 1 else made
+
+
+def fresh(*, weekly: bool = False) -> dg.FreshnessPolicy:
+    """How old an asset may become: of the daily job a day and a half, of the weekly one a week and a day."""
+    return dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(days=8) if weekly else dt.timedelta(hours=36))
 
 
 def contract_check_spec(contract: Table) -> dg.AssetCheckSpec:

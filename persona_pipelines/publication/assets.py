@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.resources import WarehouseResource
-from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, PUBLISHED
+from persona_pipelines.orchestration.specs import ACCEPT_SHRINK_TAG, PUBLISHED, fresh
 from persona_pipelines.publication import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -28,6 +29,7 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
         owners=[settings.owner],
         kinds={"duckdb"},
         tags={"stage": STAGE},
+        freshness_policy=fresh(),
         description="What people, pages and services read: tables, pages and champions of one run, exchanged at one moment.",
         check_specs=[
             dg.AssetCheckSpec(
@@ -44,13 +46,13 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
         accepted = config.accept_shrink or ACCEPT_SHRINK_TAG in context.run.tags
         found = shrunk(read_manifest(chosen.home).rows, store.counts(), chosen.logs.smallest_share_of_rows)
         if not found.passed and not accepted:
-            raise dg.Failure(found.words, allow_retries=False)
+            raise Refusal(str(found.words))
         try:
             publication = publish(store, chosen, context.log.info)
         except OSError as error:
-            raise dg.Failure(f"the tables are written, but could not be published for reading: {error}", allow_retries=False) from None
+            raise Refusal(f"the tables are written, but could not be published for reading: {error}") from None
         except HomeError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise Refusal(str(error)) from None
         rows = publication.rows.get(contracts.EVENTS.full_name, 0)
         yield dg.MaterializeResult(
             metadata={

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
@@ -50,9 +51,7 @@ def _tuning(settings: Settings) -> dg.AssetsDefinition:
         minutes = tuning.minutes if config.minutes is None else config.minutes
         names = {method.name for method in chosen.recommendations.methods}
         if unknown := set(config.methods) - names:
-            raise dg.Failure(
-                f"methods: {sorted(unknown)[0]!r} is no method of the configuration; expected some of {sorted(names)}", allow_retries=False
-            )
+            raise Refusal(f"methods: {sorted(unknown)[0]!r} is no method of the configuration; expected some of {sorted(names)}")
         before = store.frame(store.table(contract))
         found = before
         if minutes > 0:
@@ -62,7 +61,7 @@ def _tuning(settings: Settings) -> dg.AssetsDefinition:
             try:
                 found = searched(store, chosen, wanted, minutes, trials, origin, context.log.warning)
             except TooFewInteractionsError as error:
-                raise dg.Failure(str(error), allow_retries=False) from None
+                raise Refusal(str(error)) from None
             # What was found earlier of other methods stays.
             found = _stacked(before[~before["model"].isin(found["model"])], found)
         with store.transaction():
@@ -147,7 +146,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             yield from left_out(store, tables, f"no recommenders: {error}", checks=named)
             return
         except (LeakageError, ModelError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise Refusal(str(error)) from None
         comparison, table = made.comparison, made.table
         with store.transaction():
             for target, frame in zip(tables, (table, made.advantages, made.audit), strict=True):
@@ -284,12 +283,12 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             model = load(found.folder)
         except ModelNotFoundError as error:
             if config.promote or config.rollback or store.rows(contracts.MODEL_COMPARISON):  # judged before, and gone now
-                raise dg.Failure(str(error), allow_retries=False) from None
+                raise Refusal(str(error)) from None
             named = {"only_with_consent": contract, "everyone_has_a_list": contract}
             yield from left_out(store, [contract], "no lists: there is no recommender yet", contract_checks=True, checks=named)
             return
         except (StoredModelError, PromotionError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise Refusal(str(error)) from None
         users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
         consenting = in_order(store, users.filter(users.consent_personalisation))
         as_of = store.value(table.as_of_date.max())

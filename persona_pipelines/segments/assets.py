@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
@@ -80,7 +81,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         try:
             fit = fit_segments(features, shares, chosen.segments, in_use, stored_support(store).log)
         except ValueError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise Refusal(str(error)) from None
         assigned = fit.model.assign(features, shares)
         shown = maps.drawn(len(features), chosen.segments.seed)
         points, labels = fit.model.scaler.transform(features, shares)[shown], assigned["segment_name"].to_numpy()[shown]
@@ -233,7 +234,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
             given = labels(chosen)
             model = SegmentModel.load(found.folder).called(given)
         except (LabelError, ModelNotFoundError, StoredModelError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise Refusal(str(error)) from None
         as_of = features["as_of_date"].iloc[0]
         assigned = model.assign(features, shares)
         told = summary(model, assigned, features, shares, stored_support(store).log, given)

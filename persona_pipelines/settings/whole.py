@@ -37,6 +37,9 @@ from persona_pipelines.vocabulary import EVENT_TYPES
 OWN_TABLES = ("files",)
 """Tables beside those of the sources in the schema ``logs``."""
 
+MLFLOW_PORT = 5000
+"""Of MLflow's web UI, where no other has been asked for."""
+
 
 class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
@@ -227,6 +230,18 @@ class Settings(Strict):
 
     @property
     def mlflow_ui(self) -> str:
-        """Where the MLflow web UI answers, for links in Dagster's metadata."""
+        """Where the MLflow web UI answers, or did when it last ran, for links in Dagster's metadata."""
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        return uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('PERSONA_MLFLOW_PORT', '5000')}"
+        return uri if uri.startswith("http") else f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def mlflow_port(self) -> int:
+        """The port that MLflow's web UI of this home has, or had when it last ran."""
+        try:
+            return int(self.mlflow_port_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return MLFLOW_PORT
+
+    @property
+    def mlflow_port_file(self) -> Path:
+        return self.home / "ui-logs" / "mlflow-port"

@@ -194,6 +194,23 @@ def test_pictures_stand_with_the_last_day_of_a_run_and_not_with_each(shop: Shop)
     assert [day[1:] for day in days] == [(0, 0, 1)] * (PLAN.days - 1) + [(1, 1, 1)]
 
 
+def test_the_web_ui_finds_the_run_with_its_job_and_the_gallery_with_its_pictures(shop: Shop) -> None:
+    import sqlite3
+
+    folder = shop.folder / "home" / "dagster" / "history"
+    with sqlite3.connect(folder / "runs.db") as runs:
+        found = runs.execute("SELECT DISTINCT value FROM run_tags WHERE key = '.dagster/repository'").fetchall()
+    assert found == [("__repository__@persona_pipelines.definitions",)]
+    with sqlite3.connect(folder / "runs" / "index.db") as history:
+        ((materialised,),) = history.execute(
+            "SELECT event FROM event_logs WHERE asset_key = '[\"gallery\", \"persona_gallery\"]' AND dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchall()
+        judged = history.execute("SELECT execution_status FROM asset_check_executions WHERE check_name = 'pages_are_whole'").fetchall()
+    assert materialised.count("data:image/png;base64,") == 2
+    assert len(materialised) < 200_000
+    assert judged == [("SUCCEEDED",)]
+
+
 def test_only_consenting_users_have_lists_without_what_they_have_seen(shop: Shop) -> None:
     assert shop.query("""SELECT count(*) FROM recommendations.recommendations r JOIN events.users u USING (user_id)
                          WHERE NOT consent_personalisation""") == [(0,)]
