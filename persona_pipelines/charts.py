@@ -144,6 +144,40 @@ def lift(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
     return figure
 
 
+def receiver_operating(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
+    """The ROC curve: at every threshold the share of the doers that is found against the share of the others that is taken for doers."""
+    figure, axes = _axes(title, 4.5, 4.0)
+    true, false = _found(predicted, happened)
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    axes.plot(false / max(false[-1], 1), true / max(true[-1], 1), color=COLOURS[0])
+    axes.set_xlabel("share of the others", fontsize=8)
+    axes.set_ylabel("share found", fontsize=8)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def precision_recall(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
+    """At every threshold the share of doers among those above it against the share of all doers that is found; the line is everybody's share."""
+    figure, axes = _axes(title, 4.5, 4.0)
+    true, false = _found(predicted, happened)
+    precision = true[1:] / (true[1:] + false[1:])
+    axes.axhline(float(happened.mean()), color="#999999", linewidth=1)
+    axes.step(true[1:] / max(true[-1], 1), precision, color=COLOURS[0], where="pre")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("share found", fontsize=8)
+    axes.set_ylabel("precision", fontsize=8)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def _found(predicted: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Doers and others at or above each threshold, highest first, from none on; users of whom the same is said are never told apart."""
+    order = np.argsort(-predicted, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(predicted[order])), len(order) - 1)
+    true = np.cumsum(happened[order].astype(float))[last]
+    return np.append(0.0, true), np.append(0.0, last + 1 - true)
+
+
 def model_intervals(comparison: pd.DataFrame) -> Figure:
     """nDCG of each model for known users with its confidence interval, best on top, the champion marked."""
     warm = comparison[(comparison["case"] == "warm") & (comparison["segment"] == "all")].sort_values("ndcg_at_k", kind="stable")

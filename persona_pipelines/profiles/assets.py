@@ -113,7 +113,7 @@ def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, 
         run.table(found.drivers(), "drivers.csv")
         names = ["users", *(column.name for column in contracts.PREDICTION_QUALITY.columns if column.type == "float64")]
         for row in quality.to_dict("records"):
-            with tracked_run(settings, STAGE, f"{row['target']} {row['model']} {as_of}", origin, nested=True) as child:
+            with run.part(f"{row['target']} {row['model']} {as_of}") as child:
                 child.parameters({"target": row["target"], "model": row["model"], "window_days": row["window_days"]})
                 child.metrics({name: row[name] for name in names if row[name] is not None})
                 child.tags({"chosen": str(row["chosen"]).lower(), "decision.reason": row["reason"]})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import io
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,21 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
+from persona_pipelines.tracking.notes import of_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import DatasetInput
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+METRICS_AT_ONCE = 1000
+"""MLflow takes no more of them in one request."""
+LONGEST_NOTE = 5_000
+"""Characters; the least that MLflow's stores take for a tag."""
 
 
+NOTE_TAG = "mlflow.note.content"
+"""Of an experiment or a run: the text, in Markdown, that its page shows as its description."""
 DIGEST_TAG = "data.sha256"
 """Of a version: the digest of its folder of arrays and JSON, by which a changed one is known."""
 
@@ -77,7 +86,8 @@ def configure(settings: Settings) -> None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
-def code_version(settings: Settings) -> str:
+@functools.cache
+def code_version() -> str:
     """The package's version and, in a git checkout, its commit."""
     import subprocess
 
@@ -109,6 +119,18 @@ class TrackedRun:
     stage: str
     run_id: str
     experiment_id: str
+    origin: Origin
+    inputs: list[DatasetInput] = field(default_factory=list)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[TrackedRun]:
+        """Open a run inside this one, which has learned from the same data; it ends as failed where the block raises."""
+        import mlflow
+
+        with mlflow.start_run(experiment_id=self.experiment_id, run_name=name, tags=_tags(self.settings, self.origin), nested=True) as run:
+            if self.inputs:
+                mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=self.inputs)
+            yield TrackedRun(self.settings, self.stage, run.info.run_id, self.experiment_id, self.origin, self.inputs)
 
     @property
     def url(self) -> str:
@@ -127,18 +149,44 @@ class TrackedRun:
 
         mlflow.log_metrics({name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}, step=step)
 
+    def series(self, values: Mapping[str, Sequence[float]]) -> None:
+        """Metrics with a value for each step, from step 1 on: how a learner went on from epoch to epoch."""
+        import math
+        import time
+
+        import mlflow
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [
+            Metric(name, float(value), now, step)
+            for name, series in values.items()
+            for step, value in enumerate(series, start=1)
+            if math.isfinite(value)
+        ]
+        for start in range(0, len(points), METRICS_AT_ONCE):
+            mlflow.MlflowClient().log_batch(self.run_id, metrics=points[start : start + METRICS_AT_ONCE])
+
     def tags(self, values: Mapping[str, str]) -> None:
         import mlflow
 
         mlflow.set_tags(dict(values))
 
+    def note(self, text: str) -> None:
+        """What the run's page shows as its description, in Markdown."""
+        self.tags({NOTE_TAG: text[:LONGEST_NOTE]})
+
     def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> None:
-        """What the run learned from: its columns and size as an MLflow data set, its fingerprint and dates as tags."""
+        """What the run and all its parts learned from: its columns and size as an MLflow data set, its fingerprint and dates as tags."""
         import mlflow
         from mlflow.data.pandas_dataset import from_pandas
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.utils import mlflow_tags
 
         shown = frame.drop(columns=[column for column in ("user_id", "visitor_id") if column in frame])
-        mlflow.log_input(from_pandas(shown, name=name, digest=digest[:16]), context="training")
+        dataset = Dataset(**from_pandas(shown, name=name, digest=digest[:16]).to_dict())
+        self.inputs = [DatasetInput(dataset, [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")])]
+        mlflow.MlflowClient().log_inputs(self.run_id, datasets=self.inputs)
         mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
 
     def picture(self, png: bytes, file: str) -> None:
@@ -164,32 +212,35 @@ class TrackedRun:
         answer: pd.DataFrame,
         description: str,
         tags: Mapping[str, str] | None = None,
+        stage: str | None = None,
     ) -> RegisteredModel:
         """Store a folder of arrays and JSON as a new version of the stage's model.
 
         Args:
+            description: of the version, in Markdown: what it is, learned from and how it was judged.
             loader_module: module of this package whose ``_load_pyfunc(path)`` reads the folder.
             example: input that the model answers with ``answer``; both make the signature.
-            tags: of the version. Which version is the champion is ``registry.promote``'s.
+            tags: of the version. Which version is the champion is ``registry.crown``'s.
+            stage: whose model it is; the run's own by default.
         """
         import mlflow
         from mlflow.models import infer_signature
 
+        name = model_name(self.settings, stage or self.stage)
         # The registry writes past the loggers, to the terminal of whoever runs this; what goes wrong is raised all the same.
         with contextlib.redirect_stderr(io.StringIO()):
             logged = mlflow.pyfunc.log_model(
-                name=self.stage,
+                name=stage or self.stage,
                 loader_module=loader_module,
                 data_path=str(folder),
                 signature=infer_signature(example, answer),
                 input_example=example,
                 # Nothing to install by name: a package index may have something else under it. Serve with --env-manager local.
                 pip_requirements=[],
-                registered_model_name=model_name(self.settings, self.stage),
+                registered_model_name=name,
             )
         version = str(logged.registered_model_version)
         client = mlflow.MlflowClient()
-        name = model_name(self.settings, self.stage)
         client.update_model_version(name, version, description=description)
         for key, value in {**(tags or {}), DIGEST_TAG: digest_of_folder(folder)}.items():
             client.set_model_version_tag(name, version, key, value)
@@ -201,19 +252,24 @@ def model_name(settings: Settings, stage: str) -> str:
 
 
 def _experiment(settings: Settings, stage: str) -> str:
-    """The experiment of a stage: it carries the configuration's name, as several may share a server."""
+    """The experiment of a stage: it carries the configuration's name, as several may share a server, and says what it holds."""
     import mlflow
 
-    name = model_name(settings, stage)
+    client, name = mlflow.MlflowClient(), model_name(settings, stage)
     found = mlflow.get_experiment_by_name(name)
     if found is None and settings.mlflow_is_local and (found := mlflow.get_experiment_by_name(stage)) is not None:
         # Of an earlier version, whose experiments were called like the stage.
-        mlflow.MlflowClient().rename_experiment(found.experiment_id, name)
-    if found is not None:
-        return str(found.experiment_id)
-    location = (settings.mlflow_artifacts / stage).as_uri() if settings.mlflow_is_local else None
-    # The kind makes the web UI open on the training runs.
-    return str(mlflow.create_experiment(name, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}))
+        client.rename_experiment(found.experiment_id, name)
+    if found is None:
+        location = (settings.mlflow_artifacts / stage).as_uri() if settings.mlflow_is_local else None
+        # The kind makes the web UI open on the training runs.
+        experiment_id = str(client.create_experiment(name, location, tags={"mlflow.experimentKind": "custom_model_development"}))
+    else:
+        experiment_id = str(found.experiment_id)
+    note = of_experiment(settings, stage)
+    if found is None or found.tags.get(NOTE_TAG) != note:
+        client.set_experiment_tag(experiment_id, NOTE_TAG, note)
+    return experiment_id
 
 
 def end_open_runs(settings: Settings) -> list[str]:
@@ -235,20 +291,23 @@ def end_open_runs(settings: Settings) -> list[str]:
     return left
 
 
+def _tags(settings: Settings, origin: Origin) -> dict[str, str]:
+    """What every run says of where it comes from."""
+    return {
+        "dagster.run_id": origin.dagster_run_id,
+        "dagster.asset": origin.dagster_asset,
+        "code.version": code_version(),
+        "configuration": settings.name,
+    }
+
+
 @contextmanager
-def tracked_run(settings: Settings, stage: str, name: str, origin: Origin, *, nested: bool = False) -> Iterator[TrackedRun]:
-    """Open a run in the experiment of a stage, inside the one that is open where ``nested``; it ends as failed where the block raises."""
+def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> Iterator[TrackedRun]:
+    """Open a run in the experiment of a stage; it ends as failed where the block raises."""
     configure(settings)
     import mlflow
 
-    if not nested:
-        end_open_runs(settings)
+    end_open_runs(settings)
     experiment_id = _experiment(settings, stage)
-    tags = {
-        "dagster.run_id": origin.dagster_run_id,
-        "dagster.asset": origin.dagster_asset,
-        "code.version": code_version(settings),
-        "configuration": settings.name,
-    }
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags, nested=nested) as run:
-        yield TrackedRun(settings, stage, run.info.run_id, experiment_id)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=_tags(settings, origin)) as run:
+        yield TrackedRun(settings, stage, run.info.run_id, experiment_id, origin)
