@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import DatasetInput
 
+    Inputs = list[DatasetInput]
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 METRICS_AT_ONCE = 1000
 """MLflow takes no more of them in one request."""
@@ -120,17 +122,23 @@ class TrackedRun:
     run_id: str
     experiment_id: str
     origin: Origin
-    inputs: list[DatasetInput] = field(default_factory=list)
+    inputs: Inputs = field(default_factory=list)
 
     @contextmanager
-    def part(self, name: str) -> Iterator[TrackedRun]:
-        """Open a run inside this one, which has learned from the same data; it ends as failed where the block raises."""
+    def part(self, name: str, inputs: Inputs | None = None) -> Iterator[TrackedRun]:
+        """Open a run inside this one; it ends as failed where the block raises.
+
+        Args:
+            inputs: what it has learned from, of what was logged by ``data``; all of that by default.
+        """
         import mlflow
 
+        inputs = self.inputs if inputs is None else inputs
+
         with mlflow.start_run(experiment_id=self.experiment_id, run_name=name, tags=_tags(self.settings, self.origin), nested=True) as run:
-            if self.inputs:
-                mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=self.inputs)
-            yield TrackedRun(self.settings, self.stage, run.info.run_id, self.experiment_id, self.origin, self.inputs)
+            if inputs:
+                mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=inputs)
+            yield TrackedRun(self.settings, self.stage, run.info.run_id, self.experiment_id, self.origin, inputs)
 
     @property
     def url(self) -> str:
@@ -176,8 +184,8 @@ class TrackedRun:
         """What the run's page shows as its description, in Markdown."""
         self.tags({NOTE_TAG: text[:LONGEST_NOTE]})
 
-    def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> None:
-        """What the run and all its parts learned from: its columns and size as an MLflow data set, its fingerprint and dates as tags."""
+    def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> Inputs:
+        """What the run and its parts learned from: its columns and size as an MLflow data set; fingerprint and dates of the first one as tags."""
         import mlflow
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -185,9 +193,12 @@ class TrackedRun:
 
         shown = frame.drop(columns=[column for column in ("user_id", "visitor_id") if column in frame])
         dataset = Dataset(**from_pandas(shown, name=name, digest=digest[:16]).to_dict())
-        self.inputs = [DatasetInput(dataset, [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")])]
-        mlflow.MlflowClient().log_inputs(self.run_id, datasets=self.inputs)
-        mlflow.set_tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
+        logged = [DatasetInput(dataset, [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")])]
+        mlflow.MlflowClient().log_inputs(self.run_id, datasets=logged)
+        if not self.inputs:
+            self.tags({"data.fingerprint": digest, "data.rows": str(len(frame)), "data.first_day": first, "data.last_day": last})
+        self.inputs = [*self.inputs, *logged]
+        return logged
 
     def picture(self, png: bytes, file: str) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -40,8 +40,8 @@ MODELS = {
 }
 """By stage."""
 ALIASES = (
-    "**Aliases**: `champion` is in use; `challenger` was the best on the validation window of the last comparison and is refused by the gate so far; "
-    "`previous` is what a rollback brings back."
+    "**Aliases**: `champion` is in use; `previous` was before it; `challenger`, where there is one, was the best on the validation window of the last "
+    "comparison, and the gate has refused it."
 )
 
 
@@ -57,7 +57,7 @@ def of_model(settings: Settings, stage: str, reigns: pd.DataFrame) -> str:
     Args:
         reigns: newest first, columns as they are to be shown.
     """
-    about = MODELS.get(stage, "")
+    about = MODELS.get(stage) or f"Predicts {stage.partition('-')[2].replace('_', ' ')}: features of users in, `prediction` out."
     return "\n\n".join(
         part
         for part in (

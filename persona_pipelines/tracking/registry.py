@@ -34,6 +34,8 @@ MADE_WITH = {
     "recommendations": (contracts.RECOMMENDATIONS, "model_version"),
 }
 """Where the tables of a stage say with which version they were made."""
+PREDICTIONS = "profiles-"
+"""What the stage of a target of predictions begins with: each has a model of its own."""
 COMPARED = {"recommendations": contracts.MODEL_COMPARISON}
 """Where a stage has a challenger: its comparison, of which the champion and who was refused have a version."""
 TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
@@ -153,22 +155,60 @@ def chosen(store: Warehouse, settings: Settings, stage: str) -> Chosen | None:
 
     An alias that was moved in MLflow by hand counts: where it is no longer where the last publication left it.
     """
-    champions = store.table(contracts.CHAMPIONS)
-    rows = store.frame(champions.filter(champions.stage == stage).drop("stage", "since")).to_dict("records")
+    written = _written(store, stage)
     alias, reigns = champion_version(settings, stage), history(settings, stage)
     last = reigns[-1] if reigns else None
-    if not rows:
+    if written is None:
         return None if alias is None else Chosen(alias, last.by if last else "person", last.reason if last else "the alias of MLflow")
-    written = Chosen(**rows[0])
     if alias is not None and last is not None and alias not in (last.version, written.version):
         return Chosen(alias, "person", "the alias champion was moved in MLflow")
     return written
+
+
+def stage_of_target(target: str) -> str:
+    """The stage under which the model of a target of predictions is registered."""
+    return PREDICTIONS + target.replace(" ", "_")
+
+
+def predicted(store: Warehouse) -> dict[str, str]:
+    """By the stages of targets the versions of the models that the predictions were made with."""
+    if store.is_outdated(contracts.PREDICTION_QUALITY):
+        return {}
+    quality = store.table(contracts.PREDICTION_QUALITY)
+    rows = store.tuples(
+        quality.filter(quality.chosen & quality.model_version.notnull()).select("target", "model_version").order_by("target")
+    )
+    return {stage_of_target(target): version for target, version in rows}
 
 
 def made_with(store: Warehouse, stage: str) -> str | None:
     """The version that the tables of a stage were made with; None where they have no rows."""
     contract, column = MADE_WITH[stage]
     return store.value(store.table(contract)[column].max())
+
+
+def in_use(store: Warehouse, settings: Settings) -> dict[str, Chosen]:
+    """By stage the version that the tables were made with; where they have no rows, the one that is taken from now on.
+
+    The models of predictions are made with each scoring: what somebody has moved their aliases to counts until then.
+    """
+    found = {}
+    for stage in MADE_WITH:
+        taken = chosen(store, settings, stage)
+        if taken is not None and made_with(store, stage) in (None, taken.version):
+            found[stage] = taken
+    for stage, version in predicted(store).items():
+        written = _written(store, stage)
+        if written is not None and written.version == version:
+            found[stage] = written
+    return found
+
+
+def _written(store: Warehouse, stage: str) -> Chosen | None:
+    """What the warehouse says is taken from now on."""
+    champions = store.table(contracts.CHAMPIONS)
+    rows = store.frame(champions.filter(champions.stage == stage).drop("stage", "since")).to_dict("records")
+    return Chosen(**rows[0]) if rows else None
 
 
 def require_version(settings: Settings, stage: str, version: str) -> None:
@@ -272,7 +312,10 @@ def version_before(settings: Settings, stage: str) -> str:
 
 def champion_version(settings: Settings, stage: str) -> str | None:
     """The version that MLflow's alias names; None before the first training."""
-    return next((entry.version for entry in versions(settings, stage) if entry.champion), None)
+    if _nothing_yet(settings):
+        return None
+    configure(settings)
+    return _version_by_alias(settings, stage, CHAMPION)
 
 
 def model(settings: Settings, stage: str, version: str | None) -> RegisteredModel:
