@@ -30,22 +30,15 @@ if TYPE_CHECKING:
 FIGURES = ("users", *(column.name for column in contracts.PREDICTION_QUALITY.columns if column.type == "float64"))
 SHOWN = ("auc", "calibration_error", "lift", "spearman")
 QUARTILES = (0.25, 0.5, 0.75)
-PICTURES = {
-    "calibration": (charts.calibration, "predicted and true shares"),
-    "lift": (charts.lift, "share found among the most probable"),
-    "roc": (charts.receiver_operating, "ROC"),
-    "precision_recall": (charts.precision_recall, "precision and recall"),
-}
 LEAKAGE = "features end with the day before each window, and the newest window teaches no model that it judges"
 
 
 def figures_of(found: Forecast) -> dict[str, Figure]:
-    """Pictures of the chosen models of probabilities by name, in the window that judged them."""
+    """Pictures of the chosen models of probabilities by target, in the window that judged them."""
     return {
-        f"{target}_{name}": draw(*judged.held, f"{target}: {told}, {judged.chosen}")
+        target: charts.probabilities(*judged.held, f"{target}: {judged.chosen} on the window that judges, {len(judged.held[0]):,} users")
         for target, judged in found.judged.items()
         if target not in (SPEND, LIFETIME)
-        for name, (draw, told) in PICTURES.items()
     }
 
 
@@ -66,8 +59,8 @@ def registered(settings: Settings, found: Forecast, origin: Origin, figures: Map
         run.metrics(figures_of_the_day(quality))
         run.note(note_of_the_day(found, quality, day))
         inputs = _inputs(run, found)
-        for name, figure in figures.items():
-            run.picture(charts.drawn(figure), f"{name}.png")
+        for target, figure in figures.items():
+            run.picture(charts.drawn(figure), f"{target}.png")
         run.table(quality, "quality.csv")
         run.table(drivers, "drivers.csv")
         for row in quality.to_dict("records"):
@@ -79,9 +72,8 @@ def registered(settings: Settings, found: Forecast, origin: Origin, figures: Map
                 child.tags({"chosen": str(row["chosen"]).lower(), "decision.reason": row["reason"]})
                 child.note(note_of_a_model(row, found.questions[target]))
                 if row["chosen"]:
-                    for name in PICTURES:
-                        if (key := f"{target}_{name}") in figures:
-                            child.picture(charts.drawn(figures[key]), f"{name}.png")
+                    if target in figures:
+                        child.picture(charts.drawn(figures[target]), f"{target}.png")
                     if judged.model is not None:
                         versions[target], scored[target] = _stored(child, settings, judged, row, found.questions[target], day)
         url = run.url
@@ -102,7 +94,7 @@ def _stored(
         judged.model.save(folder)
         answer = pd.DataFrame({"prediction": judged.model.score(example)})
         note = f"{note_of_a_model(row, question)}\n\nAs registered it has learned from the newest window too, and scored the users as of {day}."
-        version = run.register(folder, "persona_pipelines.profiles.scoring", example, answer, note, tags, stage).version
+        version = run.register(folder, "persona_pipelines.profiles.scoring", example, answer, note, tags, stage, keep_example=False).version
     model = PredictionModel.load(registry.model(settings, stage, version).folder)
     return version, replace(judged, model=model, prediction=model.score(judged.scored))
 

@@ -88,7 +88,7 @@ def note_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, advantage
     k = int(rows["k"].iloc[0]) if len(rows) else 0
     shown = whole[["model", *SHOWN]].rename(columns={name: with_k(name, k) for name in SHOWN})
     places = {decision.champion: "in use", decision.challenger: "challenger"} | (
-        {comparison.holder: "champion before"} if comparison.holder != decision.champion else {}
+        {comparison.holder: "held the place before"} if comparison.holder != decision.champion else {}
     )
     shown = shown.assign(model=[f"**{name}** ({places[name]})" if name in places else name for name in shown["model"]])
     left_out = listed({name: " ".join(reason.split())[:200] for name, reason in list(comparison.failed.items())[:5]})

@@ -10,11 +10,11 @@ import io
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
@@ -24,13 +24,14 @@ from persona_pipelines.tracking.notes import of_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
     Inputs = list[DatasetInput]
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-METRICS_AT_ONCE = 1000
-"""MLflow takes no more of them in one request."""
+METRICS_AT_ONCE, OTHERS_AT_ONCE = 800, 100
+"""MLflow takes no more than 100 parameters, 100 tags and 1,000 of all in one request."""
+PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
 LONGEST_NOTE = 5_000
 """Characters; the least that MLflow's stores take for a tag."""
 
@@ -113,16 +114,25 @@ def fingerprint(*frames: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+class _Waiting(NamedTuple):
+    """What is yet to be sent of a run."""
+
+    metrics: list[Metric]
+    parameters: list[Param]
+    tags: list[RunTag]
+
+
 @dataclass
 class TrackedRun:
-    """An open MLflow run of one stage."""
+    """An open MLflow run of one stage. Parameters, metrics and tags are sent together when it ends, or a part of it begins."""
 
     settings: Settings
     stage: str
     run_id: str
     experiment_id: str
-    origin: Origin
+    shared_tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=list)
+    waiting: _Waiting = field(default_factory=lambda: _Waiting([], [], []))
 
     @contextmanager
     def part(self, name: str, inputs: Inputs | None = None) -> Iterator[TrackedRun]:
@@ -133,12 +143,31 @@ class TrackedRun:
         """
         import mlflow
 
-        inputs = self.inputs if inputs is None else inputs
-
-        with mlflow.start_run(experiment_id=self.experiment_id, run_name=name, tags=_tags(self.settings, self.origin), nested=True) as run:
+        self.send()
+        client, inputs = mlflow.MlflowClient(), self.inputs if inputs is None else inputs
+        opened = client.create_run(self.experiment_id, tags={**self.shared_tags, PARENT_TAG: self.run_id}, run_name=name)
+        run = TrackedRun(self.settings, self.stage, opened.info.run_id, self.experiment_id, self.shared_tags, inputs)
+        status = "FAILED"
+        try:
             if inputs:
-                mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=inputs)
-            yield TrackedRun(self.settings, self.stage, run.info.run_id, self.experiment_id, self.origin, inputs)
+                client.log_inputs(run.run_id, datasets=inputs)
+            yield run
+            status = "FINISHED"
+        finally:
+            run.send()
+            client.set_terminated(run.run_id, status)
+
+    def send(self) -> None:
+        """Send what waits to MLflow, in as few requests as it takes."""
+        import mlflow
+
+        client, waiting = mlflow.MlflowClient(), self.waiting
+        self.waiting = _Waiting([], [], [])
+        for number in range(
+            max(-(-len(waiting.metrics) // METRICS_AT_ONCE), -(-max(len(waiting.parameters), len(waiting.tags)) // OTHERS_AT_ONCE))
+        ):
+            some, others = (slice(number * size, (number + 1) * size) for size in (METRICS_AT_ONCE, OTHERS_AT_ONCE))
+            client.log_batch(self.run_id, waiting.metrics[some], waiting.parameters[others], waiting.tags[others])
 
     @property
     def url(self) -> str:
@@ -146,39 +175,30 @@ class TrackedRun:
         return f"{self.settings.mlflow_ui}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        import mlflow
+        from mlflow.entities import Param
 
-        mlflow.log_params({name: value for name, value in values.items() if value is not None})
+        self.waiting.parameters.extend(Param(name, str(value)) for name, value in values.items() if value is not None)
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        import math
-
-        import mlflow
-
-        mlflow.log_metrics({name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}, step=step)
+    def metrics(self, values: Mapping[str, float]) -> None:
+        self._points((name, value, 0) for name, value in values.items() if value is not None)
 
     def series(self, values: Mapping[str, Sequence[float]]) -> None:
         """Metrics with a value for each step, from step 1 on: how a learner went on from epoch to epoch."""
+        self._points((name, value, step) for name, series in values.items() for step, value in enumerate(series, start=1))
+
+    def _points(self, values: Iterable[tuple[str, float, int]]) -> None:
         import math
         import time
 
-        import mlflow
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        points = [
-            Metric(name, float(value), now, step)
-            for name, series in values.items()
-            for step, value in enumerate(series, start=1)
-            if math.isfinite(value)
-        ]
-        for start in range(0, len(points), METRICS_AT_ONCE):
-            mlflow.MlflowClient().log_batch(self.run_id, metrics=points[start : start + METRICS_AT_ONCE])
+        self.waiting.metrics.extend(Metric(name, float(value), now, step) for name, value, step in values if math.isfinite(value))
 
     def tags(self, values: Mapping[str, str]) -> None:
-        import mlflow
+        from mlflow.entities import RunTag
 
-        mlflow.set_tags(dict(values))
+        self.waiting.tags.extend(RunTag(name, value) for name, value in values.items())
 
     def note(self, text: str) -> None:
         """What the run's page shows as its description, in Markdown."""
@@ -208,12 +228,12 @@ class TrackedRun:
     def file(self, file: Path) -> None:
         import mlflow
 
-        mlflow.log_artifact(str(file))
+        mlflow.MlflowClient().log_artifact(self.run_id, str(file))
 
     def table(self, frame: pd.DataFrame, file: str) -> None:
         import mlflow
 
-        mlflow.log_text(frame.to_csv(index=False), file)
+        mlflow.MlflowClient().log_text(self.run_id, frame.to_csv(index=False), file)
 
     def register(
         self,
@@ -224,6 +244,7 @@ class TrackedRun:
         description: str,
         tags: Mapping[str, str] | None = None,
         stage: str | None = None,
+        keep_example: bool = True,
     ) -> RegisteredModel:
         """Store a folder of arrays and JSON as a new version of the stage's model.
 
@@ -233,19 +254,20 @@ class TrackedRun:
             example: input that the model answers with ``answer``; both make the signature.
             tags: of the version. Which version is the champion is ``registry.crown``'s.
             stage: whose model it is; the run's own by default.
+            keep_example: whether the example is stored beside the signature; MLflow loads the model once more to try it.
         """
         import mlflow
         from mlflow.models import infer_signature
 
         name = model_name(self.settings, stage or self.stage)
         # The registry writes past the loggers, to the terminal of whoever runs this; what goes wrong is raised all the same.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), self._active():
             logged = mlflow.pyfunc.log_model(
                 name=stage or self.stage,
                 loader_module=loader_module,
                 data_path=str(folder),
                 signature=infer_signature(example, answer),
-                input_example=example,
+                input_example=example if keep_example else None,
                 # Nothing to install by name: a package index may have something else under it. Serve with --env-manager local.
                 pip_requirements=[],
                 registered_model_name=name,
@@ -256,6 +278,18 @@ class TrackedRun:
         for key, value in {**(tags or {}), DIGEST_TAG: digest_of_folder(folder)}.items():
             client.set_model_version_tag(name, version, key, value)
         return RegisteredModel(name, version, folder)
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        """Let this run be the one that MLflow takes for the present one: a model is logged to that."""
+        import mlflow
+
+        active = mlflow.active_run()
+        if active is not None and active.info.run_id == self.run_id:
+            yield
+            return
+        with mlflow.start_run(self.run_id, nested=True):
+            yield
 
 
 def model_name(settings: Settings, stage: str) -> str:
@@ -320,5 +354,10 @@ def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> It
 
     end_open_runs(settings)
     experiment_id = _experiment(settings, stage)
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=_tags(settings, origin)) as run:
-        yield TrackedRun(settings, stage, run.info.run_id, experiment_id, origin)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=_tags(settings, origin)) as opened:
+        shared = {name: value for name, value in opened.data.tags.items() if name not in (NAME_TAG, NOTE_TAG)}
+        run = TrackedRun(settings, stage, opened.info.run_id, experiment_id, shared)
+        try:
+            yield run
+        finally:
+            run.send()
