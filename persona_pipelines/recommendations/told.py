@@ -50,7 +50,7 @@ def figures_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, k: int
         for prefix, model in named.items()
         if model in known.index
         for name in FIGURES
-        if pd.notna(known.at[model, name])
+        if name in known and pd.notna(known.at[model, name])
     }
     ahead = decision.advantage
     if ahead is not None:

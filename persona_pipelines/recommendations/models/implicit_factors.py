@@ -74,7 +74,7 @@ class ALS:
 
 
 def _loss(model: Any, confidence: sp.csr_matrix, regularisation: float) -> float:
-    """What ALS makes smaller (equation 3 of the paper), a pair of user and item: over all pairs, those without an interaction with confidence 1.
+    """What ALS makes smaller (equation 3 of the paper), over the sum of all confidences: all pairs count, those without an interaction with 1.
 
     The library can tell it too, summed by as many threads as there are, so that its last digits are others every time.
     """
@@ -84,7 +84,7 @@ def _loss(model: Any, confidence: sp.csr_matrix, regularisation: float) -> float
     known = float((confidence.data * (1 - said) ** 2 - said**2).sum())
     everything = float(((users.T @ users) * (items.T @ items)).sum())
     penalty = regularisation * float((users**2).sum() + (items**2).sum())
-    return (known + everything + penalty) / (len(users) * len(items))
+    return (known + everything + penalty) / (float(confidence.data.sum()) + len(users) * len(items) - confidence.nnz)
 
 
 class BPR:
