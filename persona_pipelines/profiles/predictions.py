@@ -12,6 +12,7 @@ import pandas as pd
 
 from persona_pipelines.intervals import interval
 from persona_pipelines.profiles.importance import permutation_importance
+from persona_pipelines.profiles.plain import plain
 from persona_pipelines.profiles.points import attributes_in, matrix, names_of
 from persona_pipelines.profiles.scoring import PredictionModel, shift_to, shifted, spent_so_far
 
@@ -247,7 +248,7 @@ def judge_probability(
     else:
         said = final.predict_proba(matrix(today))[:, 1]
         shift = shift_to(said, rate)
-        stored = PredictionModel("classifier", {"rate": rate, "shift": shift}, {"classifier": final}, attributes_in(today))
+        stored = PredictionModel("classifier", {"rate": rate, "shift": shift}, {"classifier": plain(final)}, attributes_in(today))
         prediction = shifted(said, shift)
     boosted = models["gradient_boosting"]
     curves = {} if boosted is None else {"gradient_boosting": {"staged_log_loss": _staged_log_loss(boosted, newest, happened)}}
@@ -445,7 +446,7 @@ def _stored(
         names = [chosen] if chosen != "combined" else list(models)
         moments = _moments({name: model.predict(matrix(today)) for name, model in models.items()}, today) if chosen == "combined" else {}
         kind = "combined" if chosen == "combined" else "regression"
-        model = PredictionModel(kind, moments, {name: models[name] for name in names}, attributes_in(today))
+        model = PredictionModel(kind, moments, {name: plain(models[name]) for name in names}, attributes_in(today))
     unlevelled = model.score(today)
     if unlevelled.sum() <= 0 and prediction.sum() > 0:
         return PredictionModel("constant", {"amount": float(prediction.mean())})

@@ -1,4 +1,4 @@
-"""The chosen model of a target as it is stored: numbers as JSON, estimators of scikit-learn by skops, no pickle; and what it says of users.
+"""The chosen model of a target as it is stored: numbers as JSON, estimators as plain arrays, no pickle; and what it says of users.
 
 A score can be made again from it: ``profiles.prediction_quality`` names the version of each.
 """
@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +23,12 @@ from persona_pipelines.profiles.lifetime import (
     naive_value,
     purchases_of,
 )
+from persona_pipelines.profiles.plain import PlainEstimator
 from persona_pipelines.profiles.points import NUMBERS, SHARES, matrix
 
 FORMAT = 1
-FILE = "model.json"
+FILE, ARRAYS = "model.json", "arrays.npz"
 PURCHASES = ("frequency", "purchase_gap_days", "purchase_recency_days", "average_order_value", "repeat_order_value")
-TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
-"""What trees consist of; skops knows the rest of scikit-learn, and makes nothing else when it reads a file."""
 
 
 def shift_to(probability: np.ndarray, rate: float) -> float:
@@ -70,13 +68,13 @@ class PredictionModel:
             ``combined`` (regressions and what was spent so far, each standardised as on the day of training), ``base_rate``, ``constant``,
             ``past_spend``, ``past_rate``, ``beta_geometric``, or ``modified_beta_geometric`` (the chance of having left).
         parameters: its numbers by name; ``factor``, which amounts are multiplied by, is 1 where it is not there.
-        estimators: of scikit-learn, by name.
+        estimators: by name.
         attributes: columns of attributes of the customer list that the estimators have learned from.
     """
 
     kind: str
     parameters: Mapping[str, float]
-    estimators: Mapping[str, Any] = field(default_factory=dict)
+    estimators: Mapping[str, PlainEstimator] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
 
     @property
@@ -102,7 +100,7 @@ class PredictionModel:
         if self.kind == "constant":
             return np.full(len(features), known["amount"]) * known.get("factor", 1.0)
         if self.kind == "classifier":
-            said = self.estimators["classifier"].predict_proba(matrix(features[list(self.columns)]))[:, 1]
+            said = self.estimators["classifier"].predict(matrix(features[list(self.columns)]))
             return shifted(said, known["shift"])
         if self.kind == "modified_beta_geometric":
             return self._left(features)
@@ -151,18 +149,15 @@ class PredictionModel:
         return np.expm1(np.maximum(known["middle"] + known["spread"] * mean, 0))
 
     def save(self, folder: Path) -> None:
-        """JSON, and files of skops, which are arrays and JSON; no pickle, no code."""
-        import sklearn
-
+        """Arrays and JSON; no pickle, no code."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, estimator in self.estimators.items():
-            _dump(estimator, folder / f"{name}.skops")
+        arrays = {f"{name}/{key}": value for name, estimator in self.estimators.items() for key, value in estimator.arrays.items()}
+        np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
         description = {
             "format": FORMAT,
-            "scikit_learn": sklearn.__version__,
             "kind": self.kind,
             "parameters": dict(self.parameters),
-            "estimators": list(self.estimators),
+            "estimators": {name: [estimator.kind, estimator.link] for name, estimator in self.estimators.items()},
             "attributes": list(self.attributes),
             "columns": list(self.columns),
         }
@@ -170,34 +165,22 @@ class PredictionModel:
 
     @classmethod
     def load(cls, folder: Path) -> PredictionModel:
-        """Raises StoredModelError where the folder holds another format, estimators of another scikit-learn, or what is no estimator."""
-        import sklearn
-
-        description = json.loads((folder / FILE).read_text())
-        if description.get("format") != FORMAT:
-            raise StoredModelError(f"{folder}: prediction model of format {description.get('format')}; expected {FORMAT}: score again")
-        if description["estimators"] and description["scikit_learn"] != sklearn.__version__:
-            raise StoredModelError(
-                f"{folder}: trained with scikit-learn {description['scikit_learn']}, found {sklearn.__version__}: install that, or score again"
-            )
-        estimators = {name: _read(folder / f"{name}.skops") for name in description["estimators"]}
-        return cls(description["kind"], description["parameters"], estimators, tuple(description["attributes"]))
-
-
-def _dump(estimator: Any, file: Path) -> None:
-    import skops.io
-
-    skops.io.dump(estimator, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-
-
-def _read(file: Path) -> Any:
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    try:
-        return skops.io.load(file, trusted=TRUSTED)
-    except (UntrustedTypesFoundException, OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise StoredModelError(f"{file}: no stored estimator ({' '.join(str(error).split())}): score again") from None
+        """Raises StoredModelError where the folder holds another format, or what is no stored model."""
+        try:
+            description = json.loads((folder / FILE).read_text())
+            if description["format"] != FORMAT:
+                raise StoredModelError(f"{folder}: prediction model of format {description['format']}; expected {FORMAT}: score again")
+            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            estimators = {
+                name: PlainEstimator(
+                    kind, link, {key.partition("/")[2]: value for key, value in arrays.items() if key.partition("/")[0] == name}
+                )
+                for name, (kind, link) in description["estimators"].items()
+            }
+            return cls(description["kind"], description["parameters"], estimators, tuple(description["attributes"]))
+        except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise StoredModelError(f"{folder}: no stored prediction model ({' '.join(str(error).split())}): score again") from None
 
 
 class _PyfuncPrediction:
