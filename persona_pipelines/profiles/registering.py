@@ -139,10 +139,14 @@ def note_of_the_day(found: Forecast, quality: pd.DataFrame, day: str) -> str:
     chosen = quality[quality["chosen"].astype(bool)]
     shown = chosen.assign(model=[f"**{name}**" for name in chosen["model"]])[["target", "model", "users", *SHOWN, "reason"]]
     missing = listed(found.missing)
+    first = [
+        f"{row['target']} by **{row['model']}** ({', '.join(f'{name} {row[name]:.3f}' for name in ('auc', 'spearman') if row[name] is not None)})"
+        for row in chosen.to_dict("records")
+    ]
     return "\n\n".join(
         part
         for part in (
-            f"Predictions for {len(found.today):,} users as of {day}, by the model in use of each target:",
+            f"Predictions for {len(found.today):,} users as of {day}: {', '.join(first)}.",
             table(shown),
             listed({"Leakage": LEAKAGE}),
             f"Not predicted:\n\n{missing}" if missing else "",

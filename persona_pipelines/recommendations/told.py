@@ -15,6 +15,8 @@ from persona_pipelines.warehouse import contracts
 
 CASES = {"warm": "", "new user": "_new_user", "new item": "_new_item"}
 SHOWN = ("ndcg_at_k", "recall_at_k", "map_at_k", "hit_rate_at_k", "coverage", "diversity")
+OF_CANDIDATES = (*SHOWN, "ndcg_low", "ndcg_high", "validation_ndcg")
+"""What is told of champion and challenger in the run of the comparison; the runs of the methods have the rest."""
 FIGURES = tuple(column.name for column in contracts.MODEL_COMPARISON.columns if column.type == "float64")
 
 
@@ -49,7 +51,7 @@ def figures_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, k: int
         f"{prefix}{with_k(name, k)}": float(known.at[model, name])
         for prefix, model in named.items()
         if model in known.index
-        for name in FIGURES
+        for name in (OF_CANDIDATES if prefix else FIGURES)
         if name in known and pd.notna(known.at[model, name])
     }
     ahead = decision.advantage

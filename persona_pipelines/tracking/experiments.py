@@ -20,7 +20,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
-from persona_pipelines.tracking.notes import of_experiment
+from persona_pipelines.tracking.notes import VIEW, of_experiment, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ LONGEST_NOTE = 5_000
 
 NOTE_TAG = "mlflow.note.content"
 """Of an experiment or a run: the text, in Markdown, that its page shows as its description."""
+VIEW_TAG = "mlflow.sharedViewState."
 DIGEST_TAG = "data.sha256"
 """Of a version: the digest of its folder of arrays and JSON, by which a changed one is known."""
 
@@ -80,6 +81,8 @@ def configure(settings: Settings) -> None:
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # what it logs with a traceback it raises as well
     # Integers of an example have no gaps by construction, so the hint about gaps says nothing.
     warnings.filterwarnings("ignore", message=".*integer column.*", category=UserWarning)
+    # Where an example is not kept, that is meant.
+    warnings.filterwarnings("ignore", message=".*input example was not provided.*", category=UserWarning)
     settings.home.mkdir(parents=True, exist_ok=True)
     moving.follow(settings)  # a copied home must not read the models of the one it was copied from
     told = "MLFLOW_TRACKING_URI" in os.environ
@@ -311,9 +314,10 @@ def _experiment(settings: Settings, stage: str) -> str:
         experiment_id = str(client.create_experiment(name, location, tags={"mlflow.experimentKind": "custom_model_development"}))
     else:
         experiment_id = str(found.experiment_id)
-    note = of_experiment(settings, stage)
-    if found is None or found.tags.get(NOTE_TAG) != note:
-        client.set_experiment_tag(experiment_id, NOTE_TAG, note)
+    wanted = {NOTE_TAG: of_experiment(settings, stage, experiment_id), f"{VIEW_TAG}{VIEW}": view_of(settings, stage)}
+    for tag, text in wanted.items():
+        if text is not None and (found is None or found.tags.get(tag) != text):
+            client.set_experiment_tag(experiment_id, tag, text)
     return experiment_id
 
 

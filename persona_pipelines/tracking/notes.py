@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,32 @@ EXPERIMENTS = {
 }
 """By stage."""
 
+VIEW = "figures"
+"""The name of the view of an experiment's runs that has their figures as columns: MLflow shows none of them by itself."""
+COLUMNS = {
+    "segments": ("params.algorithm", "metrics.k", "metrics.silhouette", "metrics.stability", "metrics.users"),
+    "profiles": (
+        "metrics.purchase_auc",
+        "metrics.purchase_calibration_error",
+        "metrics.purchase_lift",
+        "metrics.churn_auc",
+        "metrics.spend_spearman",
+        "metrics.lifetime_value_spearman",
+        "metrics.auc",
+        "metrics.spearman",
+        "tags.chosen",
+    ),
+    "recommendations": (
+        "metrics.ndcg_at_10",
+        "metrics.champion_ndcg_at_10",
+        "metrics.challenger_ndcg_at_10",
+        "metrics.advantage_ndcg_at_10",
+        "metrics.coverage",
+        "tags.decision",
+    ),
+}
+"""Of the view, by stage."""
+
 MODELS = {
     "segments": "Places users in segments: features of a user in, segment out. Preprocessing and centres, whatever algorithm found them.",
     "recommendations": "Ranks items for users: `user_id` and `k` in, ranked items out, by what users had done when it was trained.",
@@ -45,10 +72,28 @@ ALIASES = (
 )
 
 
-def of_experiment(settings: Settings, stage: str) -> str:
+def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
     """The description of a stage's experiment."""
-    about = EXPERIMENTS.get(stage, stage).replace("at_10", f"at_{settings.recommendations.k}")
-    return f"{about}\n\nOf the configuration **{settings.name}**, by the Dagster assets of the group `{stage}`."
+    about = _with_k(EXPERIMENTS.get(stage, stage), settings)
+    view = f"[Show the figures in the table](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}). " if stage in COLUMNS else ""
+    return f"{view}{about}\n\nOf the configuration **{settings.name}**, by the Dagster assets of the group `{stage}`."
+
+
+def view_of(settings: Settings, stage: str) -> str | None:
+    """The view ``VIEW`` as MLflow's pages keep a shared one (JSON); None where runs have no figures."""
+    if stage not in COLUMNS:
+        return None
+    parted = [_with_k(column, settings).partition(".") for column in COLUMNS[stage]]
+    shown = {
+        "selectedColumns": [f"{kind}.`{name}`" for kind, _, name in parted],
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+    }
+    return json.dumps(shown)
+
+
+def _with_k(text: str, settings: Settings) -> str:
+    return text.replace("at_10", f"at_{settings.recommendations.k}")
 
 
 def of_model(settings: Settings, stage: str, reigns: pd.DataFrame) -> str:
