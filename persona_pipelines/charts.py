@@ -118,30 +118,48 @@ def segment_quality(quality: pd.DataFrame) -> Figure:
     return figure
 
 
-def calibration(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
-    """The true share against the mean predicted one, in ten groups of the same size; on the line is right."""
-    figure, axes = _axes(title, 4.5, 4.0)
-    groups = np.array_split(np.argsort(predicted, kind="stable"), 10)
-    places = [(predicted[rows].mean(), happened[rows].mean()) for rows in groups if len(rows)]
-    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    axes.plot(*zip(*places, strict=True), marker="o", color=COLOURS[0])
-    axes.set_xlabel("predicted", fontsize=8)
-    axes.set_ylabel("true", fontsize=8)
-    axes.tick_params(labelsize=8)
+def probabilities(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
+    """How good probabilities are, in four pictures of one figure.
+
+    Calibration: the true share against the mean predicted one, in ten groups of the same size; on the line is right. Lift: the share of all who
+    did it that is found among the users with the highest probability. ROC: at every threshold the share of the doers that is found against the
+    share of the others that is taken for doers. Precision and recall: at every threshold the share of doers among those above it against the
+    share of all doers that is found; the line is everybody's share.
+    """
+    figure = Figure(figsize=(8, 7.2))
+    # Margins by hand: the layout engine takes as long as the drawing.
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.07, top=0.9, hspace=0.32, wspace=0.22)
+    figure.suptitle(title, fontsize=10, x=0.08, ha="left")
+    true, false = _found(predicted, happened)
+    found, taken = true / max(true[-1], 1), false / max(false[-1], 1)
+    groups = [rows for rows in np.array_split(np.argsort(predicted, kind="stable"), 10) if len(rows)]
+    panels = (
+        ("calibration", "predicted", "true", [predicted[rows].mean() for rows in groups], [happened[rows].mean() for rows in groups]),
+        ("lift", "share of users", "share found", (true + false) / max(true[-1] + false[-1], 1), found),
+        ("ROC", "share of the others", "share found", taken, found),
+        ("precision and recall", "share found", "precision", found[1:], true[1:] / (true[1:] + false[1:])),
+    )
+    for number, (name, across, up, x, y) in enumerate(panels, start=1):
+        axes = figure.add_subplot(2, 2, number)
+        share = float(happened.mean())
+        axes.plot([0, 1], [share, share] if up == "precision" else [0, 1], color="#999999", linewidth=1)
+        axes.plot(
+            x, y, color=COLOURS[0], marker="o" if name == "calibration" else "", drawstyle="steps-pre" if up == "precision" else "default"
+        )
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_xlabel(across, fontsize=8)
+        axes.set_ylabel(up, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def lift(predicted: np.ndarray, happened: np.ndarray, title: str) -> Figure:
-    """The share of all who did it that is found among the users with the highest probability."""
-    figure, axes = _axes(title, 4.5, 4.0)
+def _found(predicted: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Doers and others at or above each threshold, highest first, from none on; users of whom the same is said are never told apart."""
     order = np.argsort(-predicted, kind="stable")
-    found = np.concatenate([[0.0], np.cumsum(happened[order]) / max(int(happened.sum()), 1)])
-    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    axes.plot(np.linspace(0, 1, len(found)), found, color=COLOURS[0])
-    axes.set_xlabel("share of users", fontsize=8)
-    axes.set_ylabel("share found", fontsize=8)
-    axes.tick_params(labelsize=8)
-    return figure
+    last = np.append(np.flatnonzero(np.diff(predicted[order])), len(order) - 1)
+    true = np.cumsum(happened[order].astype(float))[last]
+    return np.append(0.0, true), np.append(0.0, last + 1 - true)
 
 
 def model_intervals(comparison: pd.DataFrame) -> Figure:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from persona_pipelines.charts import bars, drawn, records_per_period
+from persona_pipelines.charts import bars, drawn, probabilities, records_per_period
 
 KINDS = ("events", "filtered", "duplicates", "rejects")
 
@@ -49,3 +49,25 @@ def test_a_picture_is_drawn_once_small_and_in_its_colours() -> None:
     assert shown.shape == full.shape
     assert np.abs(shown - full).mean() < 1
     assert shown[0, 0].min() >= 254
+
+
+def test_the_four_pictures_of_probabilities_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    generator = np.random.default_rng(3)
+    said = generator.random(300).round(1)  # with ties
+    happened = generator.random(300) < said
+    panels = {axes.get_title(loc="left"): axes.lines[-1].get_xydata() for axes in probabilities(said, happened, "t").axes}
+    false, true, _ = roc_curve(happened, said, drop_intermediate=False)
+    assert np.allclose(panels["ROC"], np.column_stack([false, true]))
+    precision, recall, _ = precision_recall_curve(happened, said)
+    assert np.allclose(panels["precision and recall"], np.column_stack([recall, precision])[:-1][::-1])
+    assert np.allclose(panels["lift"][-1], [1, 1])
+    assert panels["lift"][:, 1].tolist() == panels["ROC"][:, 1].tolist()
+    assert panels["calibration"][:, 0].mean() == pytest.approx(said.mean())
+    assert panels["calibration"][:, 1].mean() == pytest.approx(happened.mean())
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_probabilities_of_what_all_or_none_did_are_drawn(happened: bool) -> None:
+    assert drawn(probabilities(np.full(7, 0.5), np.full(7, happened), "t"))

@@ -35,6 +35,7 @@ class Publication:
         rows, digests: of its tables.
         pages: names of the pages below ``waiting`` that go to ``reports``.
         champions: by stage, the version whose results the tables hold.
+        challengers: by stage, the version that its last comparison has refused.
     """
 
     published: str
@@ -42,6 +43,7 @@ class Publication:
     digests: dict[str, str]
     pages: list[str]
     champions: dict[str, dict[str, object]] = field(default_factory=dict)
+    challengers: dict[str, str] = field(default_factory=dict)
 
 
 def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Publication:
@@ -66,7 +68,8 @@ def publish(store: Warehouse, settings: Settings, say: Callable[[str], None] = l
         rows,
         _digests(store, list(rows), read_manifest(settings.home)),
         sorted(file.name for file in waiting.glob("*.html")),
-        {stage: asdict(chosen) for stage, chosen in _champions(store, settings).items()},
+        {stage: asdict(chosen) for stage, chosen in registry.in_use(store, settings).items()},
+        {stage: version for stage in registry.COMPARED if (version := registry.refused(store, stage))},
     )
     write_whole(settings.home / JOURNAL, json.dumps(asdict(publication), indent=1))
     finish(settings, say)
@@ -116,19 +119,9 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
     )
     manifest.save(settings.home)
     for stage, chosen in publication.champions.items():
-        if registry.crown(settings, stage, Chosen(**chosen)):  # type: ignore[arg-type]
+        if registry.crown(settings, stage, Chosen(**chosen), publication.challengers.get(stage)):  # type: ignore[arg-type]
             say(f"champion of {stage}: version {chosen['version']}")
     journal.unlink()
-
-
-def _champions(store: Warehouse, settings: Settings) -> dict[str, Chosen]:
-    """By stage the version that the tables were made with; where they have no rows, the one that is taken from now on."""
-    found = {}
-    for stage in registry.MADE_WITH:
-        chosen = registry.chosen(store, settings, stage)
-        if chosen is not None and registry.made_with(store, stage) in (None, chosen.version):
-            found[stage] = chosen
-    return found
 
 
 def waiting_page(settings: Settings, name: str) -> Path:

@@ -178,7 +178,7 @@ def _model_store(settings: Settings) -> Finding:
 def _models(settings: Settings) -> Iterator[Finding]:
     if not (settings.mlflow_file).exists() or not database(settings.mlflow_file).passed:
         return
-    for stage in registry.MADE_WITH:
+    for stage in (*registry.MADE_WITH, *_predicted(settings)):
         version = registry.champion_version(settings, stage)
         if version is None:
             continue
@@ -188,6 +188,14 @@ def _models(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, True, "its files are those that were registered")
         except ModelNotFoundError as error:
             yield Finding(name, False, str(error), RUN_AGAIN)
+
+
+def _predicted(settings: Settings) -> list[str]:
+    """The stages of the models that the published predictions were made with."""
+    if settings.published_file.exists():
+        with contextlib.suppress(WarehouseError), Warehouse(settings.published_file, read_only=True) as store:
+            return list(registry.predicted(store))
+    return []
 
 
 def _saved(file: Path) -> Finding:

@@ -8,12 +8,10 @@ import dagster as dg
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
-from persona_pipelines.profiles import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
 if TYPE_CHECKING:
-    from persona_pipelines.profiles.forecasting import Forecast
     from persona_pipelines.warehouse.connection import Warehouse
 
 NOBODY = "no profiles and predictions: no event names a person (user_id)"
@@ -46,6 +44,9 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, markdown_table, table_metadata
         from persona_pipelines.profiles.checks import are_calibrated, every_target_is_predicted
         from persona_pipelines.profiles.forecasting import forecast
+        from persona_pipelines.profiles.registering import figures_of, registered
+        from persona_pipelines.tracking.experiments import Origin
+        from persona_pipelines.tracking.registry import Chosen, choose, stage_of_target
         from persona_pipelines.warehouse.connection import from_frame
 
         store, chosen = warehouse.get(), warehouse.settings
@@ -57,13 +58,15 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         as_of = dt.date.fromisoformat(f"{today['as_of_date'].iloc[0]:%Y-%m-%d}")
         earlier = store.frame(store.table(contracts.PREDICTION_QUALITY))
         in_use = dict(zip(earlier[earlier["chosen"]]["target"], earlier[earlier["chosen"]]["model"], strict=True)) if len(earlier) else {}
-        found = forecast(store, chosen, today, as_of, in_use)
-        frames = (found.users, found.quality(), found.drivers())
+        judged = forecast(store, chosen, today, as_of, in_use)
+        figures = figures_of(judged)
+        found, url = registered(chosen, judged, Origin(context.run_id, key(contracts.USER_PREDICTIONS).to_user_string()), figures)
+        frames = (found.users(), found.quality(), found.drivers())
         with store.transaction():
             for contract, frame in zip(tables, frames, strict=True):
                 store.replace(contract, from_frame(frame) if len(frame) else store.table(contract).limit(0))
-        figures = _figures(found)
-        url = _logged(chosen, found, context.run_id, as_of, figures)
+            for target, version in found.versions.items():
+                choose(store, stage_of_target(target), Chosen(version, "gate", found.reason(target)))
         quality = store.frame(store.table(contracts.PREDICTION_QUALITY).order_by("target", "model"))
         shown = quality[["target", "model", "users", "base_rate", "auc", "calibration_error", "lift", "spearman", "chosen"]].round(4)
         extra: dict[Any, dict[str, Any]] = {
@@ -81,43 +84,6 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
         yield checked("can_be_made", tables[0], every_target_is_predicted(found.missing), warn=True)
 
     return user_predictions
-
-
-def _figures(found: "Forecast") -> dict[str, Any]:
-    """Calibration and lift of the chosen models of probabilities, in the window that judged them."""
-    from persona_pipelines import charts
-    from persona_pipelines.profiles.forecasting import LIFETIME, SPEND
-
-    figures = {}
-    for target, judged in found.judged.items():
-        if target not in (SPEND, LIFETIME):
-            figures[f"{target}_calibration"] = charts.calibration(*judged.held, f"{target}: predicted and true shares, {judged.chosen}")
-            figures[f"{target}_lift"] = charts.lift(*judged.held, f"{target}: share found among the most probable")
-    return figures
-
-
-def _logged(settings: Settings, found: "Forecast", run_id: str, as_of: dt.date, figures: dict[str, Any]) -> str | None:
-    """A run for the day with one nested run a target and model; None where nothing could be predicted."""
-    from persona_pipelines.charts import drawn
-    from persona_pipelines.tracking.experiments import Origin, tracked_run
-
-    if not found.judged:
-        return None
-    origin = Origin(run_id, key(contracts.USER_PREDICTIONS).to_user_string())
-    with tracked_run(settings, STAGE, f"predictions {as_of}", origin) as run:
-        run.parameters(settings.predictions.model_dump())
-        for name, figure in figures.items():
-            run.picture(drawn(figure), f"{name.replace(' ', '_')}.png")
-        quality = found.quality()
-        run.table(quality, "quality.csv")
-        run.table(found.drivers(), "drivers.csv")
-        names = ["users", *(column.name for column in contracts.PREDICTION_QUALITY.columns if column.type == "float64")]
-        for row in quality.to_dict("records"):
-            with tracked_run(settings, STAGE, f"{row['target']} {row['model']} {as_of}", origin, nested=True) as child:
-                child.parameters({"target": row["target"], "model": row["model"], "window_days": row["window_days"]})
-                child.metrics({name: row[name] for name in names if row[name] is not None})
-                child.tags({"chosen": str(row["chosen"]).lower(), "decision.reason": row["reason"]})
-        return run.url
 
 
 def _profiles(settings: Settings) -> dg.AssetsDefinition:

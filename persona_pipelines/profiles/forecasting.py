@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,8 +13,9 @@ import pandas as pd
 from persona_pipelines.features.attributes import attributes_of_users, joined
 from persona_pipelines.parallel import side_by_side
 from persona_pipelines.profiles.leaving import judge_leaving, silence_is_usual
-from persona_pipelines.profiles.lifetime import Purchases, naive_value, purchases_of, value_by_beta_geometric
+from persona_pipelines.profiles.lifetime import fit_value, purchases_of
 from persona_pipelines.profiles.predictions import Baseline, Judged, Question, Window, judge_amount, judge_probability
+from persona_pipelines.profiles.scoring import PredictionModel
 from persona_pipelines.profiles.targets import as_objects, own_targets, with_attributes
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
 from persona_pipelines.settings import Settings
@@ -29,12 +30,40 @@ MOST_LIFETIME_WINDOWS = 4
 
 @dataclass(frozen=True)
 class Forecast:
-    """``users``: rows of ``contracts.USER_PREDICTIONS``; ``judged`` and ``questions`` by target; ``missing``: the reason of each target without one."""
+    """``judged`` and ``questions`` by target; ``missing``: the reason of each target without one; ``today``: the users, ``own``: targets of the configuration.
 
-    users: pd.DataFrame
+    ``versions``: of the model of each target that was registered.
+    """
+
     judged: dict[str, Judged]
     questions: dict[str, Question]
     missing: dict[str, str]
+    today: pd.DataFrame
+    as_of: dt.date
+    horizon_days: int
+    own: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def users(self) -> pd.DataFrame:
+        """Rows of ``contracts.USER_PREDICTIONS``."""
+        today, judged = self.today, self.judged
+        users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": self.as_of, "horizon_days": self.horizon_days})
+        columns = [column for _, column in PROBABILITIES.values()]
+        for target, (_, column) in PROBABILITIES.items():
+            users[column] = np.clip(judged[target].prediction, 0, 1) if target in judged else np.nan
+        users[columns] = possible_together(users[columns]).round(6)
+        users["expected_spend"] = judged[SPEND].prediction.round(6) if SPEND in judged else np.nan
+        users["lifetime_value"] = 0.0 if LIFETIME in judged else np.nan
+        if LIFETIME in judged:
+            users.loc[purchases_of(today)[0], "lifetime_value"] = judged[LIFETIME].prediction.round(6)
+        users["targets"] = as_objects({name: judged[name] for name in self.own}, len(users))
+        return users
+
+    def reason(self, target: str) -> str:
+        """Why the model of a target is in use."""
+        table = self.judged[target].table
+        row = table[table["chosen"]].iloc[0]
+        return f"{row['model']}: {row['reason']}"
 
     def quality(self) -> pd.DataFrame:
         """Rows of ``contracts.PREDICTION_QUALITY``."""
@@ -44,6 +73,7 @@ class Forecast:
                 definition=self.questions[target].definition,
                 window_start=self.questions[target].begin,
                 window_days=self.questions[target].days,
+                model_version=[self.versions.get(target) if chosen else None for chosen in found.table["chosen"]],
             )
             for target, found in self.judged.items()
         ]
@@ -63,27 +93,26 @@ def possible_together(chances: pd.DataFrame) -> pd.DataFrame:
     return chances.div(chances.sum(axis=1).clip(lower=1), axis=0)
 
 
-def _of_buyers(features: pd.DataFrame, forecast: Callable[[Purchases], np.ndarray]) -> np.ndarray:
-    """A forecast for buyers; 0 for those who have not bought yet."""
-    buyers, purchases = purchases_of(features)
-    found = np.zeros(len(features))
-    if buyers.any():
-        found[buyers] = forecast(purchases)
-    return found
-
-
-def _beta_geometric(features: pd.DataFrame, days: float) -> np.ndarray:
+def _stored_beta_geometric(features: pd.DataFrame, days: float) -> PredictionModel:
     try:
-        return _of_buyers(features, lambda purchases: value_by_beta_geometric(purchases, days))
+        purchases, spend = fit_value(purchases_of(features)[1])
     except ValueError:
-        # Nobody has bought twice, or too few have bought at all: no rate to learn.
-        return np.zeros(len(features))
+        return PredictionModel("constant", {"amount": 0.0})
+    return PredictionModel("beta_geometric", {**vars(purchases), **vars(spend), "days": days})
 
 
 BASELINES = {
-    "past_spend": Baseline(lambda features, days: _of_buyers(features, lambda purchases: (purchases.repeats + 1) * purchases.mean_value)),
-    "past_rate": Baseline(lambda features, days: _of_buyers(features, lambda purchases: naive_value(purchases, days))),
-    "beta_geometric": Baseline(_beta_geometric, levelled=True),
+    "past_spend": Baseline(
+        lambda features, days: PredictionModel("past_spend", {}).score(features),
+        stored=lambda features, days: PredictionModel("past_spend", {}),
+    ),
+    "past_rate": Baseline(
+        lambda features, days: PredictionModel("past_rate", {"days": days}).score(features),
+        stored=lambda features, days: PredictionModel("past_rate", {"days": days}),
+    ),
+    "beta_geometric": Baseline(
+        lambda features, days: _stored_beta_geometric(features, days).score(features), levelled=True, stored=_stored_beta_geometric
+    ),
 }
 """Forecasts of spend that need no past windows, by name."""
 
@@ -108,17 +137,7 @@ def forecast(warehouse: Warehouse, settings: Settings, today: pd.DataFrame, as_o
     answers = side_by_side([question.answer for question in questions.values()])
     judged = dict(zip(questions, answers, strict=True))
 
-    users = pd.DataFrame({"user_id": today["user_id"], "as_of_date": as_of, "horizon_days": chosen.horizon_days})
-    columns = [column for _, column in PROBABILITIES.values()]
-    for target, (_, column) in PROBABILITIES.items():
-        users[column] = np.clip(judged[target].prediction, 0, 1) if target in judged else np.nan
-    users[columns] = possible_together(users[columns]).round(6)
-    users["expected_spend"] = judged[SPEND].prediction.round(6) if SPEND in judged else np.nan
-    users["lifetime_value"] = 0.0 if LIFETIME in judged else np.nan
-    if LIFETIME in judged:
-        users.loc[purchases_of(today)[0], "lifetime_value"] = judged[LIFETIME].prediction.round(6)
-    users["targets"] = as_objects({name: judged[name] for name in own}, len(users))
-    return Forecast(users, judged, questions, missing)
+    return Forecast(judged, questions, missing, today, as_of, chosen.horizon_days, tuple(own))
 
 
 def _of_the_horizon(
@@ -135,7 +154,9 @@ def _of_the_horizon(
     sold = today["frequency"].notna().any()
     meaning = {PURCHASE: f"a purchase or booking within {days} days", CHURN: f"no own event within {days} days"}
     questions = {
-        target: Question(meaning[target], partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days)
+        target: Question(
+            meaning[target], partial(judge_probability, windows, outcome, today, before.get(target), chosen.seed), begin, days, windows
+        )
         for target, (outcome, _) in PROBABILITIES.items()
         if sold or target != PURCHASE
     }
@@ -143,7 +164,7 @@ def _of_the_horizon(
     if not past.log.visits and past.log.people == "customers":
         if (left := judge_leaving(windows, today, days, chosen.seed)) is not None:
             told = f"has stopped buying, by the own rhythm (1 less the probability alive); judged by the purchases within {days} days that it implies"
-            questions[CHURN] = Question(told, lambda: left, begin, days)
+            questions[CHURN] = Question(told, lambda: left, begin, days, windows)
         elif why := silence_is_usual(today, days):
             del questions[CHURN]
             missing[CHURN] = why
@@ -152,7 +173,7 @@ def _of_the_horizon(
     if not any(window.bought.any() for window in windows[:-1]):
         return questions, missing | {SPEND: "nobody has bought anything"}
     told = f"value of purchases and bookings within {days} days, before refunds"
-    questions[SPEND] = Question(told, partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days)
+    questions[SPEND] = Question(told, partial(judge_amount, windows, today, BASELINES, days, days, chosen.seed), begin, days, windows)
     return questions, missing
 
 
@@ -174,7 +195,7 @@ def _lifetime(past: Past, settings: Settings, today: pd.DataFrame, attributes: p
         raise TooLittleHistoryError(f"fewer than {chosen.minimum_users} customers had bought before one of the windows of {days} days")
     answer = partial(judge_amount, windows, today[buyers], BASELINES, days, chosen.lifetime_days, chosen.seed)
     told = f"value of purchases and bookings within {chosen.lifetime_days} days, before refunds"
-    return Question(told, answer, as_of - dt.timedelta(days=days - 1), days)
+    return Question(told, answer, as_of - dt.timedelta(days=days - 1), days, windows)
 
 
 def buyers_of(window: Window) -> Window:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from persona_pipelines.intervals import interval
-from persona_pipelines.profiles.lifetime import Purchases, maximum_likelihood, purchases_of
+from persona_pipelines.profiles.lifetime import ModifiedBetaGeometric, Purchases, maximum_likelihood, purchases_of
 from persona_pipelines.profiles.predictions import (
     BASE_RATE,
     EVIDENT,
@@ -19,6 +17,7 @@ from persona_pipelines.profiles.predictions import (
     no_drivers,
     smoothed_rate,
 )
+from persona_pipelines.profiles.scoring import PredictionModel
 
 MODEL = "modified_beta_geometric"
 FITS = 0.1
@@ -27,32 +26,6 @@ FEWEST_LEFT = 0.01
 """Mean chance of having left below which nobody is seen to leave: silences are as long as the rates alone make them."""
 USUAL = 0.8
 """Share of the customers who came again whose usual gap has to be over within the horizon for silence in it to mean anything."""
-
-
-@dataclass(frozen=True)
-class ModifiedBetaGeometric:
-    """Parameters of MBG/NBD (Batislam, Denizel, Filiztekin 2007): as BG/NBD, but a customer may drop out after the first purchase too.
-
-    Under BG/NBD who has bought once is there for ever.
-    """
-
-    r: float
-    alpha: float
-    a: float
-    b: float
-
-    def probability_alive(self, customers: Purchases) -> np.ndarray:
-        """The chance of not having dropped out yet (equation 7)."""
-        from scipy.special import expit
-
-        x = customers.repeats
-        odds = np.log(self.a / (self.b + x)) + (self.r + x) * np.log((self.alpha + customers.age) / (self.alpha + customers.recency))
-        return expit(-odds)
-
-    def probability_of_purchase(self, customers: Purchases, days: float) -> np.ndarray:
-        """The chance of a purchase in the next ``days``: who is there buys at a rate of gamma (r + x, alpha + age), and drops out only then."""
-        none = ((self.alpha + customers.age) / (self.alpha + customers.age + days)) ** (self.r + customers.repeats)
-        return self.probability_alive(customers) * (1 - none)
 
 
 def log_likelihood(parameters: np.ndarray, customers: Purchases) -> float:
@@ -111,9 +84,8 @@ def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: i
     try:
         implied = fit(before).probability_of_purchase(before, days)
         validation = log_likelihoods(choosing.bought[earlier_buyers], fit(earlier).probability_of_purchase(earlier, days)).mean()
-        now, customers = purchases_of(today)
-        left = np.full(len(today), np.nan)
-        left[now] = 1 - fit(customers).probability_alive(customers)
+        stored = PredictionModel(MODEL, vars(fit(purchases_of(today)[1])))
+        left = stored.score(today)
     except ValueError:
         return None
     rate = smoothed_rate(choosing.bought[earlier_buyers])
@@ -137,4 +109,4 @@ def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: i
         }
         for name, found in figures.items()
     ]
-    return Judged(pd.DataFrame(rows), MODEL, left, (implied, bought), no_drivers())
+    return Judged(pd.DataFrame(rows), MODEL, left, (implied, bought), no_drivers(), stored, today)

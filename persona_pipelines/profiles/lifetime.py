@@ -145,6 +145,32 @@ def maximum_likelihood(likelihood: Callable[[np.ndarray, Purchases], float], cus
 
 
 @dataclass(frozen=True)
+class ModifiedBetaGeometric:
+    """Parameters of MBG/NBD (Batislam, Denizel, Filiztekin 2007): as BG/NBD, but a customer may drop out after the first purchase too.
+
+    Under BG/NBD who has bought once is there for ever.
+    """
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+    def probability_alive(self, customers: Purchases) -> np.ndarray:
+        """The chance of not having dropped out yet (equation 7)."""
+        from scipy.special import expit
+
+        x = customers.repeats
+        odds = np.log(self.a / (self.b + x)) + (self.r + x) * np.log((self.alpha + customers.age) / (self.alpha + customers.recency))
+        return expit(-odds)
+
+    def probability_of_purchase(self, customers: Purchases, days: float) -> np.ndarray:
+        """The chance of a purchase in the next ``days``: who is there buys at a rate of gamma (r + x, alpha + age), and drops out only then."""
+        none = ((self.alpha + customers.age) / (self.alpha + customers.age + days)) ** (self.r + customers.repeats)
+        return self.probability_alive(customers) * (1 - none)
+
+
+@dataclass(frozen=True)
 class GammaGamma:
     """Parameters of the gamma-gamma model of spend per purchase."""
 
@@ -198,8 +224,20 @@ def value_by_beta_geometric(customers: Purchases, days: float) -> np.ndarray:
     Raises:
         ValueError: there is too little to learn from.
     """
-    model = fit_beta_geometric(customers)
-    spend = fit_gamma_gamma(customers.repeats, customers.repeat_value)
+    return expected_spend(*fit_value(customers), customers, days)
+
+
+def fit_value(customers: Purchases) -> tuple[BetaGeometric, GammaGamma]:
+    """Both models of lifetime value.
+
+    Raises:
+        ValueError: there is too little to learn from.
+    """
+    return fit_beta_geometric(customers), fit_gamma_gamma(customers.repeats, customers.repeat_value)
+
+
+def expected_spend(model: BetaGeometric, spend: GammaGamma, customers: Purchases, days: float) -> np.ndarray:
+    """Expected spend of each customer in the next ``days``, by fitted models."""
     value = spend.expected_value(customers.repeats, customers.repeat_value)
     return np.maximum(model.expected_purchases(customers, days) * value, 0.0)
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.intervals import interval
 from persona_pipelines.profiles.importance import permutation_importance
-from persona_pipelines.warehouse import described
+from persona_pipelines.profiles.plain import plain
+from persona_pipelines.profiles.points import attributes_in, matrix, names_of
+from persona_pipelines.profiles.scoring import PredictionModel, shift_to, shifted, spent_so_far
 
 BINS = 10
 USERS_OF_A_BIN = 20
@@ -23,11 +24,6 @@ EVIDENT = 0.0
 UNKNOWN = -99.0
 TREES = 120
 SHUFFLED_USERS = 1_500
-NUMBERS, SHARES = (
-    tuple(name for name, feature in described.FEATURES.items() if feature.predictions == kind) for kind in described.PREDICTIONS
-)
-DERIVED = ("recency_over_gap", "purchase_rate", "bought_once")
-FEATURES = (*NUMBERS, *SHARES, *DERIVED)
 
 
 @dataclass(frozen=True)
@@ -54,26 +50,6 @@ class Window:
         """The same for some of the users."""
         own = {name: values[wanted] for name, values in self.own.items()}
         return Window(self.features[wanted].reset_index(drop=True), self.bought[wanted], self.left[wanted], self.spent[wanted], own)
-
-
-def names_of(features: pd.DataFrame) -> tuple[str, ...]:
-    """Names of the columns of ``matrix``: ``FEATURES``, and the attributes of the customer list (``features.attributes.numeric``)."""
-    return (*FEATURES, *sorted(name for name in features.columns if name.startswith(PREFIX)))
-
-
-def matrix(features: pd.DataFrame) -> np.ndarray:
-    """``names_of`` as columns, shape (users, features): amounts and counts as logarithms, nan where unknown."""
-    columns = {name: features[name].to_numpy(dtype=float, na_value=np.nan) for name in (*NUMBERS, *SHARES)}
-    gap = np.where(np.isfinite(columns["purchase_gap_days"]), columns["purchase_gap_days"], columns["tenure_days"] + 30)
-    columns["recency_over_gap"] = columns["purchase_recency_days"] / (gap + 1)
-    columns["purchase_rate"] = columns["frequency"] / (columns["tenure_days"] + 30)
-    columns["bought_once"] = np.isnan(columns["purchase_gap_days"]).astype(float)
-    own = names_of(features)[len(FEATURES) :]
-    columns |= {name: features[name].to_numpy(dtype=float, na_value=np.nan) for name in own}
-    for name in (*NUMBERS, "recency_over_gap", "purchase_rate", *own):
-        columns[name] = np.sign(columns[name]) * np.log1p(np.abs(columns[name]))
-    found = np.column_stack([columns[name] for name in names_of(features)])
-    return np.where(np.isfinite(found), found, np.nan)
 
 
 def classifiers(seed: int) -> dict[str, Any]:
@@ -146,13 +122,7 @@ def calibration_error(happened: np.ndarray, probability: np.ndarray) -> float:
 
 def with_base_rate(probability: np.ndarray, rate: float) -> np.ndarray:
     """The same odds times one factor, so that the mean is ``rate`` (Saerens et al. 2002): the season moves all, not the order."""
-    from scipy.optimize import brentq
-    from scipy.special import expit, logit
-
-    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
-    rate = float(np.clip(rate, 1e-4, 1 - 1e-4))
-    moved = brentq(lambda shift: expit(logit(clipped) + shift).mean() - rate, -30, 30)
-    return expit(logit(clipped) + moved)
+    return shifted(probability, shift_to(probability, rate))
 
 
 def coming_rate(rates: Sequence[float]) -> float:
@@ -190,6 +160,9 @@ class Judged:
         chosen: the name of the model, and what it says of the users of today: ``prediction``, shape (users,).
         held: what it said in the window that judges, and what happened, for plots.
         drivers: rows of ``contracts.PREDICTION_DRIVERS`` but the target.
+        model: the chosen model as it is stored; None where it is nothing that can be.
+        scored: the users of today, as the model is asked about them.
+        curves: of models that are learned in stages, a figure on the window that judges after each stage, by model and figure.
     """
 
     table: pd.DataFrame
@@ -197,17 +170,21 @@ class Judged:
     prediction: np.ndarray
     held: tuple[np.ndarray, np.ndarray]
     drivers: pd.DataFrame
+    model: PredictionModel | None = None
+    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Question:
     """What is to be foreseen of one target, ``definition``: its models, compared and chosen, by ``answer``; first day and days of the window that
-    judges, None where it is judged by people instead of by time."""
+    judges, None where it is judged by people instead of by time; ``windows`` from which the models learn."""
 
     definition: str
     answer: Callable[[], Judged]
     begin: dt.date | None = None
     days: int | None = None
+    windows: Sequence[Window] = ()
 
 
 BASE_RATE = "base_rate"
@@ -264,12 +241,25 @@ def judge_probability(
         if name == challenger and name != chosen:
             reason = f"{told}: not beyond doubt"
         rows.append({"model": name, **measured(happened, said), "validation": validation[name], "chosen": name == chosen, "reason": reason})
-    if chosen == BASE_RATE:
-        prediction, drivers = np.full(len(today), expect(rates)), no_drivers()
+    final, rate = None if chosen == BASE_RATE else taught(chosen, windows), expect(rates)
+    drivers = no_drivers() if chosen == BASE_RATE else _drivers(models[chosen], newest, target, seed)
+    if final is None:
+        stored, prediction = PredictionModel("base_rate", {"rate": rate}), np.full(len(today), rate)
     else:
-        prediction = chances(taught(chosen, windows), today, expect(rates))
-        drivers = _drivers(models[chosen], newest, target, seed)
-    return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers)
+        said = final.predict_proba(matrix(today))[:, 1]
+        shift = shift_to(said, rate)
+        stored = PredictionModel("classifier", {"rate": rate, "shift": shift}, {"classifier": plain(final)}, attributes_in(today))
+        prediction = shifted(said, shift)
+    boosted = models["gradient_boosting"]
+    curves = {} if boosted is None else {"gradient_boosting": {"staged_log_loss": _staged_log_loss(boosted, newest, happened)}}
+    return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], happened), drivers, stored, today, curves)
+
+
+def _staged_log_loss(model: Any, newest: Window, happened: np.ndarray) -> list[float]:
+    """Of gradient boosting, the log-loss on the window that judges after each tree, before the base rate is moved: where it rises again, fewer
+    trees would do."""
+    points = model[:-1].transform(matrix(newest.features))
+    return [float(-log_likelihoods(happened, said[:, 1]).mean()) for said in model[-1].staged_predict_proba(points)]
 
 
 def measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
@@ -342,11 +332,13 @@ def _importance(
 class Baseline:
     """A forecast of spend that needs no past windows: amounts of users with the features given, in the ``days`` after.
 
-    ``levelled`` where its total means what it says; the total of others is brought to what was spent before.
+    ``levelled`` where its total means what it says; the total of others is brought to what was spent before. ``stored`` is the forecast for these
+    users and days as it is stored, where it can be.
     """
 
     amounts: Callable[[pd.DataFrame, float], np.ndarray]
     levelled: bool = False
+    stored: Callable[[pd.DataFrame, float], PredictionModel] | None = None
 
 
 def judge_amount(
@@ -373,15 +365,11 @@ def judge_amount(
         return {name: model.fit(points, np.log1p(np.maximum(spent, 0))) for name, model in regressors(seed).items()}
 
     def forecasts(teachers: Sequence[Window], models: Mapping[str, Any], at: pd.DataFrame) -> dict[str, np.ndarray]:
-        logs = {name: model.predict(matrix(at)) for name, model in models.items()}
-        so_far = np.log1p(np.maximum(_spent_so_far(at), 0))
-        combined = sum((_standard(value) for value in (*logs.values(), so_far)), np.zeros(len(at))) / (len(logs) + 1)
-        spread, middle = float(np.std(logs["linear_regression"])), float(np.mean(logs["linear_regression"]))
-        found = {name: np.expm1(np.maximum(value, 0)) for name, value in logs.items()}
-        found["combined"] = np.expm1(np.maximum(middle + spread * combined, 0))
-        found |= {name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if not baseline.levelled}
         mean = float(teachers[-1].spent.mean())
-        found = {name: value * (mean / value.mean()) if value.mean() > 0 else np.full(len(at), mean) for name, value in found.items()}
+        unlevelled = _learned_amounts(models, at) | {
+            name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if not baseline.levelled
+        }
+        found = {name: value * _level(value, mean) if value.mean() > 0 else np.full(len(at), mean) for name, value in unlevelled.items()}
         return found | {name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if baseline.levelled}
 
     validation = {
@@ -412,13 +400,63 @@ def judge_amount(
     ]
     # Whichever forecast is used, the forest says what value goes with: it is judged on the same window.
     drivers = _importance(newest.features, np.log1p(np.maximum(newest.spent, 0)), models["random_forest"].predict, r2_score, seed)
-    return Judged(
-        pd.DataFrame(rows),
-        chosen,
-        _ahead(forecasts(windows, taught(windows), today), chosen, today, baselines, days, ahead_days),
-        (held[chosen], newest.spent),
-        drivers,
-    )
+    final = taught(windows)
+    prediction = _ahead(forecasts(windows, final, today), chosen, today, baselines, days, ahead_days)
+    stored = _stored(final, chosen, today, baselines, days, ahead_days, prediction)
+    boosted = models["gradient_boosting"]
+    curves = {"gradient_boosting": {"staged_log_error": _staged_log_error(boosted, newest)}}
+    return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], newest.spent), drivers, stored, today, curves)
+
+
+def _learned_amounts(models: Mapping[str, Any], at: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What regressions and their combination say, before it is brought to a total."""
+    logs = {name: model.predict(matrix(at)) for name, model in models.items()}
+    combined = PredictionModel("combined", _moments(logs, at)).combined(logs, at)
+    return {name: np.expm1(np.maximum(value, 0)) for name, value in logs.items()} | {"combined": combined}
+
+
+def _moments(logs: Mapping[str, np.ndarray], at: pd.DataFrame) -> dict[str, float]:
+    """Means and deviations by which forecasts are made alike before they are combined, of the users who are asked about."""
+    parts = {**logs, "so_far": np.log1p(np.maximum(spent_so_far(at), 0))}
+    moments = {f"mean.{name}": float(value.mean()) for name, value in parts.items()}
+    moments |= {f"deviation.{name}": max(float(value.std()), 1e-9) for name, value in parts.items()}
+    return moments | {"middle": float(np.mean(logs["linear_regression"])), "spread": float(np.std(logs["linear_regression"]))}
+
+
+def _level(values: np.ndarray, mean: float) -> float:
+    return mean / float(values.mean())
+
+
+def _stored(
+    models: Mapping[str, Any],
+    chosen: str,
+    today: pd.DataFrame,
+    baselines: Mapping[str, Baseline],
+    days: float,
+    ahead_days: float,
+    prediction: np.ndarray,
+) -> PredictionModel | None:
+    """The chosen forecast as it is stored, so that it says what ``prediction`` does of today's users; None where it cannot be."""
+    if chosen in baselines:
+        baseline = baselines[chosen]
+        if baseline.stored is None:
+            return None
+        model = baseline.stored(today, ahead_days if baseline.levelled else days)
+    else:
+        names = [chosen] if chosen != "combined" else list(models)
+        moments = _moments({name: model.predict(matrix(today)) for name, model in models.items()}, today) if chosen == "combined" else {}
+        kind = "combined" if chosen == "combined" else "regression"
+        model = PredictionModel(kind, moments, {name: plain(models[name]) for name in names}, attributes_in(today))
+    unlevelled = model.score(today)
+    if unlevelled.sum() <= 0 and prediction.sum() > 0:
+        return PredictionModel("constant", {"amount": float(prediction.mean())})
+    return model.times(float(prediction.sum() / unlevelled.sum()) if unlevelled.sum() > 0 else 1.0)
+
+
+def _staged_log_error(model: Any, newest: Window) -> list[float]:
+    """Of gradient boosting, the mean squared error of logarithms on the window that judges after each tree."""
+    points, spent = model[:-1].transform(matrix(newest.features)), np.log1p(np.maximum(newest.spent, 0))
+    return [float(((said - spent) ** 2).mean()) for said in model[-1].staged_predict(points)]
 
 
 def _ahead(
@@ -432,12 +470,3 @@ def _ahead(
     totals = [(found[name].sum(), baseline.amounts(today, ahead_days).sum()) for name, baseline in baselines.items() if baseline.levelled]
     growth = next((later / now for now, later in totals if now > 0 and np.isfinite(later)), ahead_days / days)
     return found[chosen] * growth
-
-
-def _spent_so_far(features: pd.DataFrame) -> np.ndarray:
-    value = features["average_order_value"].to_numpy(dtype=float, na_value=np.nan) * features["frequency"].to_numpy(dtype=float)
-    return np.nan_to_num(value)
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / max(float(values.std()), 1e-9)

@@ -77,10 +77,11 @@ def _by_event(
     happened = np.concatenate([window.own[target.name] for window in windows])
     _require_both(target.name, happened)
     attributes = _learned(past.warehouse, settings, target)
-    answer = partial(judge_probability, with_attributes(windows, attributes), target.name, joined(today, attributes), before, chosen.seed)
+    windows = with_attributes(windows, attributes)
+    answer = partial(judge_probability, windows, target.name, joined(today, attributes), before, chosen.seed)
     origin = target.from_
     of = "".join(f", {name} {value}" for name, value in (("item", origin.item_id), ("category", origin.category)) if value is not None)
-    return Question(f"{origin.event}{of} within {days} days", answer, as_of - dt.timedelta(days=days - 1), days)
+    return Question(f"{origin.event}{of} within {days} days", answer, as_of - dt.timedelta(days=days - 1), days, windows)
 
 
 def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, today: pd.DataFrame, before: str | None) -> Question:
@@ -107,7 +108,8 @@ def _by_attribute(warehouse: Warehouse, settings: Settings, target: OwnTarget, t
     origin = target.from_
     limit = f" of {origin.at_least:g} or more" if origin.at_least is not None else f" {origin.equals}" if origin.equals is not None else ""
     told = f"{origin.attribute}{limit}, of those of whom it is not known"
-    return Question(told, partial(judge_probability, parts, target.name, features, before, settings.predictions.seed, seasonal=False))
+    answer = partial(judge_probability, parts, target.name, features, before, settings.predictions.seed, seasonal=False)
+    return Question(told, answer, windows=parts)
 
 
 def _true(values: pd.Series, origin: TargetOrigin) -> np.ndarray:

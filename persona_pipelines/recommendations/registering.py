@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from persona_pipelines import charts
 from persona_pipelines.days import end_of
-from persona_pipelines.recommendations import STAGE
+from persona_pipelines.recommendations import STAGE, told
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import table as audit_table
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
@@ -22,6 +22,7 @@ from persona_pipelines.recommendations.listed import listed_users
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.promotion import REFUSED
 from persona_pipelines.recommendations.serving import PyfuncRecommender, save
+from persona_pipelines.recommendations.told import with_k
 from persona_pipelines.recommendations.training import NO_VALIDATION, Comparison, everything, fit_on_everything
 from persona_pipelines.recommendations.tuning import Trial, tune
 from persona_pipelines.recommendations.windows import windows
@@ -73,12 +74,12 @@ def searched(
     for method in methods:
         with tracked_run(settings, STAGE, f"tuning {method.name}", origin) as run:
 
-            def log(trial: Trial, name: str = method.name) -> None:
-                with tracked_run(settings, STAGE, f"{name} trial {trial.number}", origin, nested=True) as child:
+            def log(trial: Trial, name: str = method.name, parent: TrackedRun = run) -> None:
+                with parent.part(f"{name} trial {trial.number}") as child:
                     child.parameters(trial.settings.parameters())
                     child.tags({"split": "validation window", **({"problem": trial.problem} if trial.problem else {})})
                     if trial.ndcg is not None:
-                        child.metrics({"ndcg_at_k": trial.ndcg})
+                        child.metrics({with_k("ndcg_at_k", chosen.k): trial.ndcg})
 
             try:
                 found = tune(method, window, chosen.k, chosen.seed, minutes * 60 / len(methods), trials, log)
@@ -86,7 +87,13 @@ def searched(
                 say(f"not tuned: {error}")
                 continue
             run.parameters({**found.best.settings.parameters(), "split": "validation window", "trials": found.trials})
-            run.metrics({"ndcg_at_k": found.best.ndcg or 0.0, "ndcg_configured": found.configured.ndcg or 0.0})
+            best, configured = found.best.ndcg or 0.0, found.configured.ndcg or 0.0
+            run.metrics({with_k("ndcg_at_k", chosen.k): best, with_k("configured_ndcg_at_k", chosen.k): configured})
+            run.note(
+                f"A search for parameters of **{method.name}** on the validation window, which ends with {window.newest:{MOMENT}}: the best of "
+                f"{found.trials} trials reached nDCG@{chosen.k} {best:.4f}, the parameters of the configuration {configured:.4f}. Each trial is a "
+                "run below this one. The next comparison uses what was found."
+            )
             rows.append(
                 {
                     "model": method.name,
@@ -155,41 +162,36 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
             }
         )
         parent.tags({**decision.tags(), "cut": cut})
+        parent.metrics(told.figures_of_the_comparison(comparison, table, options.k))
         trained = comparison.split.pairs
         parent.data(
             "interactions", trained, fingerprint(trained.drop(columns="user_id")), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10]
         )
+        seen = f"{len(trained):,} interactions of {trained['user_id'].nunique():,} users before {cut}"
+        parent.note(told.note_of_the_comparison(comparison, table, advantages, seen))
         parent.table(table, "comparison.csv")
         parent.table(advantages, "advantages.csv")
         parent.table(audit, "leakage_audit.csv")
         parent.picture(charts.drawn(intervals), "comparison.png")
         for name in dict.fromkeys(table["model"]):
             mine = table[table["model"] == name]
-            with tracked_run(settings, STAGE, f"{name} {as_of}", origin, nested=True) as run:
+            with parent.part(f"{name} {as_of}") as run:
                 runs[name] = run.run_id
-                run.parameters({**(settings_of[name].parameters() if name in settings_of else {}), "model": name})
+                parameters = settings_of[name].parameters() if name in settings_of else {}
+                run.parameters({**parameters, "model": name})
                 weights = comparison.weights.get(name, {})
                 run.parameters({f"weight.{member}": round(weight, 4) for member, weight in weights.items() if weight})
-                run.metrics(_metrics(mine))
+                run.metrics(told.figures(mine))
+                run.series(comparison.curves.get(name, {}))
                 run.tags({"champion": str(name == decision.champion).lower(), "leakage_audit": "passed", "cut": cut})
+                run.note(told.note_of_a_method(comparison, name, parameters, seen))
                 if name in fitted:
                     versions[name] = _version(
-                        run, settings, comparison, name, fitted[name], interactions, f"{len(pairs)} interactions until {as_of}", mine
+                        run, settings, comparison, name, fitted[name], interactions, f"{len(pairs):,} interactions until {as_of}", mine
                     )
         url = parent.url
     table = table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs))
     return Registered(comparison, table, advantages, audit, intervals, url)
-
-
-def _metrics(rows: pd.DataFrame) -> Mapping[str, float]:
-    """Metrics of a model by name, case and segment."""
-    suffixes = {"warm": "", "new user": "_new_user", "new item": "_new_item"}
-    named = [column.name for column in contracts.MODEL_COMPARISON.columns if column.type == "float64"]
-    found: dict[str, float] = {}
-    for row in rows.to_dict("records"):
-        segment = "" if row["segment"] == ALL else "_in_" + "".join(c if c.isalnum() else "_" for c in row["segment"])
-        found |= {f"{name}{suffixes[row['case']]}{segment}": row[name] for name in named if pd.notna(row.get(name))}
-    return found
 
 
 def _version(
@@ -214,5 +216,5 @@ def _version(
         folder = Path(parent) / "model"
         save(folder, model, interactions.weights, interactions.seen)
         recipe.save(folder)
-        description = f"{recipe.name}, fitted on {learned_from}" + ("; refused by the gate" if refused else "")
+        description = told.note_of_a_version(comparison, name, recipe.name, rows, learned_from)
         return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags).version

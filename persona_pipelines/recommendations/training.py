@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -54,6 +54,7 @@ class Comparison:
         holder: who held the place before, or would without a challenger.
         recipes: of the models that may have to be fitted on everything: champion, challenger and holder.
         baselines: names of the most popular models.
+        curves: how learners went on from step to step, by model and figure (``LearnedModel.curves``).
     """
 
     judged: list[Judged]
@@ -66,6 +67,7 @@ class Comparison:
     holder: str
     recipes: dict[str, Recipe]
     baselines: list[str]
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     def table(self, k: int, seed: int) -> pd.DataFrame:
         """Rows of ``contracts.MODEL_COMPARISON`` but version and run."""
@@ -207,7 +209,8 @@ def compare_models(
         name: champion if name == CURRENT and champion else recipe_of(methods, name, models[name], weights.get(name, {}), tuned_until)
         for name in {decision.champion, decision.challenger, holder}
     }
-    return Comparison(judged, outer.split, findings, failed, validation, weights, decision, holder, recipes, baselines)
+    curves = {name: models[name].curves for name in models if models[name].curves}
+    return Comparison(judged, outer.split, findings, failed, validation, weights, decision, holder, recipes, baselines, curves)
 
 
 def _usable(champion: Recipe, methods: Sequence[MethodSettings], split: Split, inner: Task | None, k: int, seed: int) -> Recipe:

@@ -67,6 +67,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
         from persona_pipelines.segments import checks, maps
         from persona_pipelines.segments.model import SegmentModel, fit_segments
+        from persona_pipelines.segments.told import note_of_a_candidate, note_of_the_training
         from persona_pipelines.tracking.experiments import Origin, fingerprint, tracked_run
         from persona_pipelines.tracking.registry import Chosen, choose, of_champion
         from persona_pipelines.warehouse.connection import from_frame
@@ -110,11 +111,13 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
             for name, figure in figures.items():
                 run.picture(charts.drawn(figure), f"{name}.png")
             run.table(fit.quality, "quality.csv")
+            run.note(note_of_the_training(fit, len(features), as_of))
             for row in fit.quality.to_dict("records"):
-                with tracked_run(chosen, STAGE, f"{row['algorithm']} {row['k_wanted'] or 'own'} {as_of}", origin, nested=True) as child:
+                with run.part(f"{row['algorithm']} {row['k_wanted'] or 'own'} {as_of}") as child:
                     child.parameters({"algorithm": row["algorithm"], "k_wanted": row["k_wanted"], "k": row["k"]})
                     child.metrics(_measures(row))
                     child.tags({"chosen": str(row["chosen"]).lower()})
+                    child.note(note_of_a_candidate(row, len(features), as_of))
             version = _registered(run, fit, features, as_of)
         found = _changes(fit)
         with store.transaction():
@@ -148,6 +151,8 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
 def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: str) -> str:
     import pandas as pd
 
+    from persona_pipelines.segments.told import note_of_the_training
+
     with tempfile.TemporaryDirectory() as folder:
         fit.model.save(Path(folder) / "model")
         example = features.head(5).drop(columns="user_number").assign(user_id="0" * 32)
@@ -157,7 +162,7 @@ def _registered(run: "TrackedRun", fit: "Fit", features: "pd.DataFrame", as_of: 
             "persona_pipelines.segments.model",
             example,
             fit.model.assign(example, nothing),
-            f"{len(fit.model.names)} segments of {len(features)} users as of {as_of}: {', '.join(fit.model.names)}",
+            note_of_the_training(fit, len(features), as_of),
             {"decision": fit.reason},
         )
     return registered.version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,17 @@ import pandas as pd
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.files import digest_of_folder, folder_appearing
 from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.experiments import CHAMPION, DIGEST_TAG, ModelNotFoundError, RegisteredModel, configure, model_name
+from persona_pipelines.tracking.experiments import (
+    CHALLENGER,
+    CHAMPION,
+    DIGEST_TAG,
+    PREVIOUS,
+    ModelNotFoundError,
+    RegisteredModel,
+    configure,
+    model_name,
+)
+from persona_pipelines.tracking.notes import of_model
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 
@@ -23,9 +34,14 @@ MADE_WITH = {
     "recommendations": (contracts.RECOMMENDATIONS, "model_version"),
 }
 """Where the tables of a stage say with which version they were made."""
+PREDICTIONS = "profiles-"
+"""What the stage of a target of predictions begins with: each has a model of its own."""
+COMPARED = {"recommendations": contracts.MODEL_COMPARISON}
+"""Where a stage has a challenger: its comparison, of which the champion and who was refused have a version."""
 TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
 HISTORY_TAG = "champion.history"
 KEPT_ENTRIES = 20
+KEPT_OF_A_REASON = 170
 """A tag holds 5,000 characters."""
 
 
@@ -41,6 +57,18 @@ class Reign:
     by: str
     reason: str
     rollback: bool = False
+
+    def line(self) -> str:
+        """As a person reads it, and ``read`` does."""
+        return f"{self.since} version {self.version} by {self.by}{', way back' if self.rollback else ''}: {self.reason}"
+
+    @classmethod
+    def read(cls, line: str) -> Reign:
+        """Raises ValueError where it is no line of the history."""
+        found = re.fullmatch(r"(\S+ \S+) version (\S+) by (\w+)(, way back)?: (.*)", line)
+        if found is None:
+            raise ValueError(f"{line!r}: expected a line such as '2025-10-13 04:15:00 version 3 by gate: promoted: ...'")
+        return cls(found[2], found[1], found[3], found[5], found[4] is not None)
 
 
 @dataclass(frozen=True)
@@ -62,10 +90,7 @@ def versions(settings: Settings, stage: str) -> list[Version]:
     import mlflow
 
     client, name = mlflow.MlflowClient(), model_name(settings, stage)
-    try:
-        champion_version = str(client.get_model_version_by_alias(name, CHAMPION).version)
-    except mlflow.exceptions.MlflowException:
-        champion_version = ""
+    champion_version = _version_by_alias(settings, stage, CHAMPION)
     found = [
         Version(
             str(entry.version),
@@ -90,7 +115,14 @@ def history(settings: Settings, stage: str) -> list[Reign]:
         tags = mlflow.MlflowClient().get_registered_model(model_name(settings, stage)).tags
     except mlflow.exceptions.MlflowException:
         return []
-    return [Reign(**entry) for entry in json.loads(tags.get(HISTORY_TAG, "[]"))]
+    return reigns_of(tags.get(HISTORY_TAG, ""))
+
+
+def reigns_of(text: str) -> list[Reign]:
+    """The champions that a tag tells of, a line each; versions before 0.2 wrote them as JSON."""
+    if text.startswith("["):
+        return [Reign(**entry) for entry in json.loads(text)]
+    return [Reign.read(line) for line in text.splitlines()]
 
 
 def _nothing_yet(settings: Settings) -> bool:
@@ -123,22 +155,60 @@ def chosen(store: Warehouse, settings: Settings, stage: str) -> Chosen | None:
 
     An alias that was moved in MLflow by hand counts: where it is no longer where the last publication left it.
     """
-    champions = store.table(contracts.CHAMPIONS)
-    rows = store.frame(champions.filter(champions.stage == stage).drop("stage", "since")).to_dict("records")
+    written = _written(store, stage)
     alias, reigns = champion_version(settings, stage), history(settings, stage)
     last = reigns[-1] if reigns else None
-    if not rows:
+    if written is None:
         return None if alias is None else Chosen(alias, last.by if last else "person", last.reason if last else "the alias of MLflow")
-    written = Chosen(**rows[0])
     if alias is not None and last is not None and alias not in (last.version, written.version):
         return Chosen(alias, "person", "the alias champion was moved in MLflow")
     return written
+
+
+def stage_of_target(target: str) -> str:
+    """The stage under which the model of a target of predictions is registered."""
+    return PREDICTIONS + target.replace(" ", "_")
+
+
+def predicted(store: Warehouse) -> dict[str, str]:
+    """By the stages of targets the versions of the models that the predictions were made with."""
+    if store.is_outdated(contracts.PREDICTION_QUALITY):
+        return {}
+    quality = store.table(contracts.PREDICTION_QUALITY)
+    rows = store.tuples(
+        quality.filter(quality.chosen & quality.model_version.notnull()).select("target", "model_version").order_by("target")
+    )
+    return {stage_of_target(target): version for target, version in rows}
 
 
 def made_with(store: Warehouse, stage: str) -> str | None:
     """The version that the tables of a stage were made with; None where they have no rows."""
     contract, column = MADE_WITH[stage]
     return store.value(store.table(contract)[column].max())
+
+
+def in_use(store: Warehouse, settings: Settings) -> dict[str, Chosen]:
+    """By stage the version that the tables were made with; where they have no rows, the one that is taken from now on.
+
+    The models of predictions are made with each scoring: what somebody has moved their aliases to counts until then.
+    """
+    found = {}
+    for stage in MADE_WITH:
+        taken = chosen(store, settings, stage)
+        if taken is not None and made_with(store, stage) in (None, taken.version):
+            found[stage] = taken
+    for stage, version in predicted(store).items():
+        written = _written(store, stage)
+        if written is not None and written.version == version:
+            found[stage] = written
+    return found
+
+
+def _written(store: Warehouse, stage: str) -> Chosen | None:
+    """What the warehouse says is taken from now on."""
+    champions = store.table(contracts.CHAMPIONS)
+    rows = store.frame(champions.filter(champions.stage == stage).drop("stage", "since")).to_dict("records")
+    return Chosen(**rows[0]) if rows else None
 
 
 def require_version(settings: Settings, stage: str, version: str) -> None:
@@ -148,10 +218,14 @@ def require_version(settings: Settings, stage: str, version: str) -> None:
         raise ModelNotFoundError(f"no version {version} of {model_name(settings, stage)}; there are {', '.join(known) or 'none yet'}")
 
 
-def crown(settings: Settings, stage: str, chosen: Chosen) -> bool:
-    """Let the alias follow, and write down since when and why. Returns whether anything changed.
+def crown(settings: Settings, stage: str, chosen: Chosen, challenger: str | None = None) -> bool:
+    """Let the aliases follow, and write down since when and why. Returns whether there is another champion.
 
-    Done twice it changes nothing more: a publication may have to be finished by another process.
+    ``previous`` is what a rollback would bring back. Done twice it changes nothing more: a publication may have to be finished by another
+    process.
+
+    Args:
+        challenger: the version that was refused by the last comparison; None where there is none.
     """
     configure(settings)
     import mlflow
@@ -160,12 +234,66 @@ def crown(settings: Settings, stage: str, chosen: Chosen) -> bool:
     moved = champion_version(settings, stage) != chosen.version
     if moved:
         client.set_registered_model_alias(name, CHAMPION, chosen.version)
-    entries = history(settings, stage)
-    if not entries or (entries[-1].version, entries[-1].reason) != (chosen.version, chosen.reason[:200]):
+    entries, reason = history(settings, stage), " ".join(chosen.reason.split())[:KEPT_OF_A_REASON].strip()
+    if not entries or (entries[-1].version, entries[-1].reason) != (chosen.version, reason):
         since = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}"
-        entries.append(Reign(chosen.version, since, chosen.chosen_by, chosen.reason[:200], chosen.way_back))
-        client.set_registered_model_tag(name, HISTORY_TAG, json.dumps([asdict(entry) for entry in entries[-KEPT_ENTRIES:]]))
+        entries = [*entries, Reign(chosen.version, since, chosen.chosen_by, reason, chosen.way_back)][-KEPT_ENTRIES:]
+        client.set_registered_model_tag(name, HISTORY_TAG, "\n".join(entry.line() for entry in entries))
+        client.update_registered_model(name, of_model(settings, stage, _shown(entries)))
+    stack = _promotions(entries)
+    _point(settings, stage, PREVIOUS, stack[-2] if len(stack) > 1 else None)
+    _point(settings, stage, CHALLENGER, challenger if challenger != chosen.version else None)
     return moved
+
+
+def _shown(entries: list[Reign]) -> pd.DataFrame:
+    """The champions as a table for people, newest first."""
+    return pd.DataFrame(
+        [
+            {"since": entry.since, "version": entry.version, "by": entry.by + (", way back" if entry.rollback else ""), "why": entry.reason}
+            for entry in reversed(entries)
+        ]
+    )
+
+
+def _point(settings: Settings, stage: str, alias: str, version: str | None) -> None:
+    """Let an alias name a version, or none."""
+    import mlflow
+
+    client, name = mlflow.MlflowClient(), model_name(settings, stage)
+    before = _version_by_alias(settings, stage, alias)
+    if version is not None and version != before:
+        client.set_registered_model_alias(name, alias, version)
+    elif version is None and before is not None:
+        client.delete_registered_model_alias(name, alias)
+
+
+def _version_by_alias(settings: Settings, stage: str, alias: str) -> str | None:
+    import mlflow
+
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(model_name(settings, stage), alias).version)
+    except mlflow.exceptions.MlflowException:
+        return None
+
+
+def refused(store: Warehouse, stage: str) -> str | None:
+    """The version that the last comparison of a stage has refused and registered; None without one."""
+    if stage not in COMPARED:
+        return None
+    table = store.table(COMPARED[stage])
+    return store.value(table.filter(~table.champion).model_version.max())
+
+
+def _promotions(entries: list[Reign]) -> list[str]:
+    """Promotions laid one on the other, of which each rollback takes one away: so a second one goes further back, not forth again."""
+    stack: list[str] = []
+    for entry in entries:
+        if entry.rollback and len(stack) > 1:
+            stack.pop()
+        elif not entry.rollback:
+            stack.append(entry.version)
+    return stack
 
 
 def version_before(settings: Settings, stage: str) -> str:
@@ -174,13 +302,7 @@ def version_before(settings: Settings, stage: str) -> str:
     Raises:
         ModelNotFoundError: there is no champion, or none before it.
     """
-    # Promotions laid one on the other, of which each rollback takes one away: so a second one goes further back, not forth again.
-    reigns: list[str] = []
-    for entry in history(settings, stage):
-        if entry.rollback and len(reigns) > 1:
-            reigns.pop()
-        elif not entry.rollback:
-            reigns.append(entry.version)
+    reigns = _promotions(history(settings, stage))
     if not reigns:
         raise ModelNotFoundError(f"no champion of {model_name(settings, stage)} yet; materialise the assets that train it, or: persona run")
     if len(reigns) == 1:
@@ -190,7 +312,10 @@ def version_before(settings: Settings, stage: str) -> str:
 
 def champion_version(settings: Settings, stage: str) -> str | None:
     """The version that MLflow's alias names; None before the first training."""
-    return next((entry.version for entry in versions(settings, stage) if entry.champion), None)
+    if _nothing_yet(settings):
+        return None
+    configure(settings)
+    return _version_by_alias(settings, stage, CHAMPION)
 
 
 def model(settings: Settings, stage: str, version: str | None) -> RegisteredModel:

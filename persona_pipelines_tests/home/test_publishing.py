@@ -85,7 +85,7 @@ def test_a_process_that_dies_while_publishing_leaves_the_old_or_is_finished_by_t
     if died and not (home.home / JOURNAL).exists() and "crown" not in made:
         assert (rows_published(home), page_published(home)) == run_before
     crowned: list[str] = []
-    monkeypatch.setattr(registry, "crown", lambda settings, stage, chosen: bool(crowned.append(chosen.version)) or True)
+    monkeypatch.setattr(registry, "crown", lambda settings, stage, chosen, challenger: bool(crowned.append(chosen.version)) or True)
     finished = (home.home / JOURNAL).exists()
     store = open_warehouse(home)
     close_warehouse(store, home)
@@ -144,7 +144,7 @@ def test_another_program_cannot_write_into_a_warehouse_that_has_published_and_is
 
 def test_the_champion_is_crowned_only_with_tables_that_were_made_with_it(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     crowned: list[str] = []
-    monkeypatch.setattr(registry, "crown", lambda settings, stage, chosen: bool(crowned.append(chosen.version)))
+    monkeypatch.setattr(registry, "crown", lambda settings, stage, chosen, challenger: bool(crowned.append(chosen.version)))
     monkeypatch.setattr(registry, "champion_version", lambda settings, stage: None)
     monkeypatch.setattr(registry, "history", lambda settings, stage: [])
     made_with: dict[str, str | None] = {"segments": "6", "recommendations": None}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 import yaml
 from click.testing import Result
@@ -233,9 +234,65 @@ def test_models_are_registered_without_pickle_and_lead_back_to_dagster(shop: Sho
         } == {
             "simulated-shop-segments",
             "simulated-shop-recommendations",
+            *(f"simulated-shop-profiles-{target.replace(' ', '_')}" for (target,) in shop.query(PREDICTED)),
         }
         tags = dict(store.execute("SELECT key, value FROM tags"))
     assert {"dagster.run_id", "dagster.asset", "code.version", "data.fingerprint"} <= set(tags)
+
+
+PREDICTED = "SELECT target FROM profiles.prediction_quality WHERE chosen"
+
+
+def test_the_first_screen_of_mlflow_tells_something_of_every_run(shop: Shop) -> None:
+    """Figures, data and a note on each; of whole comparisons those that are looked at over weeks."""
+    import sqlite3
+
+    with sqlite3.connect(shop.folder / "home" / "mlflow.db") as store:
+        runs = {
+            run: (name, stage.removeprefix("simulated-shop-"))
+            for run, name, stage in store.execute(
+                "SELECT run_uuid, runs.name, experiments.name FROM runs JOIN experiments USING (experiment_id)"
+            )
+        }
+        figures: dict[str, set[str]] = {run: set() for run in runs}
+        for run, name in store.execute("SELECT run_uuid, key FROM latest_metrics"):
+            figures[run].add(name)
+        noted = {run for (run,) in store.execute("SELECT run_uuid FROM tags WHERE key = 'mlflow.note.content' AND length(value) > 60")}
+        fed = {run for (run,) in store.execute("SELECT destination_id FROM inputs WHERE destination_type = 'RUN'")}
+        children = {run for (run,) in store.execute("SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId'")}
+        steps = dict(store.execute("SELECT name, max(step) FROM metrics JOIN runs USING (run_uuid) WHERE step > 0 GROUP BY 1"))
+    trained = {run for run, (_, stage) in runs.items() if stage != "gallery"}
+    assert {runs[run][0] for run in trained - noted} == set()
+    assert {runs[run][0] for run in trained - fed} == set()
+    whole = {stage: figures[run] for run, (_, stage) in runs.items() if run not in children}
+    assert {"ndcg_at_10", "champion_ndcg_at_10", "challenger_ndcg_at_10", "advantage_ndcg_at_10"} <= whole["recommendations"]
+    assert {"silhouette", "stability", "k", "users"} <= whole["segments"]
+    for (target,) in shop.query(PREDICTED):
+        expected = {"spearman"} if target in ("spend", "lifetime value") else {"auc", "calibration_error", "lift"}
+        assert {f"{target.replace(' ', '_')}_{name}" for name in expected} <= whole["profiles"]
+    assert {name.split()[0] for name in steps} >= {"als", "lightfm_warp"}
+
+
+def test_every_score_can_be_made_again_from_the_version_that_it_names(shop: Shop) -> None:
+    from persona_pipelines.profiles.scoring import PredictionModel
+    from persona_pipelines.tracking.registry import model, stage_of_target
+
+    settings = load_settings(shop.folder / "persona.yaml").model_copy(update={"home": shop.folder / "home"})
+    versions = dict(shop.query("SELECT target, model_version FROM profiles.prediction_quality WHERE chosen"))
+    assert shop.query("SELECT count(model_version) FROM profiles.prediction_quality WHERE NOT chosen") == [(0,)]
+    assert {"purchase", "churn", "spend"} <= set(versions)
+    with duckdb.connect(str(shop.folder / "home" / "published.duckdb"), read_only=True) as connection:
+        features = connection.execute("SELECT * FROM features.user_features ORDER BY user_id").df()
+        scores = connection.execute("SELECT * FROM profiles.user_predictions ORDER BY user_id").df()
+    said = {
+        target: PredictionModel.load(model(settings, stage_of_target(target), version).folder).score(features)
+        for target, version in versions.items()
+    }
+    assert np.abs(said["spend"] - scores["expected_spend"]).max() < 1e-6
+    # Who buys does something: where both chances say more than 1 together, both give way.
+    together = np.maximum(said["purchase"] + said["churn"], 1)
+    assert np.abs(said["purchase"] / together - scores["purchase_probability"]).max() < 1e-6
+    assert np.abs(said["churn"] / together - scores["churn_probability"]).max() < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,8 @@ def test_who_has_not_bought_is_not_said_to_leave() -> None:
     judged = judge_leaving(windows(days, [310, 340, 370]), today, DAYS, 1)
     assert judged is not None
     assert np.isnan(judged.prediction[-1])
+    assert np.allclose(judged.model.score(today), judged.prediction, equal_nan=True)
+    assert judged.model.kind == MODEL
 
 
 @pytest.mark.parametrize("kind", ["nobody twice", "all on the same days"])

@@ -24,18 +24,16 @@ from persona_pipelines.profiles.lifetime import (
     naive_value,
     value_by_beta_geometric,
 )
+from persona_pipelines.profiles.points import NUMBERS, SHARES, matrix
 from persona_pipelines.profiles.predictions import (
     BASE_RATE,
     EVIDENT,
-    NUMBERS,
-    SHARES,
     Baseline,
     Window,
     calibration_error,
     coming_rate,
     judge_amount,
     judge_probability,
-    matrix,
     with_base_rate,
 )
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows

@@ -17,6 +17,7 @@ from persona_pipelines.recommendations.models import METHODS, Hybrid, load, reco
 from persona_pipelines.recommendations.models.association_rules import rules
 from persona_pipelines.recommendations.models.ease import item_weights
 from persona_pipelines.recommendations.models.factors import FactorModel
+from persona_pipelines.recommendations.models.implicit_factors import _loss
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, RatingModel, best_of
 from persona_pipelines.recommendations.models.similarity import nearest, similarities
 from persona_pipelines.settings.recommendations import (
@@ -410,3 +411,50 @@ def test_who_follows_whom_is_part_of_what_was_learned_from(planted) -> None:
     assert build(tastes(), USERS, ITEMS, END, segments=SEGMENTS, follows=unknown.sample(frac=1, random_state=1)).digest == planted.digest
     with pytest.raises(ModelError, match="nobody follows anybody"):
         recommender(FollowedSettings(), 1).fit(build(tastes(), USERS, ITEMS, END, segments=SEGMENTS))
+
+
+@pytest.mark.parametrize(
+    ("method", "figure", "down"),
+    [
+        (ALSSettings(factors=4, iterations=7), "training_loss", True),
+        (BPRSettings(factors=8, learning_rate=0.05, iterations=40), "training_ranked_right", False),
+        (BiasedFactorsSettings(factors=2, iterations=30, burn_in=5), "training_rmse", True),
+        (LightFMSettings(components=8, epochs=12), "training_ranked_right", False),
+    ],
+)
+def test_learners_that_go_on_in_steps_tell_how(method, figure: str, down: bool, planted: Interactions, tmp_path) -> None:
+    model = recommender(method, 1).fit(planted)
+    (curve,) = model.curves.values()
+    steps = method.epochs if isinstance(method, LightFMSettings) else method.iterations
+    assert list(model.curves) == [figure]
+    assert len(curve) == steps
+    assert (np.mean(curve[-3:]) < curve[0]) == down
+    model.save(tmp_path)
+    assert "training" not in (tmp_path / "model.json").read_text()  # told, and not stored
+
+
+def test_the_loss_of_als_is_that_of_the_library(planted: Interactions) -> None:
+    from implicit.cpu.als import AlternatingLeastSquares, calculate_loss
+
+    confidence = planted.weights.copy()
+    confidence.data = 1 + confidence.data
+    model = AlternatingLeastSquares(factors=4, regularization=0.1, alpha=1.0, iterations=3, random_state=1)
+    model.fit(confidence, show_progress=False)
+    theirs = calculate_loss(confidence, model.user_factors, model.item_factors, 0.1, 1)
+    assert _loss(model, confidence, 0.1) == pytest.approx(theirs, rel=1e-4)
+
+
+def test_lightfm_learns_epoch_by_epoch_what_it_learns_in_one_go(planted: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightfm import LightFM
+
+    method = LightFMSettings(components=8, epochs=6)
+    watched = recommender(method, 1).fit(planted)
+    partial, done = LightFM.fit_partial, []
+
+    def at_once(self, *arguments, epochs: int, **options):
+        done.append(epochs)
+        return partial(self, *arguments, epochs=method.epochs, **options) if len(done) == 1 else self
+
+    monkeypatch.setattr(LightFM, "fit_partial", at_once)
+    whole = recommender(method, 1).fit(planted)
+    assert np.array_equal(watched.state["item_factors"], whole.state["item_factors"])

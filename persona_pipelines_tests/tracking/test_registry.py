@@ -10,7 +10,11 @@ from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.experiments import ModelNotFoundError, Origin, end_open_runs, tracked_run
 from persona_pipelines.tracking.registry import (
+    HISTORY_TAG,
+    KEPT_ENTRIES,
+    KEPT_OF_A_REASON,
     Chosen,
+    Reign,
     champion_version,
     choose,
     chosen,
@@ -18,6 +22,7 @@ from persona_pipelines.tracking.registry import (
     history,
     model,
     of_champion,
+    reigns_of,
     require_version,
     version_before,
     versions,
@@ -49,8 +54,15 @@ def settings(configure, tmp_path: Path) -> Settings:
     return made
 
 
-def crowned(settings: Settings, version: str, by: str = "gate", reason: str = "ahead", way_back: bool = False) -> bool:
-    return crown(settings, STAGE, Chosen(version, by, reason, way_back))
+def crowned(
+    settings: Settings, version: str, by: str = "gate", reason: str = "ahead", way_back: bool = False, challenger: str | None = None
+) -> bool:
+    return crown(settings, STAGE, Chosen(version, by, reason, way_back), challenger)
+
+
+def aliases() -> dict[str, str]:
+    found = mlflow.MlflowClient().get_registered_model("test-recommendations").aliases
+    return {alias: str(version) for alias, version in found.items()}
 
 
 @pytest.mark.slow
@@ -89,6 +101,54 @@ def test_rollbacks_go_back_one_champion_after_the_other_and_not_forth_again(sett
     ]
     crowned(settings, "3", "person", "mended")
     assert version_before(settings, STAGE) == "1"
+
+
+@pytest.mark.slow
+def test_the_aliases_follow_promotion_retraining_and_rollback(settings: Settings) -> None:
+    crowned(settings, "1", reason="first", challenger="2")
+    assert aliases() == {"champion": "1", "challenger": "2"}
+    crowned(settings, "2", "person", "a trial", challenger="2")  # the lists are made with who was refused
+    assert aliases() == {"champion": "2", "previous": "1"}
+    crowned(settings, "1", "person", "the trial is over", way_back=True, challenger="2")
+    assert aliases() == {"champion": "1", "challenger": "2"}  # nothing before it that a rollback could bring back
+    crowned(settings, "3", reason="refreshed")
+    for _ in range(2):  # a publication that is finished by another process
+        crowned(settings, "3", reason="refreshed")
+        assert aliases() == {"champion": "3", "previous": "1"}
+    assert version_before(settings, STAGE) == aliases()["previous"]
+
+
+@pytest.mark.slow
+def test_the_history_is_text_that_people_read_and_stands_on_the_page_of_the_model(settings: Settings) -> None:
+    crowned(settings, "1", reason="ahead by +0.2 | nDCG:\n(0.1 to 0.3)")
+    crowned(settings, "2", "person", "why? " * 100)
+    crowned(settings, "1", "person", "complaints", way_back=True)
+    found = mlflow.MlflowClient().get_registered_model("test-recommendations")
+    first, second, third = found.tags[HISTORY_TAG].splitlines()
+    assert first.endswith(" version 1 by gate: ahead by +0.2 | nDCG: (0.1 to 0.3)")
+    assert second.endswith(("why? " * 100)[:KEPT_OF_A_REASON].strip())
+    assert third.endswith(" version 1 by person, way back: complaints")
+    assert [(reign.version, reign.by, reign.rollback) for reign in history(settings, STAGE)] == [
+        ("1", "gate", False),
+        ("2", "person", False),
+        ("1", "person", True),
+    ]
+    assert "{" not in found.tags[HISTORY_TAG]
+    assert "ahead by +0.2 \\| nDCG: (0.1 to 0.3) |" in found.description
+    assert "`previous`" in found.description
+    assert not crowned(settings, "1", "person", "complaints", way_back=True)
+    assert len(history(settings, STAGE)) == 3
+
+
+def test_a_history_of_an_earlier_version_is_read_and_a_long_one_fits() -> None:
+    entry = Reign("3", "2025-10-13 04:15:00", "gate", "ahead", True)
+    assert reigns_of('[{"version": "3", "since": "2025-10-13 04:15:00", "by": "gate", "reason": "ahead", "rollback": true}]') == [entry]
+    assert reigns_of("") == []
+    assert reigns_of(Reign("1", "2025-10-13 04:15:00", "gate", "").line()) == [Reign("1", "2025-10-13 04:15:00", "gate", "")]
+    with pytest.raises(ValueError, match="'by hand': expected a line such as"):
+        reigns_of("by hand")
+    longest = Reign("1234", "2025-10-13 04:15:00", "training", "r" * KEPT_OF_A_REASON, True)
+    assert len("\n".join([longest.line()] * KEPT_ENTRIES)) <= 5000
 
 
 @pytest.mark.slow

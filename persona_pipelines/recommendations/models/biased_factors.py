@@ -52,12 +52,15 @@ class BiasedFactors:
         sides[0].biases, sides[1].biases = found.users.copy(), found.items.copy()
         precision = 1.0
         kept: list[tuple[np.ndarray, ...]] = []
+        errors: list[float] = []
         every = max(1, (chosen.iterations - chosen.burn_in) // chosen.draws)
         for iteration in range(chosen.iterations):
             for mine, other in (sides, sides[::-1]):
                 mine.draw(other, found.mean, precision, generator)
             left = sides[0].residuals(sides[1], found.mean)
-            precision = generator.gamma(1.0 + len(left) / 2) / (1.0 + (left**2).sum() / 2)
+            squares = float((left**2).sum())
+            errors.append((squares / len(left)) ** 0.5)
+            precision = generator.gamma(1.0 + len(left) / 2) / (1.0 + squares / 2)
             if iteration >= chosen.burn_in and (chosen.iterations - 1 - iteration) % every == 0:
                 kept.append(tuple(array.copy() for side in sides for array in (side.factors, side.biases)))
         user_factors, user_biases, item_factors, item_biases = (list(arrays) for arrays in zip(*kept, strict=True))
@@ -69,7 +72,9 @@ class BiasedFactors:
             "mean": np.array(found.mean),
             "range": np.array([found.lowest, found.highest]),
         }
-        return BiasedFactorModel(self.name, interactions.users, interactions.items, interactions.digest, state)
+        return BiasedFactorModel(
+            self.name, interactions.users, interactions.items, interactions.digest, state, curves={"training_rmse": errors}
+        )
 
 
 class _Side:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,7 @@ class LearnedModel(ABC):
         digest: of the interactions that it has learned from.
         state: arrays and sparse matrices; what they are stands with each kind.
         texts: lists of names that belong to the state, such as the segments.
+        curves: of a learner that goes on from step to step, a figure after each step by its name; it is told and not stored.
     """
 
     name: str
@@ -75,6 +76,7 @@ class LearnedModel(ABC):
     digest: str
     state: State
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
     kind: ClassVar[str]
 
     def __init_subclass__(cls) -> None:

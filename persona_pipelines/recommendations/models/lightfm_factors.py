@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -9,6 +11,9 @@ from persona_pipelines.recommendations.data import Features, Interactions
 from persona_pipelines.recommendations.models.factors import FactorModel
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import LightFMSettings
+
+WATCHED = 2_000
+"""Interactions by which the learning is watched."""
 
 
 def with_identity(features: Features, identity_weight: float) -> sp.csr_matrix:
@@ -65,14 +70,13 @@ class LightFMFactors:
         if chosen.loss == "logistic":
             # The ranking losses draw negatives themselves; this one has to be given some: one for each interaction.
             row, column, value, damped = _with_negatives(row, column, damped, interactions.weights, self.seed)
-        model.fit(
-            sp.coo_matrix((value, (row, column)), shape=weights.shape),
-            user_features=user_features,
-            item_features=item_features,
-            sample_weight=sp.coo_matrix((damped, (row, column)), shape=weights.shape),
-            epochs=chosen.epochs,
-            num_threads=1,
-        )
+        interacted = sp.coo_matrix((value, (row, column)), shape=weights.shape)
+        counted = sp.coo_matrix((damped, (row, column)), shape=weights.shape)
+        triples, ranked_right = _triples(interactions.weights, self.seed), []
+        # Epoch by epoch: the same draws as of all in one go.
+        for _ in range(chosen.epochs):
+            model.fit_partial(interacted, user_features, item_features, sample_weight=counted, epochs=1, num_threads=1)
+            ranked_right.append(_ranked_right(model, user_features, item_features, triples))
         if not np.isfinite(model.item_embeddings).all() or not np.isfinite(model.user_embeddings).all():
             raise ModelError(f"diverged to infinite factors; lower learning_rate (now {chosen.learning_rate})")
         state = {
@@ -83,7 +87,28 @@ class LightFMFactors:
         names = shared[0].names
         if names:
             state["user_feature_factors"] = model.user_embeddings[len(interactions.users) :]
-        return FactorModel(self.name, interactions.users, interactions.items, interactions.digest, state, {"user_features": names})
+        texts, curves = {"user_features": names}, {"training_ranked_right": ranked_right}
+        return FactorModel(self.name, interactions.users, interactions.items, interactions.digest, state, texts, curves=curves)
+
+
+def _triples(known: sp.csr_matrix, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, an item of each, and a random one that the user has nothing to do with: of ``WATCHED`` interactions, fewer where there are fewer."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, known.nnz, min(WATCHED, known.nnz))
+    user = np.searchsorted(known.indptr, drawn, side="right") - 1
+    other = generator.integers(0, known.shape[1], len(drawn))
+    unknown = np.asarray(known[user, other]).ravel() == 0
+    return user[unknown], known.indices[drawn][unknown], other[unknown]
+
+
+def _ranked_right(model: Any, users: sp.csr_matrix, items: sp.csr_matrix, triples: tuple[np.ndarray, np.ndarray, np.ndarray]) -> float:
+    """The share of triples whose item scores higher than the other one; nan without any."""
+    user, item, other = triples
+    if not len(user):
+        return float("nan")
+    factors, biases = items @ model.item_embeddings, items @ model.item_biases
+    ahead = np.einsum("nd,nd->n", (users @ model.user_embeddings)[user], factors[item] - factors[other])
+    return float((ahead + biases[item] - biases[other] > 0).mean())
 
 
 def _with_negatives(

@@ -9,7 +9,7 @@ CHAMPIONS = Table(
     "champions",
     "The version of each stage's model that is taken from now on; MLflow's alias follows when tables made with it are published.",
     (
-        Column("stage", "string", "segments or recommendations.", required=True),
+        Column("stage", "string", "segments, recommendations, or profiles- and the target of a prediction.", required=True),
         Column("version", "string", "Version in the registry.", required=True),
         Column("chosen_by", "string", "gate, training or person.", required=True),
         Column("reason", "string", "Why, in one sentence.", required=True),

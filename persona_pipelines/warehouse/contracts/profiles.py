@@ -65,6 +65,12 @@ PREDICTION_QUALITY = Table(
         number("validation", "What the model was chosen by, on the window before: log-likelihood per user, or rank correlation.", "", None),
         Column("chosen", "boolean", "Whether this model makes the predictions.", required=True),
         Column("reason", "string", "Why it does or does not.", required=True),
+        Column(
+            "model_version",
+            "string",
+            "Version in the MLflow registry (CONFIGURATION-profiles-TARGET) of the chosen model, which every prediction of the target was made with; "
+            "null of the others.",
+        ),
     ),
     ("target", "model"),
 )

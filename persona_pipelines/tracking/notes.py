@@ -1,0 +1,140 @@
+"""What MLflow's pages say of experiments and registered models, in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from persona_pipelines.settings import Settings
+
+EXPERIMENTS = {
+    "segments": (
+        "Trainings of the segments. Each run without a parent is one training: the figures of the segmentation that is in use, the maps of its users, "
+        "and the model that was registered. Below it stands one run for each algorithm and number of segments that was tried.\n\n"
+        "**Judged by** the silhouette, Davies-Bouldin and Calinski-Harabasz indices on the users it was learned from, and by `stability`: the mean adjusted "
+        "Rand index with refits on bootstrap samples. `chosen` tells which one is in use, `decision` why."
+    ),
+    "profiles": (
+        "Predictions of what users will do. Each run without a parent is one day: the figures of the model in use of each target (`purchase_auc`, "
+        "`churn_calibration_error`, `spend_spearman` ...) with its pictures. Below it stands one run for each target and model.\n\n"
+        "**Judged on** the newest window, learned from windows before it; the window between them chooses. A model takes the place of the one in "
+        "use only when it is ahead beyond doubt."
+    ),
+    "recommendations": (
+        "Comparisons of recommenders. Each run without a parent is one comparison: `ndcg_at_10` and the other figures of what is in use after it, "
+        "`champion_...` of who held the place before, `challenger_...` of the best on the validation window, `advantage_...` of the challenger over "
+        "the champion. So their charts over the weeks tell how the recommender is doing. Below each stands one run for each method; searches for "
+        "parameters are runs called `tuning ...`.\n\n"
+        "**Judged on** what known users did after a cut in time that no model has seen; the leakage audit, an artifact of each comparison, measures that. "
+        "What is in use changes only when the challenger is ahead beyond doubt and breaks no guardrail."
+    ),
+    "gallery": "The persona gallery, one run a page: what was published of the audience on that day.",
+}
+"""By stage."""
+
+VIEW = "figures"
+"""The name of the view of an experiment's runs that has their figures as columns: MLflow shows none of them by itself."""
+COLUMNS = {
+    "segments": ("params.algorithm", "metrics.k", "metrics.silhouette", "metrics.stability", "metrics.users"),
+    "profiles": (
+        "metrics.purchase_auc",
+        "metrics.purchase_calibration_error",
+        "metrics.purchase_lift",
+        "metrics.churn_auc",
+        "metrics.spend_spearman",
+        "metrics.lifetime_value_spearman",
+        "metrics.auc",
+        "metrics.spearman",
+        "tags.chosen",
+    ),
+    "recommendations": (
+        "metrics.ndcg_at_10",
+        "metrics.champion_ndcg_at_10",
+        "metrics.challenger_ndcg_at_10",
+        "metrics.advantage_ndcg_at_10",
+        "metrics.coverage",
+        "tags.decision",
+    ),
+}
+"""Of the view, by stage."""
+
+MODELS = {
+    "segments": "Places users in segments: features of a user in, segment out. Preprocessing and centres, whatever algorithm found them.",
+    "recommendations": "Ranks items for users: `user_id` and `k` in, ranked items out, by what users had done when it was trained.",
+}
+"""By stage."""
+ALIASES = (
+    "**Aliases**: `champion` is in use; `previous` was before it; `challenger`, where there is one, was the best on the validation window of the last "
+    "comparison, and the gate has refused it."
+)
+
+
+def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
+    """The description of a stage's experiment."""
+    about = _with_k(EXPERIMENTS.get(stage, stage), settings)
+    view = f"[Show the figures in the table](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}). " if stage in COLUMNS else ""
+    return f"{view}{about}\n\nOf the configuration **{settings.name}**, by the Dagster assets of the group `{stage}`."
+
+
+def view_of(settings: Settings, stage: str) -> str | None:
+    """The view ``VIEW`` as MLflow's pages keep a shared one (JSON); None where runs have no figures."""
+    if stage not in COLUMNS:
+        return None
+    parted = [_with_k(column, settings).partition(".") for column in COLUMNS[stage]]
+    shown = {
+        "selectedColumns": [f"{kind}.`{name}`" for kind, _, name in parted],
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+    }
+    return json.dumps(shown)
+
+
+def _with_k(text: str, settings: Settings) -> str:
+    return text.replace("at_10", f"at_{settings.recommendations.k}")
+
+
+def of_model(settings: Settings, stage: str, reigns: pd.DataFrame) -> str:
+    """The description of a stage's registered model, with the champions so far.
+
+    Args:
+        reigns: newest first, columns as they are to be shown.
+    """
+    about = MODELS.get(stage) or f"Predicts {stage.partition('-')[2].replace('_', ' ')}: features of users in, `prediction` out."
+    return "\n\n".join(
+        part
+        for part in (
+            f"{about} Of the configuration **{settings.name}**. Arrays and JSON, no pickle: loading it runs no code from the artifact.".strip(),
+            ALIASES,
+            f"**Champions**, newest first (times in UTC):\n\n{table(reigns)}" if len(reigns) else "No champion yet.",
+        )
+        if part
+    )
+
+
+def table(rows: pd.DataFrame) -> str:
+    """A table in Markdown; floats with four places."""
+    return "\n".join(
+        [
+            _line(rows.columns),
+            _line(["---"] * len(rows.columns)),
+            *(_line([_cell(value) for value in row]) for row in rows.astype(object).itertuples(index=False)),
+        ]
+    )
+
+
+def _line(cells: Sequence[Any]) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split()).replace("|", "\\|")
+
+
+def listed(entries: Mapping[str, Any]) -> str:
+    """A list in Markdown, each entry with its name; empty ones are left out."""
+    return "\n".join(f"- **{name}**: {_cell(value)}" for name, value in entries.items() if value not in (None, ""))
