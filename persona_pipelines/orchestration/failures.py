@@ -6,8 +6,10 @@ import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._utils.error import SerializableErrorInfo
 
+from persona_pipelines.errors import ProjectError, plain
 
-class Refusal(dg.Failure, DagsterUserCodeProcessError):
+
+class Refusal(dg.Failure, DagsterUserCodeProcessError, ProjectError):
     """A failure that was foreseen: Dagster's log of the run shows what it says and nothing else.
 
     Of other errors Dagster shows the stack. It hands on as it is what a process of its own has said of an error, which has none; such an error
@@ -15,6 +17,7 @@ class Refusal(dg.Failure, DagsterUserCodeProcessError):
     """
 
     def __init__(self, sentence: str) -> None:
+        sentence = plain(sentence, lines=True)
         Exception.__init__(self, sentence)
         self.description = sentence
         self.metadata = {}
