@@ -146,6 +146,8 @@ def probabilities(predicted: np.ndarray, happened: np.ndarray, title: str) -> Fi
         axes.plot(
             x, y, color=COLOURS[0], marker="o" if name == "calibration" else "", drawstyle="steps-pre" if up == "precision" else "default"
         )
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
         axes.set_title(name, loc="left", fontsize=9)
         axes.set_xlabel(across, fontsize=8)
         axes.set_ylabel(up, fontsize=8)
