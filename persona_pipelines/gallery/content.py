@@ -297,7 +297,7 @@ def _cards(
             Card(
                 segment_id=segment,
                 name=name,
-                holds=name.traits == () or _holds(name, own),
+                holds=name.holds(own.itertuples()),
                 share=share,
                 value_share=glance.total / whole.total if whole.total and whole.total > 0 and glance.total is not None else None,
                 change=share - float(before["share"].iloc[-1]) if len(before) else None,
@@ -306,12 +306,6 @@ def _cards(
             )
         )
     return sorted(found, key=lambda card: (-(card.value_share or 0.0), -card.glance.users, card.segment_id))
-
-
-def _holds(name: Name, differences: pd.DataFrame) -> bool:
-    clear = differences[differences["clear"].astype(bool)]
-    signs = {(row.feature, 1 if row.deviation >= 0 else -1) for row in clear.itertuples()}
-    return set(name.traits) <= signs
 
 
 def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from persona_pipelines.segments.differences import Difference, told
 from persona_pipelines.segments.interests import listed
 from persona_pipelines.warehouse.described import Log
 
 PHRASES = 5
+
+
+class Clear(Protocol):
+    """What a name rests on: a feature, how far it lies from that of the others, and whether that is clear."""
+
+    @property
+    def feature(self) -> str: ...
+    @property
+    def deviation(self) -> float: ...
+    @property
+    def clear(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,8 @@ class Name:
     text: str
     traits: tuple[tuple[str, int], ...] = ()
 
-    def holds(self, differences: Sequence[Difference]) -> bool:
-        """Whether it is true of people with these differences."""
+    def holds(self, differences: Iterable[Clear]) -> bool:
+        """Whether it is true of people with these differences, or these rows of ``contracts.SEGMENT_DIFFERENCES``."""
         clear = {(entry.feature, 1 if entry.deviation >= 0 else -1) for entry in differences if entry.clear}
         return set(self.traits) <= clear
 

@@ -39,7 +39,10 @@ def test_every_feature_of_the_table_is_computed_and_has_its_column(warehouse) ->
 
 def test_every_part_of_a_profile_that_is_named_exists() -> None:
     assert {feature.profile for feature in FEATURES.values()} <= {"", *PARTS}
-    assert all(contracts.KINDS[feature.kind](feature).description == feature.description for feature in FEATURES.values())
+    for feature in FEATURES.values():
+        column = contracts.KINDS[feature.kind](feature)
+        assert column.description.startswith(feature.description)
+        assert all(need.replace("_", " ") in column.description for need in feature.needs)
 
 
 def test_a_feature_needs_evidence_that_is_known_of() -> None:

@@ -9,13 +9,20 @@ from persona_pipelines.warehouse.contracts.parts import AS_OF, ITEM, USER, Colum
 from persona_pipelines.warehouse.described import FEATURES, Feature
 
 KINDS: dict[str, Callable[[Feature], Column]] = {
-    "share": lambda feature: share(feature.name, feature.description),
-    "count": lambda feature: replace(count(feature.name, feature.description, feature.unit or "events"), required=False),
-    "number": lambda feature: number(feature.name, feature.description, feature.unit),
-    "any_number": lambda feature: number(feature.name, feature.description, feature.unit, None),
-    "text": lambda feature: Column(feature.name, "string", feature.description),
+    "share": lambda feature: share(feature.name, _meaning(feature)),
+    "count": lambda feature: replace(count(feature.name, _meaning(feature), feature.unit or "events"), required=False),
+    "number": lambda feature: number(feature.name, _meaning(feature), feature.unit),
+    "any_number": lambda feature: number(feature.name, _meaning(feature), feature.unit, None),
+    "text": lambda feature: Column(feature.name, "string", _meaning(feature)),
 }
 """The column of a feature, by the kind that ``user_features.yaml`` gives it."""
+
+
+def _meaning(feature: Feature) -> str:
+    """What a feature is, and what a log has to hold for it."""
+    needs = ", ".join(need.replace("_", " ") for need in feature.needs)
+    return f"{feature.description} Needs {needs}." if needs else feature.description
+
 
 USER_FEATURES = Table(
     "features",
