@@ -167,7 +167,7 @@ def feature_support(warehouse: Warehouse, settings: Settings, known: ir.Table, i
     allowed = {ANY: (), DATE: undated, TIME_OF_DAY: untimed}
     counted = warehouse.keep("counted_evidence", _counted(known, items))
     shown = {clock: _shown(warehouse, counted, sources) for clock, sources in allowed.items()}
-    by_source = {row["source"]: row for row in warehouse.frame(_sums(counted, "source")).to_dict("records")}
+    by_source = {row["source"]: row for row in warehouse.frame(_sums(counted, "source").order_by("source")).to_dict("records")}
     everyone, everything = int(warehouse.value(counted.user_id.nunique())), int(warehouse.value(counted.events.sum().fill_null(0)))
     logged = {source.name: source.columns for source in settings.sources_of("events")}
     mapped = {source.name: set(source.fields) for source in settings.sources_of("events")}
