@@ -101,8 +101,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@if $(COMPILES); then touch $(INSTALLED); fi
 
-dictionary: setup  ## write docs/data-dictionary.md from the contracts
-	$(BIN)/persona dictionary docs/data-dictionary.md
+dictionary: setup  ## write docs/data-dictionary.md and docs/images/tables.svg from the contracts, docs/settings.md from the settings
+	$(BIN)/persona dictionary docs/data-dictionary.md --settings docs/settings.md --picture docs/images/tables.svg
 
 sample: setup  ## make the committed sample of raw logs again
 	$(BIN)/persona simulate data/raw --truth data/truth --users 900 --days 42 --seed 20 --force
