@@ -1,5 +1,6 @@
 """The worked examples in the documentation come out as they say, and the settings that it shows are settings."""
 
+import base64
 import copy
 import doctest
 import itertools
@@ -107,3 +108,37 @@ def test_the_lines_for_completion_give_a_shell_what_it_asks_for() -> None:
         main, env={"_PERSONA_COMPLETE": "bash_complete", "COMP_WORDS": "persona audience o", "COMP_CWORD": "2"}, prog_name="persona"
     )
     assert completed.output == "plain,overlap\n"
+
+
+ENCODED = {"base64": base64.b64decode, "windows-1252": lambda text: text.encode("windows-1252")}
+"""Languages of blocks that stand for bytes, beside text of UTF-8."""
+
+
+def tried_sections(name: str) -> list[tuple[str, str]]:
+    """The parts of a page that can be tried: heading and text of each with a command in it."""
+    parts = re.split(r"^## (.*)$", (DOCS / name).read_text(), flags=re.MULTILINE)
+    return [(heading, text) for heading, text in zip(parts[1::2], parts[2::2], strict=True) if "```sh" in text]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("heading", "text"), tried_sections("own-logs-by-example.md"), ids=lambda value: value.strip().split("\n")[0][:30])
+def test_the_mishaps_come_out_as_the_page_says(heading: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("PERSONA_HOME", str(tmp_path / "home"))
+    output, compared = "", 0
+    for language, title, content in re.findall(r'^```(\S+)(?: title="([^"]+)")?\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
+        if title:
+            (tmp_path / title).write_bytes(ENCODED.get(language, str.encode)(content))
+        elif language == "sh":
+            words = shlex.split(content)
+            assert words.pop(0) == "persona"
+            done = CliRunner().invoke(main, words, prog_name="persona")
+            assert done.exit_code in (0, 1), done.output
+            output = " ".join(done.output.split())
+        else:
+            assert language == "text"
+            for line in content.splitlines():
+                assert " ".join(line.split()) in output, heading
+                compared += 1
+    assert compared

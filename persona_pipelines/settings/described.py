@@ -29,6 +29,8 @@ PLAIN = {
     dt.datetime: "day and time",
     type(None): "none",
 }
+BY_THE_FILE = {(Settings, "name"): "the file's name"}
+"""Settings that have to be there, and that loading adds where they are not written."""
 HEAD = """# Settings
 
 Made from the classes in `persona_pipelines/settings/` by `make dictionary`; a test checks that it is current. One YAML file has them all
@@ -76,7 +78,12 @@ def settings_page() -> str:
         lines += [words, ""] if words else []
         lines += ["| setting | type | default | bounds | meaning |", "| --- | --- | --- | --- | --- |"]
         for name, field in written(model):
-            cells = [_type(field.annotation, headings), _default(field), _bounds(name, field), field.description or ""]
+            cells = [
+                _type(field.annotation, headings),
+                BY_THE_FILE.get((model, name)) or _default(field),
+                _bounds(name, field),
+                field.description or "",
+            ]
             lines.append(f"| `{name}` | {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -289,10 +289,10 @@ class RecommendationsSettings(Strict):
     minimum_interactions: int = Field(100, ge=2, description="With fewer interactions no recommender is trained.")
     seed: Seed = Field(20, description="Seed of everything that is drawn here.")
     methods: list[Method] = Field(
-        [*DEFAULT_METHODS],
+        [*DEFAULT_METHODS],  # type: ignore[list-item]
         min_length=1,
         description="The methods that are compared, each with its settings; by default the seventeen of the list in recommenders.md.",
-    )  # type: ignore[list-item]
+    )
     gate: GateSettings = Field(GateSettings(), description="When a challenger becomes champion.")
     tuning: TuningSettings = Field(TuningSettings(), description="The search for better parameters.")
     rules: RulesSettings = Field(RulesSettings(), description="What lists may hold.")
