@@ -1,4 +1,4 @@
-"""The page about the tables: its questions are answered and its cells run, on a small shop with its state."""
+"""The pages about the tables and the comparison: their questions are answered and their cells run, on a small shop with its state."""
 
 import re
 import shlex
@@ -9,14 +9,14 @@ import pytest
 
 from persona_pipelines_tests.cli.conftest import Told
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+COMMANDS = [line for page in ("tables.md", "reading-the-comparison.md") for block in blocks(page, "sh") for line in block.splitlines()]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -35,7 +35,7 @@ def test_the_cells_of_the_notebook_run(told: Told, tmp_path: Path, monkeypatch: 
     (tmp_path / ".persona" / "simulated-shop").symlink_to(told.home)
     monkeypatch.chdir(tmp_path)
     cells: dict[str, object] = {}
-    for block in blocks("python"):
+    for block in blocks("tables.md", "python"):
         exec(block, cells)
     frames = {name: found for name, found in cells.items() if isinstance(found, pd.DataFrame)}
     assert set(frames) == {"profiles", "by_segment", "attention", "hours", "plans", "planned", "features"}
