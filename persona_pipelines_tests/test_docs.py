@@ -5,6 +5,7 @@ import copy
 import doctest
 import itertools
 import re
+import runpy
 import shlex
 import textwrap
 from pathlib import Path
@@ -69,6 +70,49 @@ def test_the_settings_that_the_documentation_shows_are_settings(file: str, numbe
     whole = {"start_date": "2024-01-01", **content, "sources": copy.deepcopy(sources)}
     (tmp_path / "persona.yaml").write_text(yaml.safe_dump(whole))
     load_settings(tmp_path / "persona.yaml")
+
+
+PAGES = [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md")] + sorted(
+    DOCS.glob("*.md")
+)
+
+
+def anchors(file: Path) -> set[str]:
+    """The names by which GitHub links to the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_every_link_and_picture_leads_somewhere(file: Path) -> None:
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```|`[^`\n]*`", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+    ):
+        name, _, anchor = target.partition("#")
+        if "://" not in target:
+            there = file.parent / name if name else file
+            assert there.exists(), f"{file.name}: {target}"
+            assert not anchor or anchor in anchors(there), f"{file.name}: {target}"
+
+
+def test_pictures_are_light_and_are_shown() -> None:
+    texts = "".join(page.read_text() for page in PAGES)
+    for picture in (DOCS / "images").iterdir():
+        assert picture.stat().st_size < 200_000, picture.name
+        assert f"images/{picture.name})" in texts, picture.name
+
+
+def test_every_page_is_in_the_site() -> None:
+    listed = re.findall(r"^ +- (?:\w+: )?([\w-]+\.md)$", (DOCS.parent / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted([*(page.name for page in DOCS.glob("*.md")), "index.md", "contributing.md", "changes.md"])
+
+
+def test_the_site_reads_lists_as_they_are_written_for_github() -> None:
+    site = runpy.run_path(str(DOCS / "site.py"))
+    assert site["as_python_markdown"]("Text\n- a\n\n  ```sh\n  go\n    on\n  ```\n- b\n\nMore\n  so\n") == (
+        "Text\n\n- a\n\n    ```sh\n    go\n      on\n    ```\n- b\n\nMore\n  so\n"
+    )
 
 
 def shown_commands() -> list[tuple[str, str]]:
