@@ -19,7 +19,8 @@ from click.testing import CliRunner
 from persona_pipelines.cli import main
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.settings.loading import PlainLoader
-from persona_pipelines_tests.conftest import CLICKS
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import CLICKS, KEY, ingested
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -186,3 +187,18 @@ def test_the_mishaps_come_out_as_the_page_says(heading: str, text: str, tmp_path
                 assert " ".join(line.split()) in output, heading
                 compared += 1
     assert compared
+
+
+@pytest.mark.slow
+def test_the_tour_has_the_figures_of_the_sample() -> None:
+    page = " ".join((DOCS / "first-hour.md").read_text().split())
+    with Warehouse(None, KEY) as store:
+        ingested(store, load_settings(DOCS.parent / "data" / "persona.yaml"))
+        told = store.connection.execute(
+            "SELECT source, sum(records_read), sum(events), sum(rejects), sum(duplicates), sum(filtered) FROM events.accounting GROUP BY source"
+        ).fetchall()
+        known = [store.connection.execute(f"SELECT count(*) FROM events.{table}").fetchone()[0] for table in ("users", "items", "sessions")]
+    assert len(told) == 6
+    for source, *numbers in told:
+        assert " ".join([source, *(f"{int(number):,}" for number in numbers)]) in page
+    assert "users {:,} items {:,} sessions {:,}".format(*known) in page

@@ -29,7 +29,7 @@ PLAIN = {
     dt.datetime: "day and time",
     type(None): "none",
 }
-BY_THE_FILE = {(Settings, "name"): "the file's name"}
+BY_THE_FILE: dict[tuple[type[BaseModel], str], str] = {(Settings, "name"): "the file's name"}
 """Settings that have to be there, and that loading adds where they are not written."""
 HEAD = """# Settings
 

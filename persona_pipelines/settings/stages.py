@@ -67,7 +67,12 @@ class LogsSettings(Strict):
         "auto",
         description="Pieces in which logs are loaded and shown; `auto`: days where every source has a `{date}`, else by the span since `start_date`.",
     )
-    max_duplicate_share: float = Field(0.5, ge=0, le=1, description="With more duplicates among the records of a day, its check fails.")
+    max_duplicate_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="With a larger share of records in a day that have the id of another one and say something else, or stand twice in a file, its check fails.",
+    )
     money: MoneyBounds = Field(MoneyBounds(), description="Bounds of amounts; a record outside of them is rejected.")
     ratings: RatingBounds = Field(RatingBounds(), description="Bounds of ratings; a record outside of them is rejected.")
     smallest_share_of_rows: float = Field(
@@ -124,7 +129,9 @@ class AutomationSettings(Strict):
 
 class EventsSettings(Strict):
     session_gap_minutes: float = Field(30, gt=0, description="A longer pause begins a new session.")
-    max_dwell_minutes: float = Field(30, gt=0, description="No single look lasts longer, whatever the time to the next event.")
+    max_dwell_minutes: float = Field(
+        30, gt=0, description="The attention of one event counts for so long at most, as logged or as the time to the next event."
+    )
     most_users_of_a_device: int = Field(5, ge=1, description="A device with more users tells nothing about who is anonymous on it.")
     static_extensions: list[Text] = Field(
         [
@@ -268,7 +275,7 @@ class PredictionsSettings(Strict):
 
 
 class PrivacySettings(Strict):
-    consent_when_unknown: bool = Field(False, description="Whether people count as having consented who stand in no customer list.")
+    consent_when_unknown: bool = Field(False, description="Whether people consent of whom no customer list says whether they do.")
 
 
 class SchedulesSettings(Strict):

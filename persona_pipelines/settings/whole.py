@@ -42,7 +42,7 @@ class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
 
     name: str = Field(pattern=CONFIGURATION_PATTERN, description="Names the configuration and its state folder `.persona/NAME`.")
-    description: str = Field("", description="What these logs are; shown in Dagster and on the gallery.")
+    description: str = Field("", description="What these logs are, for whoever reads the file.")
     owner: str = Field(
         "data-team@example.com", pattern=OWNER_PATTERN, description="Whom to ask, on every asset in Dagster that has no owner of its own."
     )
@@ -62,7 +62,7 @@ class Settings(Strict):
     recommendations: RecommendationsSettings = Field(
         RecommendationsSettings(), description="Methods, their comparison, the gate and the rules for lists."
     )
-    privacy: PrivacySettings = Field(PrivacySettings(), description="What holds for people of whom nothing was said.")
+    privacy: PrivacySettings = Field(PrivacySettings(), description="What holds of people of whom no list says it.")
     schedules: SchedulesSettings = Field(SchedulesSettings(), description="When scheduled runs start, once they are switched on.")
     warehouse: WarehouseSettings = Field(WarehouseSettings(), description="Memory, threads and waiting of the database.")
     file: Path = Field(description="The configuration file; not written, found.")
