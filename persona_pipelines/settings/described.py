@@ -35,9 +35,9 @@ HEAD = """# Settings
 
 Made from the classes in `persona_pipelines/settings/` by `make dictionary`; a test checks that it is current. One YAML file has them all
 ([bring your own logs](bring-your-own-logs.md) explains them by use, `data/persona.yaml` is one). An unknown name, a wrong type or a value out of bounds is an error that
-names the place: `persona sources check FILE` reads the whole file and loads nothing.
+names the place; `persona sources check FILE` tells without loading anything.
 
-A heading is a place in the file: `sources[]` is an element of the list `sources`, `fields.*` whatever name stands there. Where nothing is said of bounds, numbers reach
+A heading is a place in the file: `sources[]` is an element of the list `sources`, `fields.*` whatever name stands there. Where nothing is said of bounds, whole numbers reach
 up to 2,147,483,647 and times up to a century. `${NAME}` and `${NAME:-default}` in any value are taken from the environment."""
 
 
@@ -140,7 +140,7 @@ def _default(field: FieldInfo) -> str:
         return "by the machine"
     plain = _plain(field.default)
     if isinstance(field.default, BaseModel):
-        return "as there"
+        return "see there"
     if isinstance(field.default, list) and any(isinstance(entry, BaseModel) for entry in field.default):
         return f"{len(field.default)} entries"
     if plain is None:
