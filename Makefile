@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
 LOCK := .venv-lock
+DOCS := .venv-docs
 CONFIG ?= data/persona.yaml
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -19,7 +20,7 @@ RULES := logs events features segments profiles recommendations audiences privac
 OTHERS := cli gallery orchestration simulation tracking
 COVERED := 90
 
-.PHONY: run test test-quick test-lowest test-newest coverage mutants faults home-of-release wheel lock lint ui setup dictionary sample benchmark clean
+.PHONY: run test test-quick test-lowest test-newest coverage mutants faults home-of-release wheel lock lint ui setup dictionary docs sample benchmark clean
 
 run: setup  ## run the main job on the committed sample (or CONFIG=FILE), PROGRESS=plain|bar|none as the progress is to be shown
 	$(BIN)/persona run --config $(CONFIG) $(if $(PROGRESS),--progress $(PROGRESS))
@@ -101,8 +102,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@if $(COMPILES); then touch $(INSTALLED); fi
 
-dictionary: setup  ## write docs/data-dictionary.md from the contracts
-	$(BIN)/persona dictionary docs/data-dictionary.md
+dictionary: setup  ## write docs/data-dictionary.md and docs/images/tables.svg from the contracts, docs/settings.md from the settings
+	$(BIN)/persona dictionary docs/data-dictionary.md --settings docs/settings.md --picture docs/images/tables.svg
+
+docs:  ## the documentation as a site in build/site, with search and the public functions, in an environment of its own; a dead link is an error
+	test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && $(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])'); }
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "the site is build/site/index.html"
 
 sample: setup  ## make the committed sample of raw logs again
 	$(BIN)/persona simulate data/raw --truth data/truth --users 900 --days 42 --seed 20 --force
@@ -111,4 +118,4 @@ benchmark: setup  ## ten million events against hand-written SQL
 	$(BIN)/python benchmarks/ingest.py
 
 clean:  ## remove what make made, not the state under .persona
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(LOCK) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(LOCK) $(DOCS) build dist *.egg-info

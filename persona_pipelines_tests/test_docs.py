@@ -1,9 +1,11 @@
 """The worked examples in the documentation come out as they say, and the settings that it shows are settings."""
 
+import base64
 import copy
 import doctest
 import itertools
 import re
+import runpy
 import shlex
 import textwrap
 from pathlib import Path
@@ -17,7 +19,8 @@ from click.testing import CliRunner
 from persona_pipelines.cli import main
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.settings.loading import PlainLoader
-from persona_pipelines_tests.conftest import CLICKS
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.conftest import CLICKS, KEY, ingested
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -70,6 +73,49 @@ def test_the_settings_that_the_documentation_shows_are_settings(file: str, numbe
     load_settings(tmp_path / "persona.yaml")
 
 
+PAGES = [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md")] + sorted(
+    DOCS.glob("*.md")
+)
+
+
+def anchors(file: Path) -> set[str]:
+    """The names by which GitHub links to the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_every_link_and_picture_leads_somewhere(file: Path) -> None:
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```|`[^`\n]*`", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+    ):
+        name, _, anchor = target.partition("#")
+        if "://" not in target:
+            there = file.parent / name if name else file
+            assert there.exists(), f"{file.name}: {target}"
+            assert not anchor or anchor in anchors(there), f"{file.name}: {target}"
+
+
+def test_pictures_are_light_and_are_shown() -> None:
+    texts = "".join(page.read_text() for page in PAGES)
+    for picture in (DOCS / "images").iterdir():
+        assert picture.stat().st_size < 200_000, picture.name
+        assert f"images/{picture.name})" in texts, picture.name
+
+
+def test_every_page_is_in_the_site() -> None:
+    listed = re.findall(r"^ +- (?:\w+: )?([\w-]+\.md)$", (DOCS.parent / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted([*(page.name for page in DOCS.glob("*.md")), "index.md", "contributing.md", "changes.md"])
+
+
+def test_the_site_reads_lists_as_they_are_written_for_github() -> None:
+    site = runpy.run_path(str(DOCS / "site.py"))
+    assert site["as_python_markdown"]("Text\n- a\n\n  ```sh\n  go\n    on\n  ```\n- b\n\nMore\n  so\n") == (
+        "Text\n\n- a\n\n    ```sh\n    go\n      on\n    ```\n- b\n\nMore\n  so\n"
+    )
+
+
 def shown_commands() -> list[tuple[str, str]]:
     """Every command of persona that a block of shell lines or a cell of a table in the README and the docs shows: file, command."""
     found = []
@@ -107,3 +153,52 @@ def test_the_lines_for_completion_give_a_shell_what_it_asks_for() -> None:
         main, env={"_PERSONA_COMPLETE": "bash_complete", "COMP_WORDS": "persona audience o", "COMP_CWORD": "2"}, prog_name="persona"
     )
     assert completed.output == "plain,overlap\n"
+
+
+ENCODED = {"base64": base64.b64decode, "windows-1252": lambda text: text.encode("windows-1252")}
+"""Languages of blocks that stand for bytes, beside text of UTF-8."""
+
+
+def tried_sections(name: str) -> list[tuple[str, str]]:
+    """The parts of a page that can be tried: heading and text of each with a command in it."""
+    parts = re.split(r"^## (.*)$", (DOCS / name).read_text(), flags=re.MULTILINE)
+    return [(heading, text) for heading, text in zip(parts[1::2], parts[2::2], strict=True) if "```sh" in text]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("heading", "text"), tried_sections("own-logs-by-example.md"), ids=lambda value: value.strip().split("\n")[0][:30])
+def test_the_mishaps_come_out_as_the_page_says(heading: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("PERSONA_HOME", str(tmp_path / "home"))
+    output, compared = "", 0
+    for language, title, content in re.findall(r'^```(\S+)(?: title="([^"]+)")?\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
+        if title:
+            (tmp_path / title).write_bytes(ENCODED.get(language, str.encode)(content))
+        elif language == "sh":
+            words = shlex.split(content)
+            assert words.pop(0) == "persona"
+            done = CliRunner().invoke(main, words, prog_name="persona")
+            assert done.exit_code in (0, 1), done.output
+            output = " ".join(done.output.split())
+        else:
+            assert language == "text"
+            for line in content.splitlines():
+                assert " ".join(line.split()) in output, heading
+                compared += 1
+    assert compared
+
+
+@pytest.mark.slow
+def test_the_tour_has_the_figures_of_the_sample() -> None:
+    page = " ".join((DOCS / "first-hour.md").read_text().split())
+    with Warehouse(None, KEY) as store:
+        ingested(store, load_settings(DOCS.parent / "data" / "persona.yaml"))
+        told = store.connection.execute(
+            "SELECT source, sum(records_read), sum(events), sum(rejects), sum(duplicates), sum(filtered) FROM events.accounting GROUP BY source"
+        ).fetchall()
+        known = [store.connection.execute(f"SELECT count(*) FROM events.{table}").fetchone()[0] for table in ("users", "items", "sessions")]
+    assert len(told) == 6
+    for source, *numbers in told:
+        assert " ".join([source, *(f"{int(number):,}" for number in numbers)]) in page
+    assert "users {:,} items {:,} sessions {:,}".format(*known) in page

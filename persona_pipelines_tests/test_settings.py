@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.settings import ConfigurationError, load_settings
+from persona_pipelines.settings.described import settings_page, undescribed
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.recommendations import DEFAULT_METHODS
 from persona_pipelines.settings.schedules import cron
@@ -460,3 +462,22 @@ def test_whatever_tuning_may_choose_is_a_setting(method) -> None:
 
 def test_no_source_may_have_the_name_of_a_table_of_this_package() -> None:
     assert tuple(table.name for table in contracts.TABLES if table.schema == "logs") == OWN_TABLES
+
+
+def test_the_page_of_settings_is_current() -> None:
+    file = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert file.read_text() == settings_page(), "run: make dictionary"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert undescribed() == []
+
+
+def test_the_links_of_the_page_of_settings_lead_to_its_headings() -> None:
+    page = settings_page()
+    headings = {
+        re.sub(r"[^a-z0-9_ -]", "", line.lower()).strip().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    }
+    linked = set(re.findall(r"\]\(#([^)]*)\)", page))
+    assert len(linked) > 30
+    assert linked <= headings

@@ -56,10 +56,20 @@ def sql(query: str, form: Form, config: str | None) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-def dictionary(file: str) -> None:
+@click.option("--settings", "settings_file", type=click.Path(dir_okay=False), help="Write the page of all settings there, too.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the tables and how they are joined there, too, as an SVG.")
+def dictionary(file: str, settings_file: str | None, picture: str | None) -> None:
     """Write the data dictionary, made from the contracts, to FILE."""
     from persona_pipelines.files import write_whole
+    from persona_pipelines.settings.described import settings_page
     from persona_pipelines.warehouse.dictionary import data_dictionary
+    from persona_pipelines.warehouse.picture import tables_picture
 
     write_whole(Path(file), data_dictionary())
     say(f"data dictionary in {file}")
+    if settings_file is not None:
+        write_whole(Path(settings_file), settings_page())
+        say(f"page of settings in {settings_file}")
+    if picture is not None:
+        write_whole(Path(picture), tables_picture())
+        say(f"picture of the tables in {picture}")

@@ -20,7 +20,7 @@ Presence = Literal["reject", "ignore"]
 class _Text(Strict):
     """What all text files may say of themselves."""
 
-    encoding: str = "utf-8"
+    encoding: str = Field("utf-8", description="Any encoding of Python; a mark at a file's begin wins.")
     skip_lines: int = Field(0, ge=0, description="Lines at the head of each file that are no records.")
     comment: str | None = Field(None, min_length=1, description="Lines that begin with it are no records.")
     member: str | None = Field(None, description="Which files of a zip archive to read, as a pattern (*.csv).")
@@ -49,8 +49,10 @@ class FillDown(Strict):
         within: fields that have to be the same in the records, such as the number of the order.
     """
 
-    fields: list[Text] = Field(min_length=1)
-    within: Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
+    fields: list[Text] = Field(min_length=1, description="Fields of which blank ones take the value above.")
+    within: Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
+        [], description="Fields that have to be the same for that, such as the number of the order."
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> FillDown:
@@ -66,16 +68,18 @@ def _switch(value: Any) -> Any:
 
 
 class DelimitedFormat(_Text):
-    type: Literal["csv"] = "csv"
-    delimiter: str = ","
-    quote: str = '"'
-    escape: str = ""
-    header: Annotated[bool | str, BeforeValidator(_switch)] = True
-    columns: list[str] | None = None
-    further_columns: Presence = "reject"
-    missing_columns: Literal["reject", "empty"] = "reject"
-    line_breaks_in_quotes: bool = False
-    fill_down: FillDown | None = None
+    type: Literal["csv"] = Field("csv", description="The format.")
+    delimiter: str = Field(",", description="One or more characters, or `whitespace` for runs of white space.")
+    quote: str = Field('"', description="Character around fields, or nothing.")
+    escape: str = Field("", description="Character that takes the next one as it is, or nothing.")
+    header: Annotated[bool | str, BeforeValidator(_switch)] = Field(
+        True, description="Whether the first line names the columns; or the begin of the line that does."
+    )
+    columns: list[str] | None = Field(None, description="Names of the columns in order, where there is no header.")
+    further_columns: Presence = Field("reject", description="What becomes of lines with more columns than the header.")
+    missing_columns: Literal["reject", "empty"] = Field("reject", description="What becomes of lines with fewer columns than the header.")
+    line_breaks_in_quotes: bool = Field(False, description="Whether a quoted field may go on over lines.")
+    fill_down: FillDown | None = Field(None, description="Fields that stand in the first of several records only.")
 
     @field_validator("delimiter")
     @classmethod
@@ -105,16 +109,18 @@ class DelimitedFormat(_Text):
 
 
 class JsonFormat(_Text):
-    type: Literal["json", "json_lines"] = "json"
+    type: Literal["json", "json_lines"] = Field("json", description="The format; both words mean the same.")
 
 
 class AccessLogFormat(_Text):
     """Lines of a web server, by its own format string, by the name of a usual one, or by a pattern with named groups."""
 
-    type: Literal["access_log"] = "access_log"
-    log_format: str | None = None
-    pattern: str | None = None
-    further_columns: Presence = "reject"
+    type: Literal["access_log"] = Field(
+        "access_log", description="The format; the name of a usual one in its place stands for it with that `log_format`."
+    )
+    log_format: str | None = Field(None, description="The server's own format string, or the name of a usual one.")
+    pattern: str | None = Field(None, description="Instead of it, a regular expression with named groups.")
+    further_columns: Presence = Field("reject", description="Whether lines may have more at their end.")
 
     @model_validator(mode="after")
     def _one_description(self) -> AccessLogFormat:
@@ -126,13 +132,13 @@ class AccessLogFormat(_Text):
 class W3CFormat(_Text):
     """W3C Extended Log File Format: the names of the fields stand in ``#Fields:`` lines, wherever these are."""
 
-    type: Literal["w3c"] = "w3c"
-    further_columns: Presence = "reject"
+    type: Literal["w3c"] = Field("w3c", description="The format.")
+    further_columns: Presence = Field("reject", description="What becomes of lines with more fields than their `#Fields:` line names.")
 
 
 class ParquetFormat(Strict):
-    type: Literal["parquet"] = "parquet"
-    missing_columns: Literal["reject", "empty"] = "reject"
+    type: Literal["parquet"] = Field("parquet", description="The format.")
+    missing_columns: Literal["reject", "empty"] = Field("reject", description="What becomes of files without a mapped column.")
 
 
 def _shorthand(value: Any) -> Any:

@@ -25,7 +25,9 @@ class Searched:
 class MethodSettings(Strict):
     """What every method has: a name of its own in tables and MLflow, by default made of the method and what sets it apart."""
 
-    name: Annotated[str, Field(pattern=NAME_PATTERN)] = ""
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
+        "", description="Name in tables and MLflow; by default made of the method and what sets it apart."
+    )
     variant: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
@@ -57,24 +59,30 @@ class MostPopularSettings(MethodSettings):
     """Items by the number of users who turned to them; in the last ``recent_days``, or over all time."""
 
     variant = ("recent_days",)
-    method: Literal["most_popular"] = "most_popular"
-    recent_days: float | None = Field(None, gt=0)
+    method: Literal["most_popular"] = Field("most_popular", description="The method.")
+    recent_days: float | None = Field(
+        None, gt=0, description="Only what happened in the last days before the training's end; without it, all time."
+    )
 
 
 class SegmentPopularSettings(MethodSettings):
     """Items by the share of the user's segment that turned to them, drawn to the share of all users by ``prior_users``."""
 
     variant = ("recent_days",)
-    method: Literal["segment_popular"] = "segment_popular"
-    recent_days: float | None = Field(None, gt=0)
-    prior_users: Annotated[float, Searched(1.0, 200.0)] = Field(10, ge=0)
+    method: Literal["segment_popular"] = Field("segment_popular", description="The method.")
+    recent_days: float | None = Field(
+        None, gt=0, description="Only what happened in the last days before the training's end; without it, all time."
+    )
+    prior_users: Annotated[float, Searched(1.0, 200.0)] = Field(
+        10, ge=0, description="So many users of average taste are added to each segment."
+    )
 
 
 class UserNeighbourhoodSettings(MethodSettings):
     variant = ("similarity",)
-    method: Literal["user_neighbourhood"] = "user_neighbourhood"
-    similarity: Literal["cosine", "pearson"] = "cosine"
-    neighbours: Annotated[int, Searched(10, 400)] = Field(80, ge=1)
+    method: Literal["user_neighbourhood"] = Field("user_neighbourhood", description="The method.")
+    similarity: Literal["cosine", "pearson"] = Field("cosine", description="How alike two users are.")
+    neighbours: Annotated[int, Searched(10, 400)] = Field(80, ge=1, description="Most neighbours of a user that count.")
     shrinkage: Annotated[float, Searched(0.5, 100.0)] = Field(
         10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common items."
     )
@@ -82,86 +90,97 @@ class UserNeighbourhoodSettings(MethodSettings):
 
 class ItemNeighbourhoodSettings(MethodSettings):
     variant = ("similarity",)
-    method: Literal["item_neighbourhood"] = "item_neighbourhood"
-    similarity: Literal["cosine", "jaccard", "tfidf", "bm25"] = "cosine"
-    neighbours: Annotated[int, Searched(10, 400)] = Field(100, ge=1)
+    method: Literal["item_neighbourhood"] = Field("item_neighbourhood", description="The method.")
+    similarity: Literal["cosine", "jaccard", "tfidf", "bm25"] = Field("cosine", description="How alike two items are.")
+    neighbours: Annotated[int, Searched(10, 400)] = Field(100, ge=1, description="Most neighbours of an item that count.")
     shrinkage: Annotated[float, Searched(0.5, 100.0)] = Field(
         10, ge=0, description="Similarities are multiplied by n / (n + shrinkage), n the number of common users."
     )
 
 
 class FollowedSettings(MethodSettings):
-    method: Literal["followed"] = "followed"
+    method: Literal["followed"] = Field("followed", description="The method.")
     shrinkage: Annotated[float, Searched(0.1, 50.0)] = Field(
         2, ge=0, description="A circle of n counts n / (n + shrinkage) against what all users turn to."
     )
 
 
 class ContentBasedSettings(MethodSettings):
-    method: Literal["content_based"] = "content_based"
-    maximum_terms: int = Field(20_000, ge=1)
+    method: Literal["content_based"] = Field("content_based", description="The method.")
+    maximum_terms: int = Field(20_000, ge=1, description="Most different words of titles, categories and brands that are looked at.")
 
 
 class LightFMSettings(MethodSettings):
     variant = ("loss", "features")
-    method: Literal["lightfm"] = "lightfm"
-    loss: Literal["warp", "bpr", "logistic"] = "warp"
-    features: bool = True
-    components: Annotated[int, Searched(8, 128)] = Field(24, ge=1)
-    epochs: Annotated[int, Searched(5, 60)] = Field(30, ge=1)
-    learning_rate: Annotated[float, Searched(0.005, 0.2)] = Field(0.05, gt=0)
-    max_sampled: Annotated[int, Searched(5, 60)] = Field(30, ge=1)
-    item_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0)
-    user_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0)
+    method: Literal["lightfm"] = Field("lightfm", description="The method.")
+    loss: Literal["warp", "bpr", "logistic"] = Field("warp", description="What is learned by.")
+    features: bool = Field(True, description="Whether attributes of users and items are used.")
+    components: Annotated[int, Searched(8, 128)] = Field(24, ge=1, description="Numbers by which each user and item is described.")
+    epochs: Annotated[int, Searched(5, 60)] = Field(30, ge=1, description="Passes over the interactions.")
+    learning_rate: Annotated[float, Searched(0.005, 0.2)] = Field(0.05, gt=0, description="Size of the steps.")
+    max_sampled: Annotated[int, Searched(5, 60)] = Field(
+        30, ge=1, description="WARP: most items drawn in search of one that is ranked wrongly."
+    )
+    item_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0, description="Penalty on the factors of items.")
+    user_alpha: Annotated[float, Searched(1e-08, 0.001)] = Field(0.0, ge=0, description="Penalty on the factors of users.")
     identity_weight: Annotated[float, Searched(0.25, 16.0)] = Field(
         4.0, gt=0, description="How much an entity's own factors count against one shared feature."
     )
 
 
 class ALSSettings(MethodSettings):
-    method: Literal["als"] = "als"
-    factors: Annotated[int, Searched(8, 128)] = Field(16, ge=1)
-    regularisation: Annotated[float, Searched(0.1, 100.0)] = Field(5.0, ge=0)
+    method: Literal["als"] = Field("als", description="The method.")
+    factors: Annotated[int, Searched(8, 128)] = Field(16, ge=1, description="Numbers by which each user and item is described.")
+    regularisation: Annotated[float, Searched(0.1, 100.0)] = Field(5.0, ge=0, description="Penalty on large factors.")
     alpha: Annotated[float, Searched(0.1, 40.0)] = Field(
         1.0, gt=0, description="Confidence of an interaction is 1 + alpha * square root of (weight / mean weight)."
     )
-    iterations: Annotated[int, Searched(5, 30)] = Field(15, ge=1)
+    iterations: Annotated[int, Searched(5, 30)] = Field(15, ge=1, description="Passes of alternating least squares.")
 
 
 class BPRSettings(MethodSettings):
-    method: Literal["bpr"] = "bpr"
-    factors: Annotated[int, Searched(8, 128)] = Field(32, ge=1)
-    learning_rate: Annotated[float, Searched(0.002, 0.1)] = Field(0.01, gt=0)
-    regularisation: Annotated[float, Searched(0.001, 0.2)] = Field(0.03, ge=0)
-    iterations: Annotated[int, Searched(20, 200)] = Field(100, ge=1)
+    method: Literal["bpr"] = Field("bpr", description="The method.")
+    factors: Annotated[int, Searched(8, 128)] = Field(32, ge=1, description="Numbers by which each user and item is described.")
+    learning_rate: Annotated[float, Searched(0.002, 0.1)] = Field(0.01, gt=0, description="Size of the steps.")
+    regularisation: Annotated[float, Searched(0.001, 0.2)] = Field(0.03, ge=0, description="Penalty on large factors.")
+    iterations: Annotated[int, Searched(20, 200)] = Field(100, ge=1, description="Passes over the interactions.")
 
 
 class TruncatedSVDSettings(MethodSettings):
-    method: Literal["truncated_svd"] = "truncated_svd"
-    components: Annotated[int, Searched(4, 256)] = Field(16, ge=1)
+    method: Literal["truncated_svd"] = Field("truncated_svd", description="The method.")
+    components: Annotated[int, Searched(4, 256)] = Field(16, ge=1, description="Singular values that are kept.")
 
 
 class BiasedFactorsSettings(MethodSettings):
-    method: Literal["biased_factors"] = "biased_factors"
-    factors: Annotated[int, Searched(4, 32)] = Field(12, ge=1)
-    iterations: Annotated[int, Searched(40, 200)] = Field(100, ge=1)
-    burn_in: int = Field(10, ge=0)
+    method: Literal["biased_factors"] = Field("biased_factors", description="The method.")
+    factors: Annotated[int, Searched(4, 32)] = Field(12, ge=1, description="Numbers by which each user and item is described.")
+    iterations: Annotated[int, Searched(40, 200)] = Field(100, ge=1, description="Draws of the sampler, those of the burn-in among them.")
+    burn_in: int = Field(10, ge=0, description="First draws that are thrown away.")
     draws: int = Field(20, ge=1, description="Draws that are kept, spread over the iterations after the burn-in.")
 
 
 class EASESettings(MethodSettings):
     variant = ("over",)
-    method: Literal["ease"] = "ease"
-    over: Literal["items", "users"] = "items"
-    regularisation: Annotated[float, Searched(10.0, 5000.0)] = Field(400, gt=0)
-    maximum_size: int = Field(MAXIMUM_DENSE, ge=1, le=50_000)
+    method: Literal["ease"] = Field("ease", description="The method.")
+    over: Literal["items", "users"] = Field("items", description="Whether weights stand between items or between users.")
+    regularisation: Annotated[float, Searched(10.0, 5000.0)] = Field(400, gt=0, description="Penalty on large weights.")
+    maximum_size: int = Field(
+        MAXIMUM_DENSE,
+        ge=1,
+        le=50_000,
+        description="With more items (or users) the method is left out: it makes a dense square matrix of them.",
+    )
 
 
 class AssociationRulesSettings(MethodSettings):
-    method: Literal["association_rules"] = "association_rules"
-    minimum_support: Annotated[float, Searched(0.001, 0.1)] = Field(0.003, gt=0, lt=1)
-    minimum_confidence: Annotated[float, Searched(0.01, 0.5)] = Field(0.02, ge=0, le=1)
-    minimum_lift: float = Field(1.0, ge=0)
+    method: Literal["association_rules"] = Field("association_rules", description="The method.")
+    minimum_support: Annotated[float, Searched(0.001, 0.1)] = Field(
+        0.003, gt=0, lt=1, description="Least share of baskets in which the items of a rule stand together."
+    )
+    minimum_confidence: Annotated[float, Searched(0.01, 0.5)] = Field(
+        0.02, ge=0, le=1, description="Least share of baskets with the left side that have the right side too."
+    )
+    minimum_lift: float = Field(1.0, ge=0, description="Least factor by which the left side makes the right side more frequent.")
     maximum_length: int = Field(2, ge=2, le=5, description="Most items of a rule, both sides together.")
     maximum_items: int = Field(1_000, ge=2, description="Only the most frequent items are looked at: the number of sets grows steeply.")
     maximum_pairs: int = Field(10_000, ge=1, description="So many pairs, and sets of each further length, the most frequent ones.")
@@ -170,10 +189,10 @@ class AssociationRulesSettings(MethodSettings):
 class HybridSettings(MethodSettings):
     """A blend of other methods of the list, by name; empty for all that are not popularity alone."""
 
-    method: Literal["hybrid"] = "hybrid"
-    members: list[str] = []
-    validation_users: int = Field(2_000, ge=10)
-    candidates: int = Field(100, ge=10)
+    method: Literal["hybrid"] = Field("hybrid", description="The method.")
+    members: list[str] = Field([], description="Names of the methods that are blended; empty for all that are not popularity alone.")
+    validation_users: int = Field(2_000, ge=10, description="Weights are learned on at most so many users of the validation window.")
+    candidates: int = Field(100, ge=10, description="How many of the best items of each member are weighed.")
     short_history: float = Field(10.0, gt=0, description="A new user's n interactions count n / (n + short_history) against the rules.")
 
 
@@ -245,15 +264,15 @@ class TuningSettings(Strict):
 
     minutes: float = Field(0.0, ge=0, description="0 turns tuning off.")
     trials: int | None = Field(None, ge=1, description="Most trials a method; with it and time enough, a search repeats exactly.")
-    methods: list[str] = []
+    methods: list[str] = Field([], description="Names of the methods to tune; empty for all that have something to tune.")
 
 
 class RulesSettings(Strict):
     """What a list may hold, beside the model's scores."""
 
     repurchase_categories: list[str] = Field([], description="Owned items of these categories stay in lists: what is used up.")
-    only_in_stock: bool = True
-    maximum_per_category: int | None = Field(None, ge=1)
+    only_in_stock: bool = Field(True, description="Items out of stock are left out, where the catalogue maps `in_stock`.")
+    maximum_per_category: int | None = Field(None, ge=1, description="Most items of one category in one list.")
     category_caps: dict[str, Annotated[int, Field(ge=0)]] = Field({}, description="Most items of a category in one list, by its name.")
     diversity: float = Field(0.0, ge=0, le=1, description="0 ranks by score alone, 1 by being unlike what is already in the list.")
     candidates: int = Field(50, ge=1, description="How many of the best items the rules choose from.")
@@ -261,17 +280,23 @@ class RulesSettings(Strict):
 
 
 class RecommendationsSettings(Strict):
-    k: int = Field(10, ge=1, le=1000)
-    exclude_seen: bool = True
-    split: Literal["global time", "last item out", "random by user"] = "global time"
-    test_share: float = Field(0.2, gt=0, lt=1)
-    minimum_interactions: int = Field(100, ge=2)
-    seed: Seed = 20
-    methods: list[Method] = Field([*DEFAULT_METHODS], min_length=1)  # type: ignore[list-item]
-    gate: GateSettings = GateSettings()
-    tuning: TuningSettings = TuningSettings()
-    rules: RulesSettings = RulesSettings()
-    related_items: int = Field(10, ge=1, le=100)
+    k: int = Field(10, ge=1, le=1000, description="Items in a list, and the k of all metrics at k.")
+    exclude_seen: bool = Field(True, description="What the user has already is left out of lists.")
+    split: Literal["global time", "last item out", "random by user"] = Field(
+        "global time", description="How training and test are parted; all but `global time` exist to compare with literature."
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of all interactions that judge, and of those before them that choose.")
+    minimum_interactions: int = Field(100, ge=2, description="With fewer interactions no recommender is trained.")
+    seed: Seed = Field(20, description="Seed of everything that is drawn here.")
+    methods: list[Method] = Field(
+        [*DEFAULT_METHODS],  # type: ignore[list-item]
+        min_length=1,
+        description="The methods that are compared, each with its settings; by default the seventeen of the list in recommenders.md.",
+    )
+    gate: GateSettings = Field(GateSettings(), description="When a challenger becomes champion.")
+    tuning: TuningSettings = Field(TuningSettings(), description="The search for better parameters.")
+    rules: RulesSettings = Field(RulesSettings(), description="What lists may hold.")
+    related_items: int = Field(10, ge=1, le=100, description="Most similar items, and items bought together, of each item.")
 
     @model_validator(mode="after")
     def _consistent(self) -> RecommendationsSettings:

@@ -83,8 +83,8 @@ class NumberFormat(Strict):
     A currency's sign or code, a sign before or after, and parentheses for negative amounts are understood then.
     """
 
-    decimal: str = Field(".", min_length=1, max_length=1)
-    thousands: str = Field("", max_length=1)
+    decimal: str = Field(".", min_length=1, max_length=1, description="Mark before the fraction.")
+    thousands: str = Field("", max_length=1, description="Mark between thousands, or nothing.")
 
     @model_validator(mode="after")
     def _differ(self) -> NumberFormat:
@@ -98,12 +98,14 @@ class NumberFormat(Strict):
 class Reading(Strict):
     """How the text of a field is taken before anything is made of it; the same for mappings and conditions, in this order."""
 
-    pattern: str | None = None
-    decode: Annotated[list[Literal["url", "form"]], BeforeValidator(as_list)] = []
-    replace: dict[str, str] | None = None
-    lower_case: bool = False
-    missing_words: Annotated[list[str], BeforeValidator(_texts)] | None = None
-    number: NumberFormat | None = None
+    pattern: str | None = Field(None, description="Regular expression (RE2) with one group, the part to keep.")
+    decode: Annotated[list[Literal["url", "form"]], BeforeValidator(as_list)] = Field(
+        [], description="Encodings to undo, in order: `url` is percent-encoding, `form` also turns + into a blank."
+    )
+    replace: dict[str, str] | None = Field(None, description="Texts to replace, and what by.")
+    lower_case: bool = Field(False, description="Whether letters are made small.")
+    missing_words: Annotated[list[str], BeforeValidator(_texts)] | None = Field(None, description="Texts that mean that there is none.")
+    number: NumberFormat | None = Field(None, description="How the number is written, over the source's.")
 
     def numbers(self) -> list[NumberFormat]:
         """How numbers are written, where it or a condition in it says so."""
@@ -128,18 +130,20 @@ class Condition(Reading):
     ``{not: CONDITION}`` holds where the condition does not, ``{all: [...]}`` where all do, ``{any: [...]}`` where one does.
     """
 
-    not_: Condition | None = Field(None, alias="not")
-    all_: list[Condition] | None = Field(None, alias="all", min_length=1)
-    any_: list[Condition] | None = Field(None, alias="any", min_length=1)
-    field: str = ""
-    equals: Annotated[str, BeforeValidator(yaml_text)] | None = None
-    one_of: Annotated[list[str], Field(min_length=1), BeforeValidator(_texts)] | None = None
-    matches: str | None = None
-    below: float | None = None
-    above: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    missing: bool | None = None
+    not_: Condition | None = Field(None, alias="not", description="Holds where this condition does not.")
+    all_: list[Condition] | None = Field(None, alias="all", min_length=1, description="Holds where all of these do.")
+    any_: list[Condition] | None = Field(None, alias="any", min_length=1, description="Holds where one of these does.")
+    field: str = Field("", description="The field to look at.")
+    equals: Annotated[str, BeforeValidator(yaml_text)] | None = Field(
+        None, description="The same text or, where it is a number, the same number."
+    )
+    one_of: Annotated[list[str], Field(min_length=1), BeforeValidator(_texts)] | None = Field(None, description="Equal to one of these.")
+    matches: str | None = Field(None, description="A regular expression (RE2) that is found in the text.")
+    below: float | None = Field(None, description="Less than this number.")
+    above: float | None = Field(None, description="More than this number.")
+    at_least: float | None = Field(None, description="This number or more.")
+    at_most: float | None = Field(None, description="This number or less.")
+    missing: bool | None = Field(None, description="Whether the field is missing.")
 
     COMPARISONS: ClassVar[tuple[str, ...]] = ("equals", "one_of", "matches", "below", "above", "at_least", "at_most", "missing")
 
@@ -184,30 +188,30 @@ class Condition(Reading):
 
 
 class Case(Strict):
-    when: Condition
-    value: Annotated[str, BeforeValidator(yaml_text)]
+    when: Condition = Field(description="The condition.")
+    value: Annotated[str, BeforeValidator(yaml_text)] = Field(description="What the column becomes where it holds.")
 
 
 class RecordOrder(Strict):
     """A clock for logs that have none: the first record at ``start``, each following one ``step_seconds`` later."""
 
-    start: dt.datetime = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
-    step_seconds: float = Field(1.0, gt=0, le=86_400)
+    start: dt.datetime = Field(dt.datetime(2000, 1, 1), description="Time of the first record (UTC).")  # noqa: DTZ001 - UTC, like all times of the tables
+    step_seconds: float = Field(1.0, gt=0, le=86_400, description="Time from one record to the next.")
 
 
 class Offset(Strict):
     """A number in another field that is added to a time: milliseconds of the day, seconds since the session's start."""
 
-    from_: Text = Field(alias="from")
-    unit: Unit
+    from_: Text = Field(alias="from", description="The field with the number.")
+    unit: Unit = Field(description="Its unit.")
 
 
 class RunningSum(Strict):
     """The sum of a field over the records up to this one, of the same ``by`` and in the order of ``along``; only in lookups."""
 
-    of: Text
-    by: Text
-    along: Text
+    of: Text = Field(description="The field that is summed.")
+    by: Text = Field(description="The field that has to be the same.")
+    along: Text = Field(description="The field whose order, as a number or time, is followed.")
 
 
 ZONE_AT_END = re.compile(r"(?<!%)(?:Z|UTC|GMT)$")
@@ -216,24 +220,38 @@ ZONE_AT_END = re.compile(r"(?<!%)(?:Z|UTC|GMT)$")
 class FieldMapping(Reading):
     """How one canonical column is made from a record."""
 
-    from_: Annotated[list[Text], Field(min_length=1), BeforeValidator(as_list)] | None = Field(None, alias="from")
-    value: Annotated[str, BeforeValidator(yaml_text)] | None = None
-    join: str = "|"
-    first_of: Annotated[list[Text | Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)] | None = None
-    map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = None
-    default: Annotated[str, BeforeValidator(yaml_text)] | None = None
-    cases: Annotated[list[Case], Field(min_length=1)] | None = None
-    format: Annotated[list[str], Field(min_length=1), BeforeValidator(as_list)] | None = None
-    unit: Unit | None = None
-    since: dt.datetime = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, like all times of the tables
-    plus: Offset | None = None
-    timezone: str | None = None
-    order: RecordOrder | None = None
-    product: Annotated[list[Annotated[list[Text | int], Field(min_length=1), BeforeValidator(as_list)]], Field(min_length=1)] | None = None
-    running_sum: RunningSum | None = None
-    scale: float | None = None
-    absolute: bool = False
-    duration: bool = False
+    from_: Annotated[list[Text], Field(min_length=1), BeforeValidator(as_list)] | None = Field(
+        None, alias="from", description="A field of the record, or several that are joined."
+    )
+    value: Annotated[str, BeforeValidator(yaml_text)] | None = Field(None, description="A constant.")
+    join: str = Field("|", description="What stands between fields that are joined.")
+    first_of: Annotated[list[Text | Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        None, description="Fields of which the first that is there is taken; a list among them is joined."
+    )
+    map: Annotated[dict[str, str], BeforeValidator(_text_keys)] | None = Field(
+        None, description="Values and what they become; others stay as they are."
+    )
+    default: Annotated[str, BeforeValidator(yaml_text)] | None = Field(
+        None, description="What a missing value becomes, or with `map` one that does not stand there."
+    )
+    cases: Annotated[list[Case], Field(min_length=1)] | None = Field(
+        None, description="Conditions of which the first that holds gives the value."
+    )
+    format: Annotated[list[str], Field(min_length=1), BeforeValidator(as_list)] | None = Field(
+        None, description="Formats of a time (strptime), or `iso`; the first that fits."
+    )
+    unit: Unit | None = Field(None, description="Unit of a time that is a number.")
+    since: dt.datetime = Field(dt.datetime(1970, 1, 1), description="The moment from which it counts.")  # noqa: DTZ001 - UTC, like all times of the tables
+    plus: Offset | None = Field(None, description="A number in another field that is added to the time.")
+    timezone: str | None = Field(None, description="Time zone of times that name none; UTC by default.")
+    order: RecordOrder | None = Field(None, description="A clock for logs without one: the order of the records.")
+    product: Annotated[list[Annotated[list[Text | int], Field(min_length=1), BeforeValidator(as_list)]], Field(min_length=1)] | None = (
+        Field(None, description="Numbers that are multiplied; of a list among them, the first that is there.")
+    )
+    running_sum: RunningSum | None = Field(None, description="The sum of a field over the records so far; only in sources of kind lookup.")
+    scale: float | None = Field(None, description="A number by which the value is multiplied.")
+    absolute: bool = Field(False, description="Whether the sign is taken away.")
+    duration: bool = Field(False, description="Whether the text is a duration (01:02:03, PT1H2M3S), to be read as milliseconds.")
 
     @model_validator(mode="before")
     @classmethod
@@ -314,8 +332,8 @@ class Attribute(FieldMapping):
         known_later: it tells what came after the events, as the outcome of a campaign does: no model learns from it, a target may be it.
     """
 
-    type: AttributeType
-    known_later: bool = False
+    type: AttributeType = Field(description="What its values are.")
+    known_later: bool = Field(False, description="It tells what came after the events: no model learns from it, a target may be it.")
 
     @model_validator(mode="before")
     @classmethod
@@ -333,9 +351,12 @@ class Each(Strict):
             By default it is where the list stands in a document, and is not where a text is split.
     """
 
-    path: Text
-    split: str | None = Field(None, min_length=1)
-    empty: Literal["keep", "skip"] | None = None
+    path: Text = Field(description="The list, each element of which gives an event.")
+    split: str | None = Field(None, min_length=1, description="The list is a text that is split at this mark.")
+    empty: Literal["keep", "skip"] | None = Field(
+        None,
+        description="Whether a record without elements is an event all the same; by default it is where the list stands in a document, and is not where a text is split.",
+    )
 
     @property
     def keeps_empty(self) -> bool:
@@ -362,11 +383,11 @@ class Lookup(Strict):
         fields: columns of the lookup; they are read as ``SOURCE.COLUMN``. All of them by default.
     """
 
-    source: Text
+    source: Text = Field(description="The source of kind lookup.")
     on: Annotated[dict[Text, Text], BeforeValidator(lambda value: {value: value} if isinstance(value, str) else value)] = Field(
-        min_length=1
+        min_length=1, description="The field by which its record is found, of the same name in both, or `{field here: column there}`."
     )
-    fields: list[Text] | None = None
+    fields: list[Text] | None = Field(None, description="Columns of the look-up that are read as SOURCE.COLUMN; all by default.")
 
     def gives(self, path: str) -> bool:
         """Whether a field is one of the look-up's."""
@@ -383,10 +404,10 @@ class Identifiers(Strict):
         lower_case: whether ``Ann`` and ``ann`` are one.
     """
 
-    form: Literal["NFC", "none"] = "NFC"
-    invisible: Literal["remove", "keep"] = "keep"
-    blanks: Literal["collapse", "keep"] = "keep"
-    lower_case: bool = False
+    form: Literal["NFC", "none"] = Field("NFC", description="Form of Unicode in which ids are compared.")
+    invisible: Literal["remove", "keep"] = Field("keep", description="Whether characters without width are taken out.")
+    blanks: Literal["collapse", "keep"] = Field("keep", description="Whether runs of blanks become one.")
+    lower_case: bool = Field(False, description="Whether `Ann` and `ann` are one.")
 
 
 EVENT_FIELDS = {
@@ -465,23 +486,35 @@ def refuse_settings_of_other_types(place: str, mapping: FieldMapping, kind: str)
 class Source(Strict):
     """One kind of log: where its files are, what they look like, and how a record becomes canonical columns."""
 
-    name: str = Field(pattern=NAME_PATTERN)
-    kind: Literal["events", "items", "users", "lookup"] = "events"
-    preset: str | None = None
-    description: str = ""
-    path: Text
-    format: FormatSettings
-    fields: dict[str, FieldMapping]
-    attributes: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Attribute] = {}
-    parse: dict[Text, Literal["json", "parameters"]] = {}
-    each: Each | None = None
-    join: Annotated[list[Lookup], BeforeValidator(as_list)] = []
-    drop_when: list[Condition] = []
-    same: Literal["id", "content", "never"] | None = None
-    number: NumberFormat | None = None
-    missing_words: Annotated[list[str], BeforeValidator(_texts)] = list(MISSING_WORDS)
-    identifiers: Identifiers = Identifiers()
-    owner: str | None = Field(None, pattern=OWNER_PATTERN)
+    name: str = Field(pattern=NAME_PATTERN, description="Names the raw table `logs.NAME` and the asset.")
+    kind: Literal["events", "items", "users", "lookup"] = Field(
+        "events", description="Whether records are events, items of a catalogue, users of a customer list, or what others are completed by."
+    )
+    preset: str | None = Field(
+        None, description="Name of a usual log or export that gives format, fields and what else they need; what is written beside it wins."
+    )
+    description: str = Field("", description="What the source is; shown in Dagster.")
+    path: Text = Field(description="Files, relative to the configuration; `{date}` stands for a day, `*` for anything within a folder.")
+    format: FormatSettings = Field(description="What the files look like: a format's name, or its settings.")
+    fields: dict[str, FieldMapping] = Field(description="How each canonical column is made from a record.")
+    attributes: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Attribute] = Field(
+        {}, description="Properties of people or items beyond the canonical columns, by name."
+    )
+    parse: dict[Text, Literal["json", "parameters"]] = Field(
+        {}, description="Fields whose text is a document of its own, and of which kind."
+    )
+    each: Each | None = Field(None, description="A list in each record of which every element is an event.")
+    join: Annotated[list[Lookup], BeforeValidator(as_list)] = Field([], description="Look-ups whose fields complete the record.")
+    drop_when: list[Condition] = Field([], description="A record that meets one of these conditions is filtered.")
+    same: Literal["id", "content", "never"] | None = Field(
+        None, description="When two records are one; by default by their id where `event_id` is mapped, else by their content."
+    )
+    number: NumberFormat | None = Field(None, description="How numbers are written.")
+    missing_words: Annotated[list[str], BeforeValidator(_texts)] = Field(
+        list(MISSING_WORDS), description="Words that are no id of a person, device or event."
+    )
+    identifiers: Identifiers = Field(Identifiers(), description="Which spellings of an id are one.")
+    owner: str | None = Field(None, pattern=OWNER_PATTERN, description="Whom to ask; the configuration's owner by default.")
 
     @model_validator(mode="before")
     @classmethod

@@ -44,24 +44,32 @@ MLFLOW_PORT = 5000
 class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
 
-    name: str = Field(pattern=CONFIGURATION_PATTERN)
-    description: str = ""
-    owner: str = Field("data-team@example.com", pattern=OWNER_PATTERN)
-    start_date: dt.date
-    sources: list[Source] = Field(min_length=1)
-    event_types: dict[Annotated[str, Field(pattern=NAME_PATTERN)], OwnEventType] = {}
-    logs: LogsSettings = LogsSettings()
-    currencies: CurrenciesSettings | None = None
-    events: EventsSettings = EventsSettings()
-    features: FeaturesSettings = FeaturesSettings()
-    segments: SegmentsSettings = SegmentsSettings()
-    predictions: PredictionsSettings = PredictionsSettings()
-    recommendations: RecommendationsSettings = RecommendationsSettings()
-    privacy: PrivacySettings = PrivacySettings()
-    schedules: SchedulesSettings = SchedulesSettings()
-    warehouse: WarehouseSettings = WarehouseSettings()
-    file: Path
-    home: Path
+    name: str = Field(pattern=CONFIGURATION_PATTERN, description="Names the configuration and its state folder `.persona/NAME`.")
+    description: str = Field("", description="What these logs are, for whoever reads the file.")
+    owner: str = Field(
+        "data-team@example.com", pattern=OWNER_PATTERN, description="Whom to ask, on every asset in Dagster that has no owner of its own."
+    )
+    start_date: dt.date = Field(description="First day that may be loaded.")
+    sources: list[Source] = Field(min_length=1, description="The logs, catalogues, customer lists and look-ups.")
+    event_types: dict[Annotated[str, Field(pattern=NAME_PATTERN)], OwnEventType] = Field(
+        {}, description="Types of events beside those of the vocabulary, by their names."
+    )
+    logs: LogsSettings = Field(LogsSettings(), description="Reading of files, and when what was read is refused.")
+    currencies: CurrenciesSettings | None = Field(
+        None, description="Conversion of amounts; without it all amounts have to be in one currency."
+    )
+    events: EventsSettings = Field(EventsSettings(), description="Sessions, identity, bots and static files.")
+    features: FeaturesSettings = Field(FeaturesSettings(), description="The day that is looked at, and how much an event counts.")
+    segments: SegmentsSettings = Field(SegmentsSettings(), description="Algorithms, numbers and sizes of segments.")
+    predictions: PredictionsSettings = Field(PredictionsSettings(), description="What is predicted of users, and for how long.")
+    recommendations: RecommendationsSettings = Field(
+        RecommendationsSettings(), description="Methods, their comparison, the gate and the rules for lists."
+    )
+    privacy: PrivacySettings = Field(PrivacySettings(), description="What holds of people of whom no list says it.")
+    schedules: SchedulesSettings = Field(SchedulesSettings(), description="When scheduled runs start, once they are switched on.")
+    warehouse: WarehouseSettings = Field(WarehouseSettings(), description="Memory, threads and waiting of the database.")
+    file: Path = Field(description="The configuration file; not written, found.")
+    home: Path = Field(description="The state folder; not written, found.")
 
     @model_validator(mode="before")
     @classmethod

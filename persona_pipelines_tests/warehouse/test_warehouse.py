@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import ibis
 import pytest
@@ -19,6 +20,7 @@ from persona_pipelines.warehouse.contracts.parts import EVENT_COLUMNS
 from persona_pipelines.warehouse.dictionary import data_dictionary
 from persona_pipelines.warehouse.exporting import ExportError, export_table
 from persona_pipelines.warehouse.locks import WarehouseBusyError, WarehouseLock
+from persona_pipelines.warehouse.picture import tables_picture
 
 FILTERED_ROW = {
     "day": dt.date(2025, 9, 1),
@@ -190,6 +192,17 @@ def test_a_killed_holder_releases_the_lock_and_leaves_its_name(tmp_path: Path) -
 def test_the_data_dictionary_is_current() -> None:
     file = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
     assert file.read_text() == data_dictionary(), "run: make dictionary"
+
+
+def test_the_picture_of_the_tables_is_current_and_has_every_table_and_reference() -> None:
+    file = Path(__file__).parents[2] / "docs" / "images" / "tables.svg"
+    picture = tables_picture()
+    assert file.read_text() == picture, "run: make dictionary"
+    drawn = {text for element in ElementTree.fromstring(picture).iter() if (text := element.text)}
+    assert {contract.name for contract in contracts.TABLES} <= drawn
+    for contract in contracts.TABLES:
+        for column, (schema, name, key) in contract.references.items():
+            assert f"{contract.full_name}.{column} stands in {schema}.{name}.{key}" in drawn
 
 
 @pytest.mark.parametrize("table", contracts.TABLES, ids=lambda table: table.full_name)
