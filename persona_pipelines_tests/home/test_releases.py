@@ -131,7 +131,7 @@ def test_tables_of_other_columns_are_refused_with_the_way_out_which_keeps_what_n
         in refused.output
     )
     assert value(home, "SELECT count(*) FROM events.events") == before
-    assert "written by another version" in asked(home.parent, at_home(home), "verify", *CONFIG).output
+    assert "written by another version" in asked(home.parent, at_home(home), "verify", "--json", *CONFIG).stdout
     repaired = persona(home, "repair")
     assert "warehouse.duckdb is moved aside to warehouse.duckdb.aside-" in repaired
     assert "has what no log has (segments.segment_history, profiles.profile_history, " in repaired
