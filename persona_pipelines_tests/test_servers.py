@@ -63,6 +63,7 @@ def test_the_web_server_is_told_to_load_the_definitions_again(web_server: http.s
     assert not servers._reloaded(web_server.server_port)
 
 
+@pytest.mark.slow
 def test_one_that_does_not_answer_is_told_later(web_server: http.server.HTTPServer) -> None:
     port = web_server.server_port
     web_server.shutdown()

@@ -140,6 +140,7 @@ def test_every_segment_has_an_audience_by_itself_whose_name_nothing_else_takes(s
     save(settings, "segment-like", "frequency > 1")
 
 
+@pytest.mark.slow
 def test_how_good_likeness_is_is_measured_on_seeds_that_were_hidden() -> None:
     generator = np.random.default_rng(2)
     points = np.vstack([generator.normal(2.5, 1, (40, 3)), generator.normal(0, 1, (200, 3))])

@@ -81,6 +81,7 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
     assert warehouse.frame(warehouse.table(contracts.USER_FEATURES)).loc[0, "average_rating"] == -5
 
 
+@pytest.mark.slow
 def test_interest_shares_and_their_entropy(warehouse) -> None:
     row = features(
         warehouse,
@@ -133,6 +134,7 @@ def test_trend_compares_the_last_week_with_the_four_before(warehouse) -> None:
     assert features(warehouse, *recent, first).loc["u"]["trend"] == pytest.approx(3.0 - math.log2(1.25), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_of_whom_the_log_knows_less_than_five_weeks_there_is_no_trend(warehouse) -> None:
     recent = [event("page_view", 1, DAY - dt.timedelta(days=days)) for days in range(7)]
     assert math.isnan(features(warehouse, *recent).loc["u"]["trend"])
@@ -155,6 +157,7 @@ def test_a_message_that_was_sent_is_no_act(warehouse) -> None:
     assert (found.loc["only sent"]["active_days"], found.loc["only sent"]["sessions"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_followers_are_counted_by_the_last_follow_or_unfollow(warehouse) -> None:
     table = features(
         warehouse,

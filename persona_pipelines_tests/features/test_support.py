@@ -153,6 +153,7 @@ def test_support_says_from_which_sources_for_how_many_and_how(warehouse, setting
     assert table.loc["searches", ["support", "sources", "users"]].fillna("").tolist() == ["absent", "", 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "people", "interest"),
     [
@@ -214,6 +215,7 @@ def test_a_log_of_orders_supports_no_attention_through_the_whole_of_cleaning(war
     ]
 
 
+@pytest.mark.slow
 def test_the_order_of_records_is_no_time_between_them(warehouse, configure, tmp_path) -> None:
     write(tmp_path, "web.csv", "u,what", *("u1,page_view" for _ in range(5)))
     fields = {"timestamp": {"order": {"step_seconds": 60}}, "user_id": "u", "event_type": "what"}

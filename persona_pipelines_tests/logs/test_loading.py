@@ -1104,6 +1104,7 @@ def test_a_look_up_that_nobody_meets_is_said(configure, warehouse, tmp_path, key
     assert hints == ([f"{told} records find one in names by i: written in two ways, or another list?"] if told else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "join", "hints"), [("item_id", "-", 1), ("item_id", "/", 0), ("user_id", "-", 0), ("user_id", "", 1)])
 def test_ids_of_parts_that_fall_together_are_said(configure, tmp_path, column: str, join: str, hints: int) -> None:
     write(
@@ -1167,6 +1168,7 @@ def test_a_file_that_is_cut_off_before_its_first_record_is_said(configure, tmp_p
         profile_source(settings.sources[0], settings, 1)
 
 
+@pytest.mark.slow
 def test_ids_of_a_list_of_rejects_are_no_other_spelling(configure, tmp_path) -> None:
     write(tmp_path, "log.csv", "t,u", "2025-09-01,ann")
     write(tmp_path, "people.csv", "id,age", "ann,x", "bob,y")
@@ -1247,6 +1249,7 @@ def test_blanks_at_the_ends_of_an_id_always_go(configure, warehouse, tmp_path, f
     ]
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_parquet_are_the_same_in_a_column_with_gaps(configure, warehouse, tmp_path) -> None:
     (tmp_path / "p").mkdir()
     pq.write_table(pa.table({"t": ["2025-09-01"] * 3, "u": pa.array([7, 8, 9])}), tmp_path / "p/1.parquet")

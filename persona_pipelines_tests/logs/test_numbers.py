@@ -77,6 +77,7 @@ def amounts(read: Read, texts: list[str], number: dict | None, own: dict | None 
     return [found.get(line) for line in range(2, len(texts) + 2)]
 
 
+@pytest.mark.slow
 @law(30)
 @given(cents=st.lists(st.integers(-(10**12), 10**12) | st.integers(0, 3000), min_size=1, max_size=20), places=st.integers(1, 6))
 def test_hundredths_are_the_nearest_number_there_is(read: Read, cents, places: int) -> None:
@@ -290,6 +291,7 @@ def test_a_plain_number_with_an_underscore_is_a_reject(read: Read) -> None:
     assert amounts(read, ["1_000", "7"], None) == [None, 7]
 
 
+@pytest.mark.slow
 @law(20)
 @given(
     texts=st.lists(st.text(st.sampled_from("01234567.,"), min_size=1, max_size=9), min_size=1, max_size=20, unique=True),

@@ -93,6 +93,7 @@ def test_dates_of_files_that_are_not_read_are_no_end(configure: Callable[..., Se
     assert last_known_day(settings) == DAY
 
 
+@pytest.mark.slow
 def test_of_files_without_dates_the_end_is_known_as_long_as_they_are_as_they_were_read(
     configure: Callable[..., Settings], tmp_path: Any
 ) -> None:

@@ -400,6 +400,7 @@ def test_windows_know_nothing_of_what_comes_after_them(warehouse) -> None:
         past_windows(Past(warehouse, "UTC"), DAY + dt.timedelta(days=39), 20, 3, 20)
 
 
+@pytest.mark.slow
 def test_what_others_did_to_a_user_is_no_sign_of_life(warehouse) -> None:
     """Messages that were sent to people who did nothing themselves do not keep them from having left."""
     import datetime as dt

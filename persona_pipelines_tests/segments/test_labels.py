@@ -54,6 +54,7 @@ def test_a_file_that_cannot_be_read_is_said(settings, content: str) -> None:
         labels(settings)
 
 
+@pytest.mark.slow
 def test_given_names_outlast_a_training_and_take_no_other_segment_s_name() -> None:
     features = people(RICH, NIGHT, IDLE)
     model = fit_segments(features, NO_SHARES, SETTINGS).model

@@ -88,6 +88,7 @@ def test_nobody_is_an_error_in_words() -> None:
         fit_segments(people(RICH).head(0), NO_SHARES, SETTINGS)
 
 
+@pytest.mark.slow
 def test_a_stored_model_assigns_the_same(tmp_path) -> None:
     features = people(RICH, NIGHT, IDLE)
     model = fit_segments(features, NO_SHARES, SETTINGS).model
