@@ -164,7 +164,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"), "category")
     support, log = store.frame(store.table(contracts.FEATURE_SUPPORT).order_by("feature")), stored_support(store).log
     times = audience.over_time(store, log)
-    cards = _cards(store, settings, model, users, features, shares, times, set(support[support["support"] == ABSENT]["feature"]))
+    cards = _cards(store, settings, model, users, features, shares, times, log, set(support[support["support"] == ABSENT]["feature"]))
     number_of = {card.segment_id: number for number, card in enumerate(cards) if card.details is not None}
     numbers = drawn(len(features), settings.segments.seed)[:MAP_POINTS]
     segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
@@ -255,11 +255,11 @@ def _cards(
     features: pd.DataFrame,
     shares: pd.DataFrame,
     times: pd.DataFrame,
+    log: Log,
     absent: set[str],
 ) -> list[Card]:
     """The segments, those with the largest share of what was spent first, else the largest."""
     whole = _glance(users)
-    log = stored_support(store).log
     profiles = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
     differences = store.frame(store.table(contracts.SEGMENT_DIFFERENCES).order_by("segment_id", "rank"))
     interests = store.frame(store.table(contracts.SEGMENT_INTERESTS).order_by("segment_id"))
