@@ -44,8 +44,8 @@ DUCKDB_TYPES = {
 EngineError = duckdb.Error
 """What the engine raises: a block that is damaged, a disk that is full, a query that is wrong."""
 
-QUERIES = 64
-"""Queries that are kept for an expression that comes again."""
+QUERIES = 512
+"""Queries of this process, and expressions of a warehouse, that are kept for when they come again."""
 
 LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|\.[0-9]+0(?![0-9])|NaN|Infinity")
 """Numbers that lose digits as doubles, or zeros at their end, and words that Python writes."""
@@ -59,16 +59,19 @@ def from_frame(frame: pd.DataFrame) -> ir.Table:
 class _Compiled(Backend):
     """Ibis' backend, which writes the query of an expression once: for features as of a day that takes longer than to answer it."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._once = lru_cache(maxsize=QUERIES)(lambda asked: Backend.compile(self, asked.to_expr()))
-
     def compile(
         self, expr: ir.Expr, /, *, limit: int | None = None, params: Mapping[ir.Expr, Any] | None = None, pretty: bool = False
     ) -> str:
-        if limit is None and not params and not pretty:
-            return self._once(expr.op())
+        asked = expr.op()
+        # A query is the same for every connection. What reads rows of this process would keep them in memory, and never comes again.
+        if limit is None and not params and not pretty and not asked.find(ops.InMemoryTable):
+            return _query(asked)
         return super().compile(expr, limit=limit, params=params, pretty=pretty)
+
+
+@lru_cache(maxsize=QUERIES)
+def _query(asked: ops.Node) -> str:
+    return Backend().compile(asked.to_expr())
 
 
 class WarehouseError(ProjectError):

@@ -14,7 +14,7 @@ import pytest
 
 from persona_pipelines.files import copy_whole, digest_of, replacing, sweep_partial, write_new, write_whole
 from persona_pipelines.settings.sources import EVENT_FIELDS
-from persona_pipelines.warehouse import contracts
+from persona_pipelines.warehouse import connection, contracts
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 from persona_pipelines.warehouse.contracts.parts import EVENT_COLUMNS
 from persona_pipelines.warehouse.dictionary import data_dictionary
@@ -258,3 +258,18 @@ def test_an_expression_is_made_once_for_the_same_tables_and_anew_for_others(ware
     other = warehouse.keep("numbers", ibis.memtable({"n": [0.5]}))
     assert warehouse.value(warehouse.once(scaled, other, by="3").n.sum()) == 1.5
     assert made == ["3", "4", "3"]
+
+
+def test_a_query_is_written_once_for_all_warehouses_and_keeps_no_rows_of_this_process(warehouse) -> None:
+    def doubled(store: Warehouse, value: int):
+        return store.keep("doubled", ibis.memtable({"n": [value]})).mutate(n=ibis._.n * 2)
+
+    assert warehouse.value(doubled(warehouse, 4).n.sum()) == 8
+    before = connection._query.cache_info()
+    with Warehouse(None) as other:
+        assert other.value(doubled(other, 5).n.sum()) == 10
+    after = connection._query.cache_info()
+    assert (after.misses, after.hits) == (before.misses, before.hits + 1)
+    rows = ibis.memtable({"n": [1, 2]})
+    assert warehouse.frame(rows)["n"].sum() == 3
+    assert connection._query.cache_info().currsize == after.currsize
