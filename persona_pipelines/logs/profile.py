@@ -230,14 +230,21 @@ def _fields(store: Warehouse, looked: ir.Table, source: Source, people: Collecti
     for path, text in fields_of(looked, source).texts.items():
         shape = _shows_people(path, people)
         value = mapping.masked(_shape(text) if shape else text)
-        table = looked.select(text=text, shown=value.substr(0, 40))
-        total, missing, distinct = store.row(
-            table.aggregate(total=table.count(), missing=table.text.isnull().sum(), distinct=table.text.nunique())
-        )
-        first, last = store.row(table.aggregate(first=table.shown.min(), last=table.shown.max()))
         # Least and greatest as the field is read: dates and amounts as texts are in the order of their first digit.
         read = _ordered(looked, text, path, source, typed)
-        low, high, ordered = store.row(looked.select(read=read).aggregate(low=_.read.min(), high=_.read.max(), ordered=_.read.count()))
+        table = looked.select(text=text, shown=value.substr(0, 40), read=read)
+        total, missing, distinct, first, last, low, high, ordered = store.row(
+            table.aggregate(
+                total=_.count(),
+                missing=_.text.isnull().sum(),
+                distinct=_.text.nunique(),
+                first=_.shown.min(),
+                last=_.shown.max(),
+                low=_.read.min(),
+                high=_.read.max(),
+                ordered=_.read.count(),
+            )
+        )
         if ordered and not shape and (ordered == total - missing or not read.type().is_floating() or path in typed):
             if not read.type().is_floating():
                 first, last = (f"{bound:%Y-%m-%d %H:%M:%S}" for bound in (low, high))

@@ -82,7 +82,7 @@ class Run:
         done = self.asked("run")
         assert done.exit_code == 0, done.stderr
         assert "Traceback" not in done.stderr
-        self.warnings = done.stderr
+        self.output, self.warnings = done.stdout, done.stderr
 
     def asked(self, *arguments: str) -> Result:
         return asked(self.home.parent, self.environment, *arguments, "--config", str(self.configuration))

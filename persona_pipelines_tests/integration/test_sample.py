@@ -1,13 +1,22 @@
-"""The committed sample against its truth: planted personas are found, and lookalikes of one of them."""
+"""The committed sample: what the documents say of it and have one type, and the truth by which it was made."""
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import itertools
+import re
+import shlex
+import shutil
+import webbrowser
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from click.testing import Result
 from sklearn.metrics import adjusted_rand_score, average_precision_score
 
 from persona_pipelines.audiences.lookalike import resemblance
@@ -16,24 +25,139 @@ from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.segments.model import Fit, fit_segments
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import KEY, ingested
+from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.integration.running import Run, asked, at_home, with_home
 
 pytestmark = pytest.mark.slow
 
-DATA = Path(__file__).parents[2] / "data"
-Sample = tuple[pd.DataFrame, pd.DataFrame, pd.Series, Fit]
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")] + [
+    page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "own-logs-by-example.md"  # test_docs executes all of that one
+]
+METHODS = [{"method": "most_popular"}, {"method": "user_neighbourhood", "similarity": "cosine"}]
+"""The champion of the whole comparison, whose lists the documents show, and what it is measured against."""
 
 
 @pytest.fixture(scope="module")
-def sample() -> Sample:
-    """Features, shares, true personas, and segments of the sample."""
-    settings = load_settings(DATA / "persona.yaml")
-    with Warehouse(None, KEY) as store:
-        last = ingested(store, settings)
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The sample in a folder as the repository is laid out, after its run, and the files that the documents say one makes."""
+    folder = tmp_path_factory.mktemp("sample")
+    shutil.copytree(ROOT / "data", folder / "data")
+    configuration = folder / "data" / "persona.yaml"
+    content = yaml.safe_load(configuration.read_text())
+    content["recommendations"] = {**content.get("recommendations", {}), "methods": METHODS}
+    configuration.write_text(yaml.safe_dump(content, sort_keys=False))
+    shutil.copy(folder / "data" / "raw" / "web" / "2025-09-01.log.gz", folder / "access.log.gz")
+    with (folder / "data" / "raw" / "customers.csv").open() as stream, (folder / "customers.csv").open("w", newline="") as own:
+        customers = [{**row, "first_name": f"Name of {row['customer']}"} for row in csv.DictReader(stream)]
+        lines = csv.DictWriter(own, list(customers[0]))
+        lines.writeheader()
+        lines.writerows(customers)
+    (folder / "SEEDS.csv").write_text("".join(f"{row['customer']}\n" for row in customers[:40]))
+    return Run(folder, configuration)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A block of a page: commands as one types them, or what they answer."""
+
+    commands: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+
+
+def shown(page: Path) -> list[Shown]:
+    """The commands of persona in the blocks and tables of a page, and the texts that stand behind them, in their order."""
+    found = []
+    for language, block, cell in re.findall(r"^ *```(sh|text)\n(.*?)^ *```|^\| `(persona [^`]+)`", page.read_text(), re.DOTALL | re.MULTILINE):
+        if language == "text":
+            found.append(Shown(answer=tuple(block.splitlines())))
+            continue
+        lines = (line.strip() for line in (block or cell).splitlines())
+        typed = (match[1] for line in lines if (match := re.match(r"(?:\.venv/bin/)?persona (.*?)(?:   ?#.*)?$", line)))
+        found.append(Shown(commands=tuple(typed)))
+    return [part for part in found if part.commands or part.answer]
+
+
+SHOWN = {page.relative_to(ROOT).as_posix(): shown(page) for page in PAGES}
+TELLING = ("docs/first-hour.md", "docs/tables.md")
+"""Pages whose texts are what the commands before them answer, on the sample."""
+ELSEWHERE = {"ui", "open dagster", "open mlflow"}
+"""What ``cli/test_places`` types: it starts servers and ends them."""
+BEFORE = {"docs/command-line.md": ['audience save winback --where "sessions > 1"']}
+"""What the commands of a page take for granted."""
+STANDING_FOR = {
+    "USER": "u000003",
+    "VERSION": "2",
+    "7": "2",
+    "STAGE": "features",
+    "TABLE": "user_features",
+    "NAME": "night",
+    "DAY": "2025-09-01",
+    "...": "SELECT 1",
+    "SELECT ...": "SELECT 1",
+    "FOLDER": "simulated",
+}
+FILES = {"init": "access.log.gz", "sources": "data/persona.yaml", "run": "data/persona.yaml", "export": "features.csv"}
+"""A file of one's own by command; elsewhere it is a list of customers."""
+
+
+def typed(command: str) -> list[str]:
+    """The words of a command, with something where the page says that something of one's own stands, without what takes its answer on."""
+    words = list(itertools.takewhile(lambda word: word not in ("|", ">"), shlex.split(re.sub(r"[\[\]]", "", command))))
+    return [FILES.get(words[0], "customers.csv") if word == "FILE" else STANDING_FOR.get(word, word) for word in words]
+
+
+@pytest.fixture(scope="module")
+def one_day(sample: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the log of one day, for runs of all kinds."""
+    folder = tmp_path_factory.mktemp("day")
+    (folder / "data").mkdir()
+    shutil.copy(sample.home.parent / "access.log.gz", folder)
+    environment = with_home(folder)
+    done = asked(folder, environment, "init", "access.log.gz", "--output", "data/persona.yaml")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.mark.parametrize("page", [name for name, parts in SHOWN.items() if any(part.commands for part in parts)])
+def test_every_command_that_a_page_shows_does_something(
+    page: str, sample: Run, one_day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands behind the commands on a page of the sample is what they answer."""
+    monkeypatch.setattr(webbrowser, "open", lambda address: True)
+    folder = tmp_path / "copy"
+    shutil.copytree(sample.home.parent, folder)
+    said = sample.output
+    for part in (*(Shown((command,)) for command in BEFORE.get(page, [])), *SHOWN[page]):
+        for command in part.commands:
+            words = typed(command)
+            if " ".join(words[:2]) in ELSEWHERE or words[0] in ELSEWHERE:
+                continue
+            runs = words[0] == "run" and "--config" not in words
+            where = one_day if runs else folder
+            done = asked(where, at_home(where / "home"), *words)
+            assert done.exit_code == 0, f"persona {' '.join(words)}: {done.output}"
+            said += done.stdout
+        if page in TELLING:
+            plain = " ".join(said.split())
+            for line in part.answer:
+                for piece in line.split("..."):
+                    assert " ".join(piece.split()) in plain, line
+
+
+Truth = tuple[pd.DataFrame, pd.DataFrame, pd.Series, Fit]
+
+
+@pytest.fixture(scope="module")
+def truth(sample: Run) -> Truth:
+    """Features, shares, true personas, and segments of the sample, these also of two weeks before."""
+    settings = load_settings(sample.configuration)
+    with Warehouse(sample.home / "published.duckdb", KEY, read_only=True) as store:
+        ((last,),) = store.connection.execute("SELECT max(day) FROM events.events").fetchall()
         known, earlier = features_as_of(store, last, "UTC"), features_as_of(store, last - dt.timedelta(days=14), "UTC")
     features, shares = known.users, known.shares
-    truth = pd.read_csv(DATA / "truth" / "users.csv")
-    persona = truth.set_index(truth["user_id"].map(lambda user: pseudonym(user, KEY)))["persona"].reindex(features["user_id"])
+    made = pd.read_csv(ROOT / "data" / "truth" / "users.csv")
+    persona = made.set_index(made["user_id"].map(lambda user: pseudonym(user, KEY)))["persona"].reindex(features["user_id"])
     options = settings.segments.model_copy(update={"stability_refits": 3})
     before = fit_segments(earlier.users, earlier.shares, options)
     fit = fit_segments(features, shares, options, before.model)
@@ -42,22 +166,22 @@ def sample() -> Sample:
     return features, shares, persona, fit
 
 
-def test_the_segments_are_the_planted_personas(sample: Sample) -> None:
-    features, shares, persona, fit = sample
+def test_the_segments_are_the_planted_personas(truth: Truth) -> None:
+    features, shares, persona, fit = truth
     assigned = fit.model.assign(features, shares)
     assert adjusted_rand_score(persona, assigned["segment_id"]) >= 0.8
     assert abs(len(fit.model.ids) - persona.nunique()) <= 1
 
 
-def test_users_keep_their_segment_over_two_weeks_and_a_new_training(sample: Sample) -> None:
-    features, shares, _, fit = sample
+def test_users_keep_their_segment_over_two_weeks_and_a_new_training(truth: Truth) -> None:
+    features, shares, _, fit = truth
     now = fit.model.assign(features, shares).set_index("user_id")["segment_id"]
     old = features.attrs["old"]
     assert (now.reindex(old.index) == old).mean() >= 0.9
 
 
-def test_lookalikes_of_seeds_of_one_persona_are_of_that_persona(sample: Sample) -> None:
-    features, shares, persona, fit = sample
+def test_lookalikes_of_seeds_of_one_persona_are_of_that_persona(truth: Truth) -> None:
+    features, shares, persona, fit = truth
     points = fit.model.scaler.transform(features, shares)
     for name in ("night readers", "premium loyalists"):
         inside = (persona == name).to_numpy()

@@ -15,7 +15,7 @@ from persona_pipelines_tests.integration.running import QUICK, Run
 
 pytestmark = pytest.mark.slow
 
-DAYS = [dt.date(2025, 1, 1) + dt.timedelta(days=number) for number in range(200)]
+DAYS = [dt.date(2025, 1, 1) + dt.timedelta(days=number) for number in range(120)]
 
 
 def purchases(people: int, per_person: int, each: Callable[[int, int], tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -55,7 +55,7 @@ def bought(**fields: Any) -> dict[str, Any]:
 
 def test_customer_date_and_amount_are_enough_for_segments_value_and_a_page(tmp_path: Path) -> None:
     log(tmp_path / "log.csv", ("day", "who", "amount"), purchases(80, 6, lambda person, number: (10 + person % 9 + number,)))
-    run = thin(tmp_path, bought(value="amount"), predictions={"minimum_users": 20})
+    run = thin(tmp_path, bought(value="amount"), predictions={"minimum_users": 20, "windows": 1})
     assert run.rows("segments.user_segments") == run.rows("profiles.user_profiles") == 80
     assert run.rows("profiles.user_profiles", "lifetime_value > 0") > 40
     assert run.value("SELECT sum(monetary_value) FROM features.user_features") == sum(
@@ -114,7 +114,7 @@ def test_a_list_of_customers_alone_is_cut_into_segments_and_foreseen(tmp_path: P
         "fields": {"user_id": "id"},
         "attributes": {"balance": "number", "contact": "category", "signed": {"type": "boolean", "known_later": True}},
     }
-    run = thin(tmp_path, people, predictions={"targets": [{"name": "signed", "from": {"attribute": "signed"}}], "minimum_users": 20})
+    run = thin(tmp_path, people, predictions={"targets": [{"name": "signed", "from": {"attribute": "signed"}}], "minimum_users": 20, "windows": 1})
     assert run.rows("segments.user_segments") == 200
     assert run.rows("profiles.prediction_quality", "target = 'signed' AND chosen") == 1
     assert len(run.pages()) == 2

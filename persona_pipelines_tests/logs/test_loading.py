@@ -205,17 +205,18 @@ def test_files_of_days_that_are_never_loaded_are_said(warehouse, configure, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "inf", "-Infinity"])
 @pytest.mark.parametrize("comparison", [{"above": 0}, {"below": 0}, {"at_least": -5}, {"at_most": 5}, {"equals": "0"}])
-def test_what_is_no_number_meets_no_comparison(warehouse, configure, tmp_path, text: str, comparison: dict) -> None:
-    write(tmp_path, "log.csv", "t,u,p", f"2025-09-01,a,{text}", "2025-09-01,b,0")
+def test_what_is_no_number_meets_no_comparison(warehouse, configure, tmp_path, comparison: dict) -> None:
+    texts = ["nan", "NaN", "-nan", "inf", "-Infinity"]
+    write(tmp_path, "log.csv", "t,u,p", *(f"2025-09-01,a,{text}" for text in texts), "2025-09-01,b,0")
     kinds = {"cases": [{"when": {"field": "p", **comparison}, "value": "purchase"}], "default": "item_view"}
     source = {"name": "log", "path": "log.csv", "format": "csv", "fields": {**PLAIN, "event_type": kinds}}
     settings = configure(source)
     load(warehouse, settings)
-    assert rows(warehouse, "SELECT event_type FROM logs.log WHERE source_line = 2") == [("item_view",)]
+    found = rows(warehouse, "SELECT event_type FROM logs.log WHERE source_line <= 6 ORDER BY source_line")
+    assert found == [("item_view",)] * 5
     hints = profile_source(settings.sources[0], settings, 1).hints
-    assert any("1 of p are no numbers" in hint for hint in hints) == ("equals" not in comparison)
+    assert any("5 of p are no numbers" in hint for hint in hints) == ("equals" not in comparison)
 
 
 @pytest.mark.parametrize("column", ["category", "categories", "brand"])

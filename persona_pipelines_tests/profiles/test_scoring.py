@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.profiles import predictions
@@ -77,22 +78,27 @@ def test_what_was_judged_is_what_is_stored(tmp_path: Path) -> None:
     assert again(nothing.model, tmp_path / "n").score(nothing.scored) == pytest.approx(nothing.prediction)
 
 
+@pytest.fixture(scope="module")
+def buyers() -> tuple[list[predictions.Window], pd.DataFrame, list[str]]:
+    """Past windows, the people of today, and the order in which the forecasts of amounts are judged on them."""
+    windows = [predictions.Window(features(seed), w.bought, w.left, w.spent) for seed, w in ((seed, window(seed)) for seed in range(4))]
+    today = features(9)
+    return windows, today, judge_amount(windows, today, BASELINES, 30, 45, 1).table["model"].tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["linear_regression", "random_forest", "gradient_boosting", "combined", *BASELINES])
 def test_every_forecast_of_an_amount_can_be_stored_with_its_level_and_its_time(
-    chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chosen: str, buyers: tuple[list[predictions.Window], pd.DataFrame, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = [predictions.Window(features(seed), w.bought, w.left, w.spent) for seed, w in ((seed, window(seed)) for seed in range(4))]
-    spearmanr = __import__("scipy.stats").stats.spearmanr
-    today, asked = features(9), iter(["linear_regression", "random_forest", "gradient_boosting", "combined", *BASELINES])
+    windows, today, order = buyers
+    spearmanr, asked = scipy.stats.spearmanr, iter(order)
 
     def favoured(said: np.ndarray, true: np.ndarray) -> Any:
         """The chosen one looks best on the window that chooses; whatever is asked for later is as it is."""
         name = next(asked, None)
         return (2.0 if name == chosen else -1.0, 0.0) if name else spearmanr(said, true)
 
-    order = list(_names(windows, today))
-    asked = iter(order)
     monkeypatch.setattr("scipy.stats.spearmanr", favoured)
     judged = judge_amount(windows, today, BASELINES, 30, 45, 1)
     assert judged.chosen == chosen
@@ -100,11 +106,6 @@ def test_every_forecast_of_an_amount_can_be_stored_with_its_level_and_its_time(
     assert stored.score(today) == pytest.approx(judged.prediction, rel=1e-9, abs=1e-9)
     assert judged.prediction.sum() > 0
     assert stored.score(today.iloc[::-1])[::-1] == pytest.approx(judged.prediction, rel=1e-9, abs=1e-9)
-
-
-def _names(windows, today: pd.DataFrame) -> list[str]:
-    """The order in which forecasts are judged."""
-    return judge_amount(windows, today, BASELINES, 30, 45, 1).table["model"].tolist()
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWES
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import EASESettings, HybridSettings, MostPopularSettings
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import CLICKS, HEADER, ingested, write
+from persona_pipelines_tests.conftest import CLICKS, EFFORT, HEADER, ingested, write
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def test_a_blend_whose_weights_were_learned_after_the_cut_is_compared_with_weigh
 def test_a_few_people_and_few_methods_are_compared_whatever_they_do(members: list[str], configure, tmp_path) -> None:
     """30 people with 12 of 20 items at random: nothing can be learned, and a blend may find that no member helps."""
     methods = {"most_popular": {"method": "most_popular"}, "ease_items": {"method": "ease"}}
-    for seed in range(2):
+    for seed in range(max(1, round(10 * EFFORT))):
         generator = np.random.default_rng(seed)
         at = sorted(generator.integers(0, DAYS * 86_400, 30 * 12).tolist())
         who = generator.permutation(np.repeat(np.arange(30), 12))
