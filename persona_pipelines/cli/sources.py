@@ -69,7 +69,7 @@ def check_sources(file: str | None, records: int, form: Form) -> None:
 
     Without FILE that of PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above. Nothing is written. Looks at the first
     100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files,
-    or a file cannot be read as described.
+    a file cannot be read as described, or a run would refuse what was looked at, as it has more rejects than logs.max_reject_share.
     """
     settings = settings_of(file)
     from persona_pipelines.logs.files import LogFileError
@@ -94,6 +94,9 @@ def check_sources(file: str | None, records: int, form: Form) -> None:
         give(_checked(settings, seen, hints), form)
     if any(isinstance(found, LogFileError) for found in seen.values()):
         raise CommandError("not every source can be read")
+    refused = [f"{name}: {found.refused}" for name, found in seen.items() if not isinstance(found, Exception) and found.refused]
+    if refused:
+        raise CommandError(f"a run would refuse these logs: {'; '.join(refused)}")
 
 
 def _checked(settings: Settings, seen: Mapping[str, Profile | LogFileError], hints: list[str]) -> Answer:

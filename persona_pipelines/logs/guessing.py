@@ -343,7 +343,7 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
     with read_source(engine, described, settings, log_files(described, settings)) as batches:
         for batch in batches:
             if described.kind == "events":
-                rows = mapped_events(batch.fields, described, settings, False, latest_timestamp())
+                rows = mapped_events(batch.fields, described, settings, latest_timestamp())
             else:
                 rows = mapped_listing(batch.fields, described)
             measures = {

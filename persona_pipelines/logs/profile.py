@@ -13,6 +13,7 @@ import pandas as pd
 from ibis import _
 
 from persona_pipelines.logs import mapping
+from persona_pipelines.logs.checks import rejects
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, left_out, log_files
@@ -48,6 +49,7 @@ class Profile:
             is, and what stands there.
         facts: what is to be known of its times and records, in words.
         hints: what may be wrong, in words.
+        refused: of which day or file too many of them would be rejected for a run to go on, and why, in words; None where none.
     """
 
     files: int
@@ -60,6 +62,7 @@ class Profile:
     places: dict[str, str] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    refused: str | None = None
 
 
 def profile_source(source: Source, settings: Settings, records: int, engine: Warehouse | None = None) -> Profile:
@@ -123,11 +126,12 @@ def _profile(
         return Profile(files, shown, store.frame(_without_names(found, people)), count, fields)
     latest, rates = latest_timestamp(), rates_of(settings)
     if source.kind == "events":
-        made = mapping.mapped_events(looked, source, settings, False, latest, rates)
+        made = mapping.mapped_events(looked, source, settings, latest, rates)
     else:
         made = mapping.mapped_listing(looked, source, rates, latest.date())
     mapped = store.keep(f"mapped_{source.name}", made)
-    first = mapped.order_by("source_line", "source_part").limit(records).drop("source_file", "file_day", "record")
+    place = {"source_file", "file_day", "day", "record"}
+    first = mapped.order_by("source_line", "source_part").limit(records).drop(*place.intersection(mapped.columns))
     rows = store.frame(_without_names(first, ()))
     facts: list[str] = []
     hints = _about_ids(store, looked, source) + _about_conditions(store, looked, source)
@@ -138,7 +142,8 @@ def _profile(
     problems = _counts(store, mapped, "problem")
     places = {reason: _place(store, looked, mapped, source, reason, ids) for reason in list(problems)[:MANY_REASONS]}
     hints += _about_rejects(source, places)
-    return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints)
+    judged = rejects(store, mapped, source, settings.logs.max_reject_share, all_there_is=files == 1 and count < LOOKED_AT)
+    return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints, judged.described)
 
 
 def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:
