@@ -511,4 +511,4 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     assert len((shop.folder / "alike.csv").read_text().splitlines()) == 11
     (shop.folder / "seeds.csv").write_text("nobody\n")
     said = shop.asked("audience", "lookalike", "seeds.csv").stderr
-    assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line, alone or before a comma" in said
+    assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line: the first is read as 'nobody'" in said
