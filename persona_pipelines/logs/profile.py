@@ -24,7 +24,7 @@ from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import TYPED_FIELDS, FieldMapping, Reading
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.functions import local_time
+from persona_pipelines.warehouse.functions import local_time, regexp_extract_all
 
 LOOKED_AT = 100_000
 ALL_DIGITS = 1e15
@@ -213,7 +213,20 @@ def _of_people(source: Source, settings: Settings) -> set[str]:
     return found & set(source.fields)
 
 
+LITERALS = ("null", "true", "false")
+"""Words of JSON that identify nobody, and tell what is wrong with a record."""
+PARTS_OF_A_DOCUMENT = rf'"(?:[^"\\]|\\.)*"?|\b(?:{"|".join(LITERALS)})\b|[^"a-z]+|[a-z]'
+"""Strings, literals, and what is neither: within a string, and beside a letter, such a word is none."""
+
+
 def _shape(text: ir.StringValue) -> ir.StringValue:
+    """``a`` for every letter and ``9`` for every digit, but in literals of JSON: of a text that is nothing else, and of documents."""
+    parts = regexp_extract_all(text, f"(?s){PARTS_OF_A_DOCUMENT}")
+    document = parts.map(lambda part: ibis.ifelse(part.isin(LITERALS), part, _letters_and_digits(part))).join("")
+    return ibis.cases((text.isin(LITERALS), text), (text.re_search(r"^\s*[\[{]"), document), else_=_letters_and_digits(text))
+
+
+def _letters_and_digits(text: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9")
 
 
