@@ -313,8 +313,8 @@ def test_too_many_rejects_fail_the_day_and_leave_the_tables_that_follow(copy: Sh
     done = copy.asked("run", "--from", "2025-09-04", "--to", "2025-09-04")
     assert done.exit_code == 1
     assert (
-        "logs/ratings: check share_of_rejects failed: 2025-09-04: 5 of 5 records rejected, max_reject_share is 0.6; the usual reason is "
-        "'value: not a number', first in raw/ratings/2025-09-04.csv, line 2" in done.stderr
+        "logs.ratings: 2025-09-04: 5 of 5 records rejected, max_reject_share is 0.6; the usual reason is "
+        "'value: not a number', first in raw/ratings/2025-09-04.csv, line 2 (check share_of_rejects)" in done.stderr
     )
     assert copy.query("SELECT count(*), sum(hash(event_id)) FROM events.events") == before
 
