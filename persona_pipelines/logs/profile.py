@@ -64,6 +64,12 @@ class Profile:
     hints: list[str] = field(default_factory=list)
     refused: str | None = None
 
+    @property
+    def has_no_event(self) -> bool:
+        """Whether everything was looked at, and all of it would be rejected or filtered."""
+        good = self.looked_at - sum(self.problems.values()) - sum(self.dropped.values())
+        return not good and _is_all(self.files, self.looked_at)
+
 
 def profile_source(source: Source, settings: Settings, records: int, engine: Warehouse | None = None) -> Profile:
     """Map the first records of a source's first file that has any, and see that the others can be read as described.
@@ -142,8 +148,12 @@ def _profile(
     problems = _counts(store, mapped, "problem")
     places = {reason: _place(store, looked, mapped, source, reason, ids) for reason in list(problems)[:MANY_REASONS]}
     hints += _about_rejects(source, places)
-    judged = rejects(store, mapped, source, settings.logs.max_reject_share, all_there_is=files == 1 and count < LOOKED_AT)
+    judged = rejects(store, mapped, source, settings.logs.max_reject_share, all_there_is=_is_all(files, count))
     return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints, judged.described)
+
+
+def _is_all(files: int, looked_at: int) -> bool:
+    return files == 1 and looked_at < LOOKED_AT
 
 
 def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:

@@ -156,6 +156,16 @@ def test_the_exit_code_of_a_look_at_logs_tells_whether_a_run_would_take_them(con
     assert (told in done.output) == bool(code)
 
 
+def test_a_log_without_any_event_is_refused_however_few_records_it_has(configure, tmp_path) -> None:
+    write(tmp_path, "log-0.csv", "at,u,n", "never,u,1")
+    configure(LOG)
+    done = CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")])
+    assert done.exit_code == 1
+    assert "a run would find no events: every record would be rejected or filtered" in done.output
+    write(tmp_path, "log-1.csv", "at,u,n", *lines(0, 1, 0))  # which is not looked into
+    assert CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")]).exit_code == 0
+
+
 @pytest.mark.slow
 @law(40)
 @given(
