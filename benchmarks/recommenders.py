@@ -31,7 +31,7 @@ from persona_pipelines.recommendations.data import Audience, Interactions, build
 from persona_pipelines.recommendations.evaluation.audit import TEST, Known, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
-from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs, unchanging
+from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs
 from persona_pipelines.recommendations.models import LearnedModel
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
@@ -107,7 +107,7 @@ def sources(
     empty = {column.name: ibis.null(column.type) for column in contracts.EVENTS.columns if column.name not in events.columns}
     table = store.keep("events", found.mutate(**empty))
     rules = InteractionRules({events["event_type"].iloc[0]: weight}, half_life_days)
-    return Sources(store, table, rules, unchanging(users), unchanging(items))
+    return Sources(store, table, rules, lambda _: users, lambda _: items)
 
 
 def pairs_of(ratings: pd.DataFrame) -> pd.DataFrame:

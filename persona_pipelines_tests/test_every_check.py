@@ -159,7 +159,7 @@ class Pair:
 
 def quality(**values: Any) -> pd.DataFrame:
     return pd.DataFrame(
-        [{"silhouette": 0.3, "stability": 0.9, "chosen": True, **values}, {"silhouette": 0.9, "stability": 0.1, "chosen": False}]
+        [{"k": 4, "silhouette": 0.3, "stability": 0.9, "chosen": True, **values}, {"silhouette": 0.9, "stability": 0.1, "chosen": False}]
     )
 
 
@@ -337,7 +337,7 @@ CHECKS: dict[str, Pair] = {
     "segments_hold_together": Pair(
         lambda _: of_segments.hold_together(quality()),
         lambda _: of_segments.hold_together(quality(silhouette=0.1)),
-        "the silhouette is 0.1",
+        "their silhouette is 0.1, expected above 0.1",
     ),
     "segments_come_out_again": Pair(
         lambda _: of_segments.come_out_again(quality(), "why"),
@@ -438,6 +438,14 @@ NUMBERS: dict[str, tuple[str, ...]] = {
 """What Dagster draws over time of a check; another name would break the line."""
 TOLD_ALWAYS = ("segments_come_out_again", "gate", "every_method_was_fitted")
 """Checks that say how it stands where all is well, too."""
+
+
+def test_one_segment_of_everybody_is_told_once_and_is_neither_apart_from_others_nor_unsure() -> None:
+    alone = quality(k=1, silhouette=np.nan, stability=np.nan)
+    assert of_segments.several(alone, "9 users are too few").words == "everybody is in one segment: 9 users are too few"
+    assert of_segments.several(quality(), "why").passed
+    assert of_segments.hold_together(alone).passed
+    assert of_segments.come_out_again(alone, "9 users are too few").passed
 
 
 @pytest.mark.parametrize("name", CHECKS)

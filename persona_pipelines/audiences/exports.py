@@ -14,12 +14,10 @@ import pandas as pd
 
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, quality, resemblance
-from persona_pipelines.audiences.own_lists import PSEUDONYM, chosen_columns, read_list, with_pseudonyms
+from persona_pipelines.audiences.own_lists import PSEUDONYM, chosen_columns, known_users, read_list, read_seeds, with_pseudonyms
 from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError
 from persona_pipelines.audiences.saved import condition_of as saved_condition
 from persona_pipelines.events.ordering import in_order
-from persona_pipelines.files import require_regular
-from persona_pipelines.home.keys import pseudonym_of
 from persona_pipelines.segments import STAGE as SEGMENTS
 from persona_pipelines.segments.model import SegmentModel
 from persona_pipelines.settings import Settings
@@ -209,25 +207,11 @@ def export_pseudonyms(store: Warehouse, settings: Settings, customers: Path, fil
         ExportError: the file cannot be written.
     """
     listed = with_pseudonyms(store, settings, read_list(customers), customers, id_column)
-    users = set(store.frame(store.table(contracts.USERS).select("user_id"))["user_id"])
+    users = known_users(store)
     kept = listed[[str(listed.columns[0]), PSEUDONYM]].astype(object).assign(**{ROW: np.arange(len(listed))})
     with store.scratch():
         export_rows(store, store.keep("own_pseudonyms", from_frame(kept)), [ROW], file, leave_out=[ROW], private=True)
     return int(listed[PSEUDONYM].isin(users).sum())
-
-
-def read_seeds(file: Path) -> list[str]:
-    """Ids, one a line or in the first column, raw or pseudonyms.
-
-    Raises:
-        SeedsError: the file cannot be read as text.
-    """
-    try:
-        require_regular(file)
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SeedsError(f"{file}: cannot be read as text ({error}); expected one user a line") from None
-    return [found for line in lines if (found := line.split(",")[0].strip().strip('"'))]
 
 
 def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, file: Path, at_least: float = 0.0) -> Alike:
@@ -236,12 +220,13 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
     Args:
         at_least: the resemblance from which on a user is listed, 0 to 1.
     Raises:
-        SeedsError: the file cannot be read, or too few of its users are known.
+        OwnListError: the file cannot be read.
+        SeedsError: too few of its users are known.
         ModelNotFoundError, ValueError: there are no segments to compare by.
         ExportError: the file cannot be written.
     """
-    read = read_seeds(seeds)
-    wanted = {pseudonym_of(store, settings, line) for line in read}
+    listed = read_seeds(store, settings, seeds)
+    wanted = set(listed[PSEUDONYM])
     features = in_order(store, store.table(contracts.USER_FEATURES))
     shares = store.frame(store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"))
     scaler = SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder).scaler
@@ -250,9 +235,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
         points = scaler.transform(features, shares)
         alike = resemblance(points, known, settings.segments.seed)
     except SeedsError as error:
-        shown = (
-            f"; an id stands in each line, alone or before a comma: the first is read as {read[0]!r}" if read and not known.any() else ""
-        )
+        shown = f"; an id stands in each line: the first is read as {listed['id'][0]!r}" if len(listed) and not known.any() else ""
         raise SeedsError(f"{seeds}: {error}{shown}") from None
     ranked = features[["user_id", "user_number"]].assign(resemblance=np.round(alike, 6))[~known]
     profiles = store.table(contracts.USER_PROFILES)

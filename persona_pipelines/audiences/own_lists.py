@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonyms_of
+from persona_pipelines.privacy.pseudonyms import looks_like_pseudonym
 from persona_pipelines.settings import Settings
 from persona_pipelines.suggestions import suggestion
 from persona_pipelines.warehouse import contracts
@@ -24,9 +25,11 @@ class OwnListError(ProjectError):
     """The list cannot be read, or holds nobody that the tables know; the message says what was found and what is expected."""
 
 
-def read_list(file: Path) -> pd.DataFrame:
-    """A list with a header, CSV of any delimiter: every cell as text, empty ones too.
+def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
+    """A list, CSV of any delimiter: every cell as text, empty ones too.
 
+    Args:
+        header: whether the first line names the columns; else these have numbers, and it is a row like the others.
     Raises:
         OwnListError: it is no such file.
     """
@@ -36,10 +39,11 @@ def read_list(file: Path) -> pd.DataFrame:
             head = stream.read(SNIFFED)
             delimiter = max(DELIMITERS, key=head.partition("\n")[0].count)
             stream.seek(0)
-            found = pd.read_csv(stream, sep=delimiter, dtype=str, keep_default_na=False)
+            found = pd.read_csv(stream, sep=delimiter, dtype=str, keep_default_na=False, header=0 if header else None).rename(columns=str)
     except (OSError, ValueError) as error:  # pandas says what is wrong with a file by kinds of ValueError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected CSV with a header, in UTF-8") from None
+        expected = "CSV with a header" if header else "CSV, a customer a line"
+        raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected {expected}, in UTF-8") from None
     if found.empty:
         raise OwnListError(f"{file}: has no rows; expected a header and a customer a line")
     return found
@@ -59,14 +63,46 @@ def with_pseudonyms(store: Warehouse, settings: Settings, listed: pd.DataFrame, 
         raise OwnListError(f"{file}: no column {column!r}{suggestion(column, listed.columns)}; found {known}")
     if PSEUDONYM in listed:
         raise OwnListError(f"{file}: has a column {PSEUDONYM!r} of its own; expected the company's list, without pseudonyms")
-    users = set(store.frame(store.table(contracts.USERS).select("user_id"))["user_id"])
+    users = known_users(store)
     made = {name: pseudonyms_of(store, settings, listed[name].str.strip().tolist()) for name in ([column] if column else listed.columns)}
-    best = max(made, key=lambda name: sum(pseudonym in users for pseudonym in made[name]))
-    if not any(pseudonym in users for pseudonym in made[best]):
+    best = _of_ids(made, users)
+    if users.isdisjoint(made[best]):
         where = f"column {column!r}" if column else f"any of the columns {', '.join(listed.columns)}"
         raise OwnListError(f"{file}: nobody in {where} is known; expected ids as the logs have them (--id-column names their column)")
     rest = [name for name in listed.columns if name != best]
     return listed[[best, *rest]].assign(**{PSEUDONYM: made[best]})
+
+
+def read_seeds(store: Warehouse, settings: Settings, file: Path) -> pd.DataFrame:
+    """A list of customers, raw ids or pseudonyms, as ``id`` and ``pseudonym``, of the column in which most users are known; rows without an id are left out.
+
+    Its first line may be a header: it is one where nobody has that id, and others of the list are users.
+
+    Raises:
+        OwnListError: it is no list.
+        KeyFileError, KeyChangedError: the key that raw ids need is not there, or another one.
+    """
+    listed = read_list(file, header=False)
+    users, cells = known_users(store), {name: listed[name].str.strip() for name in listed.columns}
+    raw = sorted({text for column in cells.values() for text in column if not looks_like_pseudonym(text)})
+    made = dict(zip(raw, pseudonyms_of(store, settings, raw), strict=True)) if raw else {}
+    pseudonyms = {name: [made.get(text, text) for text in column] for name, column in cells.items()}
+    best = _of_ids(pseudonyms, users)
+    seeds = pd.DataFrame({"id": cells[best], PSEUDONYM: pseudonyms[best]})
+    is_user = seeds[PSEUDONYM].isin(users)
+    if is_user.any() and not is_user.iloc[0]:
+        seeds = seeds.iloc[1:]
+    return seeds[seeds["id"] != ""].reset_index(drop=True)
+
+
+def known_users(store: Warehouse) -> set[str]:
+    """The pseudonyms of all users of the tables."""
+    return set(store.frame(store.table(contracts.USERS).select("user_id"))["user_id"])
+
+
+def _of_ids(pseudonyms: Mapping[str, Sequence[str]], users: Set[str]) -> str:
+    """The column in which most users are known."""
+    return max(pseudonyms, key=lambda name: sum(pseudonym in users for pseudonym in pseudonyms[name]))
 
 
 def chosen_columns(listed: pd.DataFrame, file: Path, columns: Sequence[str]) -> list[str]:

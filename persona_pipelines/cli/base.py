@@ -21,6 +21,7 @@ from persona_pipelines.errors import ProjectError, StateError, fault, is_of_the_
 from persona_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from persona_pipelines.orchestration.runs import RunResult
     from persona_pipelines.warehouse.connection import Warehouse
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -210,6 +211,16 @@ def relative(path: Path) -> str:
     return min(os.path.relpath(path), str(path), key=len)
 
 
+def tell_findings(result: RunResult) -> None:
+    """Print what a run has to say of what it made, and of what it left out."""
+    for warning in dict.fromkeys(result.warnings):
+        tell(f"warning: {warning}")
+    for missing in dict.fromkeys(result.left_out):
+        tell(f"left out: {missing}")
+    if result.success and result.left_out:
+        tell("All else is made; what was left out is made as soon as the logs hold what it needs.")
+
+
 def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = None) -> None:
     """Run a job that is not of days.
 
@@ -223,7 +234,6 @@ def run_and_tell(settings: Settings, job: str, config: dict[str, Any] | None = N
         from persona_pipelines.graph import build
 
         result = run_job(settings, build(settings), instance, job=job, config=config, on_progress=shown.heard, on_wait=shown.tell)
-    for warning in dict.fromkeys(result.warnings):
-        tell(f"warning: {warning}")
+    tell_findings(result)
     if not result.success:
         raise CommandError("; ".join(dict.fromkeys(result.failures)) or f"run {result.run_id[:8]} failed")

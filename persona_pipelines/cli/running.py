@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, as_called, config_option, exit_code, main, published, relative, settings_of, tell
+from persona_pipelines.cli.base import (
+    CommandError,
+    as_called,
+    config_option,
+    exit_code,
+    main,
+    published,
+    relative,
+    settings_of,
+    tell,
+    tell_findings,
+)
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.cli.progress import Mode, progress, progress_option
 from persona_pipelines.cli.recommenders import comparison
@@ -98,8 +109,7 @@ def run(
         except KeyboardInterrupt as interrupt:
             warn(f"{str(interrupt) or 'Interrupted'}. Every table holds its last completed state; run again to finish the work.")
             os._exit(exit_code(interrupt))  # at once: the thread of the run has no other end, and an open transaction is rolled back
-    for warning in dict.fromkeys(result.warnings):
-        tell(f"warning: {warning}")
+    tell_findings(result)
     if not result.success:
         for failure in dict.fromkeys(result.failures):
             tell(f"error: {failure}")

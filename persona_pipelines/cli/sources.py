@@ -69,7 +69,7 @@ def check_sources(file: str | None, records: int, form: Form) -> None:
 
     Without FILE that of PERSONA_CONFIG, else data/persona.yaml here or in the nearest folder above. Nothing is written. Looks at the first
     100,000 events of the first file of each source, and at the headers of all. Exit code 1 where a setting is wrong, a source has no files,
-    or a file cannot be read as described.
+    a file cannot be read as described, or a run would refuse what was looked at, as it has more rejects than logs.max_reject_share or no event at all.
     """
     settings = settings_of(file)
     from persona_pipelines.logs.files import LogFileError
@@ -94,6 +94,13 @@ def check_sources(file: str | None, records: int, form: Form) -> None:
         give(_checked(settings, seen, hints), form)
     if any(isinstance(found, LogFileError) for found in seen.values()):
         raise CommandError("not every source can be read")
+    found = {name: profile for name, profile in seen.items() if not isinstance(profile, Exception)}
+    refused = [f"{name}: {profile.refused}" for name, profile in found.items() if profile.refused]
+    if refused:
+        raise CommandError(f"a run would refuse these logs: {'; '.join(refused)}")
+    events = settings.sources_of("events")
+    if events and all(found[source.name].has_no_event for source in events):
+        raise CommandError("a run would find no events: every record would be rejected or filtered")
 
 
 def _checked(settings: Settings, seen: Mapping[str, Profile | LogFileError], hints: list[str]) -> Answer:

@@ -66,11 +66,7 @@ def pseudonym_of(store: Warehouse, settings: Settings, user: str) -> str:
         KeyFileError: there is no key, or it cannot be used.
         KeyChangedError: the tables were made with another one.
     """
-    if looks_like_pseudonym(user):
-        return user
-    key = load_key(settings.key_file)
-    require_key(store, settings, key)
-    return pseudonym(user, key)
+    return user if looks_like_pseudonym(user) else pseudonyms_of(store, settings, [user])[0]
 
 
 def pseudonyms_of(store: Warehouse, settings: Settings, users: Sequence[str]) -> list[str]:

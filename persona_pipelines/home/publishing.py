@@ -122,6 +122,12 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
         if registry.crown(settings, stage, Chosen(**chosen), publication.challengers.get(stage)):  # type: ignore[arg-type]
             say(f"champion of {stage}: version {chosen['version']}")
     journal.unlink()
+    for stage, chosen in publication.champions.items():
+        if stage.startswith(registry.PREDICTIONS):
+            try:
+                registry.forget(settings, stage, str(chosen["version"]))
+            except registry.TrackingError as error:
+                say(str(error))
 
 
 def waiting_page(settings: Settings, name: str) -> Path:

@@ -146,8 +146,7 @@ def _results(
         asked.filter(asked.problem.notnull()).group_by(reason="problem").aggregate(records=lambda table: table.count()).order_by("reason")
     )
     limit = settings.logs.max_reject_share
-    days = None if first is None or last is None else (first, last)
-    judged = checks.rejects(warehouse, contract, source, limit, days, {reading.file.shown: reading.records for reading in loaded.readings})
+    judged = checks.rejects(warehouse, asked, source, limit, {reading.file.shown: reading.records for reading in loaded.readings})
     extra: dict[str, Any] = {
         "files": len(loaded.readings),
         "records_read": sum(reading.records for reading in loaded.readings),
@@ -160,5 +159,5 @@ def _results(
         extra["warnings"] = dg.MetadataValue.md(markdown_list(loaded.warnings[:50]))
     yield written_by_day(context, contract, table_metadata(warehouse, contract, **extra))
     yield checked("share_of_rejects", contract, checks.share_of_rejects(judged, limit))
-    yield checked("every_record_loaded", contract, checks.every_record_loaded(warehouse, asked, loaded, days is not None))
+    yield checked("every_record_loaded", contract, checks.every_record_loaded(warehouse, asked, loaded, first is not None))
     yield checked("whole_files", contract, checks.whole_files(loaded.warnings), warn=True)

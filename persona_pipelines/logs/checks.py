@@ -38,25 +38,23 @@ class Rejects:
 
 def rejects(
     warehouse: Warehouse,
-    contract: contracts.Table,
+    rows: ir.Table,
     source: Source,
     limit: float,
-    days: tuple[dt.date, dt.date] | None = None,
     records_of_files: Mapping[str, int] | None = None,
+    all_there_is: bool = True,
 ) -> Rejects:
     """Days, files and all that was loaded, with the share of their records that is rejected.
 
     A record without a time that can be used belongs to no day: it is counted with its file, and so is all of a list.
 
     Args:
-        days: of a source of events, the first and the last that were loaded.
-        records_of_files: how many records each file has where not all of them are in the table.
+        rows: mapped records: ``source_file``, ``source_line``, ``problem``, of a source of events ``timestamp`` and ``day`` too.
+        records_of_files: how many records each file has where not all of them are among the rows.
+        all_there_is: false where the source has records beside these, of which nothing is known.
     """
-    rows = warehouse.table(contract)
-    if days is not None:
-        rows = rows.filter(rows.day.between(*days))
     file = rows.source_file.cast("string")
-    if days is None:
+    if source.kind != "events":
         window: ir.StringValue = file
     elif source.dated:
         window = rows.day.cast("string")
@@ -73,7 +71,7 @@ def rejects(
         together = _counted(warehouse, placed.group_by(window=ibis.literal(TOGETHER), is_day=ibis.literal(False)))
         counted = pd.concat([counted, together], ignore_index=True)
     # The last one is all that was loaded: where nothing of several records is left, few are too many.
-    lost = (counted.index == len(counted) - 1) & (counted["rejects"] == counted["records"]) & (counted["rejects"] > 1)
+    lost = all_there_is & (counted.index == len(counted) - 1) & (counted["rejects"] == counted["records"]) & (counted["rejects"] > 1)
     few = (counted["rejects"] <= FEW_REJECTS) & ~lost
     over = counted[(counted["rejects"] > limit * counted["records"]) & ~few]
     return Rejects(counted, over, _described(warehouse, placed, counted, over, limit) if len(over) else None)

@@ -45,6 +45,37 @@ HEAD_BYTES = 1 << 18
 SAMPLED = 200
 FIRST_LINES = 50
 LONGEST_SHOWN = 200
+PAID = "paid"
+AMOUNTS = (
+    "amountpaid",
+    "paidamount",
+    "totalpaid",
+    "pricepaid",
+    "totalamount",
+    "amounttotal",
+    "totalprice",
+    "pricetotal",
+    "totalvalue",
+    "grandtotal",
+    "ordertotal",
+    "ordervalue",
+    "orderamount",
+    "saleamount",
+    "salesamount",
+    "purchaseamount",
+    "transactionamount",
+    "paymentamount",
+    "price",
+    "amount",
+    "revenue",
+    "total",
+    "linetotal",
+    "subtotal",
+    "sum",
+    "turnover",
+    PAID,
+)
+"""Fields of money. A cost is none of them: it may be that of an advertisement, or the shop's own."""
 ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "timestamp": (
         "timestamp",
@@ -110,7 +141,7 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
         "offerid",
         "adid",
     ),
-    "value": ("value", "rating", "price", "amount", "revenue", "total", "score"),
+    "value": ("value", "rating", *AMOUNTS, "score"),
     "quantity": ("quantity", "qty", "count"),
     "currency": ("currency", "currencycode"),
     "country": ("country", "countrycode", "geocountry"),
@@ -147,7 +178,7 @@ SAID_OTHERWISE: dict[str, tuple[str, ...]] = {
     "click": ("clicked", "tap"),
 }
 """What is done, in words that no preset has; by their letters and digits."""
-PRICES = ("price", "unitprice", "itemprice", "amount", "revenue", "total", "lineprice", "linetotal", "ordertotal", "subtotal")
+PRICES = ("price", "unitprice", "itemprice", "lineprice", *(name for name in AMOUNTS if name not in ("price", PAID)))
 NUMBERS: tuple[dict[str, str], ...] = (
     {"decimal": ".", "thousands": ","},
     {"decimal": ","},
@@ -194,7 +225,7 @@ ENVELOPES = ("data", "payload", "properties", "props", "event", "body", "record"
 """Objects that others put what they have to say into: their fields are called by their own names too."""
 TELLING = ("timestamp", "user_id", "item_id", "value")
 """Columns that a field inside of any object may tell, where no other does: customer.email, order.created_at."""
-VAGUE = ("date", "time", "event", "item", "user", "score", "product", "article", "creative")
+VAGUE = ("date", "time", "event", "item", "user", "score", "product", "article", "creative", "sum", PAID)
 """Names that say too little inside of another object."""
 UNITS = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"), (1e8, "seconds"))
 
@@ -343,7 +374,7 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
     with read_source(engine, described, settings, log_files(described, settings)) as batches:
         for batch in batches:
             if described.kind == "events":
-                rows = mapped_events(batch.fields, described, settings, False, latest_timestamp())
+                rows = mapped_events(batch.fields, described, settings, latest_timestamp())
             else:
                 rows = mapped_listing(batch.fields, described)
             measures = {
@@ -398,6 +429,8 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     written, sample = _sampled(file, head, documents, engine)
     plain = _plain_names([column for column in sample.columns if sample[column].replace("", None).notna().any()] or list(sample.columns))
     fields: dict[str, Any] = {}
+    if PAID in plain and not _are_amounts(sample[plain[PAID]]):
+        del plain[PAID]
     inside = _plain_names([path.partition(".")[2] for path in plain.values()])
     for canonical, names in ALSO_CALLED.items():
         column = next((plain[name] for name in names if name in plain), None)
@@ -453,6 +486,12 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     except (LogFileError, ValueError) as error:
         remarks.append(f"not readable like this yet: {str(error).splitlines()[0].replace(head.name, file.name)}")
     return Guess(None, source, start, tuple(remarks))
+
+
+def _are_amounts(values: pd.Series) -> bool:
+    """Whether a field that may be a yes or no, or a date, holds amounts of money."""
+    texts = values.dropna().astype(str).str.strip()
+    return bool(texts.str.fullmatch(r"[^\d-]{0,4}-?\d[\d.,' ]*\D{0,4}").all()) and not texts.isin(["0", "1"]).all()
 
 
 def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame) -> list[str]:

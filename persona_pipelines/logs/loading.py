@@ -241,7 +241,7 @@ def _scan(source: Source, settings: Settings, file: LogFile) -> tuple[dt.date, d
         read_source(engine, source, settings, [file]) as batches,
     ):
         for batch in batches:
-            mapped = mapping.mapped_events(batch.fields, source, settings, False, latest_timestamp())
+            mapped = mapping.mapped_events(batch.fields, source, settings, latest_timestamp())
             # Rejects for another reason than their time have a day too: a day of nothing else has to be seen.
             timed = mapped.filter(
                 ~mapped.problem.fill_null("").startswith("timestamp")
@@ -310,14 +310,8 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     with read_source(warehouse, source, settings, files, spans) as batches, warehouse.transaction():
         warehouse.delete_days(contract, first, last)
         for batch in batches:
-            mapped = mapping.mapped_events(batch.fields, source, settings, source.dated, latest_timestamp(), rates)
-            own = mapped.timestamp.date()
-            if source.dated:
-                rows = mapped.mutate(day=mapped.file_day)
-            else:
-                untimed = own.isnull() | mapped.problem.startswith("timestamp").fill_null(False)
-                rows = mapped.mutate(day=ibis.ifelse(untimed, mapped.file_day, own))
-                rows = rows.filter(rows.day.between(first, last))
+            rows = mapping.mapped_events(batch.fields, source, settings, latest_timestamp(), rates)
+            rows = rows.filter(rows.day.between(first, last))
             warehouse.append(contract, rows.mutate(record=mapping.stored_record(rows)))
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings

@@ -167,14 +167,13 @@ def _type_problems(values: ir.Table, source: Source, contract: contracts.Table) 
     return problems
 
 
-def mapped_events(
-    records: ir.Table, source: Source, settings: Settings, delivered: bool, latest: dt.datetime, rates: Rates | None = None
-) -> ir.Table:
-    """Records of a source of events as rows of its raw table (``contracts.raw_events``), all but ``day``, and ``file_day``.
+def mapped_events(records: ir.Table, source: Source, settings: Settings, latest: dt.datetime, rates: Rates | None = None) -> ir.Table:
+    """Records of a source of events as rows of its raw table (``contracts.raw_events``), and ``file_day``.
+
+    ``day`` is the date in the path of the file, else the record's own; of a record without a time that can be used, the first day of its file.
 
     Args:
         records: what ``loading.read_source`` gives; the fields in the order of ``source.paths()``, all as text.
-        delivered: whether ``file_day`` is the date in the path of the file, which no record can be much later than.
         latest: later times are impossible.
         rates: into one currency; without, amounts stay as they are.
     """
@@ -190,7 +189,7 @@ def mapped_events(
         (timestamp > latest, ibis.literal("timestamp: in the future")),
         (timestamp.date() < _begin(source, settings), ibis.literal(f"timestamp: before start_date {settings.start_date}")),
     ]
-    if delivered:
+    if source.dated:
         problems.append((timestamp.date() > values.file_day + ibis.interval(days=1), ibis.literal("timestamp: after the day of its file")))
     problems += [
         (values.event_type.isnull(), ibis.literal("event_type: missing")),
@@ -209,7 +208,12 @@ def mapped_events(
         made["target_user_id"] = functions.pseudonym(values.target_user_id)
     if "anonymous_id" in source.fields:
         made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
-    return _rows(values, contract, made, problems)
+    rows = _rows(values, contract, made, problems)
+    if source.dated:
+        return rows.mutate(day=rows.file_day)
+    own = rows.timestamp.date()
+    untimed = own.isnull() | rows.problem.startswith("timestamp").fill_null(False)
+    return rows.mutate(day=ibis.ifelse(untimed, rows.file_day, own))
 
 
 def _begin(source: Source, settings: Settings) -> dt.date:

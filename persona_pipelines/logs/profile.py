@@ -13,6 +13,7 @@ import pandas as pd
 from ibis import _
 
 from persona_pipelines.logs import mapping
+from persona_pipelines.logs.checks import rejects
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, left_out, log_files
@@ -23,7 +24,7 @@ from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.sources import TYPED_FIELDS, FieldMapping, Reading
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.functions import local_time
+from persona_pipelines.warehouse.functions import local_time, regexp_extract_all
 
 LOOKED_AT = 100_000
 ALL_DIGITS = 1e15
@@ -48,6 +49,7 @@ class Profile:
             is, and what stands there.
         facts: what is to be known of its times and records, in words.
         hints: what may be wrong, in words.
+        refused: of which day or file too many of them would be rejected for a run to go on, and why, in words; None where none.
     """
 
     files: int
@@ -60,6 +62,13 @@ class Profile:
     places: dict[str, str] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    refused: str | None = None
+
+    @property
+    def has_no_event(self) -> bool:
+        """Whether everything was looked at, and all of it would be rejected or filtered."""
+        good = self.looked_at - sum(self.problems.values()) - sum(self.dropped.values())
+        return not good and _is_all(self.files, self.looked_at)
 
 
 def profile_source(source: Source, settings: Settings, records: int, engine: Warehouse | None = None) -> Profile:
@@ -123,11 +132,12 @@ def _profile(
         return Profile(files, shown, store.frame(_without_names(found, people)), count, fields)
     latest, rates = latest_timestamp(), rates_of(settings)
     if source.kind == "events":
-        made = mapping.mapped_events(looked, source, settings, False, latest, rates)
+        made = mapping.mapped_events(looked, source, settings, latest, rates)
     else:
         made = mapping.mapped_listing(looked, source, rates, latest.date())
     mapped = store.keep(f"mapped_{source.name}", made)
-    first = mapped.order_by("source_line", "source_part").limit(records).drop("source_file", "file_day", "record")
+    place = {"source_file", "file_day", "day", "record"}
+    first = mapped.order_by("source_line", "source_part").limit(records).drop(*place.intersection(mapped.columns))
     rows = store.frame(_without_names(first, ()))
     facts: list[str] = []
     hints = _about_ids(store, looked, source) + _about_conditions(store, looked, source)
@@ -138,7 +148,12 @@ def _profile(
     problems = _counts(store, mapped, "problem")
     places = {reason: _place(store, looked, mapped, source, reason, ids) for reason in list(problems)[:MANY_REASONS]}
     hints += _about_rejects(source, places)
-    return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints)
+    judged = rejects(store, mapped, source, settings.logs.max_reject_share, all_there_is=_is_all(files, count))
+    return Profile(files, shown, rows, count, fields, problems, _counts(store, mapped, "dropped"), places, facts, hints, judged.described)
+
+
+def _is_all(files: int, looked_at: int) -> bool:
+    return files == 1 and looked_at < LOOKED_AT
 
 
 def _counts(store: Warehouse, mapped: ir.Table, column: str) -> dict[str, int]:
@@ -208,7 +223,20 @@ def _of_people(source: Source, settings: Settings) -> set[str]:
     return found & set(source.fields)
 
 
+LITERALS = ("null", "true", "false")
+"""Words of JSON that identify nobody, and tell what is wrong with a record."""
+PARTS_OF_A_DOCUMENT = rf'"(?:[^"\\]|\\.)*"?|\b(?:{"|".join(LITERALS)})\b|[^"a-z]+|[a-z]'
+"""Strings, literals, and what is neither: within a string, and beside a letter, such a word is none."""
+
+
 def _shape(text: ir.StringValue) -> ir.StringValue:
+    """``a`` for every letter and ``9`` for every digit, but in literals of JSON: of a text that is nothing else, and of documents."""
+    parts = regexp_extract_all(text, f"(?s){PARTS_OF_A_DOCUMENT}")
+    document = parts.map(lambda part: ibis.ifelse(part.isin(LITERALS), part, _letters_and_digits(part))).join("")
+    return ibis.cases((text.isin(LITERALS), text), (text.re_search(r"^\s*[\[{]"), document), else_=_letters_and_digits(text))
+
+
+def _letters_and_digits(text: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"[A-Za-z]", "a").re_replace("[0-9]", "9")
 
 

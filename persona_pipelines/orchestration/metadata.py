@@ -11,7 +11,7 @@ import dagster as dg
 
 from persona_pipelines.errors import plain
 from persona_pipelines.findings import Finding, unless
-from persona_pipelines.orchestration.specs import key
+from persona_pipelines.orchestration.specs import CAN_BE_MADE, key
 from persona_pipelines.warehouse.checks import keeps_contract
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.contracts.parts import Table
@@ -110,13 +110,13 @@ def contract_check(warehouse: Warehouse, contract: Table) -> dg.AssetCheckResult
 def made_check_spec(contract: Table) -> dg.AssetCheckSpec:
     """The check of a stage that not every log can feed; ``left_out`` fails it."""
     return dg.AssetCheckSpec(
-        "can_be_made", asset=key(contract), description="The logs hold what this stage is made from; else it says what is missing."
+        CAN_BE_MADE, asset=key(contract), description="The logs hold what this stage is made from; else it says what is missing."
     )
 
 
 def made_check(contract: Table, missing: str | None = None) -> dg.AssetCheckResult:
     """A stage that was made; ``missing`` says what of it could not be."""
-    return checked("can_be_made", contract, unless(missing), warn=True)
+    return checked(CAN_BE_MADE, contract, unless(missing), warn=True)
 
 
 def left_out(

@@ -20,6 +20,7 @@ import sqlalchemy.exc
 from persona_pipelines.errors import ProjectError, fault, is_of_the_state, of_the_state
 from persona_pipelines.orchestration.jobs import LOCATION, MAIN_JOB
 from persona_pipelines.orchestration.owners import PROCESS_TAG, end_orphaned_runs, process_tag, told_of_waiting
+from persona_pipelines.orchestration.specs import CAN_BE_MADE
 from persona_pipelines.settings import Settings
 
 OUT_OF_MEMORY = "Out of Memory Error"
@@ -57,12 +58,24 @@ STEPS: dict[str, Literal["started", "ended", "failed"]] = {
 
 @dataclass
 class RunResult:
-    """How a run ended: ``failures`` in the words of the steps, ``warnings`` of failed non-blocking checks."""
+    """How a run ended: ``failures`` in the words of the steps, ``warnings`` of failed non-blocking checks, and what was ``left_out`` because the
+    logs do not hold what it is made from."""
 
     run_id: str
     success: bool
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def heard(self, check: dg.AssetCheckEvaluation) -> None:
+        """Keep what a failed check found: of which table, what, and by which check where it is one of what was made."""
+        if check.passed:
+            return
+        found = f"{'.'.join(check.asset_key.path)}: {check.description or f'not as expected ({_numbers(check)})'}"
+        if check.check_name == CAN_BE_MADE:
+            self.left_out.append(found)
+        else:
+            (self.failures if check.blocking else self.warnings).append(f"{found} (check {check.check_name})")
 
 
 def run_job(
@@ -118,12 +131,9 @@ def run_job(
             result.failures.append(_failure(event))
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
-            if not check.passed:
-                named = f"{check.asset_key.to_user_string()}: check {check.check_name} failed"
-                text = f"{named}: {check.description}" if check.description else f"{named} ({_numbers(check)})"
-                (result.failures if check.blocking else result.warnings).append(text)
-                if check.blocking and event.step_key:
-                    blocked.add(event.step_key)
+            result.heard(check)
+            if not check.passed and check.blocking and event.step_key:
+                blocked.add(event.step_key)
 
     def execute() -> None:
         try:

@@ -12,6 +12,8 @@ from persona_pipelines.warehouse.contracts.parts import Column, Table
 
 ACCEPT_SHRINK_TAG = "persona/accept_shrink"
 """Set on a run that may load and publish much less than before."""
+CAN_BE_MADE = "can_be_made"
+"""The check of what not every log can feed: where it fails, something is left out, and nothing is wrong."""
 PUBLISHED = dg.AssetKey(["publication", "published_copy"])
 """The last asset of each job that changes what people read."""
 ONCE_MORE = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)

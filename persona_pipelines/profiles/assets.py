@@ -7,7 +7,7 @@ import dagster as dg
 
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
-from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.specs import CAN_BE_MADE, ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 
@@ -81,7 +81,7 @@ def _predictions(settings: Settings) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, plots, **extra.get(contract, {})))
             yield contract_check(store, contract)
         yield checked("predictions_are_calibrated", contracts.PREDICTION_QUALITY, are_calibrated(quality), warn=True)
-        yield checked("can_be_made", tables[0], every_target_is_predicted(found.missing), warn=True)
+        yield checked(CAN_BE_MADE, tables[0], every_target_is_predicted(found.missing), warn=True)
 
     return user_predictions
 

@@ -218,15 +218,6 @@ def fit_gamma_gamma(counts: np.ndarray, means: np.ndarray) -> GammaGamma:
     return GammaGamma(*(float(value) for value in np.exp(best.x)))
 
 
-def value_by_beta_geometric(customers: Purchases, days: float) -> np.ndarray:
-    """Expected spend of each customer in the next ``days``: expected purchase days times expected value of one.
-
-    Raises:
-        ValueError: there is too little to learn from.
-    """
-    return expected_spend(*fit_value(customers), customers, days)
-
-
 def fit_value(customers: Purchases) -> tuple[BetaGeometric, GammaGamma]:
     """Both models of lifetime value.
 
@@ -237,7 +228,7 @@ def fit_value(customers: Purchases) -> tuple[BetaGeometric, GammaGamma]:
 
 
 def expected_spend(model: BetaGeometric, spend: GammaGamma, customers: Purchases, days: float) -> np.ndarray:
-    """Expected spend of each customer in the next ``days``, by fitted models."""
+    """Expected spend of each customer in the next ``days``, by fitted models: expected purchase days times expected value of one."""
     value = spend.expected_value(customers.repeats, customers.repeat_value)
     return np.maximum(model.expected_purchases(customers, days) * value, 0.0)
 

@@ -8,7 +8,7 @@ import dagster as dg
 from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
-from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.specs import CAN_BE_MADE, ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -316,6 +316,6 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
         listed, allowed = set(lists["user_id"]), set(consenting["user_id"])
         yield checked("only_with_consent", contract, checks.only_with_consent(listed, allowed))
         yield checked("everyone_has_a_list", contract, checks.everyone_has_a_list(listed, allowed), warn=True)
-        yield checked("can_be_made", contract, checks.somebody_may_have_lists(allowed, store.rows(contracts.USERS)), warn=True)
+        yield checked(CAN_BE_MADE, contract, checks.somebody_may_have_lists(allowed, store.rows(contracts.USERS)), warn=True)
 
     return recommendations

@@ -9,7 +9,7 @@ import dagster as dg
 from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.metadata import made_check_spec
 from persona_pipelines.orchestration.resources import WarehouseResource
-from persona_pipelines.orchestration.specs import ONCE_MORE, contract_check_spec, key, spec_options
+from persona_pipelines.orchestration.specs import CAN_BE_MADE, ONCE_MORE, contract_check_spec, key, spec_options
 from persona_pipelines.segments import STAGE
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -64,7 +64,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
     def segment_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.features.support import stored_support
-        from persona_pipelines.orchestration.metadata import checked, left_out, made_check, markdown_table, table_metadata
+        from persona_pipelines.orchestration.metadata import checked, left_out, markdown_table, table_metadata
         from persona_pipelines.segments import checks, maps
         from persona_pipelines.segments.model import SegmentModel, fit_segments
         from persona_pipelines.segments.told import note_of_a_candidate, note_of_the_training
@@ -143,7 +143,7 @@ def _training(settings: Settings) -> dg.AssetsDefinition:
         )
         yield checked("segments_hold_together", contract, checks.hold_together(fit.quality), warn=True)
         yield checked("segments_come_out_again", contract, checks.come_out_again(fit.quality, fit.reason), warn=True)
-        yield made_check(contract)
+        yield checked(CAN_BE_MADE, contract, checks.several(fit.quality, fit.reason), warn=True)
 
     return segment_quality
 

@@ -62,11 +62,6 @@ def written(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
     return [(field.alias or name, field) for name, field in fields]
 
 
-def undescribed() -> list[str]:
-    """Settings without a description, as CLASS.name."""
-    return [f"{model.__name__}.{name}" for _, model in classes() for name, field in written(model) if not field.description]
-
-
 def settings_page() -> str:
     """Markdown: every class of settings as a table of its settings, with type, default, bounds and meaning."""
     found = classes()

@@ -45,7 +45,7 @@ class Settings(Strict):
     """Everything that a run depends on, apart from the logs themselves."""
 
     name: str = Field(pattern=CONFIGURATION_PATTERN, description="Names the configuration and its state folder `.persona/NAME`.")
-    description: str = Field("", description="What these logs are, for whoever reads the file.")
+    description: str = Field("", max_length=500, description="What these logs are; the pages of experiments and models in MLflow say it.")
     owner: str = Field(
         "data-team@example.com", pattern=OWNER_PATTERN, description="Whom to ask, on every asset in Dagster that has no owner of its own."
     )

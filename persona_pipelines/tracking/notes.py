@@ -76,7 +76,12 @@ def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
     """The description of a stage's experiment."""
     about = _with_k(EXPERIMENTS.get(stage, stage), settings)
     view = f"[Show the figures in the table](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}). " if stage in COLUMNS else ""
-    return f"{view}{about}\n\nOf the configuration **{settings.name}**, by the Dagster assets of the group `{stage}`."
+    return f"{view}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
+
+
+def _configuration(settings: Settings) -> str:
+    about = " ".join(settings.description.split())
+    return f"the configuration **{settings.name}**{f': {about}' if about else '.'}"
 
 
 def view_of(settings: Settings, stage: str) -> str | None:
@@ -106,7 +111,7 @@ def of_model(settings: Settings, stage: str, reigns: pd.DataFrame) -> str:
     return "\n\n".join(
         part
         for part in (
-            f"{about} Of the configuration **{settings.name}**. Arrays and JSON, no pickle: loading it runs no code from the artifact.".strip(),
+            f"{about} Arrays and JSON, no pickle: loading it runs no code from the artifact. Of {_configuration(settings)}",
             ALIASES,
             f"**Champions**, newest first (times in UTC):\n\n{table(reigns)}" if len(reigns) else "No champion yet.",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from persona_pipelines.errors import StoredModelError
+from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.files import digest_of_folder, folder_appearing
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking.experiments import (
@@ -39,6 +40,8 @@ PREDICTIONS = "profiles-"
 COMPARED = {"recommendations": contracts.MODEL_COMPARISON}
 """Where a stage has a challenger: its comparison, of which the champion and who was refused have a version."""
 TRAIN_AGAIN = "train again: persona run, or the assets of the stage"
+LOGGED = "models:/"
+"""What the source of a version begins with; the id of the logged model follows. Versions before MLflow 3 have another."""
 HISTORY_TAG = "champion.history"
 KEPT_ENTRIES = 20
 KEPT_OF_A_REASON = 170
@@ -46,6 +49,10 @@ KEPT_OF_A_REASON = 170
 
 
 Loaded = TypeVar("Loaded")
+
+
+class TrackingError(ProjectError):
+    """MLflow does not do what it was asked for; the message says what stays as it was."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,43 @@ def crown(settings: Settings, stage: str, chosen: Chosen, challenger: str | None
     return moved
 
 
+def forget(settings: Settings, stage: str, in_use: str) -> list[str]:
+    """Delete the versions of a target of predictions to which nothing leads any more, with their files: every scoring makes one. Returns which.
+
+    Those stay that have an alias or stand in the history of champions, which are the last ``KEPT_ENTRIES``, and any after the one in use, which a run
+    may be about to publish. The runs that made them stay with their figures and pictures.
+
+    Args:
+        in_use: the version that the published scores were made with.
+    Raises:
+        TrackingError: MLflow does not delete them; the next publication tries again.
+    """
+    configure(settings)
+    import mlflow
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client, name = mlflow.MlflowClient(), model_name(settings, stage)
+    gone: list[str] = []
+    try:
+        named = {str(version) for version in client.get_registered_model(name).aliases.values()}
+        named |= {reign.version for reign in history(settings, stage)}
+        for entry in client.search_model_versions(f"name='{name}'"):
+            version = str(entry.version)
+            if version in named or int(version) >= int(in_use):
+                continue
+            # The files first: what is left of a version is then found and deleted once more.
+            address = client.get_model_version_download_uri(name, version)
+            get_artifact_repository(address.removesuffix("/artifacts")).delete_artifacts()
+            shutil.rmtree(_kept(settings, name, version), ignore_errors=True)
+            if (source := entry.source or "").startswith(LOGGED):
+                client.delete_logged_model(source.removeprefix(LOGGED))
+            client.delete_model_version(name, version)
+            gone.append(version)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise TrackingError(f"old versions of {name} stay: {' '.join(str(error).split())}") from None
+    return gone
+
+
 def _shown(entries: list[Reign]) -> pd.DataFrame:
     """The champions as a table for people, newest first."""
     return pd.DataFrame(
@@ -373,11 +417,16 @@ def _local(settings: Settings, name: str, version: str) -> Path:
     address = f"models:/{name}/{version}"
     if settings.mlflow_is_local:
         return Path(mlflow.artifacts.download_artifacts(address))  # local artifacts are used where they lie
-    kept = settings.home / "models" / name / version
+    kept = _kept(settings, name, version)
     if not kept.exists():
         with folder_appearing(kept) as waiting:
             mlflow.artifacts.download_artifacts(address, dst_path=str(waiting))
     return kept
+
+
+def _kept(settings: Settings, name: str, version: str) -> Path:
+    """Where the copy of a version lies that a server has."""
+    return settings.home / "models" / name / version
 
 
 def data_folder(model_folder: Path) -> Path:

@@ -26,6 +26,10 @@ def md5(text: str) -> str: ...
 
 
 @ibis.udf.scalar.builtin
+def regexp_extract_all(text: str, pattern: str) -> list[str]: ...
+
+
+@ibis.udf.scalar.builtin
 def json_valid(text: str) -> bool: ...
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.audiences import exports
-from persona_pipelines.audiences.exports import export_alike, export_audience, read_seeds, size
-from persona_pipelines.audiences.lookalike import SeedsError
+from persona_pipelines.audiences.exports import export_alike, export_audience, size
 from persona_pipelines.audiences.saved import AudienceError, save
+from persona_pipelines.privacy.pseudonyms import create_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import DUCKDB_TYPES, Warehouse, from_frame
@@ -24,7 +24,10 @@ PEOPLE = {f"{number:032x}": number for number in range(1, 41)}
 
 @pytest.fixture
 def settings(configure) -> Settings:
-    return configure(CLICKS)
+    made = configure(CLICKS)
+    made.home.mkdir(parents=True, exist_ok=True)
+    create_key(made.key_file)
+    return made
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def store(warehouse: Warehouse) -> Warehouse:
     profiles = rows(contracts.USER_PROFILES, user_id=list(PEOPLE), frequency=number, consent_marketing=[one % 2 == 1 for one in number])
     with warehouse.transaction():
         warehouse.replace(contracts.USER_PROFILES, from_frame(profiles))
+        warehouse.replace(contracts.USERS, from_frame(rows(contracts.USERS, user_id=list(PEOPLE))))
         warehouse.replace(contracts.USER_FEATURES, from_frame(rows(contracts.USER_FEATURES, user_id=list(PEOPLE))))
     return warehouse
 
@@ -72,30 +76,8 @@ def test_who_is_alike_is_written_by_likeness_without_the_seeds_and_without_who_h
     scaler = SimpleNamespace(transform=lambda features, shares: np.array([[float(PEOPLE[user])] for user in features["user_id"]]))
     monkeypatch.setattr(exports, "SegmentModel", SimpleNamespace(load=lambda folder: SimpleNamespace(scaler=scaler)))
     monkeypatch.setattr(exports, "model", lambda settings, stage, version: SimpleNamespace(folder=None))
-    monkeypatch.setattr(exports, "pseudonym_of", lambda store, settings, line: line)
     seeds = tmp_path / "seeds.csv"
     seeds.write_text("user\n" + "".join(f"{number:032x}\n" for number in range(1, 11)))
     found = export_alike(store, settings, seeds, 5, tmp_path / "alike.csv")
-    assert (found.users, found.seeds, found.unknown) == (5, 10, 1)
+    assert (found.users, found.seeds, found.unknown) == (5, 10, 0)
     assert exported(tmp_path / "alike.csv") == [11, 13, 15, 17, 19]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("a\nb\n", ["a", "b"]),
-        ('"a",1\n\n b ,2\n', ["a", "b"]),
-        ("\ufeffa\n", ["a"]),
-        ("", []),
-    ],
-)
-def test_seeds_are_the_first_column_of_a_list(tmp_path, content: str, expected: list[str]) -> None:
-    (tmp_path / "seeds").write_text(content, encoding="utf-8")
-    assert read_seeds(tmp_path / "seeds") == expected
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", None])
-def test_seeds_that_are_no_text_are_refused(tmp_path, content: bytes | None) -> None:
-    (tmp_path / "seeds").mkdir() if content is None else (tmp_path / "seeds").write_bytes(content)
-    with pytest.raises(SeedsError, match=r"cannot be read as text .*; expected one user a line"):
-        read_seeds(tmp_path / "seeds")

@@ -11,7 +11,7 @@ import pytest
 
 from persona_pipelines.audiences.exports import condition_of, export_audience, export_pseudonyms, export_with_own_ids, of_segments
 from persona_pipelines.audiences.lookalike import quality
-from persona_pipelines.audiences.own_lists import OwnListError
+from persona_pipelines.audiences.own_lists import OwnListError, read_seeds
 from persona_pipelines.audiences.saved import AudienceError, save
 from persona_pipelines.privacy.pseudonyms import KeyFileError, pseudonym
 from persona_pipelines.settings import Settings
@@ -111,6 +111,31 @@ def test_without_a_list_or_a_key_there_is_an_error_in_words(store, settings, tmp
     settings.key_file.unlink()
     with pytest.raises(KeyFileError, match="is not there"):
         export_with_own_ids(store, settings, "segment-1", tmp_path / "out.csv", own_list(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("customer\nc1\nc2\nx9\n", ["c1", "c2", "x9"]),
+        ("c1\nc2\n", ["c1", "c2"]),
+        (f"user_id\n{pseudonym('c1', KEY)}\nc2\n", [pseudonym("c1", KEY), "c2"]),
+        ('\ufeff"c1",1\n\n c2 ,2\n', ["c1", "c2"]),
+        ("email;customer no\na@example.org;c3\n;\nb@example.org;c4\n", ["c3", "c4"]),
+        ("x1\nx2\n", ["x1", "x2"]),
+    ],
+    ids=["a header", "none", "pseudonyms", "quotes", "another column", "nobody known"],
+)
+def test_the_header_of_seeds_is_no_customer(store, settings, tmp_path, text: str, expected: list[str]) -> None:
+    found = read_seeds(store, settings, own_list(tmp_path, text))
+    assert found["id"].tolist() == expected
+    assert found["pseudonym"].tolist() == [one if len(one) == 32 else pseudonym(one, KEY) for one in expected]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", None])
+def test_seeds_that_are_no_list_are_refused(store, settings, tmp_path, content: bytes | None) -> None:
+    (tmp_path / "seeds").mkdir() if content is None else (tmp_path / "seeds").write_bytes(content)
+    with pytest.raises(OwnListError, match=r"cannot be read as a list .*; expected CSV, a customer a line"):
+        read_seeds(store, settings, tmp_path / "seeds")
 
 
 def test_pseudonyms_of_a_list_are_for_its_owner_alone(store, settings, tmp_path) -> None:

@@ -154,3 +154,26 @@ def test_the_champion_is_crowned_only_with_tables_that_were_made_with_it(home: S
     made_with["segments"] = "7"
     run(home, 500)
     assert crowned == ["7"]
+
+
+def test_versions_that_scored_before_are_forgotten_once_the_new_scores_are_published(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that deletes nothing is said, and hinders no publication."""
+    asked: list[tuple[str, str, int]] = []
+
+    def forgotten(settings: Settings, stage: str, in_use: str) -> list[str]:
+        asked.append((stage, in_use, rows_published(settings)))
+        raise registry.TrackingError("old versions of shop-profiles-churn stay: forbidden")
+
+    in_use = {"segments": Chosen("7", "training", "found"), "profiles-churn": Chosen("3", "gate", "ahead")}
+    monkeypatch.setattr(registry, "in_use", lambda store, settings: in_use)
+    monkeypatch.setattr(registry, "crown", lambda settings, stage, chosen, challenger: False)
+    monkeypatch.setattr(registry, "forget", forgotten)
+    told: list[str] = []
+    store = open_warehouse(home)
+    publishing.publish(store, home, told.append)
+    close_warehouse(store, home)
+    assert asked == [("profiles-churn", "3", rows_published(home))]
+    assert told == ["old versions of shop-profiles-churn stay: forbidden"]
+    assert not (home.home / JOURNAL).exists()

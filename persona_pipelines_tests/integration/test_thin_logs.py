@@ -88,7 +88,7 @@ def test_people_who_are_all_alike_and_have_consented_to_nothing(tmp_path: Path) 
     assert run.rows("recommendations.recommendations") == 0
     assert "no lists: none of 60 people has consented to personalisation" in run.warnings
     assert "privacy.consent_when_unknown" in run.warnings
-    assert "user_predictions: check can_be_made failed: no prediction of purchase, churn, spend" in run.warnings
+    assert "left out: profiles.user_predictions: no prediction of purchase, churn, spend" in run.warnings
     asked = run.asked("recommend", "u1")
     assert "privacy.consent_when_unknown where none says it" in asked.stderr
 

@@ -308,8 +308,8 @@ def test_too_many_rejects_fail_the_day_and_leave_the_tables_that_follow(copy: Sh
     done = copy.asked("run", "--from", "2025-09-04", "--to", "2025-09-04")
     assert done.exit_code == 1
     assert (
-        "logs/ratings: check share_of_rejects failed: 2025-09-04: 5 of 5 records rejected, max_reject_share is 0.6; the usual reason is "
-        "'value: not a number', first in raw/ratings/2025-09-04.csv, line 2" in done.stderr
+        "logs.ratings: 2025-09-04: 5 of 5 records rejected, max_reject_share is 0.6; the usual reason is "
+        "'value: not a number', first in raw/ratings/2025-09-04.csv, line 2 (check share_of_rejects)" in done.stderr
     )
     assert copy.query("SELECT count(*), sum(hash(event_id)) FROM events.events") == before
 
@@ -506,4 +506,4 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     assert len((shop.folder / "alike.csv").read_text().splitlines()) == 11
     (shop.folder / "seeds.csv").write_text("nobody\n")
     said = shop.asked("audience", "lookalike", "seeds.csv").stderr
-    assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line, alone or before a comma" in said
+    assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line: the first is read as 'nobody'" in said

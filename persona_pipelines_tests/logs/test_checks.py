@@ -6,11 +6,14 @@ import datetime as dt
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persona_pipelines.cli import main
 from persona_pipelines.logs.checks import FEW_REJECTS, TOGETHER, Rejects, rejects
 from persona_pipelines.logs.loading import load_events, load_listing
+from persona_pipelines.logs.profile import profile_source
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import DAY, law, write
 
@@ -30,7 +33,7 @@ def judged(warehouse, configure, folder, *files: list[str], limit: float = 0.05,
     settings = configure({**LOG, **more})
     loaded = load_events(warehouse, settings.sources[0], settings, DAY, LAST)
     records = {reading.file.shown: reading.records for reading in loaded.readings}
-    return rejects(warehouse, contracts.raw_events("log"), settings.sources[0], limit, (DAY, LAST), records)
+    return rejects(warehouse, warehouse.table(contracts.raw_events("log")), settings.sources[0], limit, records)
 
 
 def lines(day: int, good: int, bad: int) -> list[str]:
@@ -82,7 +85,7 @@ def test_a_file_of_which_a_day_is_loaded_is_judged_as_a_whole(warehouse, configu
     settings = configure(LOG)
     loaded = load_events(warehouse, settings.sources[0], settings, DAY, DAY)
     records = {reading.file.shown: reading.records for reading in loaded.readings}
-    found = rejects(warehouse, contracts.raw_events("log"), settings.sources[0], 0.05, (DAY, DAY), records)
+    found = rejects(warehouse, warehouse.table(contracts.raw_events("log")), settings.sources[0], 0.05, records)
     assert found.windows.set_index("window").loc["log-0.csv", ["records", "rejects"]].tolist() == [213, 3]
 
 
@@ -104,11 +107,63 @@ def test_a_list_is_judged_file_by_file(warehouse, configure, tmp_path) -> None:
     people = {"name": "people", "kind": "users", "path": "*.csv", "format": "csv", "fields": {"user_id": "u", "signup_date": "day"}}
     settings = configure(people)
     load_listing(warehouse, settings.sources[0], settings)
-    found = rejects(warehouse, contracts.raw_listing("people", "users"), settings.sources[0], 0.05)
+    found = rejects(warehouse, warehouse.table(contracts.raw_listing("people", "users")), settings.sources[0], 0.05)
     assert found.over["window"].tolist() == ["b.csv", TOGETHER][: len(found.over)]
     assert found.described is not None
     assert found.described.startswith("b.csv: 3 of 4 records rejected")
     assert "first in b.csv, line 2" in found.described
+
+
+DATED = {**LOG, "path": "log-{date}.csv"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        (LOG, {"log-0.csv": [*lines(0, 20, 0), *lines(1, 2, 3)]}),
+        (LOG, {"log-0.csv": [*lines(0, 20, 0), *["never,u,1"] * 3]}),
+        (LOG, {"log-0.csv": lines(0, 1, 2)}),
+        (LOG, {"log-0.csv": lines(0, 0, 2)}),
+        (DATED, {f"log-{DAY}.csv": lines(3, 9, 0)}),
+    ],
+    ids=["a day", "without a time", "two bad ones", "nothing left", "after the day of its file"],
+)
+def test_what_a_run_would_refuse_is_said_beforehand_in_the_same_words(warehouse, configure, tmp_path, source, files) -> None:
+    for name, content in files.items():
+        write(tmp_path, name, "at,u,n", *content)
+    settings = configure(source)
+    beforehand = profile_source(settings.sources[0], settings, 1)
+    load_events(warehouse, settings.sources[0], settings, DAY, LAST)
+    run = rejects(warehouse, warehouse.table(contracts.raw_events("log")), settings.sources[0], 0.05)
+    assert beforehand.refused == run.described
+
+
+def test_two_bad_records_are_not_all_there_is_where_other_files_are(configure, tmp_path) -> None:
+    write(tmp_path, "log-0.csv", "at,u,n", *lines(0, 0, 2))
+    write(tmp_path, "log-1.csv", "at,u,n", *lines(0, 50, 0))
+    settings = configure(LOG)
+    assert profile_source(settings.sources[0], settings, 1).refused is None
+
+
+@pytest.mark.parametrize(("bad", "code"), [(2, 0), (3, 1)])
+def test_the_exit_code_of_a_look_at_logs_tells_whether_a_run_would_take_them(configure, tmp_path, bad: int, code: int) -> None:
+    write(tmp_path, "log-0.csv", "at,u,n", *lines(0, 4, bad))
+    configure(LOG)
+    done = CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")])
+    assert done.exit_code == code
+    told = f"a run would refuse these logs: log: {DAY}: 3 of 7 records rejected, max_reject_share is 0.05; the usual reason is 'value: not a number'"
+    assert (told in done.output) == bool(code)
+
+
+def test_a_log_without_any_event_is_refused_however_few_records_it_has(configure, tmp_path) -> None:
+    write(tmp_path, "log-0.csv", "at,u,n", "never,u,1")
+    configure(LOG)
+    done = CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")])
+    assert done.exit_code == 1
+    assert "a run would find no events: every record would be rejected or filtered" in done.output
+    write(tmp_path, "log-1.csv", "at,u,n", *lines(0, 1, 0))  # which is not looked into
+    assert CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")]).exit_code == 0
 
 
 @pytest.mark.slow

@@ -427,6 +427,41 @@ def test_how_amounts_are_written_is_found(tmp_path: Path, amounts: list[str], nu
     assert not told or value in told[0]
 
 
+def value_of(tmp_path: Path, name: str, *said: str) -> str | None:
+    (tmp_path / "log.csv").write_text("\n".join([f"time;user;action;product;{name}", *(f"2026-01-02;u;purchase;p;{one}" for one in said)]))
+    return guess(tmp_path / "log.csv").source["fields"].get("value")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["paid", "amount_paid", "paid_amount", "Total Paid", "order_total", "sum", "total", "price"])
+def test_an_amount_is_found_by_its_name(tmp_path: Path, name: str) -> None:
+    assert value_of(tmp_path, name, "19.90", "1", "0") == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cost", "payer", "is_paid", "paid_at", "summary", "total_items"])
+def test_what_is_only_called_alike_is_no_amount(tmp_path: Path, name: str) -> None:
+    assert value_of(tmp_path, name, "5") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", ["€ 19,90", "-3.10 EUR", "1'249.00"])
+def test_what_was_paid_may_be_written_as_people_write(tmp_path: Path, said: str) -> None:
+    assert value_of(tmp_path, "paid", "0", said) == "paid"
+
+
+@pytest.mark.parametrize("said", [("0", "1"), ("true", "false"), ("2026-01-02", "5-1")])
+def test_whether_or_when_somebody_has_paid_is_no_amount(tmp_path: Path, said: tuple[str, ...]) -> None:
+    assert value_of(tmp_path, "paid", *said) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", ["true", "0", '"Yes"', "null"])
+def test_whether_somebody_has_paid_is_no_amount_in_a_document_either(tmp_path: Path, said: str) -> None:
+    (tmp_path / "log.jsonl").write_text(f'{{"time": "2026-01-02", "user": "u", "item": "i", "paid": {said}}}\n')
+    assert "value" not in guess(tmp_path / "log.jsonl").source["fields"]
+
+
 def test_columns_that_a_preset_leaves_out_are_said(tmp_path: Path) -> None:
     header, row = "event_time,event_type,product_id,user_id,price", "2026-03-01 10:00:00 UTC,view,1,2,3.5"
     for further, told in (("", ()), (",currency,shop", ("the preset does not read currency, shop: map what counts under fields",))):

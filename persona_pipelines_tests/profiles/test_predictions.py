@@ -18,11 +18,12 @@ from persona_pipelines.profiles.forecasting import possible_together
 from persona_pipelines.profiles.lifetime import (
     BetaGeometric,
     Purchases,
+    expected_spend,
     fit_beta_geometric,
     fit_gamma_gamma,
+    fit_value,
     log_likelihood,
     naive_value,
-    value_by_beta_geometric,
 )
 from persona_pipelines.profiles.points import NUMBERS, SHARES, matrix
 from persona_pipelines.profiles.predictions import (
@@ -323,7 +324,8 @@ def test_a_chance_of_dropping_out_that_all_share_needs_no_distribution(dropout: 
 @pytest.mark.parametrize("repeats", [(1, 6, 10), (3, 12, 40), (10, 30, 100), (30, 24, 40)])
 def test_customers_who_are_all_alike_have_a_value(repeats) -> None:
     x, recency, age = (np.full(12, float(number)) for number in repeats)
-    found = value_by_beta_geometric(Purchases(x, recency, age, np.full(12, 10.0), np.full(12, 10.0)), 180)
+    customers = Purchases(x, recency, age, np.full(12, 10.0), np.full(12, 10.0))
+    found = expected_spend(*fit_value(customers), customers, 180)
     assert np.isfinite(found).all()
     assert (found > 0).all()
 
@@ -333,10 +335,8 @@ def test_spend_is_learned_from_repeat_purchases_alone() -> None:
     customers, _ = simulated(0.8, 30.0, 0.9, 2.5, 1500, 200.0, 3)
     values = np.random.default_rng(2).gamma(6.0, 1 / np.random.default_rng(3).gamma(4.0, 1 / 15.0, 1500))
     again = np.where(customers.repeats > 0, values, 0.0)
-    dear, cheap = (
-        value_by_beta_geometric(Purchases(customers.repeats, customers.recency, customers.age, mean, again), 100.0)
-        for mean in (values, values / 100)
-    )
+    shops = [Purchases(customers.repeats, customers.recency, customers.age, mean, again) for mean in (values, values / 100)]
+    dear, cheap = (expected_spend(*fit_value(shop), shop, 100.0) for shop in shops)
     assert np.allclose(dear, cheap)
     assert dear[customers.repeats == 0].min() > 0
 
@@ -356,7 +356,7 @@ def test_gamma_gamma_recovers_its_parameters_and_draws_few_purchases_to_the_mean
 def test_lifetime_value_has_a_defined_answer_for_next_to_nothing() -> None:
     once = Purchases(np.zeros(20), np.zeros(20), np.full(20, 50.0), np.full(20, 8.0), np.zeros(20))
     with pytest.raises(ValueError, match="nobody has bought on two days"):
-        value_by_beta_geometric(once, 30)
+        fit_value(once)
     assert np.allclose(naive_value(once, 50), 8.0)
     certain = BetaGeometric(1.0, 10.0, 1e-6, 1.0).expected_purchases(
         Purchases(np.array([2.0]), np.array([5.0]), np.array([10.0]), np.ones(1), np.ones(1)), 20

@@ -24,7 +24,6 @@ from persona_pipelines.recommendations.evaluation.splits import (
     last_items_out,
     random_by_user,
     random_share,
-    unchanging,
 )
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.settings.recommendations import (
@@ -201,7 +200,7 @@ def sources(warehouse: Warehouse, *events: tuple[str, str, float]) -> Sources:
         warehouse,
         *({"user_id": user, "item_id": item, "timestamp": at(hours), "event_type": "rating", "value": 4.0} for user, item, hours in events),
     )
-    return Sources(warehouse, table, InteractionRules({"rating": 4.0}, 90.0), unchanging(USERS.head(0)), unchanging(ITEMS.head(0)))
+    return Sources(warehouse, table, InteractionRules({"rating": 4.0}, 90.0), lambda _: USERS.head(0), lambda _: ITEMS.head(0))
 
 
 EVENTS = [("a", "x", 0), ("a", "y", 2), ("b", "x", 3), ("b", "z", 5), ("a", "z", 6), ("c", "x", 7), ("a", "x", 8)]
@@ -321,7 +320,7 @@ def test_baskets_are_what_one_session_bought(warehouse: Warehouse) -> None:
         ),
     )
     known = Sources(
-        warehouse, table, InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90.0), unchanging(USERS.head(0)), unchanging(ITEMS.head(0))
+        warehouse, table, InteractionRules({"purchase": 5.0, "item_view": 1.0}, 90.0), lambda _: USERS.head(0), lambda _: ITEMS.head(0)
     )
     _, data = known.learned(table, at(24))
     assert sp.csr_matrix(data.baskets).toarray().tolist() == [[1, 1, 0], [1, 0, 0]]

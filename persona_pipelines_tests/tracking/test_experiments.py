@@ -96,7 +96,7 @@ def test_every_experiment_says_what_it_holds_and_of_which_configuration(settings
     with tracked_run(settings, stage, "a run", ORIGIN):
         pass
     experiment = mlflow.get_experiment_by_name(f"test-{stage}")
-    assert "Of the configuration **test**" in experiment.tags[NOTE_TAG]
+    assert "of the configuration **test**." in experiment.tags[NOTE_TAG]
     if stage == "gallery":
         return
     assert f"(#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=figures)" in experiment.tags[NOTE_TAG]

@@ -15,10 +15,12 @@ from persona_pipelines.tracking.registry import (
     KEPT_OF_A_REASON,
     Chosen,
     Reign,
+    TrackingError,
     champion_version,
     choose,
     chosen,
     crown,
+    forget,
     history,
     model,
     of_champion,
@@ -168,6 +170,25 @@ def test_the_warehouse_says_which_version_is_taken_before_the_alias_follows(sett
     # Somebody moves the alias in MLflow's own pages.
     mlflow.MlflowClient().set_registered_model_alias("test-recommendations", "champion", "3")
     assert chosen(warehouse, settings, STAGE) == Chosen("3", "person", "the alias champion was moved in MLflow")
+
+
+@pytest.mark.slow
+def test_versions_to_which_nothing_leads_are_deleted_with_their_files(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("persona_pipelines.tracking.registry.KEPT_ENTRIES", 1)
+    client, folders = mlflow.MlflowClient(), {version: model(settings, STAGE, version).folder for version in ("1", "2", "3")}
+    for version in ("1", "2"):
+        crowned(settings, version)
+    assert forget(settings, STAGE, "1") == []  # a run may be about to publish what comes after it
+    client.set_registered_model_alias("test-recommendations", "mine", "1")
+    assert forget(settings, STAGE, "2") == []
+    client.delete_registered_model_alias("test-recommendations", "mine")
+    assert forget(settings, STAGE, "2") == ["1"]
+    assert [folder.parents[1].exists() for folder in folders.values()] == [False, True, True]
+    assert [entry.version for entry in versions(settings, STAGE)] == ["3", "2"]
+    assert len(client.search_logged_models([entry.experiment_id for entry in client.search_experiments()])) == 2
+    assert forget(settings, STAGE, "2") == []
+    with pytest.raises(TrackingError, match="old versions of test-none stay"):
+        forget(settings, "none", "1")
 
 
 @pytest.mark.slow

@@ -73,11 +73,6 @@ class Split:
         return self.name in ("global time", "record order")
 
 
-def unchanging(listed: pd.DataFrame) -> Callable[[dt.datetime], pd.DataFrame]:
-    """A list that says the same at every moment."""
-    return lambda moment: listed
-
-
 @dataclass(frozen=True)
 class Sources:
     """Where interactions come from: cleaned events, and the listed attributes of users and items.
