@@ -19,7 +19,7 @@ from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
-from persona_pipelines.segments.naming import PHRASES
+from persona_pipelines.segments.naming import PHRASES, TOLD_APART
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
 
 ADVICE = 4
@@ -116,8 +116,10 @@ def names_of(gallery: Gallery, texts: Texts) -> dict[int, str]:
             phrases = {row["feature"]: row["phrase_zh"] for row in card.details.apart}
             told = [phrases[feature] for feature, _ in reversed(card.name.traits) if phrases.get(feature)]
             name = "·".join(told) or f"{texts('segment')} {card.segment_id}"
-        elif texts.language == CHINESE and card.name.text in PLAIN_NAMES:
-            name = texts(PLAIN_NAMES[card.name.text])
+        elif texts.language == CHINESE and card.name.stem in PLAIN_NAMES:
+            name = texts(PLAIN_NAMES[card.name.stem])
+        if texts.language == CHINESE and card.apart_zh:
+            name = TOLD_APART[CHINESE].format(name=name, phrase=card.apart_zh)
         names[card.segment_id] = name if name not in names.values() else f"{name} {card.segment_id}"
     return names
 

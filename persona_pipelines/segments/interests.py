@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.segments.differences import ENOUGH, SURE
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.segments.differences import ENOUGH, SURE, sureness
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log, Words
 
 MOST = 0.5
 """What categories have together before "most" is said of them."""
@@ -84,6 +84,46 @@ def ahead(interests: pd.DataFrame) -> list[tuple[str, float]]:
 
 def _named(rows: pd.DataFrame) -> list[tuple[str, float]]:
     return list(zip(rows["category"].astype(str), rows["share"].astype(float), strict=True))
+
+
+INTEREST = "interest."
+"""Before a category, where it stands among features."""
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """A category whose share is larger in one segment than in another: by how much, with its interval, and whether that may be said."""
+
+    category: str
+    deviation: float
+    low: float
+    high: float
+    clear: bool
+
+    @property
+    def feature(self) -> str:
+        return INTEREST + self.category
+
+    @property
+    def sureness(self) -> float:
+        """How far it is from no difference, by half of its interval."""
+        return sureness(self.deviation, self.low, self.high)
+
+    def words(self, log: Log, language: str = ENGLISH) -> Words:
+        """What it may be called; empty where it is not clear. What shares are made of in the log (``log.interest``) makes no other words."""
+        if not self.clear:
+            return Words()
+        return Words(phrase=f"更偏向{self.category}" if language == CHINESE else f"lean more to {self.category}")
+
+
+def leanings(segment_of: pd.DataFrame, category_shares: pd.DataFrame, segment: int) -> list[Leaning]:
+    """The categories whose share is larger in the segment than in the others that there are, as ``segment_interests`` measures them."""
+    found = segment_interests(segment_of, category_shares)
+    own = found[(found["segment_id"] == segment) & (found["share"] > found["share_of_others"])]
+    return [
+        Leaning(str(row.category), float(row.share - row.share_of_others), float(row.low), float(row.high), bool(row.clear))
+        for row in own.itertuples()
+    ]
 
 
 VERBS = {"attention": "give attention to", "purchases": "buy", "ratings": "rate", "activity": "turn to"}

@@ -205,6 +205,13 @@ def test_what_people_have_written_about_a_segment_stands_on_its_card() -> None:
     assert "Note:" not in seen(page(gallery(), "en"))
 
 
+def test_what_tells_namesakes_apart_stands_in_their_names_in_both_languages() -> None:
+    told = Name("Average visitors who spend more", (), "Average visitors", ("monetary_value", 1))
+    cards = [dataclasses.replace(CARD, name=told, apart_zh="消费较高"), dataclasses.replace(SMALL, name=Name("Average visitors"))]
+    names = [re.findall(r"</svg> (.*?)</h3>", page(gallery(cards=cards), language)) for language in LANGUAGES]
+    assert names == [["Average visitors who spend more"], ["普通访客（其中消费较高）"]]
+
+
 def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out() -> None:
     text = page(gallery(), "en")
     told = seen(text)
