@@ -28,6 +28,7 @@ INPUTS = (
     contracts.PREDICTION_QUALITY,
     contracts.RECOMMENDATIONS,
     contracts.MODEL_COMPARISON,
+    contracts.SEGMENT_ADVANTAGES,
     contracts.ACCOUNTING,
 )
 

@@ -91,6 +91,7 @@ class Details:
     rhythm: events by weekday (Monday first) and hour, shape (7, 24); None without a clock that tells both.
     examples: those nearest to the centre.
     recommended: titles of the items recommended most; ``hits``: share and number of people judged, ``k``.
+    popular: of ``contracts.SEGMENT_ADVANTAGES``: how its lists compare with the most popular items; None where that is not known.
     rule: of ``contracts.SEGMENT_RULES``; None without one.
     """
 
@@ -103,6 +104,7 @@ class Details:
     examples: list[dict[str, Any]]
     recommended: list[str]
     hits: dict[str, Any] | None
+    popular: dict[str, Any] | None
     rule: dict[str, Any] | None
 
 
@@ -294,6 +296,7 @@ def _cards(
                 hits=next(
                     iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None
                 ),
+                popular=next(iter(_frame(store, contracts.SEGMENT_ADVANTAGES, "segment", segment=row["segment_name"])), None),
                 rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
             )
         share = glance.users / max(whole.users, 1)

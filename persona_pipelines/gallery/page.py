@@ -18,6 +18,7 @@ from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
+from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
 from persona_pipelines.segments.naming import PHRASES, TOLD_APART
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
@@ -310,7 +311,16 @@ def _recommender(details: Details, texts: Texts) -> list[str]:
     if details.hits:
         figures = details.hits
         found.append(texts("hits", share=_percent(figures["hit_rate_at_k"]), n=_number(figures["users"]), k=figures["k"]))
+    if (kind := _popular(details)) and details.popular:
+        figures = details.popular
+        shown = {name: f"{figures[name]:+.3f}" for name in ("advantage", "low", "high")}
+        found.append(texts({WORSE: "lists_worse", NO_BETTER: "lists_no_better"}[kind], n=_number(figures["users"]), **shown))
     return found
+
+
+def _popular(details: Details) -> str:
+    """What may be said of the segment's lists beside the most popular items (``recommendations.verdict``); empty where nothing."""
+    return against_popular(details.popular["low"], details.popular["high"], details.popular["users"]) if details.popular else ""
 
 
 def _act(card: Card, details: Details, texts: Texts) -> dict[str, Any]:
@@ -544,6 +554,8 @@ def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
     if any(card.details and card.details.interests for card in gallery.cards):
         kind = "attention" if gallery.log.interest == "attention" else "events"
         found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
+    if any(card.details and _popular(card.details) for card in gallery.cards):
+        found.append((texts("word_ndcg"), texts("means_ndcg")))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))

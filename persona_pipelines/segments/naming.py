@@ -103,20 +103,20 @@ def told_apart(
                 taken.add(names[place].text)
         phrased: dict[int, Name | None] = {}
         for place in (place for place in places if place not in found):
-            phrased[place] = name = _apart(stem, names[place].traits, contrasts[place], taken, log)
-            taken |= {name.text} if name else set()
+            phrased[place] = phrase = _apart(stem, names[place].traits, contrasts[place], taken, log)
+            taken |= {phrase.text} if phrase else set()
         # Alone it is the name of one that nothing tells apart, else of one that has had it.
         had = {place for place in phrased if place in kept and names[place].text == stem}
         alone = min(
-            (place for place, name in phrased.items() if name is None or place in had),
+            (place for place, phrase in phrased.items() if phrase is None or place in had),
             key=lambda place: (phrased[place] is not None, place not in had),
             default=None,
         )
-        for place, name in phrased.items():
+        for place, phrase in phrased.items():
             if place == alone:
                 found[place] = Name(stem, names[place].traits)
             else:
-                found[place] = name or Name(_numbered(stem, taken, names[place].text if place in kept else ""), names[place].traits, stem)
+                found[place] = phrase or Name(_numbered(stem, taken, names[place].text if place in kept else ""), names[place].traits, stem)
                 taken.add(found[place].text)
     return [found[place] for place in range(len(names))]
 

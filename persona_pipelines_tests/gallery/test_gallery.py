@@ -60,6 +60,7 @@ DETAILS = Details(
         }
     ],
     recommended=["<script>alert(1)</script>", "Tea"],
+    popular=None,
     hits={"hit_rate_at_k": 0.5, "users": 40, "k": 10},
     rule={"rule": "night_share > 0.5 and attributes.city = 'Rome'", "precision": 0.8, "coverage": 0.9},
 )
@@ -203,6 +204,26 @@ def test_what_people_have_written_about_a_segment_stands_on_its_card() -> None:
     assert "Note: Ask <b>Ann</b> first." in seen(page(gallery(cards=[noted]), "en"))
     assert "备注：" in seen(page(gallery(cards=[noted]), "zh"))
     assert "Note:" not in seen(page(gallery(), "en"))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "users", "english", "chinese"),
+    [
+        ((-0.15, -0.01), 30, "Lists for this segment: worse than the most popular items, for the 30", "不如最热门的商品"),
+        ((-0.15, 0.01), 30, "Lists for this segment: no better than the most popular items, as far as the 30", "并不优于最热门的商品"),
+        ((0.01, 0.05), 30, "", ""),
+        ((-0.15, -0.01), 9, "", ""),
+    ],
+)
+def test_a_segment_that_the_most_popular_items_serve_as_well_is_told(
+    bounds: tuple[float, float], users: int, english: str, chinese: str
+) -> None:
+    popular = {"advantage": sum(bounds) / 2, "low": bounds[0], "high": bounds[1], "users": users}
+    card = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, popular=popular))
+    for language, words in zip(LANGUAGES, (english, chinese), strict=True):
+        told = seen(page(gallery(cards=[card]), language))
+        assert words in told
+        assert ("nDCG" in told) == bool(words)
 
 
 def test_what_tells_namesakes_apart_stands_in_their_names_in_both_languages() -> None:

@@ -578,6 +578,24 @@ class Warrants:
         share, users, k = found[0]
         return (close(figures["share"], share) and close(figures["n"], users) and figures["k"] == str(k)) or f"{share} of {users}, k {k}"
 
+    def lists_against_popular(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """The champion's lists of the segment beside the most popular ones: the difference of their means, and what its interval allows to say."""
+        found = self.rows(
+            "SELECT champion.ndcg_at_k - popular.ndcg_at_k, low, high, ahead.users FROM recommendations.segment_advantages AS ahead "
+            "JOIN recommendations.model_comparison AS champion ON champion.champion AND champion.segment = ahead.segment AND champion.\"case\" = 'warm' "
+            "JOIN recommendations.model_comparison AS popular ON popular.model = ahead.against AND popular.segment = ahead.segment "
+            "AND popular.\"case\" = 'warm' JOIN segments.segment_profiles ON segment_name = ahead.segment WHERE segment_id = ?",
+            block.segment,
+        )
+        if not found:
+            return "nothing was compared"
+        advantage, low, high, users = found[0]
+        told = all(close(figures[name], value) for name, value in (("advantage", advantage), ("low", low), ("high", high), ("n", users)))
+        warranted = users >= 10 and (high < 0 if key == "lists_worse" else low <= 0 <= high)
+        return (told and warranted) or f"{advantage:+.3f}, {low:+.3f} to {high:+.3f}, of {users}"
+
+    claim_lists_worse = claim_lists_no_better = lists_against_popular
+
     def claim_recommended_most(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         top = self.rows(
             f"SELECT coalesce(any_value(title), item_id) FROM recommendations.recommendations LEFT JOIN events.items USING (item_id) "
