@@ -80,6 +80,9 @@ def comparison(store: Warehouse) -> Answer:
         store.frame(store.table(contracts.MODEL_ADVANTAGES)),
         store.frame(store.table(contracts.SEGMENT_ADVANTAGES).order_by("segment")),
     )
+    champions = store.table(contracts.CHAMPIONS)
+    decided = store.tuples(champions.filter(champions.stage == STAGE).select("chosen_by", "reason"))
+    said += [f"Decision ({by}): {reason}." for by, reason in decided]
     if whole.empty:
         return Answer((Rows("models", whole, "Recommenders"),), {"verdict": said}, ("nobody could be judged: there is no comparison",))
     view = pd.DataFrame(

@@ -219,7 +219,9 @@ def compare_models(
     candidates = {name: quality for name, quality in validation.items() if name in usable and np.isfinite(quality)}
     challenger = max(candidates, key=lambda name: candidates[name]) if candidates else None
     holder = current or baselines[0]
-    decision = decide(judged, challenger, current, baselines[0], chosen.gate, seed).on(found.protocol, found.reason)
+    decision = (
+        decide(judged, challenger, current, baselines[0], chosen.gate, seed).by_validation(candidates, k).on(found.protocol, found.reason)
+    )
     if champion and not current:
         why = failed.get(CURRENT) or failed[champion.name]
         decision = replace(decision, reason=f"{decision.reason}; the champion before is not compared: {why}")

@@ -47,8 +47,12 @@ def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.D
         rest = f"; not to be told from {', '.join(level['model'])}" if len(level) else ""
         sentences.append(f"Of the {len(others)} others it beats {len(beaten)} beyond doubt{rest}.")
     if len(ahead):
-        best = ", ".join(f"{row.model} (by {row.advantage:.3f}, {row.low:.3f} to {row.high:.3f})" for row in ahead.itertuples())
-        sentences.append(f"Ahead of it on this test: {best}; persona models has the gate's reason.")
+        before = whole.set_index("model")["validation_ndcg"]
+        best = ", ".join(
+            f"{row.model} (by {row.advantage:.3f}, {row.low:.3f} to {row.high:.3f}{_chosen_by(before, row.model, name)})"
+            for row in ahead.itertuples()
+        )
+        sentences.append(f"Ahead of it on this test: {best}.")
     return sentences + _segments_told(by_segment)
 
 
@@ -67,6 +71,16 @@ def _segments_told(by_segment: pd.DataFrame) -> list[str]:
             )
             sentences.append(f"{words.format(rows['against'].iloc[0])}: {told}.")
     return sentences
+
+
+def _chosen_by(validation: pd.Series, model: str, champion: str) -> str:
+    """What two models had on the validation window, which chooses the challenger; empty where either was not judged there."""
+    figures = validation.reindex([model, champion]).astype(float)
+    return (
+        ""
+        if figures.isna().any()
+        else f"; on the validation window, which chooses the challenger, {figures.iloc[0]:.4f} against {figures.iloc[1]:.4f}"
+    )
 
 
 def _ahead(other: pd.Series) -> str:

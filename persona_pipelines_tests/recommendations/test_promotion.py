@@ -108,6 +108,19 @@ def test_a_segment_that_may_have_lost_by_chance_is_no_reason(spread: float, brok
 AHEAD = "new is ahead of old by +0.0500 nDCG (+0.0500 to +0.0500, 200 known users)"
 
 
+def test_a_decision_says_why_this_challenger() -> None:
+    refused = decide([judged("old", BASE), judged("new", BASE - 0.05)], "new", "old", "popular", GATE, 1)
+    assert refused.by_validation({"old": 0.2, "new": 0.2858, "hybrid": 0.2853}, 10).reason == (
+        refused.reason
+        + "; new is the challenger as the best on the validation window (nDCG@10 0.2858; the next of 3 is hybrid with 0.2853)"
+    )
+    alone = refused.by_validation({"new": 0.2858}, 10).tags()["decision.reason"]
+    assert alone.endswith("new is the challenger as the best on the validation window (nDCG@10 0.2858)")
+    same = decide([judged("old", BASE)], "old", "old", "popular", GATE, 1).by_validation({"old": 0.3, "new": 0.2}, 5).reason
+    assert same == "old is the best on the validation window, and champion already (nDCG@5 0.3000; the next of 2 is new with 0.2000)"
+    assert refused.by_validation({}, 10) == refused
+
+
 @pytest.mark.parametrize(
     ("models", "challenger", "holder", "expected"),
     [
