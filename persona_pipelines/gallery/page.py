@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,9 @@ from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTH
 from persona_pipelines.segments.naming import PHRASES, TOLD_APART
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
 
+if TYPE_CHECKING:
+    from persona_pipelines.gallery.downloads import Download
+
 ADVICE = 4
 MOST_DEVIATIONS = 3.0
 """What fills the bar of a difference."""
@@ -34,8 +38,12 @@ PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors
 """Names that rest on no trait, by their keys in the texts."""
 
 
-def page(gallery: Gallery, language: Language) -> str:
-    """The whole page. What comes from the data is escaped; the same data give the same bytes."""
+def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download] = MappingProxyType({})) -> str:
+    """The whole page. What comes from the data is escaped; the same data give the same bytes.
+
+    Args:
+        downloads: files of audiences beside the page by the ids of their segments; without any, no card has a link to one.
+    """
     texts = texts_of(language)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     folder = resources.files("persona_pipelines.gallery")
@@ -54,7 +62,7 @@ def page(gallery: Gallery, language: Language) -> str:
         first=[_pointed(pointer, texts, names) for pointer in gallery.first],
         glance=_glance(gallery, gallery.glance, texts, whole=True),
         compare=_compared(gallery, texts, names),
-        cards=[_card(gallery, card, number, texts, names) for number, card in enumerate(gallery.cards)],
+        cards=[_card(gallery, card, number, texts, names, downloads.get(card.segment_id)) for number, card in enumerate(gallery.cards)],
         names=titles,
         marks=[_safe(drawings.legend_mark(number)) for number in range(len(titles))],
         map=_safe(drawings.scatter(gallery.places, gallery.groups, titles, texts("map"))) if len(gallery.places) else "",
@@ -198,7 +206,7 @@ def _few(card: Card, minimum: int, texts: Texts, told: str | None) -> str | None
     return told if card.details is not None or told is None else texts("few", minimum=minimum)
 
 
-def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
+def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str], download: Download | None) -> dict[str, Any]:
     name, details = names[card.segment_id], card.details
     people = texts.count(f"people_{gallery.log.people}", card.glance.users)
     found: dict[str, Any] = {
@@ -226,7 +234,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
             "rule": rule["rule"],
             "quality": texts("rule_quality", precision=_percent(rule["precision"]), coverage=_percent(rule["coverage"])),
         },
-        "act": _act(card, details, texts),
+        "act": _act(card, details, texts, download),
     }
 
 
@@ -323,13 +331,17 @@ def _popular(details: Details) -> str:
     return against_popular(details.popular["low"], details.popular["high"], details.popular["users"]) if details.popular else ""
 
 
-def _act(card: Card, details: Details, texts: Texts) -> dict[str, Any]:
-    """What can be done with a segment: its audience and its rule, as commands."""
+def _act(card: Card, details: Details, texts: Texts, download: Download | None) -> dict[str, Any]:
+    """What can be done with a segment: its audience and its rule, as commands; a link to the file of the audience, where there is one."""
     name = f"segment-{card.segment_id}"
     commands = [(texts("act_export"), f"persona audience export {name} {name}.csv")]
     if details.rule:
         commands.append((texts("act_rule"), f"persona audience save {name}-rule --where {shlex.quote(details.rule['rule'])}"))
-    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "commands": commands}
+    link = None
+    if download:
+        key = "act_download_own" if download.of_own_list else "act_download"
+        link = {"address": download.address, "text": texts.count(key, download.rows, file=download.name)}
+    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "link": link, "commands": commands}
 
 
 def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[int, str]) -> dict[str, Any]:

@@ -25,10 +25,10 @@ class Texts:
     def __call__(self, key: str, **figures: Any) -> str:
         return str(self.entries[key]).format(**figures) if figures else str(self.entries[key])
 
-    def count(self, key: str, number: float, shown: str | None = None) -> str:
-        """An entry with one and other, by a number, which may be shown otherwise."""
+    def count(self, key: str, number: float, shown: str | None = None, **figures: Any) -> str:
+        """An entry with one and other, by a number, which may be shown otherwise; other figures by their names."""
         form = "one" if number == 1 else "other"
-        return str(self.entries[key][form]).format(n=f"{number:,.0f}" if shown is None else shown)
+        return str(self.entries[key][form]).format(n=f"{number:,.0f}" if shown is None else shown, **figures)
 
     def listed(self, parts: list[str]) -> str:
         """Several words in a sentence."""

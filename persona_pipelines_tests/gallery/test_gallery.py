@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, unusual_days
+from persona_pipelines.gallery.downloads import Download
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES, Language, texts_of
@@ -224,6 +225,18 @@ def test_a_segment_that_the_most_popular_items_serve_as_well_is_told(
         told = seen(page(gallery(cards=[card]), language))
         assert words in told
         assert ("nDCG" in told) == bool(words)
+
+
+def test_a_card_links_the_file_of_its_audience_only_where_one_was_written() -> None:
+    files = {1: Download("persona-audiences/segment-1.csv", 600, of_own_list=False)}
+    for language, words in zip(LANGUAGES, ("Download segment-1.csv (600 people)", "下载 segment-1.csv（600 人）"), strict=True):
+        text = page(gallery(), language, files)
+        assert f'<a href="persona-audiences/segment-1.csv" download>{words}</a>' in text
+        assert text.count(" download>") == 1
+        assert "default-src 'none'; style-src 'unsafe-inline'" in text
+        assert " download>" not in page(gallery(), language)
+    own = page(gallery(), "en", {1: Download("persona-audiences/segment-1.csv", 1, of_own_list=True)})
+    assert "Download segment-1.csv (1 row of your own list)" in own
 
 
 def test_what_tells_namesakes_apart_stands_in_their_names_in_both_languages() -> None:

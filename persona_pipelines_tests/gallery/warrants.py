@@ -164,7 +164,8 @@ class Warrants:
     def of(self, block: Block) -> bool | str | None:
         """True where the block holds or claims nothing; what is wrong; None where nobody knows."""
         text = block.text
-        if block.tag in ("title", "footer", "h1", "code", "summary", "a") or text in self.texts.entries.values():
+        link = block.tag == "a" and block.segment is None
+        if link or block.tag in ("title", "footer", "h1", "code", "summary") or text in self.texts.entries.values():
             return self.code(block) if block.tag == "code" else True
         if block.tag in ("td", "th") or (block.tag == "text" and re.fullmatch(r"[+-]?[\d.,%]+|\d{4}-\d{2}-\d{2}|[MTWFS]\w\w|周.", text)):
             return True  # held against the tables as whole tables, below
@@ -617,6 +618,14 @@ class Warrants:
     def claim_act_reach(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.value("SELECT count(*) FILTER (consent_marketing) FROM profiles.user_profiles WHERE segment_id = ?", block.segment)
         return close(figures["reachable"], found) or f"they are {found}"
+
+    def claim_act_download(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """The file of a card has its people who may be written to; rows of a company's own list are in no table."""
+        if figures["file"] != f"segment-{block.segment}.csv":
+            return f"the file is that of another segment: {figures['file']}"
+        return key == "act_download_own" or self.claim_act_reach(block, key, {"reachable": figures["n"]})
+
+    claim_act_download_own = claim_act_download
 
     def code(self, block: Block) -> bool | str:
         if block.segment is None or not block.text.startswith("persona audience save"):
