@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from persona_pipelines.features.support import INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
+from persona_pipelines.gallery.filling import filled
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
 from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
 from persona_pipelines.segments.naming import PHRASES, TOLD_APART
-from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES, INTEREST_VERBS
 
 if TYPE_CHECKING:
     from persona_pipelines.gallery.downloads import Download
@@ -45,17 +44,14 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
         downloads: files of audiences beside the page by the ids of their segments; without any, no card has a link to one.
     """
     texts = texts_of(language)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    folder = resources.files("persona_pipelines.gallery")
-    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
     names = names_of(gallery, texts)
     shown = [card for card in gallery.cards if card.details is not None]
     titles = [names[card.segment_id] for card in shown]
     panels = _panels(gallery, texts, names)
-    return template.render(
-        texts=texts,
-        style=_safe(folder.joinpath("page.css").read_text(encoding="utf-8")),
-        gallery=gallery,
+    return filled(
+        "page.html",
+        gallery,
+        texts,
         dates=dates_of(gallery, texts),
         amounts=texts("amounts_in", currency=gallery.currency) if gallery.currency else "",
         contents=_contents(gallery, texts, panels),
@@ -101,7 +97,7 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
 
 
 def _safe(markup: str) -> Markup:
-    return Markup(markup)  # noqa: S704 - style and drawings of this package, which escape what comes from the data
+    return Markup(markup)  # noqa: S704 - drawings of this package, which escape what comes from the data
 
 
 def dates_of(gallery: Gallery, texts: Texts) -> str:
@@ -242,7 +238,7 @@ def _description(gallery: Gallery, card: Card, details: Details, texts: Texts, n
     """The table's paragraph in English; the same in the page's language."""
     if texts.language == ENGLISH:
         return details.description
-    said, verb = details.statement, texts(f"verb_{gallery.log.interest}")
+    said, verb = details.statement, INTEREST_VERBS[gallery.log.interest].of_people(texts.language)
     phrases = [row["phrase_zh"] for row in details.apart][:PHRASES]
     sentences = [f"{name}：{texts('description_size', share=_percent(card.share))}"]
     sentences += [] if card.holds else [texts("description_stale")]

@@ -15,6 +15,11 @@ LANGUAGES: tuple[Language, Language] = ("en", "zh")
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日")}
 
 
+def page_name(language: Language) -> str:
+    """The file of the gallery that a run writes in a language."""
+    return f"persona-gallery-{language}.html"
+
+
 @dataclass(frozen=True)
 class Texts:
     """The words of one language: ``texts("of_all", share="3%")``, ``texts.count("users", 1)``."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.segments.differences import ENOUGH, SURE, sureness
-from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log, Words
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, INTEREST_VERBS, Log, Words
 
 MOST = 0.5
 """What categories have together before "most" is said of them."""
@@ -126,10 +126,6 @@ def leanings(segment_of: pd.DataFrame, category_shares: pd.DataFrame, segment: i
     ]
 
 
-VERBS = {"attention": "give attention to", "purchases": "buy", "ratings": "rate", "activity": "turn to"}
-"""What people do with what is of interest to them, by what shares are made of (``described.Log``)."""
-
-
 NOTHING, LEADING, MORE_THAN_OTHERS, SPREAD = "nothing", "leading", "ahead", "spread"
 
 
@@ -163,7 +159,7 @@ def statement(interests: pd.DataFrame) -> Statement:
 
 def sentence(said: Statement, log: Log) -> str:
     """The statement in English; empty where nothing is known."""
-    verb = VERBS[log.interest]
+    verb = INTEREST_VERBS[log.interest].of_people()
     if said.kind == LEADING:
         return f"Most of what they {verb} is {listed([f'{name} ({share:.0%})' for name, share, _ in said.categories])}."
     if said.kind == MORE_THAN_OTHERS:

@@ -15,9 +15,9 @@ from persona_pipelines.gallery.downloads import Download
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES, Language, texts_of
-from persona_pipelines.segments.interests import LEADING, Statement
+from persona_pipelines.segments.interests import LEADING, Statement, sentence
 from persona_pipelines.segments.naming import Name
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.warehouse.described import INTEREST_VERBS, Log
 from persona_pipelines_tests.gallery.warrants import TIME_WORDS, VISIT_WORDS
 
 GLANCE = Glance(users=900, reachable=600, buyers=0.4, value=12.5, total=11_250.0, lifetime=None, likely=None, leaving=0.2, sessions=3.0)
@@ -373,6 +373,13 @@ def test_the_chinese_page_is_wholly_chinese() -> None:
         *("random", "forest", "past", "spend", "means", "persona", "audience", "export", "save", "rule", "where", "segment", "csv"),
         *("night", "share", "and", "attributes", "city", "features", "feature", "support"),
     }, words
+
+
+@pytest.mark.parametrize("interest", INTEREST_VERBS)
+def test_what_people_do_is_told_by_the_same_verb_in_description_and_on_the_page(interest: str) -> None:
+    log = Log(interest=interest)
+    assert sentence(DETAILS.statement, log).startswith(f"Most of what they {INTEREST_VERBS[interest].plural} is ")
+    assert f"{INTEREST_VERBS[interest].chinese}主要集中在" in page(gallery(log=log), "zh")
 
 
 def test_every_language_has_every_text_with_the_same_figures() -> None:

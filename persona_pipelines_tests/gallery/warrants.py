@@ -18,7 +18,7 @@ import yaml
 
 import persona_pipelines
 from persona_pipelines.gallery.texts import Language, texts_of
-from persona_pipelines.warehouse.described import FEATURES
+from persona_pipelines.warehouse.described import FEATURES, INTEREST_VERBS
 
 PACKAGE = Path(persona_pipelines.__file__).parent
 BLOCKS = {
@@ -531,7 +531,8 @@ class Warrants:
 
     def interests(self, segment: int, text: str) -> bool | str:
         shares = self.shares(segment)
-        body = re.sub(r"\AMost of what they .*? is |\AMore than others they (?:give attention to|buy|rate|turn to) ", "", text)
+        verbs = "|".join(verb.plural for verb in INTEREST_VERBS.values())
+        body = re.sub(rf"\AMost of what they .*? is |\AMore than others they (?:{verbs}) ", "", text)
         categories = re.findall(r"(?:\A|, | and )(.+?) \((\d+)%(?: against (\d+)%)?\)", body)
         if text.startswith("Most of what they"):
             total = sum(share for name, (share, _) in shares.items() if any(name == category for category, *_ in categories))
