@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAME = dg.AssetKey([STAGE, "persona_gallery"])
 WHOLE = "pages_are_whole"
+# Segment advantages are made in one step with the comparison; a home of before has none, and its pages can be made anew all the same.
 INPUTS = (
     contracts.USER_PROFILES,
     contracts.FEATURE_SUPPORT,
@@ -28,7 +29,6 @@ INPUTS = (
     contracts.PREDICTION_QUALITY,
     contracts.RECOMMENDATIONS,
     contracts.MODEL_COMPARISON,
-    contracts.SEGMENT_ADVANTAGES,
     contracts.ACCOUNTING,
 )
 
