@@ -93,16 +93,28 @@ def _write(file: Path, content: str | bytes, mode: int) -> None:
 
 
 @contextmanager
-def folder_appearing(folder: Path) -> Iterator[Path]:
-    """A folder beside one that is not there, to fill; at the end it is there with all that is in it, and not at all where the block raises."""
-    waiting = _waiting(folder)
+def folder_appearing(folder: Path, mode: int = 0o777) -> Iterator[Path]:
+    """A folder beside the one that is meant, to fill; at the end it is there with all that is in it, in the place of one that was there before.
+
+    Where the block raises, all is as it was.
+    """
+    waiting, before = _waiting(folder), _waiting(folder.with_name(f"{folder.name}.before"))
     shutil.rmtree(waiting, ignore_errors=True)
-    waiting.mkdir(parents=True)
+    waiting.mkdir(mode, parents=True)
     try:
         yield waiting
-        waiting.replace(folder)
+        # A folder with files in it cannot be replaced at once: it steps aside first.
+        if folder.exists():
+            folder.replace(before)
+        try:
+            waiting.replace(folder)
+        except OSError:
+            if before.exists():
+                before.replace(folder)
+            raise
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _waiting(target: Path) -> Path:

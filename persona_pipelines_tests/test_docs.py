@@ -121,7 +121,9 @@ def named_commands() -> list[tuple[str, str]]:
         (file.name, command)
         for file in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
         for command in dict.fromkeys(
-            re.findall(r"`(?:\.venv/bin/)?persona ([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", file.read_text(), flags=re.DOTALL | re.MULTILINE))
+            re.findall(
+                r"`(?:\.venv/bin/)?persona ([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+            )
         )
     ]
 

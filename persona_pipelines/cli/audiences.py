@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, own_list_options, published, settings_of
 from persona_pipelines.cli.printing import say
 
 
@@ -119,31 +119,22 @@ def overlap(names: tuple[str, ...], form: Form, config: str | None) -> None:
 @audience.command("export")
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option(
-    "--with-own-ids",
-    "customers",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="CUSTOMERS.csv",
-    help="Your own list: its rows are written instead of pseudonyms. It is joined here, by your key, and goes nowhere.",
-)
-@click.option("--id-column", metavar="COLUMN", help="Of CUSTOMERS.csv, with ids as in the logs; found by itself where it can be.")
-@click.option("--columns", default="", metavar="A,B", help="Of CUSTOMERS.csv, or of user_profiles without it; ids alone by default.")
+@own_list_options
 @guard_option
 @config_option
-def export(name: str, file: str, customers: Path | None, id_column: str | None, columns: str, guard: bool, config: str | None) -> None:
+def export(
+    name: str, file: str, customers: Path | None, id_column: str | None, columns: tuple[str, ...], guard: bool, config: str | None
+) -> None:
     """Write the users of the audience NAME who have consented to marketing to FILE (.csv or .parquet): their ids, and the columns asked for."""
-    if id_column and customers is None:
-        raise click.UsageError("found --id-column without --with-own-ids; expected the list that has the column")
     settings = settings_of(config)
     from persona_pipelines.audiences.exports import export_audience, export_with_own_ids
 
-    wanted = [column.strip() for column in columns.split(",") if column.strip()]
     with published(settings) as store:
         if customers is None:
-            found = export_audience(store, settings, name, Path(file), wanted, guard=guard)
+            found = export_audience(store, settings, name, Path(file), columns, guard=guard)
             say(f"{found.consenting:,} users in {file}; {found.users - found.consenting:,} left out without consent to marketing")
         else:
-            joined = export_with_own_ids(store, settings, name, Path(file), customers, id_column, wanted, guard=guard)
+            joined = export_with_own_ids(store, settings, name, Path(file), customers, id_column, columns, guard=guard)
             say(
                 f"{joined.rows:,} rows of {customers} in {file}; {joined.not_listed:,} users of the audience are not in the list, "
                 f"{joined.without_consent:,} left out without consent to marketing"

@@ -181,6 +181,48 @@ def config_option(command: Any) -> Any:
     )(command)
 
 
+def own_list_options(command: Any) -> Any:
+    """What is written of the people of an audience: ``customers``, ``id_column`` and ``columns``.
+
+    Raises click.UsageError where a column of ids is named without the list that has it.
+    """
+
+    def _with_its_list(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+        if value and context.params.get("customers") is None:
+            raise click.UsageError("found --id-column without --with-own-ids; expected the list that has the column")
+        return value
+
+    def _parted(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+        return tuple(column.strip() for column in value.split(",") if column.strip())
+
+    options = (
+        click.option(
+            "--with-own-ids",
+            "customers",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="CUSTOMERS.csv",
+            is_eager=True,
+            help="Your own list: its rows are written instead of pseudonyms. It is joined here, by your key, and goes nowhere.",
+        ),
+        click.option(
+            "--id-column",
+            metavar="COLUMN",
+            callback=_with_its_list,
+            help="Of CUSTOMERS.csv, with ids as in the logs; found by itself where it can be.",
+        ),
+        click.option(
+            "--columns",
+            default="",
+            metavar="A,B",
+            callback=_parted,
+            help="Of CUSTOMERS.csv, or of user_profiles without it; ids alone by default.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def guard_option(command: Any) -> Any:
     return click.option(
         "--guard/--no-guard",

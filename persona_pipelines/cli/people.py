@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, main, own_list_options, published, settings_of
 from persona_pipelines.cli.printing import print_facts, say, shown, warn
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import Settings
@@ -164,22 +164,51 @@ def segments(form: Form, config: str | None) -> None:
     "--interactive", is_flag=True, help="A page of its own with filters, to compare two groups: by sums over enough people alone."
 )
 @click.option("--output", type=click.Path(dir_okay=False), help="The file to write; persona-gallery.html or persona-groups.html.")
-def report(config: str | None, language: Any, interactive: bool, output: str | None) -> None:
-    """Write the persona gallery: one page about the audience that needs no network."""
+@click.option(
+    "--with-audiences",
+    is_flag=True,
+    help="Write the audience of each card beside the page, into the folder persona-audiences, and link it: only who may be written to.",
+)
+@own_list_options
+def report(
+    config: str | None,
+    language: Any,
+    interactive: bool,
+    output: str | None,
+    with_audiences: bool,
+    customers: Path | None,
+    id_column: str | None,
+    columns: tuple[str, ...],
+) -> None:
+    """Write the persona gallery: one page about the audience that needs no network. The page itself lists nobody."""
+    if interactive and with_audiences:
+        raise click.UsageError("found --with-audiences with --interactive; expected one: the page of groups has no cards")
+    if (customers or columns) and not with_audiences:
+        raise click.UsageError("found --with-own-ids or --columns; expected them with --with-audiences: the page itself lists nobody")
     settings = settings_of(config)
     output = output or ("persona-groups.html" if interactive else "persona-gallery.html")
     from persona_pipelines.files import write_whole
+    from persona_pipelines.gallery.downloads import FOLDER, OwnList, written_beside
     from persona_pipelines.gallery.explorer import explorer
     from persona_pipelines.gallery.page import page
     from persona_pipelines.gallery.writing import gallery_of
 
     with published(settings) as store:
         gallery = gallery_of(store, settings)
+        own = OwnList(customers, id_column) if customers else None
+        downloads = written_beside(store, settings, gallery, Path(output), own, columns) if with_audiences else {}
     try:
-        write_whole(Path(output), (explorer if interactive else page)(gallery, language))
+        write_whole(Path(output), explorer(gallery, language) if interactive else page(gallery, language, downloads))
     except OSError as error:
         raise CommandError(f"{output}: cannot be written ({error.strerror})") from None
     say(f"{len(gallery.cards)} segments of {gallery.glance.users:,} users in {output}")
+    if with_audiences:
+        rows = sum(download.rows for download in downloads.values())
+        what = f"rows of {customers}" if customers else "people by their pseudonyms"
+        say(
+            f"{rows:,} {what} in {len(downloads)} files of {Path(output).parent / FOLDER}: those who may be written to; "
+            "only you can open the folder, and the page links to it"
+        )
 
 
 @main.group()

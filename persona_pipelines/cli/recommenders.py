@@ -75,7 +75,14 @@ def comparison(store: Warehouse) -> Answer:
 
     table = store.table(contracts.MODEL_COMPARISON)
     whole = store.frame(table.filter(table.segment == "all").order_by([table.case.desc(), table.ndcg_at_k.desc(), "model"]))
-    said = verdict(whole, store.frame(store.table(contracts.MODEL_ADVANTAGES)))
+    said = verdict(
+        whole,
+        store.frame(store.table(contracts.MODEL_ADVANTAGES)),
+        store.frame(store.table(contracts.SEGMENT_ADVANTAGES).order_by("segment")),
+    )
+    champions = store.table(contracts.CHAMPIONS)
+    decided = store.tuples(champions.filter(champions.stage == STAGE).select("chosen_by", "reason"))
+    said += [f"Decision ({by}): {reason}." for by, reason in decided]
     if whole.empty:
         return Answer((Rows("models", whole, "Recommenders"),), {"verdict": said}, ("nobody could be judged: there is no comparison",))
     view = pd.DataFrame(

@@ -26,7 +26,7 @@ from persona_pipelines.cli.base import (
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.cli.progress import Mode, progress, progress_option
 from persona_pipelines.cli.recommenders import comparison
-from persona_pipelines.gallery.texts import LANGUAGES
+from persona_pipelines.gallery.texts import LANGUAGES, Language, page_name
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import STAGES
 
@@ -272,7 +272,7 @@ def ui(config: str | None, dagster_port: int, mlflow_port: int) -> None:
 @click.option("--print", "printed", is_flag=True, help="Print the path or address instead of opening it.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the gallery.")
 @config_option
-def open_page(what: str, printed: bool, language: str, config: str | None) -> None:
+def open_page(what: str, printed: bool, language: Language, config: str | None) -> None:
     """Open the persona gallery of the last run, or the web UI of Dagster or MLflow, in the browser.
 
     The web UIs have to be running: persona ui.
@@ -283,7 +283,9 @@ def open_page(what: str, printed: bool, language: str, config: str | None) -> No
     from persona_pipelines.servers import address_of
 
     if what == "gallery":
-        place = settings.home / "reports" / f"persona-gallery-{language}.html"
+        from persona_pipelines.home.publishing import published_page
+
+        place = published_page(settings, page_name(language))
         if not place.exists():
             raise CommandError(f"{place}: no run has written the gallery yet; first: persona run")
         address, shown = place.as_uri(), str(place)

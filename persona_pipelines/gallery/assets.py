@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAME = dg.AssetKey([STAGE, "persona_gallery"])
 WHOLE = "pages_are_whole"
+# Segment advantages are made in one step with the comparison; a home of before has none, and its pages can be made anew all the same.
 INPUTS = (
     contracts.USER_PROFILES,
     contracts.FEATURE_SUPPORT,
@@ -55,9 +56,9 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         from persona_pipelines.gallery.checks import pages_are_whole
         from persona_pipelines.gallery.content import NothingToShowError
         from persona_pipelines.gallery.page import page
-        from persona_pipelines.gallery.texts import LANGUAGES
+        from persona_pipelines.gallery.texts import LANGUAGES, page_name
         from persona_pipelines.gallery.writing import gallery_of
-        from persona_pipelines.home.publishing import waiting_page
+        from persona_pipelines.home.publishing import published_page, waiting_page
         from persona_pipelines.orchestration.metadata import plot
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
@@ -69,7 +70,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult(metadata={"left_out": str(error)})
             yield dg.AssetCheckResult(check_name=WHOLE, passed=True, description=f"left out: {error}")
             return
-        names = {language: f"persona-gallery-{language}.html" for language in LANGUAGES}
+        names = {language: page_name(language) for language in LANGUAGES}
         for language, name in names.items():
             write_whole(waiting_page(chosen, name), page(gallery, language))
         with tracked_run(chosen, STAGE, f"gallery {gallery.as_of}", Origin(context.run_id, NAME.to_user_string())) as run:
@@ -78,7 +79,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         yield dg.MaterializeResult(
             metadata={
                 **{name: plot(figure) for name, figure in _pictures(gallery).items()},
-                **{f"page_{language}": dg.MetadataValue.path(str(chosen.home / "reports" / name)) for language, name in names.items()},
+                **{f"page_{language}": dg.MetadataValue.path(str(published_page(chosen, name))) for language, name in names.items()},
                 "mlflow_run": dg.MetadataValue.url(run.url),
                 "segments": len(gallery.cards),
                 "users": gallery.glance.users,

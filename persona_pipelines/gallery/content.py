@@ -23,7 +23,7 @@ from persona_pipelines.segments.naming import Name
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.warehouse.described import CHINESE, Log
 from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
@@ -68,6 +68,7 @@ class Card:
         name: with what it says; ``holds`` whether that is true of the people of today.
         share: of all users; ``value_share`` of all that was spent; ``change`` of the share since the scoring before, None at the first.
         details: None where it has fewer users than may be shown.
+        apart_zh: what tells it from segments of the same name, in Chinese; empty where nothing does any more.
     """
 
     segment_id: int
@@ -78,6 +79,7 @@ class Card:
     change: float | None
     glance: Glance
     details: Details | None
+    apart_zh: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Details:
     rhythm: events by weekday (Monday first) and hour, shape (7, 24); None without a clock that tells both.
     examples: those nearest to the centre.
     recommended: titles of the items recommended most; ``hits``: share and number of people judged, ``k``.
+    popular: of ``contracts.SEGMENT_ADVANTAGES``: how its lists compare with the most popular items; None where that is not known.
     rule: of ``contracts.SEGMENT_RULES``; None without one.
     """
 
@@ -101,6 +104,7 @@ class Details:
     examples: list[dict[str, Any]]
     recommended: list[str]
     hits: dict[str, Any] | None
+    popular: dict[str, Any] | None
     rule: dict[str, Any] | None
 
 
@@ -265,13 +269,16 @@ def _cards(
     interests = store.frame(store.table(contracts.SEGMENT_INTERESTS).order_by("segment_id"))
     interests = interests.sort_values(["share", "category"], ascending=[False, True])
     names = dict(zip(model.ids, model.named, strict=True))
+    segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
+    namesakes = model.namesakes(features, shares, segment_of)
     found = []
     for row in profiles[profiles["segment_id"] != UNPLACED[0]].to_dict("records"):
         segment = int(row["segment_id"])
         mine = users[users["segment_id"] == segment]
         glance, name = _glance(mine), names.get(segment, Name(""))
         # The name that the tables have counts: people may have given it.
-        name = name if name.text == row["segment_name"] else Name(row["segment_name"])
+        name = name if name.text == row["segment_name"] else Name(row["segment_name"], shared=name.stem)
+        apart = namesakes.get(segment, []) if name.apart else []
         own = differences[differences["segment_id"] == segment]
         details = None
         if len(mine) >= settings.segments.minimum_segment_size:
@@ -289,6 +296,7 @@ def _cards(
                 hits=next(
                     iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None
                 ),
+                popular=next(iter(_frame(store, contracts.SEGMENT_ADVANTAGES, "segment", segment=row["segment_name"])), None),
                 rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
             )
         share = glance.users / max(whole.users, 1)
@@ -297,7 +305,10 @@ def _cards(
             Card(
                 segment_id=segment,
                 name=name,
-                holds=name.holds(own.itertuples()),
+                holds=name.holds(own.itertuples(), apart),
+                apart_zh=next((entry.words(log, CHINESE).phrase for entry in apart[0] if entry.feature == name.apart[0]), "")
+                if name.apart and name.is_apart(apart)
+                else "",
                 share=share,
                 value_share=glance.total / whole.total if whole.total and whole.total > 0 and glance.total is not None else None,
                 change=share - float(before["share"].iloc[-1]) if len(before) else None,

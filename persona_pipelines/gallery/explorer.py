@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from importlib import resources
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from persona_pipelines.gallery.content import Gallery
 from persona_pipelines.gallery.cube import OTHERS, SUMS, cube
+from persona_pipelines.gallery.filling import asset_text, filled
 from persona_pipelines.gallery.page import dates_of, names_of
 from persona_pipelines.gallery.texts import Language, texts_of
 
@@ -21,8 +20,7 @@ def explorer(gallery: Gallery, language: Language) -> str:
     """The whole page. Its only script is allowed by its digest; nothing is loaded from anywhere. The same data give the same bytes."""
     texts, names = texts_of(language), names_of(gallery, texts_of(language))
     found = cube(gallery.people, names, gallery.minimum)
-    folder = resources.files("persona_pipelines.gallery")
-    script = folder.joinpath("explorer.js").read_text(encoding="utf-8")
+    script = asset_text("explorer.js")
     words = {
         "users": texts("glance_users"),
         "reachable": texts("glance_reachable"),
@@ -35,13 +33,11 @@ def explorer(gallery: Gallery, language: Language) -> str:
     columns = [*found.dimensions, *SUMS]
     cells = [[None if pd.isna(value) else value for value in row] for row in found.cells[columns].astype(object).to_numpy().tolist()]
     data = {"dimensions": found.dimensions, "columns": columns, "cells": cells, "words": words, "language": language}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(folder.joinpath("explorer.html").read_text(encoding="utf-8"))
-    return template.render(
-        texts=texts,
-        gallery=gallery,
+    return filled(
+        "explorer.html",
+        gallery,
+        texts,
         dates=dates_of(gallery, texts),
-        style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704 - a file of this package
         # What would end the element is written otherwise; a script of data is never run.
         data=Markup(json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")),  # noqa: S704
         script=Markup(script),  # noqa: S704 - a file of this package

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from importlib import resources
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from persona_pipelines.features.support import INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
+from persona_pipelines.gallery.filling import filled
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
+from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
-from persona_pipelines.segments.naming import PHRASES
-from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES
+from persona_pipelines.segments.naming import PHRASES, TOLD_APART
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES, INTEREST_VERBS
+
+if TYPE_CHECKING:
+    from persona_pipelines.gallery.downloads import Download
 
 ADVICE = 4
 MOST_DEVIATIONS = 3.0
@@ -33,27 +37,28 @@ PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors
 """Names that rest on no trait, by their keys in the texts."""
 
 
-def page(gallery: Gallery, language: Language) -> str:
-    """The whole page. What comes from the data is escaped; the same data give the same bytes."""
+def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download] = MappingProxyType({})) -> str:
+    """The whole page. What comes from the data is escaped; the same data give the same bytes.
+
+    Args:
+        downloads: files of audiences beside the page by the ids of their segments; without any, no card has a link to one.
+    """
     texts = texts_of(language)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    folder = resources.files("persona_pipelines.gallery")
-    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
     names = names_of(gallery, texts)
     shown = [card for card in gallery.cards if card.details is not None]
     titles = [names[card.segment_id] for card in shown]
     panels = _panels(gallery, texts, names)
-    return template.render(
-        texts=texts,
-        style=_safe(folder.joinpath("page.css").read_text(encoding="utf-8")),
-        gallery=gallery,
+    return filled(
+        "page.html",
+        gallery,
+        texts,
         dates=dates_of(gallery, texts),
         amounts=texts("amounts_in", currency=gallery.currency) if gallery.currency else "",
         contents=_contents(gallery, texts, panels),
         first=[_pointed(pointer, texts, names) for pointer in gallery.first],
         glance=_glance(gallery, gallery.glance, texts, whole=True),
         compare=_compared(gallery, texts, names),
-        cards=[_card(gallery, card, number, texts, names) for number, card in enumerate(gallery.cards)],
+        cards=[_card(gallery, card, number, texts, names, downloads.get(card.segment_id)) for number, card in enumerate(gallery.cards)],
         names=titles,
         marks=[_safe(drawings.legend_mark(number)) for number in range(len(titles))],
         map=_safe(drawings.scatter(gallery.places, gallery.groups, titles, texts("map"))) if len(gallery.places) else "",
@@ -92,7 +97,7 @@ def page(gallery: Gallery, language: Language) -> str:
 
 
 def _safe(markup: str) -> Markup:
-    return Markup(markup)  # noqa: S704 - style and drawings of this package, which escape what comes from the data
+    return Markup(markup)  # noqa: S704 - drawings of this package, which escape what comes from the data
 
 
 def dates_of(gallery: Gallery, texts: Texts) -> str:
@@ -116,8 +121,10 @@ def names_of(gallery: Gallery, texts: Texts) -> dict[int, str]:
             phrases = {row["feature"]: row["phrase_zh"] for row in card.details.apart}
             told = [phrases[feature] for feature, _ in reversed(card.name.traits) if phrases.get(feature)]
             name = "·".join(told) or f"{texts('segment')} {card.segment_id}"
-        elif texts.language == CHINESE and card.name.text in PLAIN_NAMES:
-            name = texts(PLAIN_NAMES[card.name.text])
+        elif texts.language == CHINESE and card.name.stem in PLAIN_NAMES:
+            name = texts(PLAIN_NAMES[card.name.stem])
+        if texts.language == CHINESE and card.apart_zh:
+            name = TOLD_APART[CHINESE].format(name=name, phrase=card.apart_zh)
         names[card.segment_id] = name if name not in names.values() else f"{name} {card.segment_id}"
     return names
 
@@ -195,7 +202,7 @@ def _few(card: Card, minimum: int, texts: Texts, told: str | None) -> str | None
     return told if card.details is not None or told is None else texts("few", minimum=minimum)
 
 
-def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
+def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str], download: Download | None) -> dict[str, Any]:
     name, details = names[card.segment_id], card.details
     people = texts.count(f"people_{gallery.log.people}", card.glance.users)
     found: dict[str, Any] = {
@@ -223,7 +230,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
             "rule": rule["rule"],
             "quality": texts("rule_quality", precision=_percent(rule["precision"]), coverage=_percent(rule["coverage"])),
         },
-        "act": _act(card, details, texts),
+        "act": _act(card, details, texts, download),
     }
 
 
@@ -231,7 +238,7 @@ def _description(gallery: Gallery, card: Card, details: Details, texts: Texts, n
     """The table's paragraph in English; the same in the page's language."""
     if texts.language == ENGLISH:
         return details.description
-    said, verb = details.statement, texts(f"verb_{gallery.log.interest}")
+    said, verb = details.statement, INTEREST_VERBS[gallery.log.interest].of_people(texts.language)
     phrases = [row["phrase_zh"] for row in details.apart][:PHRASES]
     sentences = [f"{name}：{texts('description_size', share=_percent(card.share))}"]
     sentences += [] if card.holds else [texts("description_stale")]
@@ -308,16 +315,29 @@ def _recommender(details: Details, texts: Texts) -> list[str]:
     if details.hits:
         figures = details.hits
         found.append(texts("hits", share=_percent(figures["hit_rate_at_k"]), n=_number(figures["users"]), k=figures["k"]))
+    if (kind := _popular(details)) and details.popular:
+        figures = details.popular
+        shown = {name: f"{figures[name]:+.3f}" for name in ("advantage", "low", "high")}
+        found.append(texts({WORSE: "lists_worse", NO_BETTER: "lists_no_better"}[kind], n=_number(figures["users"]), **shown))
     return found
 
 
-def _act(card: Card, details: Details, texts: Texts) -> dict[str, Any]:
-    """What can be done with a segment: its audience and its rule, as commands."""
+def _popular(details: Details) -> str:
+    """What may be said of the segment's lists beside the most popular items (``recommendations.verdict``); empty where nothing."""
+    return against_popular(details.popular["low"], details.popular["high"], details.popular["users"]) if details.popular else ""
+
+
+def _act(card: Card, details: Details, texts: Texts, download: Download | None) -> dict[str, Any]:
+    """What can be done with a segment: its audience and its rule, as commands; a link to the file of the audience, where there is one."""
     name = f"segment-{card.segment_id}"
     commands = [(texts("act_export"), f"persona audience export {name} {name}.csv")]
     if details.rule:
         commands.append((texts("act_rule"), f"persona audience save {name}-rule --where {shlex.quote(details.rule['rule'])}"))
-    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "commands": commands}
+    link = None
+    if download:
+        key = "act_download_own" if download.of_own_list else "act_download"
+        link = {"address": download.address, "text": texts.count(key, download.rows, file=download.name)}
+    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "link": link, "commands": commands}
 
 
 def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[int, str]) -> dict[str, Any]:
@@ -542,6 +562,8 @@ def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
     if any(card.details and card.details.interests for card in gallery.cards):
         kind = "attention" if gallery.log.interest == "attention" else "events"
         found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
+    if any(card.details and _popular(card.details) for card in gallery.cards):
+        found.append((texts("word_ndcg"), texts("means_ndcg")))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))

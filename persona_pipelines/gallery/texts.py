@@ -15,6 +15,11 @@ LANGUAGES: tuple[Language, Language] = ("en", "zh")
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日")}
 
 
+def page_name(language: Language) -> str:
+    """The file of the gallery that a run writes in a language."""
+    return f"persona-gallery-{language}.html"
+
+
 @dataclass(frozen=True)
 class Texts:
     """The words of one language: ``texts("of_all", share="3%")``, ``texts.count("users", 1)``."""
@@ -25,10 +30,10 @@ class Texts:
     def __call__(self, key: str, **figures: Any) -> str:
         return str(self.entries[key]).format(**figures) if figures else str(self.entries[key])
 
-    def count(self, key: str, number: float, shown: str | None = None) -> str:
-        """An entry with one and other, by a number, which may be shown otherwise."""
+    def count(self, key: str, number: float, shown: str | None = None, **figures: Any) -> str:
+        """An entry with one and other, by a number, which may be shown otherwise; other figures by their names."""
         form = "one" if number == 1 else "other"
-        return str(self.entries[key][form]).format(n=f"{number:,.0f}" if shown is None else shown)
+        return str(self.entries[key][form]).format(n=f"{number:,.0f}" if shown is None else shown, **figures)
 
     def listed(self, parts: list[str]) -> str:
         """Several words in a sentence."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from persona_pipelines.files import digest_of, sweep_partial, write_whole
 from persona_pipelines.home.keys import claim_key, key_to_write_with, require_key
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
-from persona_pipelines.home.publishing import WAITING, finish
+from persona_pipelines.home.publishing import REPORTS, WAITING, finish
 from persona_pipelines.privacy.pseudonyms import fingerprint
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.strict import CONFIGURATION_PATTERN
@@ -65,7 +65,7 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
         HomeError: the folder belongs to another configuration, a file is missing or has changed, or the key is another one.
     """
     claim_home(settings)
-    folders = (settings.home, settings.home / "reports", settings.home / WAITING, *(settings.home / "models").glob("*"))
+    folders = (settings.home, settings.home / REPORTS, settings.home / WAITING, *(settings.home / "models").glob("*"))
     if swept := [file for folder in folders for file in sweep_partial(folder)]:
         say(f"removed what a killed run has left: {', '.join(file.name for file in swept)}")
     manifest = read_manifest(settings.home)

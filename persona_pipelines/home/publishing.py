@@ -22,6 +22,7 @@ from persona_pipelines.tracking.registry import Chosen
 from persona_pipelines.warehouse.connection import Warehouse
 
 JOURNAL = "publishing.json"
+REPORTS = "reports"
 WAITING = "waiting"
 """The folder of what takes its place next, below the home."""
 
@@ -108,8 +109,8 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
         os.replace(copy, settings.published_file)
     for page in publication.pages:
         if (waiting / page).exists():
-            (settings.home / "reports").mkdir(exist_ok=True)
-            os.replace(waiting / page, settings.home / "reports" / page)
+            (settings.home / REPORTS).mkdir(exist_ok=True)
+            os.replace(waiting / page, published_page(settings, page))
     manifest = read_manifest(settings.home)
     manifest.published, manifest.rows, manifest.digests, manifest.engine = (
         publication.published,
@@ -133,3 +134,8 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
 def waiting_page(settings: Settings, name: str) -> Path:
     """Where a page waits for the moment of publishing."""
     return settings.home / WAITING / name
+
+
+def published_page(settings: Settings, name: str) -> Path:
+    """Where a page is from the moment of publishing on."""
+    return settings.home / REPORTS / name

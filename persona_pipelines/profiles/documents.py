@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.described import FEATURES, Facts, Log
+from persona_pipelines.warehouse.described import FEATURES, INTEREST_VERBS, Facts, Log
 
 CLEARLY = 0.2
 """A value among the lowest or highest fifth of all users is worth a statement."""
@@ -24,8 +24,6 @@ TOLD = {part: [name for name, feature in FEATURES.items() if feature.profile == 
     "predictions": list(PREDICTIONS)
 }
 """Features of which each part of a profile has statements."""
-INTEREST_WORDS = {"attention": "gives attention to", "purchases": "buys", "ratings": "rates", "activity": "turns to"}
-"""What a person does with what is of interest to them (``described.Log``)."""
 BASICS = ("signup_date", "country", "gender", "age_group", "occupation", "consent_personalisation", "consent_marketing")
 UNITS = {column.name: column.unit for table in (contracts.USER_FEATURES, contracts.USER_PREDICTIONS) for column in table.columns}
 
@@ -66,7 +64,7 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame, log: Log) -> list[
                 if varied[name] and (text := _chosen(name, values[name][number], places[name][number], log))
             ]
         document["targets"] = {name: round(chance, 4) for name, chance in _object(row.get("targets")).items()}
-        document["interests"] += _categories(row.get("top_interests"), INTEREST_WORDS[log.interest])
+        document["interests"] += _categories(row.get("top_interests"), INTEREST_VERBS[log.interest].singular)
         document["life_cycle"] = {
             "stage": _plain(row["lifecycle_stage"]),
             "evidence": {name: _plain(row[name]) for name in ("tenure_days", "recency_days", "frequency")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -53,6 +53,22 @@ class Decision:
         """The same with what was judged on; a weaker protocol than the newest window stands in the reason too."""
         weaker = "" if protocol == NEWEST else f" (judged on the {protocol}: {judged_on})"
         return replace(self, protocol=protocol, judged_on=judged_on, reason=self.reason + weaker)
+
+    def by_validation(self, validation: Mapping[str, float], k: int) -> Decision:
+        """The same, saying why this challenger: its figure on the validation window and that of the next.
+
+        Args:
+            validation: nDCG at ``k`` there of all who could have been the challenger.
+        """
+        if self.challenger not in validation:
+            return self
+        others = sorted((name for name in validation if name != self.challenger), key=lambda name: (-validation[name], name))
+        figure = f"nDCG@{k} {validation[self.challenger]:.4f}"
+        if others:
+            figure += f"; the next of {len(validation)} is {others[0]} with {validation[others[0]]:.4f}"
+        if self.advantage is None:  # that it is the best there is the reason
+            return replace(self, reason=f"{self.reason} ({figure})")
+        return replace(self, reason=f"{self.reason}; {self.challenger} is the challenger as the best on the validation window ({figure})")
 
     def tags(self) -> dict[str, str]:
         """The decision as tags of a run or a version."""

@@ -116,7 +116,7 @@ class Registered:
     Attributes:
         comparison: with its last decision (``training.fit_on_everything``).
         table: rows of ``contracts.MODEL_COMPARISON``.
-        advantages: rows of ``contracts.MODEL_ADVANTAGES``.
+        advantages: rows of ``contracts.MODEL_ADVANTAGES``; ``by_segment`` of ``contracts.SEGMENT_ADVANTAGES``.
         audit: rows of ``contracts.LEAKAGE_AUDIT``.
         intervals: the picture of the table.
         url: the address of the run in MLflow.
@@ -125,6 +125,7 @@ class Registered:
     comparison: Comparison
     table: pd.DataFrame
     advantages: pd.DataFrame
+    by_segment: pd.DataFrame
     audit: pd.DataFrame
     intervals: Figure
     url: str
@@ -143,6 +144,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
     comparison, fitted = fit_on_everything(comparison, interactions, listed_users(store, settings, end), options.seed)
     decision, cut = comparison.decision, f"{comparison.split.cut:{MOMENT}}"
     table, advantages = comparison.table(options.k, options.seed), comparison.advantages(options.seed)
+    by_segment = comparison.segment_advantages(options.seed)
     audit, intervals = audit_table(comparison.findings), charts.model_intervals(table)
     as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
     versions: dict[str, str] = {}
@@ -168,9 +170,10 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
             "interactions", trained, fingerprint(trained.drop(columns="user_id")), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10]
         )
         seen = f"{len(trained):,} interactions of {trained['user_id'].nunique():,} users before {cut}"
-        parent.note(told.note_of_the_comparison(comparison, table, advantages, seen))
+        parent.note(told.note_of_the_comparison(comparison, table, advantages, by_segment, seen))
         parent.table(table, "comparison.csv")
         parent.table(advantages, "advantages.csv")
+        parent.table(by_segment, "advantages_by_segment.csv")
         parent.table(audit, "leakage_audit.csv")
         parent.picture(charts.drawn(intervals), "comparison.png")
         for name in dict.fromkeys(table["model"]):
@@ -191,7 +194,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
                     )
         url = parent.url
     table = table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs))
-    return Registered(comparison, table, advantages, audit, intervals, url)
+    return Registered(comparison, table, advantages, by_segment, audit, intervals, url)
 
 
 def _version(

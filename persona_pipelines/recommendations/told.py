@@ -83,7 +83,9 @@ def _judged(comparison: Comparison) -> str:
     return f"on what known users did from {cut} on, which no model had seen ({weaker})"
 
 
-def note_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, advantages: pd.DataFrame, learned_from: str) -> str:
+def note_of_the_comparison(
+    comparison: Comparison, rows: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.DataFrame, learned_from: str
+) -> str:
     """The description of the run of a comparison."""
     decision = comparison.decision
     whole = rows[(rows["case"] == WARM) & (rows["segment"] == ALL)].sort_values("ndcg_at_k", ascending=False, kind="stable")
@@ -98,7 +100,7 @@ def note_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, advantage
         part
         for part in (
             f"**{decision.outcome}**: {decision.reason}",
-            " ".join(verdict(rows, advantages)),
+            " ".join(verdict(rows, advantages, by_segment)),
             listed({"Learned from": learned_from, "Judged": _judged(comparison), "Leakage audit": audited(comparison.findings)}),
             table(shown) if len(shown) else "",
             f"Left out:\n\n{left_out}" if left_out else "",

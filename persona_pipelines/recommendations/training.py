@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from persona_pipelines.parallel import side_by_side
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import Finding, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import (
+    ALL,
+    WARM,
     Judged,
     Task,
     blend_all,
@@ -98,23 +101,38 @@ class Comparison:
     def advantages(self, seed: int) -> pd.DataFrame:
         """Rows of ``contracts.MODEL_ADVANTAGES``: every model against the champion and the most popular ones."""
         models = list(dict.fromkeys(entry.model for entry in self.judged))
-        rows = []
-        for against in dict.fromkeys([self.decision.champion, *self.baselines]):
-            for model in models:
-                differences = paired(self.judged, model, against)
-                if model != against and len(differences):
-                    found = interval(differences, seed)
-                    rows.append(
-                        {
-                            "model": model,
-                            "against": against,
-                            "users": len(differences),
-                            "advantage": found.mean,
-                            "low": found.low,
-                            "high": found.high,
-                        }
-                    )
+        rows = [
+            row
+            for against in dict.fromkeys([self.decision.champion, *self.baselines])
+            for model in models
+            if (row := self._ahead(model, against, ALL, seed))
+        ]
         return pd.DataFrame(rows, columns=["model", "against", "users", "advantage", "low", "high"])
+
+    def segment_advantages(self, seed: int) -> pd.DataFrame:
+        """Rows of ``contracts.SEGMENT_ADVANTAGES``: the champion against the most popular items, by segment."""
+        segments = sorted({entry.segment for entry in self.judged if entry.case == WARM} - {ALL})
+        rows = [
+            {"segment": segment, **row}
+            for segment in segments
+            if (row := self._ahead(self.decision.champion, self.baselines[0], segment, seed))
+        ]
+        return pd.DataFrame(rows, columns=["segment", "model", "against", "users", "advantage", "low", "high"])
+
+    def _ahead(self, model: str, against: str, segment: str, seed: int) -> dict[str, Any]:
+        """How far one model is ahead of another for the known users of a segment; empty where nobody can be compared, or both are the same."""
+        differences = paired(self.judged, model, against, segment)
+        if model == against or not len(differences):
+            return {}
+        found = interval(differences, seed)
+        return {
+            "model": model,
+            "against": against,
+            "users": len(differences),
+            "advantage": found.mean,
+            "low": found.low,
+            "high": found.high,
+        }
 
 
 def tuned(
@@ -201,7 +219,9 @@ def compare_models(
     candidates = {name: quality for name, quality in validation.items() if name in usable and np.isfinite(quality)}
     challenger = max(candidates, key=lambda name: candidates[name]) if candidates else None
     holder = current or baselines[0]
-    decision = decide(judged, challenger, current, baselines[0], chosen.gate, seed).on(found.protocol, found.reason)
+    decision = (
+        decide(judged, challenger, current, baselines[0], chosen.gate, seed).by_validation(candidates, k).on(found.protocol, found.reason)
+    )
     if champion and not current:
         why = failed.get(CURRENT) or failed[champion.name]
         decision = replace(decision, reason=f"{decision.reason}; the champion before is not compared: {why}")

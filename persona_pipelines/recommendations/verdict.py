@@ -5,14 +5,27 @@ from __future__ import annotations
 import pandas as pd
 
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+from persona_pipelines.segments.differences import ENOUGH
+
+WORSE, NO_BETTER = "worse", "no better"
+"""How the lists of a segment may compare with the most popular items: beyond doubt behind them, or not to be told from them."""
 
 
-def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame) -> list[str]:
+def against_popular(low: float, high: float, users: int) -> str:
+    """What may be said of a segment by the interval of the champion's advantage over the most popular items: ``WORSE``, ``NO_BETTER``, or
+    nothing, where it is ahead or fewer than ten people were judged."""
+    if users < ENOUGH or low > 0:
+        return ""
+    return WORSE if high < 0 else NO_BETTER
+
+
+def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.DataFrame) -> list[str]:
     """What a comparison has decided, in sentences; none where nobody was judged or there is no champion.
 
     Args:
         comparison: rows of ``contracts.MODEL_COMPARISON``.
         advantages: rows of ``contracts.MODEL_ADVANTAGES``, which has every model against the champion and the most popular ones.
+        by_segment: rows of ``contracts.SEGMENT_ADVANTAGES``.
     """
     whole = comparison[(comparison["case"] == WARM) & (comparison["segment"] == ALL)]
     champions = whole[whole["champion"].astype(bool)]
@@ -34,9 +47,40 @@ def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame) -> list[str]:
         rest = f"; not to be told from {', '.join(level['model'])}" if len(level) else ""
         sentences.append(f"Of the {len(others)} others it beats {len(beaten)} beyond doubt{rest}.")
     if len(ahead):
-        best = ", ".join(f"{row.model} (by {row.advantage:.3f}, {row.low:.3f} to {row.high:.3f})" for row in ahead.itertuples())
-        sentences.append(f"Ahead of it on this test: {best}; persona models has the gate's reason.")
+        before = whole.set_index("model")["validation_ndcg"]
+        best = ", ".join(
+            f"{row.model} (by {row.advantage:.3f}, {row.low:.3f} to {row.high:.3f}{_chosen_by(before, row.model, name)})"
+            for row in ahead.itertuples()
+        )
+        sentences.append(f"Ahead of it on this test: {best}.")
+    return sentences + _segments_told(by_segment)
+
+
+def _segments_told(by_segment: pd.DataFrame) -> list[str]:
+    """The segments whose lists are behind the most popular items, and those whose are not to be told from them."""
+    kinds = [against_popular(row.low, row.high, row.users) for row in by_segment.itertuples()]
+    sentences = []
+    for kind, words in (
+        (WORSE, "For these segments {} serves better beyond doubt"),
+        (NO_BETTER, "For these segments it is not to be told from {}"),
+    ):
+        rows = by_segment[[found == kind for found in kinds]]
+        if len(rows):
+            told = ", ".join(
+                f"{row.segment} ({row.advantage:+.3f}, {row.low:+.3f} to {row.high:+.3f}, {row.users:,} users)" for row in rows.itertuples()
+            )
+            sentences.append(f"{words.format(rows['against'].iloc[0])}: {told}.")
     return sentences
+
+
+def _chosen_by(validation: pd.Series, model: str, champion: str) -> str:
+    """What two models had on the validation window, which chooses the challenger; empty where either was not judged there."""
+    figures = validation.reindex([model, champion]).astype(float)
+    return (
+        ""
+        if figures.isna().any()
+        else f"; on the validation window, which chooses the challenger, {figures.iloc[0]:.4f} against {figures.iloc[1]:.4f}"
+    )
 
 
 def _ahead(other: pd.Series) -> str:

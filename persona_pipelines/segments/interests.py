@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.segments.differences import ENOUGH, SURE
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.segments.differences import ENOUGH, SURE, sureness
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, INTEREST_VERBS, Log, Words
 
 MOST = 0.5
 """What categories have together before "most" is said of them."""
@@ -86,8 +86,44 @@ def _named(rows: pd.DataFrame) -> list[tuple[str, float]]:
     return list(zip(rows["category"].astype(str), rows["share"].astype(float), strict=True))
 
 
-VERBS = {"attention": "give attention to", "purchases": "buy", "ratings": "rate", "activity": "turn to"}
-"""What people do with what is of interest to them, by what shares are made of (``described.Log``)."""
+INTEREST = "interest."
+"""Before a category, where it stands among features."""
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """A category whose share is larger in one segment than in another: by how much, with its interval, and whether that may be said."""
+
+    category: str
+    deviation: float
+    low: float
+    high: float
+    clear: bool
+
+    @property
+    def feature(self) -> str:
+        return INTEREST + self.category
+
+    @property
+    def sureness(self) -> float:
+        """How far it is from no difference, by half of its interval."""
+        return sureness(self.deviation, self.low, self.high)
+
+    def words(self, log: Log, language: str = ENGLISH) -> Words:
+        """What it may be called; empty where it is not clear. What shares are made of in the log (``log.interest``) makes no other words."""
+        if not self.clear:
+            return Words()
+        return Words(phrase=f"更偏向{self.category}" if language == CHINESE else f"lean more to {self.category}")
+
+
+def leanings(segment_of: pd.DataFrame, category_shares: pd.DataFrame, segment: int) -> list[Leaning]:
+    """The categories whose share is larger in the segment than in the others that there are, as ``segment_interests`` measures them."""
+    found = segment_interests(segment_of, category_shares)
+    own = found[(found["segment_id"] == segment) & (found["share"] > found["share_of_others"])]
+    return [
+        Leaning(str(row.category), float(row.share - row.share_of_others), float(row.low), float(row.high), bool(row.clear))
+        for row in own.itertuples()
+    ]
 
 
 NOTHING, LEADING, MORE_THAN_OTHERS, SPREAD = "nothing", "leading", "ahead", "spread"
@@ -123,7 +159,7 @@ def statement(interests: pd.DataFrame) -> Statement:
 
 def sentence(said: Statement, log: Log) -> str:
     """The statement in English; empty where nothing is known."""
-    verb = VERBS[log.interest]
+    verb = INTEREST_VERBS[log.interest].of_people()
     if said.kind == LEADING:
         return f"Most of what they {verb} is {listed([f'{name} ({share:.0%})' for name, share, _ in said.categories])}."
     if said.kind == MORE_THAN_OTHERS:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import pandas as pd
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.segments.algorithms import NOISE, Regions
 from persona_pipelines.segments.alignment import Alignment, align
+from persona_pipelines.segments.contrasts import Contrast, contrasts
 from persona_pipelines.segments.differences import Difference, all_differences
 from persona_pipelines.segments.labels import Label
-from persona_pipelines.segments.naming import Name, segment_names
+from persona_pipelines.segments.naming import Name, segment_names, told_apart
 from persona_pipelines.segments.preprocessing import Scaler, fit_scaler
 from persona_pipelines.segments.selection import choose
 from persona_pipelines.settings.stages import SegmentsSettings
@@ -60,10 +63,33 @@ class SegmentModel:
         given = {number: label.name for number, label in labels.items() if label.name}
         taken = {name for number, name in given.items() if number in self.ids}
         named = [
-            Name(given[number]) if number in given else replace(name, text=f"{name.text} {number}") if name.text in taken else name
+            # What tells others from it is still told of it.
+            Name(given[number], shared=name.stem)
+            if number in given
+            else replace(name, text=f"{name.text} {number}", shared=name.stem)
+            if name.text in taken
+            else name
             for number, name in zip(self.ids, self.named, strict=True)
         ]
         return replace(self, named=tuple(named))
+
+    def namesakes(self, features: pd.DataFrame, category_shares: pd.DataFrame, segment_of: np.ndarray) -> dict[int, list[list[Contrast]]]:
+        """By id of each segment whose name tells it from others of the same name: the differences of its people to those of each of them.
+
+        Args:
+            features: ``contracts.USER_FEATURES`` with attributes.
+            segment_of: shape (users,), the id of the segment of each user.
+        """
+        stems = {number: name.stem for number, name in zip(self.ids, self.named, strict=True)}
+        return {
+            number: [
+                contrasts(self.scaler, features, category_shares, segment_of, number, other)
+                for other, stem in stems.items()
+                if stem == stems[number] and other != number
+            ]
+            for number, name in zip(self.ids, self.named, strict=True)
+            if name.apart
+        }
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +112,8 @@ class SegmentModel:
             "ids": self.ids,
             "names": self.names,
             "traits": [name.traits for name in self.named],
+            "shared": [name.shared for name in self.named],
+            "apart": [name.apart for name in self.named],
             "highest_id": self.highest_id,
         }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
@@ -100,12 +128,19 @@ class SegmentModel:
             learned = {name: arrays[name] for name in ("fill", "mean", "deviation", "weight", "interest_mean", "interests")}
             scaler = Scaler(columns=tuple(description["columns"]), categories=tuple(description["categories"]), **learned)
             regions = Regions(arrays["centres"], arrays["limits"])
-        # Models of earlier versions do not say what a name rests on.
-        traits = description.get("traits", [()] * len(description["names"]))
-        named = tuple(
-            Name(text, tuple((feature, sign) for feature, sign in rests)) for text, rests in zip(description["names"], traits, strict=True)
-        )
-        return cls(scaler, regions, tuple(description["ids"]), named, description["highest_id"])
+        return cls(scaler, regions, tuple(description["ids"]), _named(description), description["highest_id"])
+
+
+def _named(description: Mapping[str, Any]) -> tuple[Name, ...]:
+    """The names of a stored model. Those of earlier versions say neither what a name rests on nor of what a number is the number."""
+    texts = description["names"]
+    nothing = [()] * len(texts)
+    shared = description.get("shared", [stem if (stem := re.sub(r" \d+$", "", text)) in texts and stem != text else "" for text in texts])
+    told = zip(texts, description.get("traits", nothing), shared, description.get("apart", nothing), strict=True)
+    return tuple(
+        Name(text, tuple((feature, sign) for feature, sign in traits), stem, (apart[0], apart[1]) if apart else None)
+        for text, traits, stem, apart in told
+    )
 
 
 @dataclass(frozen=True)
@@ -164,7 +199,11 @@ def fit_segments(
     found = Regions(found.centres[order], found.limits[order])
     numbers = found.assign(points)[0]
     differences = list(all_differences(scaler, features, numbers, range(len(order))).values())
-    ids, named, highest, alignment = _identity(features, category_shares, numbers, differences, before, segment_names(differences, log))
+    ids, names, kept, highest, alignment = _identity(
+        features, category_shares, numbers, differences, before, segment_names(differences, log)
+    )
+    between = partial(contrasts, scaler, features, category_shares, numbers)
+    named = tuple(told_apart(names, log, between, kept))
     return Fit(SegmentModel(scaler, found, ids, named, highest), choice.quality(len(sample)), choice.reason, alignment)
 
 
@@ -191,25 +230,21 @@ def _identity(
     differences: list[list[Difference]],
     before: SegmentModel | None,
     fresh: list[Name],
-) -> tuple[tuple[int, ...], tuple[Name, ...], int, Alignment | None]:
-    """Ids and names of the segments: those of the model before where they hold the same users, and the name is still true of them."""
-    segments = len(fresh)
+) -> tuple[tuple[int, ...], list[Name], set[int], int, Alignment | None]:
+    """Ids and names of the segments, those of the model before where they hold the same users, with the places of these names, which are kept
+    where what they say by themselves is still true. Namesakes are left to ``told_apart``."""
     if before is None:
-        return tuple(range(1, segments + 1)), tuple(fresh), segments, None
+        return tuple(range(1, len(fresh) + 1)), fresh, set(), len(fresh), None
     old = before.assign(features, category_shares)["segment_id"].to_numpy()
-    alignment = align(old, numbers, segments, before.highest_id)
+    alignment = align(old, numbers, len(fresh), before.highest_id)
     old_names = dict(zip(before.ids, before.named, strict=True))
     kept = {
-        segment: old_names[segment]
-        for number, segment in enumerate(alignment.ids)
-        if segment in old_names and old_names[segment].holds(differences[number])
+        place: old_names[segment]
+        for place, segment in enumerate(alignment.ids)
+        if segment in old_names and replace(old_names[segment], apart=None).holds(differences[place])
     }
-    named: list[Name] = []
-    for number, segment in enumerate(alignment.ids):
-        name = kept.get(segment, fresh[number])
-        taken = {other.text for other in named} | {kept[other].text for other in alignment.ids if other in kept and other != segment}
-        named.append(name if name.text not in taken else Name(f"{name.text} {segment}", name.traits))
-    return tuple(alignment.ids), tuple(named), max(before.highest_id, *alignment.ids), alignment
+    named = [kept.get(place, name) for place, name in enumerate(fresh)]
+    return tuple(alignment.ids), named, set(kept), max(before.highest_id, *alignment.ids), alignment
 
 
 def _everyone() -> SegmentModel:

@@ -51,6 +51,7 @@ def summary(
         named.append((UNPLACED[0], Name(UNPLACED[1])))
     differences = all_differences(model.scaler, features, segment_of, [number for number, _ in named])
     interests = segment_interests(assigned, category_shares)
+    namesakes = model.namesakes(features, category_shares, segment_of)
     profiles = []
     for number, name in named:
         members = segment_of == number
@@ -63,7 +64,7 @@ def summary(
                 "users": int(members.sum()),
                 "share": share,
                 "distinguishing_features": described(differences[number]),
-                "description": paragraph(name, share, differences[number], sentence(statement(own), log), log),
+                "description": paragraph(name, share, differences[number], sentence(statement(own), log), log, namesakes.get(number, ())),
                 "top_categories": ", ".join(f"{row.category} {row.share:.0%}" for row in own.head(TOP).itertuples()) or None,
                 "note": labels.get(number, Label()).note or None,
                 "mean_monetary_value": mine["monetary_value"].mean(),

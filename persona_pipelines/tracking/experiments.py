@@ -20,7 +20,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
-from persona_pipelines.tracking.notes import VIEW, of_experiment, view_of
+from persona_pipelines.tracking.notes import VIEW, link_to_view, of_experiment, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,8 +204,10 @@ class TrackedRun:
         self.waiting.tags.extend(RunTag(name, value) for name, value in values.items())
 
     def note(self, text: str) -> None:
-        """What the run's page shows as its description, in Markdown."""
-        self.tags({NOTE_TAG: text[:LONGEST_NOTE]})
+        """What the run's page shows as its description, in Markdown; a link to the table of all runs with their figures ends it."""
+        link = link_to_view(self.stage, self.experiment_id, "All runs of the experiment with their figures")
+        end = f"\n\n{link}" if link else ""
+        self.tags({NOTE_TAG: text[: LONGEST_NOTE - len(end)] + end})
 
     def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> Inputs:
         """What the run and its parts learned from: its columns and size as an MLflow data set; fingerprint and dates of the first one as tags."""

@@ -75,13 +75,21 @@ ALIASES = (
 def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
     """The description of a stage's experiment."""
     about = _with_k(EXPERIMENTS.get(stage, stage), settings)
-    view = f"[Show the figures in the table](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}). " if stage in COLUMNS else ""
-    return f"{view}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
+    view = link_to_view(stage, experiment_id, "Show the figures in the table")
+    return f"{f'{view}. ' if view else ''}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
 
 
 def _configuration(settings: Settings) -> str:
     about = " ".join(settings.description.split())
     return f"the configuration **{settings.name}**{f': {about}' if about else '.'}"
+
+
+def link_to_view(stage: str, experiment_id: str, words: str) -> str:
+    """A link to the view ``VIEW`` of a stage's runs; empty where they have no figures.
+
+    MLflow 3 takes the columns of its table from the address and what the browser has kept alone: nothing in an experiment makes others the first ones.
+    """
+    return f"[{words}](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW})" if stage in COLUMNS else ""
 
 
 def view_of(settings: Settings, stage: str) -> str | None:

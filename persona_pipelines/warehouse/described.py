@@ -50,6 +50,28 @@ class Words:
 
 
 @dataclass(frozen=True)
+class InterestVerb:
+    """What people do with what is of interest to them: of several people, of one, and in Chinese."""
+
+    plural: str
+    singular: str
+    chinese: str
+
+    def of_people(self, language: str = ENGLISH) -> str:
+        """Of several people."""
+        return self.chinese if language == CHINESE else self.plural
+
+
+INTEREST_VERBS = {
+    "attention": InterestVerb("give attention to", "gives attention to", "注意力"),
+    "purchases": InterestVerb("buy", "buys", "购买"),
+    "ratings": InterestVerb("rate", "rates", "评分"),
+    "activity": InterestVerb("turn to", "turns to", "活动"),
+}
+"""By what shares of categories are made of (``Log.interest``)."""
+
+
+@dataclass(frozen=True)
 class Log:
     """What a log is a log of, as far as words depend on it.
 

@@ -30,26 +30,29 @@ def settings(configure) -> Settings:
     return made
 
 
+def filled(contract: contracts.Table, count: int, **columns: object) -> pd.DataFrame:
+    """Rows of a table that say nothing but some columns."""
+    filler = {
+        "string": "x",
+        "int64": 0,
+        "float64": 0.0,
+        "boolean": False,
+        "date": pd.Timestamp("2025-09-01"),
+        "timestamp": pd.Timestamp("2025-09-01"),
+    }
+    assert filler.keys() == DUCKDB_TYPES.keys()
+    return pd.DataFrame({column.name: [filler[column.type]] * count for column in contract.columns}).assign(**columns)
+
+
 @pytest.fixture
 def store(warehouse: Warehouse) -> Warehouse:
-    def rows(contract: contracts.Table, **columns: object) -> pd.DataFrame:
-        filler = {
-            "string": "x",
-            "int64": 0,
-            "float64": 0.0,
-            "boolean": False,
-            "date": pd.Timestamp("2025-09-01"),
-            "timestamp": pd.Timestamp("2025-09-01"),
-        }
-        assert filler.keys() == DUCKDB_TYPES.keys()
-        return pd.DataFrame({column.name: [filler[column.type]] * len(PEOPLE) for column in contract.columns}).assign(**columns)
-
     number = list(PEOPLE.values())
-    profiles = rows(contracts.USER_PROFILES, user_id=list(PEOPLE), frequency=number, consent_marketing=[one % 2 == 1 for one in number])
+    consenting = [one % 2 == 1 for one in number]
+    profiles = filled(contracts.USER_PROFILES, len(PEOPLE), user_id=list(PEOPLE), frequency=number, consent_marketing=consenting)
     with warehouse.transaction():
         warehouse.replace(contracts.USER_PROFILES, from_frame(profiles))
-        warehouse.replace(contracts.USERS, from_frame(rows(contracts.USERS, user_id=list(PEOPLE))))
-        warehouse.replace(contracts.USER_FEATURES, from_frame(rows(contracts.USER_FEATURES, user_id=list(PEOPLE))))
+        warehouse.replace(contracts.USERS, from_frame(filled(contracts.USERS, len(PEOPLE), user_id=list(PEOPLE))))
+        warehouse.replace(contracts.USER_FEATURES, from_frame(filled(contracts.USER_FEATURES, len(PEOPLE), user_id=list(PEOPLE))))
     return warehouse
 
 

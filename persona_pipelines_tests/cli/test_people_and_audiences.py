@@ -53,6 +53,20 @@ def test_somebody_unknown_is_said_to_be_before_the_answer(told: Told) -> None:
     assert "'u00003x' is unknown: nobody in the logs of shop has this id" in nobody.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--with-audiences", "--interactive"), "expected one: the page of groups has no cards"),
+        (("--columns", "country"), "expected them with --with-audiences"),
+        (("--with-audiences", "--id-column", "customer"), "expected the list that has the column"),
+    ],
+)
+def test_options_of_a_report_that_do_not_go_together_are_said(told: Told, options: tuple[str, ...], message: str) -> None:
+    done = told.asked("report", *options)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
 def test_audiences_are_shown_compared_and_deleted(changed: Told) -> None:
     segments = dict(changed.rows("SELECT 'segment-' || segment_id, users FROM segments.segment_profiles WHERE segment_id > 0"))
     own = json.loads(changed.asked("audience", "list", "--json").stdout)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from persona_pipelines.gallery.cube import cube
 from persona_pipelines.gallery.explorer import explorer
+from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines_tests.conftest import law
 from persona_pipelines_tests.gallery.test_gallery import Reader, gallery
@@ -90,3 +91,13 @@ def test_what_comes_from_the_data_is_never_markup() -> None:
     text = explorer(gallery(people=users, minimum=MINIMUM), "en")
     assert "</script><i>" not in text
     assert text.count("</script>") == 2
+
+
+def test_both_pages_have_one_head() -> None:
+    both = explorer(gallery(people=people(5, 600)), "en"), page(gallery(), "en")
+    heads = [
+        re.sub(r"<title>.*?</title>|; script-src[^\"]*|select \{.*?label \{.*?\}\n", "", text.partition("<body>")[0], flags=re.S)
+        for text in both
+    ]
+    assert heads[0] == heads[1]
+    assert heads[0].startswith('<!doctype html>\n<html lang="en">\n<head>\n<meta charset')

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, unusual_days
+from persona_pipelines.gallery.downloads import Download
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES, Language, texts_of
-from persona_pipelines.segments.interests import LEADING, Statement
+from persona_pipelines.segments.interests import LEADING, Statement, sentence
 from persona_pipelines.segments.naming import Name
-from persona_pipelines.warehouse.described import Log
+from persona_pipelines.warehouse.described import INTEREST_VERBS, Log
 from persona_pipelines_tests.gallery.warrants import TIME_WORDS, VISIT_WORDS
 
 GLANCE = Glance(users=900, reachable=600, buyers=0.4, value=12.5, total=11_250.0, lifetime=None, likely=None, leaving=0.2, sessions=3.0)
@@ -60,6 +61,7 @@ DETAILS = Details(
         }
     ],
     recommended=["<script>alert(1)</script>", "Tea"],
+    popular=None,
     hits={"hit_rate_at_k": 0.5, "users": 40, "k": 10},
     rule={"rule": "night_share > 0.5 and attributes.city = 'Rome'", "precision": 0.8, "coverage": 0.9},
 )
@@ -205,6 +207,45 @@ def test_what_people_have_written_about_a_segment_stands_on_its_card() -> None:
     assert "Note:" not in seen(page(gallery(), "en"))
 
 
+@pytest.mark.parametrize(
+    ("bounds", "users", "english", "chinese"),
+    [
+        ((-0.15, -0.01), 30, "Lists for this segment: worse than the most popular items, for the 30", "不如最热门的商品"),
+        ((-0.15, 0.01), 30, "Lists for this segment: no better than the most popular items, as far as the 30", "并不优于最热门的商品"),
+        ((0.01, 0.05), 30, "", ""),
+        ((-0.15, -0.01), 9, "", ""),
+    ],
+)
+def test_a_segment_that_the_most_popular_items_serve_as_well_is_told(
+    bounds: tuple[float, float], users: int, english: str, chinese: str
+) -> None:
+    popular = {"advantage": sum(bounds) / 2, "low": bounds[0], "high": bounds[1], "users": users}
+    card = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, popular=popular))
+    for language, words in zip(LANGUAGES, (english, chinese), strict=True):
+        told = seen(page(gallery(cards=[card]), language))
+        assert words in told
+        assert ("nDCG" in told) == bool(words)
+
+
+def test_a_card_links_the_file_of_its_audience_only_where_one_was_written() -> None:
+    files = {1: Download("persona-audiences/segment-1.csv", 600, of_own_list=False)}
+    for language, words in zip(LANGUAGES, ("Download segment-1.csv (600 people)", "下载 segment-1.csv（600 人）"), strict=True):
+        text = page(gallery(), language, files)
+        assert f'<a href="persona-audiences/segment-1.csv" download>{words}</a>' in text
+        assert text.count(" download>") == 1
+        assert "default-src 'none'; style-src 'unsafe-inline'" in text
+        assert " download>" not in page(gallery(), language)
+    own = page(gallery(), "en", {1: Download("persona-audiences/segment-1.csv", 1, of_own_list=True)})
+    assert "Download segment-1.csv (1 row of your own list)" in own
+
+
+def test_what_tells_namesakes_apart_stands_in_their_names_in_both_languages() -> None:
+    told = Name("Average visitors who spend more", (), "Average visitors", ("monetary_value", 1))
+    cards = [dataclasses.replace(CARD, name=told, apart_zh="消费较高"), dataclasses.replace(SMALL, name=Name("Average visitors"))]
+    names = [re.findall(r"</svg> (.*?)</h3>", page(gallery(cards=cards), language)) for language in LANGUAGES]
+    assert names == [["Average visitors who spend more"], ["普通访客（其中消费较高）"]]
+
+
 def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out() -> None:
     text = page(gallery(), "en")
     told = seen(text)
@@ -332,6 +373,13 @@ def test_the_chinese_page_is_wholly_chinese() -> None:
         *("random", "forest", "past", "spend", "means", "persona", "audience", "export", "save", "rule", "where", "segment", "csv"),
         *("night", "share", "and", "attributes", "city", "features", "feature", "support"),
     }, words
+
+
+@pytest.mark.parametrize("interest", INTEREST_VERBS)
+def test_what_people_do_is_told_by_the_same_verb_in_description_and_on_the_page(interest: str) -> None:
+    log = Log(interest=interest)
+    assert sentence(DETAILS.statement, log).startswith(f"Most of what they {INTEREST_VERBS[interest].plural} is ")
+    assert f"{INTEREST_VERBS[interest].chinese}主要集中在" in page(gallery(log=log), "zh")
 
 
 def test_every_language_has_every_text_with_the_same_figures() -> None:

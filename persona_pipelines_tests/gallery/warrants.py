@@ -18,7 +18,7 @@ import yaml
 
 import persona_pipelines
 from persona_pipelines.gallery.texts import Language, texts_of
-from persona_pipelines.warehouse.described import FEATURES
+from persona_pipelines.warehouse.described import FEATURES, INTEREST_VERBS
 
 PACKAGE = Path(persona_pipelines.__file__).parent
 BLOCKS = {
@@ -164,7 +164,8 @@ class Warrants:
     def of(self, block: Block) -> bool | str | None:
         """True where the block holds or claims nothing; what is wrong; None where nobody knows."""
         text = block.text
-        if block.tag in ("title", "footer", "h1", "code", "summary", "a") or text in self.texts.entries.values():
+        link = block.tag == "a" and block.segment is None
+        if link or block.tag in ("title", "footer", "h1", "code", "summary") or text in self.texts.entries.values():
             return self.code(block) if block.tag == "code" else True
         if block.tag in ("td", "th") or (block.tag == "text" and re.fullmatch(r"[+-]?[\d.,%]+|\d{4}-\d{2}-\d{2}|[MTWFS]\w\w|周.", text)):
             return True  # held against the tables as whole tables, below
@@ -322,11 +323,7 @@ class Warrants:
         text, segment = block.text, block.segment
         assert segment is not None
         if block.tag == "h3":
-            return (
-                self.language == "zh"
-                or self.names.get(text) == segment
-                or f"the segment is called {self.value('SELECT segment_name FROM segments.segment_profiles WHERE segment_id = ?', segment)}"
-            )
+            return self.name(segment, text)
         if block.tag in ("b", "span"):
             return True
         if block.tag == "text":
@@ -346,10 +343,75 @@ class Warrants:
             return self.advice(segment, text) or self.example(segment, text)
         return None
 
-    def facts(self, segment: int, feature: str) -> dict[str, Any]:
-        """Plain figures of a feature: of the members and of all others; the scaled mean of either by logarithms."""
+    def name(self, segment: int, text: str) -> bool | str:
+        """The name of a card: that of the segment, with a warrant for each thing that it says, unless the card says that it says so no longer."""
+        own, description = self.rows("SELECT segment_name, description FROM segments.segment_profiles WHERE segment_id = ?", segment)[0]
+        if self.language == "en" and text != own:
+            return f"the segment is called {own}"
+        stem, apart = self.parted(text)
+        if "The name is that of the training" in description:
+            return True
+        if (said := self.said_by_name(stem)) is None:
+            return True  # given by people, or of an attribute
+        for candidates in said:
+            if (outcome := self.holds(segment, candidates)) is not True:
+                return f"the name {stem!r}: {outcome}"
+        return self.told_apart(segment, own, apart) if apart else True
+
+    def parted(self, name: str) -> tuple[str, str]:
+        """A name without its number, and the phrase that tells it from its namesakes, which is empty without one."""
+        name = re.sub(r" \d+\Z", "", name)
+        found = re.fullmatch(r"(.+?) who (.+)|(.+?)（其中(.+)）", name)
+        return (name, "") if found is None else (found[1] or found[3], found[2] or found[4])
+
+    def said_by_name(self, stem: str) -> list[list[tuple[str, int, dict[str, Any]]]] | None:
+        """For each part of a name the entries of the table of features that have such words; None where it is made of none."""
+        if stem in {
+            self.texts(key) for key in ("everyone", *(f"average_{people}" for people in ("visitors", "customers", "raters", "users")))
+        }:
+            return []
+        if self.language == "zh":
+            parts = [
+                [entry for entry in self.variants if entry[2].get("zh", {}).get("phrase") == phrase] for phrase in stem.split("·") if phrase
+            ]
+            return parts if all(parts) else None
+        people = re.sub(r"\b(visitors|customers|raters|users)\b", "{people}", stem)
+        nouns = [entry for entry in self.variants if entry[2].get("noun") in (stem.lower(), people.lower())]
+        if nouns:
+            return [nouns]
+        for _, _, variant in self.variants:
+            adjective = variant.get("adjective", "")
+            noun = [entry for entry in self.variants if adjective and f"{adjective} {entry[2].get('noun')}" in (stem, people)]
+            if noun:
+                return [[entry for entry in self.variants if entry[2].get("adjective") == adjective], noun]
+        return None
+
+    def told_apart(self, segment: int, own: str, phrase: str) -> bool | str:
+        """What tells a name from its namesakes: true against each of them; where people have renamed them, against one with a name of theirs."""
+        stem, _ = self.parted(own)
+        others = {name: number for name, number in self.names.items() if number not in (segment, 0)}
+        namesakes = [number for name, number in others.items() if re.fullmatch(re.escape(stem) + r"( who .+| \d+)?", name)]
+        outcomes = {number: self.apart_from(segment, number, phrase) for number in namesakes or others.values()}
+        wrong = [f"segment {number}: {outcome}" for number, outcome in outcomes.items() if outcome is not True]
+        return not (wrong if namesakes else len(wrong) == len(outcomes)) or f"{phrase!r} is not true against {'; '.join(wrong)}"
+
+    def apart_from(self, segment: int, other: int, phrase: str) -> bool | str:
+        """A phrase of one segment against one other."""
+        if leaning := re.fullmatch(r"lean more to (.+)|更偏向(.+)", phrase):
+            category = leaning[1] or leaning[2]
+            mine, theirs = (self.mean_shares(MEMBERS.format(segment=number)).get(category, 0.0) for number in (segment, other))
+            return mine - theirs >= 0.05 - 1e-9 or f"{category} has {mine:.3f} of them and {theirs:.3f} of the others"
+        candidates = [
+            entry
+            for entry in self.variants
+            if phrase == (entry[2].get("phrase") if self.language == "en" else entry[2].get("zh", {}).get("phrase"))
+        ]
+        return self.holds(segment, candidates, MEMBERS.format(segment=other)) or f"no feature has the words {phrase!r}"
+
+    def facts(self, segment: int, feature: str, others: str | None = None) -> dict[str, Any]:
+        """Plain figures of a feature: of the members and of all others, or of some; the scaled mean of either by logarithms."""
         numbers = {}
-        for who, query in (("mine", MEMBERS), ("others", OTHERS)):
+        for who, query in (("mine", MEMBERS), ("others", others or OTHERS)):
             column = f'"{feature}"'
             row = self.rows(
                 f"SELECT avg({column}), avg(({column} > 0)::int), count({column}), count(*), avg(sign({column}) * ln(1 + abs({column}))), "
@@ -377,14 +439,14 @@ class Warrants:
         ]
         return self.holds(segment, candidates)
 
-    def holds(self, segment: int, candidates: list[tuple[str, int, dict[str, Any]]]) -> bool | str | None:
-        outcomes = [self.warranted(segment, *candidate) for candidate in candidates]
+    def holds(self, segment: int, candidates: list[tuple[str, int, dict[str, Any]]], others: str | None = None) -> bool | str | None:
+        outcomes = [self.warranted(segment, *candidate, others) for candidate in candidates]
         return True if True in outcomes else "; ".join(str(outcome) for outcome in outcomes) if outcomes else None
 
-    def warranted(self, segment: int, name: str, sign: int, variant: dict[str, Any]) -> bool | str:
+    def warranted(self, segment: int, name: str, sign: int, variant: dict[str, Any], others: str | None = None) -> bool | str:
         if self.value("SELECT support FROM features.feature_support WHERE feature = ?", name) == "absent":
             return f"the log does not hold {name}"
-        found = self.facts(segment, name)
+        found = self.facts(segment, name, others)
         if found["mine_known"] < max(10, 0.5 * found["mine_people"]) or found["others_known"] < 10:
             return f"{name} is known of {found['mine_known']} of {found['mine_people']}"
         if sign * (found["mine_mean"] - found["others_mean"]) <= 0 or sign * (found["mine_log"] - found["others_log"]) <= 0:
@@ -407,12 +469,17 @@ class Warrants:
 
     def shares(self, segment: int) -> dict[str, tuple[float, float]]:
         """Mean shares of categories, of the members and of all others, over those with interests."""
-        query = (
-            "SELECT category, sum(interest_share) / (SELECT count(DISTINCT user_id) FROM features.category_shares WHERE user_id IN ({who})) "
-            "FROM features.category_shares WHERE user_id IN ({who}) GROUP BY 1"
-        )
-        mine, others = (dict(self.rows(query.format(who=who.format(segment=segment)))) for who in (MEMBERS, OTHERS))
+        mine, others = (self.mean_shares(who.format(segment=segment)) for who in (MEMBERS, OTHERS))
         return {name: (mine.get(name, 0.0), others.get(name, 0.0)) for name in {*mine, *others}}
+
+    def mean_shares(self, who: str) -> dict[str, float]:
+        """Mean shares of categories, over those of some people who have interests."""
+        return dict(
+            self.rows(
+                f"SELECT category, sum(interest_share) / (SELECT count(DISTINCT user_id) FROM features.category_shares WHERE user_id IN ({who})) "
+                f"FROM features.category_shares WHERE user_id IN ({who}) GROUP BY 1"
+            )
+        )
 
     def category(self, segment: int, text: str) -> bool | str | None:
         found = [
@@ -464,7 +531,8 @@ class Warrants:
 
     def interests(self, segment: int, text: str) -> bool | str:
         shares = self.shares(segment)
-        body = re.sub(r"\AMost of what they .*? is |\AMore than others they (?:give attention to|buy|rate|turn to) ", "", text)
+        verbs = "|".join(verb.plural for verb in INTEREST_VERBS.values())
+        body = re.sub(rf"\AMost of what they .*? is |\AMore than others they (?:{verbs}) ", "", text)
         categories = re.findall(r"(?:\A|, | and )(.+?) \((\d+)%(?: against (\d+)%)?\)", body)
         if text.startswith("Most of what they"):
             total = sum(share for name, (share, _) in shares.items() if any(name == category for category, *_ in categories))
@@ -512,6 +580,24 @@ class Warrants:
         share, users, k = found[0]
         return (close(figures["share"], share) and close(figures["n"], users) and figures["k"] == str(k)) or f"{share} of {users}, k {k}"
 
+    def lists_against_popular(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """The champion's lists of the segment beside the most popular ones: the difference of their means, and what its interval allows to say."""
+        found = self.rows(
+            "SELECT champion.ndcg_at_k - popular.ndcg_at_k, low, high, ahead.users FROM recommendations.segment_advantages AS ahead "
+            "JOIN recommendations.model_comparison AS champion ON champion.champion AND champion.segment = ahead.segment AND champion.\"case\" = 'warm' "
+            "JOIN recommendations.model_comparison AS popular ON popular.model = ahead.against AND popular.segment = ahead.segment "
+            "AND popular.\"case\" = 'warm' JOIN segments.segment_profiles ON segment_name = ahead.segment WHERE segment_id = ?",
+            block.segment,
+        )
+        if not found:
+            return "nothing was compared"
+        advantage, low, high, users = found[0]
+        told = all(close(figures[name], value) for name, value in (("advantage", advantage), ("low", low), ("high", high), ("n", users)))
+        warranted = users >= 10 and (high < 0 if key == "lists_worse" else low <= 0 <= high)
+        return (told and warranted) or f"{advantage:+.3f}, {low:+.3f} to {high:+.3f}, of {users}"
+
+    claim_lists_worse = claim_lists_no_better = lists_against_popular
+
     def claim_recommended_most(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         top = self.rows(
             f"SELECT coalesce(any_value(title), item_id) FROM recommendations.recommendations LEFT JOIN events.items USING (item_id) "
@@ -533,6 +619,14 @@ class Warrants:
     def claim_act_reach(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.value("SELECT count(*) FILTER (consent_marketing) FROM profiles.user_profiles WHERE segment_id = ?", block.segment)
         return close(figures["reachable"], found) or f"they are {found}"
+
+    def claim_act_download(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """The file of a card has its people who may be written to; rows of a company's own list are in no table."""
+        if figures["file"] != f"segment-{block.segment}.csv":
+            return f"the file is that of another segment: {figures['file']}"
+        return key == "act_download_own" or self.claim_act_reach(block, key, {"reachable": figures["n"]})
+
+    claim_act_download_own = claim_act_download
 
     def code(self, block: Block) -> bool | str:
         if block.segment is None or not block.text.startswith("persona audience save"):
@@ -646,6 +740,10 @@ def lies_about(page: str) -> Iterator[Lie]:
     if found := re.search(r"Compared with the others, they (?:\w+ )*?(" + "|".join(opposite) + r")\b", page):
         start, end = found.span(1)
         yield Lie("a phrase of a description", page[:start] + opposite[found[1]] + page[end:])
+    for phrase, contrary in _contraries():
+        if f" who {phrase}</h3>" in page:
+            yield Lie("what tells a name from its namesakes", page.replace(f" who {phrase}</h3>", f" who {contrary}</h3>", 1))
+            break
     for phrase, contrary in _contraries():
         if f">{phrase}</text>" in page:
             yield Lie("a phrase of a chart", page.replace(f">{phrase}</text>", f">{contrary}</text>", 1))

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from click.testing import Result
 from sklearn.metrics import adjusted_rand_score, average_precision_score
 
 from persona_pipelines.audiences.lookalike import resemblance
@@ -32,7 +31,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")] + [
-    page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "own-logs-by-example.md"  # test_docs executes all of that one
+    page
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    if page.name != "own-logs-by-example.md"  # test_docs executes all of that one
 ]
 METHODS = [{"method": "most_popular"}, {"method": "user_neighbourhood", "similarity": "cosine"}]
 """The champion of the whole comparison, whose lists the documents show, and what it is measured against."""
@@ -74,7 +75,9 @@ class Shown:
 def shown(page: Path) -> list[Shown]:
     """The commands of persona in the blocks and tables of a page, and the texts that stand behind them, in their order."""
     found = []
-    for language, block, cell in re.findall(r"^ *```(sh|text)\n(.*?)^ *```|^\| (`persona .*?) \|", page.read_text(), re.DOTALL | re.MULTILINE):
+    for language, block, cell in re.findall(
+        r"^ *```(sh|text)\n(.*?)^ *```|^\| (`persona .*?) \|", page.read_text(), re.DOTALL | re.MULTILINE
+    ):
         if language == "text":
             found.append(Shown(answer=tuple(block.splitlines())))
             continue

@@ -114,7 +114,9 @@ def test_a_list_of_customers_alone_is_cut_into_segments_and_foreseen(tmp_path: P
         "fields": {"user_id": "id"},
         "attributes": {"balance": "number", "contact": "category", "signed": {"type": "boolean", "known_later": True}},
     }
-    run = thin(tmp_path, people, predictions={"targets": [{"name": "signed", "from": {"attribute": "signed"}}], "minimum_users": 20, "windows": 1})
+    run = thin(
+        tmp_path, people, predictions={"targets": [{"name": "signed", "from": {"attribute": "signed"}}], "minimum_users": 20, "windows": 1}
+    )
     assert run.rows("segments.user_segments") == 200
     assert run.rows("profiles.prediction_quality", "target = 'signed' AND chosen") == 1
     assert len(run.pages()) == 2

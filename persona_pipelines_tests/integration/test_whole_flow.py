@@ -494,6 +494,17 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     for lie in lies_about((shop.folder / "gallery-en.html").read_text()):
         (shop.folder / "lie.html").write_text(lie.page)
         assert false_claims(shop.folder / "lie.html", shop.folder / "home" / "published.duckdb", "en"), lie.told
+    done = shop.asked("report", "--output", "linked.html", "--with-audiences")
+    assert done.exit_code == 0, done.output
+    assert "only you can open the folder" in done.stdout
+    assert false_claims(shop.folder / "linked.html", shop.folder / "home" / "published.duckdb", "en") == []
+    linked = re.findall(r'href="(persona-audiences/segment-(\d+)\.csv)" download>', (shop.folder / "linked.html").read_text())
+    assert linked
+    for address, segment in linked:
+        of_segment = f"SELECT user_id FROM profiles.user_profiles WHERE segment_id = {segment} AND consent_marketing ORDER BY 1"
+        members = (shop.folder / address).read_text().split()[1:]
+        assert members == [row[0] for row in shop.query(of_segment)]
+        assert not [member for member in members if member in (shop.folder / "linked.html").read_text()]
     done = shop.asked("audience", "save", "regulars", "--where", "sessions > 1")
     assert done.exit_code == 0, done.output
     assert shop.asked("audience", "export", "regulars", "regulars.csv").exit_code == 0

@@ -1,11 +1,15 @@
 """The gate: what it takes to become champion, and what stands in the way."""
 
+from dataclasses import replace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.evaluation.metrics import Scores
-from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, PromotionError, decide, overruled
+from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, Decision, PromotionError, decide, overruled
+from persona_pipelines.recommendations.training import Comparison
 from persona_pipelines.recommendations.windows import NEWEST
 from persona_pipelines.settings.recommendations import GateSettings
 from persona_pipelines.tracking import registry
@@ -19,6 +23,19 @@ BASE = np.random.default_rng(1).random(200) * 0.5
 def judged(model: str, ndcg: np.ndarray, segment: str = ALL, items: int = 10, ms: float = 1.0) -> Judged:
     lists = np.tile(np.arange(items), (len(ndcg), 1))
     return Judged(model, WARM, segment, Scores({"ndcg_at_k": ndcg}, lists, 100), np.arange(len(ndcg)).astype(object), {}, ms)
+
+
+def test_the_champion_is_held_against_the_most_popular_items_by_segment() -> None:
+    found = [judged(name, BASE[:50] + lift, segment) for name, lift in (("new", -0.1), ("popular", 0.0)) for segment in (ALL, "Owls")]
+    decision = Decision(FIRST, "new", "new", None, 0.0)
+    split = cast(Any, None)
+    comparison = Comparison(found, split, [], {}, {}, {}, decision, "popular", {}, ["popular", "popular_7_days"])
+    (row,) = comparison.segment_advantages(1).to_dict("records")
+    assert (row["segment"], row["model"], row["against"], row["users"]) == ("Owls", "new", "popular", 50)
+    assert (row["advantage"], row["low"], row["high"]) == pytest.approx((-0.1, -0.1, -0.1))
+    itself = replace(comparison, decision=replace(decision, champion="popular"))
+    assert itself.segment_advantages(1).empty
+    assert comparison.advantages(1)["against"].tolist() == ["new", "popular"]
 
 
 def test_a_planted_better_model_is_promoted() -> None:
@@ -89,6 +106,19 @@ def test_a_segment_that_may_have_lost_by_chance_is_no_reason(spread: float, brok
 
 
 AHEAD = "new is ahead of old by +0.0500 nDCG (+0.0500 to +0.0500, 200 known users)"
+
+
+def test_a_decision_says_why_this_challenger() -> None:
+    refused = decide([judged("old", BASE), judged("new", BASE - 0.05)], "new", "old", "popular", GATE, 1)
+    assert refused.by_validation({"old": 0.2, "new": 0.2858, "hybrid": 0.2853}, 10).reason == (
+        refused.reason
+        + "; new is the challenger as the best on the validation window (nDCG@10 0.2858; the next of 3 is hybrid with 0.2853)"
+    )
+    alone = refused.by_validation({"new": 0.2858}, 10).tags()["decision.reason"]
+    assert alone.endswith("new is the challenger as the best on the validation window (nDCG@10 0.2858)")
+    same = decide([judged("old", BASE)], "old", "old", "popular", GATE, 1).by_validation({"old": 0.3, "new": 0.2}, 5).reason
+    assert same == "old is the best on the validation window, and champion already (nDCG@5 0.3000; the next of 2 is new with 0.2000)"
+    assert refused.by_validation({}, 10) == refused
 
 
 @pytest.mark.parametrize(

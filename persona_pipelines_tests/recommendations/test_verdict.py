@@ -21,6 +21,7 @@ def compared(champion: str, segment: str = "all") -> pd.DataFrame:
                 "ndcg_at_k": score,
                 "ndcg_low": score - 0.01,
                 "ndcg_high": score + 0.01,
+                "validation_ndcg": {"hybrid": 0.25}.get(model, 0.26),
                 "champion": model == champion,
             }
             for model, score in SCORES.items()
@@ -41,24 +42,46 @@ AGAINST_EASE = ahead(
 )
 
 
+def by_segment(*rows: tuple[str, int, float, float, float]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["segment", "users", "advantage", "low", "high"])
+    return found.assign(model="ease", against="most_popular")
+
+
+NO_SEGMENTS = by_segment()
+
+
+def test_segments_that_the_most_popular_items_serve_as_well_are_told() -> None:
+    found = by_segment(
+        ("Owls", 40, 0.2, 0.1, 0.3), ("Quick", 30, -0.08, -0.15, -0.01), ("Rare", 30, 0.02, -0.05, 0.09), ("Few", 9, -0.2, -0.3, -0.1)
+    )
+    assert verdict(compared("ease"), AGAINST_EASE, found)[-2:] == [
+        "For these segments most_popular serves better beyond doubt: Quick (-0.080, -0.150 to -0.010, 30 users).",
+        "For these segments it is not to be told from most_popular: Rare (+0.020, -0.050 to +0.090, 30 users).",
+    ]
+
+
 def test_the_first_sentence_decides() -> None:
-    first, second, third = verdict(compared("ease"), AGAINST_EASE)
+    first, second, third = verdict(compared("ease"), AGAINST_EASE, NO_SEGMENTS)
     assert first == (
         "Champion: ease, nDCG@10 0.310 (0.300 to 0.320) for 1,200 known users; ahead of most_popular by 0.210 (+0.170 to +0.250)."
     )
     assert second == "Of the 4 others it beats 2 beyond doubt; not to be told from als."
-    assert third.startswith("Ahead of it on this test: hybrid (by 0.020, 0.010 to 0.030)")
+    assert third == (
+        "Ahead of it on this test: hybrid (by 0.020, 0.010 to 0.030; on the validation window, which chooses the challenger, 0.2500 against 0.2600)."
+    )
+    unknown = compared("ease").assign(validation_ndcg=None)
+    assert verdict(unknown, AGAINST_EASE, NO_SEGMENTS)[2] == "Ahead of it on this test: hybrid (by 0.020, 0.010 to 0.030)."
 
 
 def test_a_champion_that_is_the_most_popular_is_compared_with_what_it_beats() -> None:
     only = ahead(("ease", "most_popular", 0.01, -0.01, 0.03))
-    assert verdict(compared("most_popular"), only) == [
+    assert verdict(compared("most_popular"), only, NO_SEGMENTS) == [
         "Champion: most_popular, nDCG@10 0.100 (0.090 to 0.110) for 1,200 known users.",
         "Of the 1 others it beats 0 beyond doubt; not to be told from ease.",
     ]
 
 
 def test_where_nobody_could_be_judged_nothing_is_said() -> None:
-    assert verdict(compared("ease").head(0), AGAINST_EASE.head(0)) == []
-    assert verdict(compared("ease", segment="Night owls"), AGAINST_EASE) == []
-    assert verdict(compared("nobody"), AGAINST_EASE) == []
+    assert verdict(compared("ease").head(0), AGAINST_EASE.head(0), NO_SEGMENTS) == []
+    assert verdict(compared("ease", segment="Night owls"), AGAINST_EASE, NO_SEGMENTS) == []
+    assert verdict(compared("nobody"), AGAINST_EASE, NO_SEGMENTS) == []

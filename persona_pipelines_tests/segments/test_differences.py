@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from persona_pipelines.segments.differences import SURE, WORTH, Difference, rows, segment_differences, told
-from persona_pipelines.segments.interests import ahead, leading, segment_interests, sentence, statement
-from persona_pipelines.segments.naming import Name, described, paragraph, segment_names
+from persona_pipelines.segments.interests import Leaning, ahead, leading, leanings, segment_interests, sentence, statement
+from persona_pipelines.segments.naming import Name, described, paragraph, segment_names, told_apart
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED, fit_scaler
 from persona_pipelines.warehouse.described import FEATURES, Log
 from persona_pipelines_tests.conftest import law
@@ -143,9 +143,86 @@ def test_attributes_are_compared_and_not_asserted() -> None:
 def test_names_are_made_of_what_is_clear() -> None:
     rare = Difference("sessions", -0.8, -0.9, -0.7, 1.0, 4.0, 1.0, 50, True)
     names = segment_names([[CLEAR, rare], [CLEAR], [dataclasses.replace(CLEAR, clear=False)], [CLEAR, rare]], SHOP)
-    assert [name.text for name in names] == ["Rare night owls", "Night owls", "Average visitors", "Rare night owls 2"]
+    assert [name.text for name in names] == ["Rare night owls", "Night owls", "Average visitors", "Rare night owls"]
     assert set(names[0].traits) == {("sessions", -1), ("night_share", 1)}
     assert segment_names([[]], ORDERS)[0].text == "Average customers"
+
+
+NO_NAMESAKES = Name("Average visitors"), Name("Night owls", (("night_share", 1),))
+SPENDING = Difference("monetary_value", 0.9, 0.7, 1.1, 80.0, 20.0, 1.0, 50, True)
+
+
+def opposite(entry: Difference) -> Difference:
+    """The same difference seen from the other segment."""
+    return dataclasses.replace(entry, deviation=-entry.deviation, low=-entry.high, high=-entry.low)
+
+
+def apart(names: list[Name], contrasts: dict[tuple[int, int], list], kept: tuple[int, ...] = ()) -> list[Name]:
+    """Names told apart by differences between two places, each given for one direction."""
+    other_way = {
+        (two, one): [opposite(entry) for entry in found if isinstance(entry, Difference)] for (one, two), found in contrasts.items()
+    }
+    return told_apart(names, SHOP, lambda one, two: {**other_way, **contrasts}.get((one, two), []), kept)
+
+
+def test_names_that_nobody_shares_say_nothing_more() -> None:
+    assert apart([*NO_NAMESAKES], {(0, 1): [SPENDING]}) == [*NO_NAMESAKES]
+
+
+def test_namesakes_are_told_apart_by_the_surest_difference_between_them() -> None:
+    unsure = dataclasses.replace(SPENDING, feature="evening_share", deviation=2.0, clear=False)
+    wider = dataclasses.replace(SPENDING, feature="searches", deviation=1.0, low=0.1, high=1.9, mean=3.0)
+    found = apart([Name("Average visitors")] * 2, {(0, 1): [unsure, wider, SPENDING]})
+    assert [name.text for name in found] == ["Average visitors who spend more", "Average visitors who spend less"]
+    assert [(name.stem, name.apart) for name in found] == [
+        ("Average visitors", ("monetary_value", 1)),
+        ("Average visitors", ("monetary_value", -1)),
+    ]
+
+
+def test_of_three_namesakes_only_what_is_true_of_each_other_one_is_said() -> None:
+    steps = {(0, 1): [SPENDING], (1, 2): [SPENDING], (0, 2): [SPENDING]}
+    names = [name.text for name in apart([Name("Average visitors")] * 3, steps)]
+    assert names == ["Average visitors who spend more", "Average visitors", "Average visitors who spend less"]
+    names = [name.text for name in apart([Name("Average visitors")] * 3, {(0, 1): [SPENDING]})]
+    assert names == ["Average visitors", "Average visitors 2", "Average visitors 3"]
+
+
+def test_a_category_tells_namesakes_apart_where_their_people_lean_to_it() -> None:
+    garden = Leaning("Garden", 0.3, 0.2, 0.4, clear=True)
+    found = apart([Name("Average visitors")] * 2, {(1, 0): [garden]})
+    assert [name.text for name in found] == ["Average visitors", "Average visitors who lean more to Garden"]
+    assert found[1].apart == ("interest.Garden", 1)
+    assert garden.words(SHOP, "zh").phrase == "更偏向Garden"
+
+
+def test_names_that_were_there_before_stay_while_they_are_true() -> None:
+    given = [Name("Average visitors"), Name("Average visitors")]
+    assert [name.text for name in apart(given, {(1, 0): [SPENDING]}, (0,))] == ["Average visitors", "Average visitors who spend more"]
+    told = Name("Average visitors who spend less", (), "Average visitors", ("monetary_value", -1))
+    assert apart([Name("Average visitors"), told], {(0, 1): [SPENDING]}, (0, 1))[1] == told
+    assert [name.text for name in apart([Name("Average visitors"), told], {(1, 0): [SPENDING]}, (0, 1))] == [
+        "Average visitors",
+        "Average visitors who spend more",
+    ]
+    steps = {(0, 1): [SPENDING], (1, 2): [SPENDING], (0, 2): [SPENDING]}
+    assert [name.text for name in apart([Name("Average visitors")] * 3, steps, (0,))] == [
+        "Average visitors who spend more",
+        "Average visitors",
+        "Average visitors who spend less",
+    ]
+    numbered = Name("Average visitors 3", (), "Average visitors")
+    assert apart([Name("Average visitors"), numbered], {}, (0, 1))[1] == numbered
+    assert [name.text for name in apart([told, *NO_NAMESAKES[1:]], {}, (0, 1))] == ["Average visitors", "Night owls"]
+
+
+def test_a_name_that_tells_apart_holds_against_each_namesake() -> None:
+    name = Name("Night owls who spend more", (("night_share", 1),), "Night owls", ("monetary_value", 1))
+    assert name.holds([CLEAR], [[SPENDING], [SPENDING]])
+    assert not name.holds([CLEAR], [[SPENDING], [opposite(SPENDING)]])
+    assert not name.holds([CLEAR], [[SPENDING], [dataclasses.replace(SPENDING, clear=False)]])
+    assert not name.holds([], [[SPENDING]])
+    assert not name.holds([CLEAR], [])
 
 
 def test_a_name_holds_while_what_it_says_is_clear() -> None:
@@ -226,6 +303,12 @@ def test_of_few_people_with_interests_nothing_is_said() -> None:
     assert sentence(statement(found.head(0)), SHOP) == ""
     assert leading(found[found["segment_id"] == 1]) == []
     assert ahead(found[found["segment_id"] == 1]) == []
+
+
+def test_people_lean_to_what_is_clearly_ahead_of_the_other_segment() -> None:
+    found = leanings(*shares({"A": 0.6, "B": 0.4}, {"A": 0.58, "B": 0.12, "C": 0.3}), 1)
+    assert [(entry.category, round(entry.deviation, 9), entry.clear) for entry in found] == [("A", 0.02, False), ("B", 0.28, True)]
+    assert found[0].words(SHOP).phrase == ""
 
 
 @law(40)

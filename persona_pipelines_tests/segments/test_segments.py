@@ -1,12 +1,16 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, regions, without_small
+from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, Regions, regions, without_small
 from persona_pipelines.segments.alignment import align
+from persona_pipelines.segments.labels import Label
 from persona_pipelines.segments.maps import neighbourhoods, principal_components
 from persona_pipelines.segments.model import SegmentModel, fit_segments
-from persona_pipelines.segments.preprocessing import PLAIN, SKEWED
+from persona_pipelines.segments.naming import Name
+from persona_pipelines.segments.preprocessing import PLAIN, SKEWED, fit_scaler
 from persona_pipelines.segments.rules import segment_rules
 from persona_pipelines.segments.summary import summary
 from persona_pipelines.settings.stages import SegmentsSettings
@@ -95,6 +99,66 @@ def test_a_stored_model_assigns_the_same(tmp_path) -> None:
     model.save(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays.npz", "model.json"]
     assert SegmentModel.load(tmp_path).assign(features, NO_SHARES).equals(model.assign(features, NO_SHARES))
+
+
+TOLD = (
+    Name("Average visitors who lean more to Books", (), "Average visitors", ("interest.Books", 1)),
+    Name("Average visitors 2", (), "Average visitors"),
+)
+
+
+def two_alike(*names: Name) -> tuple[SegmentModel, pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """A model of two segments whose people differ in nothing but their interests, with these people."""
+    features = people({}, {}, each=40)
+    shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 40 + ["Wine"] * 40, "interest_share": 1.0})
+    scaler = fit_scaler(features, shares)
+    model = SegmentModel(scaler, Regions(np.zeros((2, scaler.transform(features, shares).shape[1])), np.full(2, np.inf)), (1, 2), names, 2)
+    return model, features, shares, np.repeat([1, 2], 40)
+
+
+def test_a_stored_model_knows_what_tells_namesakes_apart(tmp_path) -> None:
+    model, *_ = two_alike(*TOLD)
+    model.save(tmp_path)
+    assert SegmentModel.load(tmp_path).named == TOLD
+
+
+def test_a_number_of_an_earlier_version_is_that_of_the_name_before_it(tmp_path) -> None:
+    model, *_ = two_alike(Name("Owls"), Name("Owls 2"))
+    model.save(tmp_path)
+    stored = json.loads((tmp_path / "model.json").read_text())
+    del stored["shared"], stored["apart"]
+    (tmp_path / "model.json").write_text(json.dumps(stored))
+    assert SegmentModel.load(tmp_path).named == (Name("Owls"), Name("Owls 2", (), "Owls"))
+
+
+def test_what_tells_namesakes_apart_is_asked_of_their_people_of_today() -> None:
+    model, features, shares, segment_of = two_alike(*TOLD)
+    assert list(model.namesakes(features, shares, segment_of)) == [1]
+    assert model.named[0].is_apart(model.namesakes(features, shares, segment_of)[1])
+    assert not model.named[0].is_apart(model.namesakes(features, shares, segment_of[::-1])[1])
+    called = model.called({2: Label("Winers")})
+    assert called.names == ("Average visitors who lean more to Books", "Winers")
+    assert called.named[0].is_apart(called.namesakes(features, shares, segment_of)[1])
+
+
+def test_a_description_says_where_people_of_today_are_no_longer_told_apart_by_the_name() -> None:
+    model, features, shares, segment_of = two_alike(*TOLD)
+    for segments, stale in ((segment_of, False), (segment_of[::-1], True)):
+        placed = pd.DataFrame({"user_id": features["user_id"], "segment_id": segments})
+        told = summary(model, placed, features, shares, Log()).profiles["description"][0]
+        assert ("The name is that of the training" in told) == stale
+
+
+@pytest.mark.slow
+def test_people_who_are_alike_in_all_but_interests_are_named_by_these() -> None:
+    half = people({})
+    features = pd.concat([half, half.assign(user_id="g1" + half["user_id"].str[2:], user_number=half["user_number"] + 60)])
+    shares = pd.DataFrame({"user_id": features["user_id"], "category": ["Books"] * 60 + ["Wine"] * 60, "interest_share": 1.0})
+    model = fit_segments(features, shares, SETTINGS).model
+    assert sorted(model.names) == ["Average visitors who lean more to Books", "Average visitors who lean more to Wine"]
+    mixed = shares.sample(frac=1, random_state=5)
+    assert fit_segments(features.sample(frac=1, random_state=4), mixed, SETTINGS).model.names == model.names
+    assert fit_segments(features, shares, SETTINGS, before=model).model.named == model.named
 
 
 def test_a_profile_of_a_segment_counts_its_users_and_their_categories() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.experiments import LONGEST_NOTE, NOTE_TAG, Origin, fingerprint, tracked_run
+from persona_pipelines.tracking.experiments import LONGEST_NOTE, NOTE_TAG, Origin, TrackedRun, fingerprint, tracked_run
 from persona_pipelines_tests.conftest import CLICKS
 from persona_pipelines_tests.schema import made_once
 
@@ -26,6 +26,16 @@ def settings(configure) -> Settings:
 
 def found(run_id: str) -> mlflow.entities.Run:
     return mlflow.MlflowClient().get_run(run_id)
+
+
+def test_the_description_of_a_run_ends_with_a_link_to_all_runs_with_their_figures(settings: Settings) -> None:
+    link = "[All runs of the experiment with their figures](#/experiments/7/runs?viewStateShareKey=figures)"
+    for stage, text, expected in (("segments", "done", f"done\n\n{link}"), ("gallery", "done", "done")):
+        run = TrackedRun(settings, stage, "some run", "7")
+        run.note(text)
+        assert [(tag.key, tag.value) for tag in run.waiting.tags] == [(NOTE_TAG, expected)]
+    run.note("x" * 9000)
+    assert len(run.waiting.tags[-1].value) == LONGEST_NOTE
 
 
 @pytest.mark.slow

@@ -94,6 +94,22 @@ MODEL_ADVANTAGES = Table(
     ("model", "against"),
 )
 
+SEGMENT_ADVANTAGES = Table(
+    "recommendations",
+    "segment_advantages",
+    "How far the champion is ahead of the most popular items for the known users of each segment; no rows where these are the champion.",
+    (
+        Column("segment", "string", "Name of the segment.", required=True),
+        MODEL,
+        Column("against", "string", "The most popular items, as the configuration has them first.", required=True),
+        count("users", "Users judged.", "users"),
+        number("advantage", "Mean difference in nDCG, user by user.", "", -1),
+        number("low", "Lower bound of its 95 % confidence interval, by the paired bootstrap over users.", "", -1),
+        number("high", "Upper bound of its 95 % confidence interval.", "", -1),
+    ),
+    ("segment",),
+)
+
 LEAKAGE_AUDIT = Table(
     "recommendations",
     "leakage_audit",
