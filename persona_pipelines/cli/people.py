@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from persona_pipelines.cli.base import CommandError, config_option, main, own_li
 from persona_pipelines.cli.printing import print_facts, say, shown, warn
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @main.command()
@@ -128,6 +131,13 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
     )
 
 
+def segment_rows(found: pd.DataFrame) -> Rows:
+    """The segments of ``contracts.SEGMENT_PROFILES`` with what a line has room for."""
+    columns = ["segment_id", "segment_name", "users", "distinguishing_features", "top_categories"]
+    view = found[columns].set_axis(["id", "segment", "users", "what sets it apart", "interested in"], axis=1)
+    return Rows("segments", found, "Segments", view)
+
+
 @main.command()
 @format_option
 @config_option
@@ -142,14 +152,11 @@ def segments(form: Form, config: str | None) -> None:
     with published(settings) as store:
         found = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
         rules = store.frame(store.table(contracts.SEGMENT_RULES).order_by("segment_id"))
-    view = found[["segment_id", "segment_name", "users", "distinguishing_features", "top_categories"]]
     shapes = rules[["segment_id", "rule", "users", "precision", "coverage"]]
     give(
         Answer(
             (
-                Rows(
-                    "segments", found, "Segments", view.set_axis(["id", "segment", "users", "what sets it apart", "attention to"], axis=1)
-                ),
+                segment_rows(found),
                 Rows("rules", rules, "Rules", shapes.set_axis(["id", "rule", "users", "precision", "coverage"], axis=1)),
             )
         ),

@@ -23,6 +23,7 @@ from persona_pipelines.cli.base import (
     tell,
     tell_findings,
 )
+from persona_pipelines.cli.people import segment_rows
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.cli.progress import Mode, progress, progress_option
 from persona_pipelines.cli.recommenders import comparison
@@ -204,12 +205,11 @@ def _summary(store: Warehouse, run_id: str) -> Answer:
     reasons = store.frame(rejects.group_by("source", "reason").aggregate(records=rejects.count()).order_by("source", "reason"))
     counted = {contract.name: store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, contracts.SESSIONS)}
     segments = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
-    view = segments[["segment_id", "segment_name", "users", "distinguishing_features", "top_categories"]]
     compared = comparison(store)
     tables = (
         Rows("accounting", store.frame(by_source.order_by("source")), "Where the records went"),
         *([Rows("rejects", reasons, "Rejects by reason")] if len(reasons) else []),
-        Rows("segments", segments, "Segments", view.set_axis(["id", "segment", "users", "what sets it apart", "attention to"], axis=1)),
+        segment_rows(segments),
         *compared.tables,
     )
     said = (*(compared.lines or ()), "", "   ".join(f"{name} {rows:,}" for name, rows in counted.items()))
