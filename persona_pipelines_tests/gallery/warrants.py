@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,17 @@ BLOCKS = {
     "footer",
 }
 MEMBERS = "SELECT user_id FROM segments.user_segments WHERE segment_id = {segment}"
+ONE_SCORING = "SELECT count(DISTINCT as_of_date) = 1 FROM segments.segment_history"
+FACTS = {
+    "undated": "SELECT support = 'absent' FROM features.feature_support WHERE feature = 'recency_days'",
+    "time_once": ONE_SCORING,
+    "movement_none": ONE_SCORING,
+    "predictions_none": "SELECT count(*) = 0 FROM profiles.prediction_quality",
+    "quality_segments_one": "SELECT count(DISTINCT segment_id) = 1 FROM segments.user_segments",
+}
+"""Texts without a gap that say something of the log, and what has to be true for them."""
+DIFFERS_LITTLE = "They differ little from the others in what the log holds."
+STALE = "The name is that of the training; its people of today do not differ from the others in that way. "
 OTHERS = "SELECT user_id FROM segments.user_segments WHERE segment_id <> {segment}"
 VISIT_WORDS = r"\b(visit\w*|come|comes|came|browse\w*|read|reads|reader\w*|search\w*|session\w*|attention|attentive|dwell\w*|look|looks|stay|stays|page)\b"
 TIME_WORDS = r"\b(night\w*|evening\w*|morning\w*|weekend\w*|weekday\w*|hour\w*|recent\w*|lately|ago|days?|weeks?|months?|lapsed|inactive|last active|since|rising|fading|\d{4}-\d{2}-\d{2})\b"
@@ -58,6 +70,15 @@ class Block:
     section: str
     segment: int | None
     own: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What stands on a page, the queries that it was held against, none where the words are always true, and whether it has its warrant."""
+
+    text: str
+    queries: list[str]
+    warranted: bool
 
 
 class Page(html.parser.HTMLParser):
@@ -125,6 +146,8 @@ class Warrants:
         self.connection = duckdb.connect(str(published), read_only=True)
         self.findings: list[str] = []
         self.asked = 0
+        self.sentences: list[Sentence] = []
+        self.queries: list[str] = []
         self.blocks = Page(page).blocks
         self.patterns = {
             key: [pattern_of(form) for form in (entry.values() if isinstance(entry, dict) else [str(entry)])]
@@ -140,6 +163,7 @@ class Warrants:
         self.names = dict(self.rows("SELECT segment_name, segment_id FROM segments.segment_profiles"))
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.queries.append(" ".join(query.split()))
         return self.connection.execute(query, values).fetchall()
 
     def value(self, query: str, *values: Any) -> Any:
@@ -148,7 +172,10 @@ class Warrants:
     def check(self) -> list[str]:
         """The findings of the whole page."""
         for block in self.blocks:
+            self.queries = []
             outcome = self.of(block)
+            if block.tag in ("p", "li"):
+                self.sentences.append(Sentence(block.text, list(dict.fromkeys(self.queries)), outcome is True))
             if outcome is None:
                 self.findings.append(f"no warrant for <{block.tag}> {block.text!r} in {block.section or 'the header'}")
             elif outcome is not True:
@@ -165,6 +192,9 @@ class Warrants:
         """True where the block holds or claims nothing; what is wrong; None where nobody knows."""
         text = block.text
         link = block.tag == "a" and block.segment is None
+        for key in FACTS:
+            if text == self.texts(key):
+                return self.fact(key)
         if link or block.tag in ("title", "footer", "h1", "code", "summary") or text in self.texts.entries.values():
             return self.code(block) if block.tag == "code" else True
         if block.tag in ("td", "th") or (block.tag == "text" and re.fullmatch(r"[+-]?[\d.,%]+|\d{4}-\d{2}-\d{2}|[MTWFS]\w\w|周.", text)):
@@ -186,12 +216,17 @@ class Warrants:
             return outcome
         return best if best is not None else self.named(block)
 
+    def fact(self, key: str) -> bool | str:
+        """Whether a text without a gap is true."""
+        self.asked += 1
+        return self.rows(FACTS[key]) == [(True,)] or f"not so: {FACTS[key]}"
+
     def families(self) -> dict[str, Callable[..., bool | str | None]]:
         """Claims that are fixed words with figures of the configuration, by the begin of their keys."""
         return {
             "glance_": self.figure_meaning,
             "means_": lambda block, key, figures: True,
-            "predictions_note": lambda block, key, figures: True,
+            "predictions_note": self.window_days,
             "time_note": self.scorings,
             "amounts_in": self.currency,
             "as_of": self.as_of,
@@ -239,6 +274,10 @@ class Warrants:
             f"{row[0]:%Y-%m-%d}" for row in self.rows("SELECT DISTINCT as_of_date FROM segments.segment_history ORDER BY 1 DESC LIMIT 12")
         ]
         return (figures["n"], figures["from"], figures["to"]) == (str(len(days)), days[-1], days[0]) or f"scored were {days}"
+
+    def window_days(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        days = {str(row[0]) for row in self.rows("SELECT DISTINCT window_days FROM profiles.prediction_quality")}
+        return set(re.findall(r"\d+", figures["days"])) <= days or f"the windows have {sorted(days)} days"
 
     def split(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.value("SELECT any_value(split) FROM recommendations.model_comparison WHERE champion")
@@ -497,23 +536,32 @@ class Warrants:
         share = self.value(f"SELECT count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")
         if not close(match["share"], share):
             return f"their share is {share}"
-        rest = match["rest"].replace(
-            "The name is that of the training; its people of today do not differ from the others in that way. ", ""
-        )
+        rest = match["rest"]
+        if rest.startswith(STALE):
+            rest = rest.removeprefix(STALE)
+            if self.name(segment, match["name"]) is True:
+                return "the name is true"
         if told := re.match(r"Compared with the others, they (?P<phrases>.+?)\.(?: |\Z)", rest):
             for phrase in self.split_phrases(told["phrases"]):
                 if (outcome := self.phrase(segment, phrase)) is not True:
                     return f"{phrase}: {outcome}"
             rest = rest[told.end() :]
-        elif rest.startswith("They differ little from the others in what the log holds."):
-            rest = rest.removeprefix("They differ little from the others in what the log holds.").strip()
+        elif rest.startswith(DIFFERS_LITTLE):
+            rest = rest.removeprefix(DIFFERS_LITTLE).strip()
+            if clear := self.clear_phrases(segment):
+                return f"they differ: {clear[:3]}"
         else:
             return "nothing is said of how they differ"
         return self.interests(segment, rest) if rest else True
 
+    def clear_phrases(self, segment: int) -> list[Any]:
+        """What there would be to say of how a segment differs."""
+        query = "SELECT phrase FROM segments.segment_differences WHERE segment_id = ? AND clear AND phrase <> '' ORDER BY rank"
+        return [row[0] for row in self.rows(query, segment)]
+
     def chinese_paragraph(self, segment: int, text: str) -> bool | str | None:
         if (told := re.search(r"与其他人相比：(.+?)。", text)) is None:
-            return True if "差别不大" in text else None
+            return (not self.clear_phrases(segment) or "they differ") if self.texts("description_alike") in text else None
         for phrase in told[1].split("、"):
             if (outcome := self.phrase(segment, phrase)) is not True:
                 return f"{phrase}: {outcome}"
@@ -704,6 +752,16 @@ def false_claims(page: Path, published: Path, language: Language, minimum: int =
         warrants.connection.close()
 
 
+def sentences(page: Path, published: Path, language: Language) -> list[Sentence]:
+    """Every sentence of a page with the queries that warrant it."""
+    warrants = Warrants(page.read_text(encoding="utf-8"), published, language)
+    try:
+        warrants.check()
+        return warrants.sentences
+    finally:
+        warrants.connection.close()
+
+
 @dataclass(frozen=True)
 class Lie:
     """A page of which one thing is no longer true, and what."""
@@ -748,6 +806,10 @@ def lies_about(page: str) -> Iterator[Lie]:
         if f">{phrase}</text>" in page:
             yield Lie("a phrase of a chart", page.replace(f">{phrase}</text>", f">{contrary}</text>", 1))
             break
+    if found := re.search(r"Compared with the others, they [^<]+?\.(?= |<)", page):
+        yield Lie("a segment that is said to be like the others", page.replace(found[0], DIFFERS_LITTLE, 1))
+    if (undated := texts_of("en")("undated")) not in page:
+        yield Lie("a text without a gap", page.replace('<ul class="first">', f'<ul class="first"><li>{undated}</li>', 1))
     yield Lie("a sentence that nothing warrants", page.replace('<ul class="first">', '<ul class="first"><li>They love you.</li>', 1))
 
 
@@ -758,3 +820,8 @@ def _contraries() -> Iterator[tuple[str, str]]:
         high, low = ([variant["phrase"] for variant in entry.get(side) or [] if "phrase" in variant] for side in ("high", "low"))
         if high and low:
             yield from [(phrase, low[-1]) for phrase in high] + [(phrase, high[-1]) for phrase in low]
+
+
+if __name__ == "__main__":
+    for sentence in sentences(Path(sys.argv[1]), Path(sys.argv[2]), "zh" if sys.argv[3:] == ["zh"] else "en"):
+        print(f"{'' if sentence.warranted else 'NO WARRANT: '}{sentence.text}", *sentence.queries, sep="\n    ")

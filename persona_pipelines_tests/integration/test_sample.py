@@ -25,6 +25,7 @@ from persona_pipelines.segments.model import Fit, fit_segments
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import KEY
+from persona_pipelines_tests.gallery.warrants import sentences
 from persona_pipelines_tests.integration.running import Run, asked, at_home
 
 pytestmark = pytest.mark.slow
@@ -166,6 +167,14 @@ def test_every_command_that_a_page_shows_does_what_it_says(
             for line in part.answer:
                 for piece in () if OF_A_MOMENT.match(line) else line.split("..."):
                     assert " ".join(piece.strip("─").split()) in plain, line
+
+
+def test_every_figure_that_a_sentence_of_the_page_gives_was_asked_of_the_tables(sample: Run) -> None:
+    """The same as a table to read: ``python -m persona_pipelines_tests.gallery.warrants PAGE published.duckdb``."""
+    said = sentences(sample.home / "reports" / "persona-gallery-en.html", sample.home / "published.duckdb", "en")
+    assert len(said) > 80
+    assert [sentence.text for sentence in said if not sentence.warranted] == []
+    assert [sentence.text for sentence in said if re.search("[0-9]", sentence.text) and not sentence.queries] == []
 
 
 Truth = tuple[pd.DataFrame, pd.DataFrame, pd.Series, Fit]
