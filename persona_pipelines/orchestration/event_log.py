@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
+import dagster as dg
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
@@ -78,6 +79,24 @@ def _engine(address: str) -> Engine:
     engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
     return engine
+
+
+@contextmanager
+def held_open(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Hold the files that a run writes its events into open, without a lock on them.
+
+    Where the last connection to a file is closed, its write-ahead log is written into it: to wait for the disk at each event takes longer
+    than the events.
+    """
+    log = instance.event_log_storage
+    with ExitStack() as held:
+        for shard in (INDEX_SHARD_NAME, run_id):
+            if isinstance(log, BatchedEventLog):
+                with log._connect(shard):  # makes the file where there is none
+                    pass
+                connection = held.enter_context(_engine(log.conn_string_for_shard(shard)).connect())
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").all()  # SQLite opens a file when it reads of it
+        yield
 
 
 def _is_of_asset(event: Any) -> bool:

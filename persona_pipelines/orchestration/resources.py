@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.orchestration.event_log import held_open
 from persona_pipelines.orchestration.failures import Refusal
 from persona_pipelines.orchestration.owners import end_orphaned_runs, own, tell_of_waiting
 from persona_pipelines.settings import Settings, load_settings
@@ -23,6 +25,7 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
     _settings: Settings = PrivateAttr()
     _lock: WarehouseLock = PrivateAttr()
     _warehouse: object = PrivateAttr(default=None)
+    _held: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         from persona_pipelines.home.opening import open_warehouse
@@ -54,6 +57,8 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
             if instance is not None:
                 end_orphaned_runs(instance, self._settings.home)
             self._warehouse = open_warehouse(self._settings, say)
+            if run is not None and instance is not None:
+                self._held.enter_context(held_open(instance, run.run_id))
         except ProjectError as error:
             self._lock.release()
             raise Refusal(str(error)) from error
@@ -68,6 +73,7 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
             close_warehouse(self.get(), self._settings)
         finally:
             self._lock.release()
+            self._held.close()
 
     def get(self) -> Warehouse:
         return self._warehouse  # type: ignore[return-value]

@@ -74,7 +74,9 @@ def past_windows(
     # Before the oldest window there have to be as many days of which its features are made.
     count = min(most, reach // days - 1)
     if count < AT_LEAST:
-        raise TooLittleHistoryError(f"the logs reach back {reach} {'day' if reach == 1 else 'days'}; {(AT_LEAST + 1) * days} are needed for windows of {days} days")
+        raise TooLittleHistoryError(
+            f"the logs reach back {reach} {'day' if reach == 1 else 'days'}; {(AT_LEAST + 1) * days} are needed for windows of {days} days"
+        )
     found = [window(past, as_of - dt.timedelta(days=days * (number + 1)), days, targets or {}) for number in reversed(range(count))]
     while found and len(found[0].features) < minimum_users:
         found = found[1:]

@@ -127,8 +127,8 @@ def test_a_terminal_gets_colours_unless_they_are_not_wanted(shop: Told) -> None:
         assert done.wait() == 0
         return found
 
-    assert b"\x1b[" in seen("sources", "check", "persona.yaml")
-    assert b"\x1b" not in seen("sources", "check", "persona.yaml", NO_COLOR="1")
+    assert b"\x1b[" in seen("segments", "--config", "persona.yaml")
+    assert b"\x1b" not in seen("segments", "--config", "persona.yaml", NO_COLOR="1")
     assert b"\x1b" not in seen("recommend", "nobody", "--config", "persona.yaml", NO_COLOR="1")
 
 

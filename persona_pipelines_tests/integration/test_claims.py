@@ -50,7 +50,7 @@ def absent(found: Run) -> set[str]:
 def test_a_shop_that_logs_invoices_has_no_word_of_attention(tmp_path: Path) -> None:
     source = public_data() / "online-retail" / "online_retail_raw_240k.parquet"
     (tmp_path / "online-retail").mkdir()
-    pq.write_table(pq.read_table(source).slice(0, 9_000), tmp_path / "online-retail" / source.name)
+    pq.write_table(pq.read_table(source).slice(0, 6_000), tmp_path / "online-retail" / source.name)
     content = yaml.safe_load((CONFIGS / "online-retail-raw.yaml").read_text())
     found = run(tmp_path, content, PERSONA_SHARED_DATA=str(tmp_path))
     assert {"sessions", "attention_ms_per_session", "attention_minutes_per_week", "searches", "mobile_share"} <= absent(found)
@@ -63,7 +63,7 @@ def test_a_shop_that_logs_invoices_has_no_word_of_attention(tmp_path: Path) -> N
 
 
 def test_purchases_without_a_clock_have_no_word_of_time(tmp_path: Path) -> None:
-    for name, file, lines in (("game_purchase", "purchases", 4_000), ("item_info", "games", 3_000)):
+    for name, file, lines in (("game_purchase", "purchases", 3_000), ("item_info", "games", 3_000)):
         text = gzip.decompress((public_data() / "steam-200k" / f"{name}.dat.gz").read_bytes()).splitlines(keepends=True)
         (tmp_path / f"{file}.dat").write_bytes(b"".join(text[:lines]))
     found = run(tmp_path, STEAM)

@@ -161,7 +161,7 @@ def test_every_command_that_a_page_shows_does_what_it_says(
             runs = words[0] == "run" and page in OF_RUNS
             done = asked(one_day if runs else folder, environment, *words)
             assert done.exit_code == 0, f"persona {' '.join(words)}: {done.output}"
-            said += done.stdout
+            said += done.output
         if page in TELLING:
             plain = " ".join(said.split())
             for line in part.answer:

@@ -25,7 +25,7 @@ from persona_pipelines_tests.integration.running import asked, with_key
 pytestmark = [pytest.mark.slow, needs_lightfm]
 
 ROOT = Path(__file__).parents[2]
-PLAN = ShopPlan(users=100, days=10, seed=11, dirt=0.02, items=80)
+PLAN = ShopPlan(users=150, days=12, seed=11, dirt=0.02, items=120)
 # A few that draw by place, and a blend that learns its weights on halves of the users.
 METHODS = [
     {"method": "most_popular"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import yaml
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from persona_pipelines.home.manifest import HomeError
-from persona_pipelines.orchestration.event_log import BatchedEventLog
+from persona_pipelines.orchestration.event_log import BatchedEventLog, held_open
 from persona_pipelines.orchestration.instance import BEFORE, INSTANCE, open_instance
+from persona_pipelines.orchestration.resources import WarehouseResource
 from persona_pipelines.settings import Settings
 from persona_pipelines_tests.conftest import CLICKS
 
@@ -124,3 +127,36 @@ def test_settings_of_an_earlier_version_are_brought_up_and_those_of_an_owner_sta
     file.write_text(yaml.safe_dump(own))
     open_instance(settings, print).dispose()
     assert yaml.safe_load(file.read_text()) == own
+
+
+def test_the_files_of_a_run_are_open_while_it_goes_on_and_nobody_waits_for_it(instance: Any) -> None:
+    """Each event would wait for the disk where it closes the last connection to its file."""
+    run_id = run(instance)
+    logs = [Path(instance.event_log_storage._base_dir) / f"{shard}.db-wal" for shard in ("index", run_id)]
+    assert not any(log.exists() for log in logs)
+    with held_open(instance, run_id):
+        run(instance)  # another one writes meanwhile
+        assert len(instance.all_logs(run_id)) > 10
+        assert all(log.exists() for log in logs)
+    assert not any(log.exists() for log in logs)
+
+
+def test_every_run_holds_its_files_open(configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+
+    @contextmanager
+    def told(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+        held.append(run_id)
+        yield
+        held.append("ended")
+
+    monkeypatch.setattr("persona_pipelines.orchestration.resources.held_open", told)
+    monkeypatch.setenv("PERSONA_CONFIG", str(configure(CLICKS).file))
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        @dg.asset
+        def asking(warehouse: WarehouseResource) -> None:
+            assert held[-1:] != ["ended"]
+
+        found = dg.materialize([asking], instance=instance, resources={"warehouse": WarehouseResource()})
+    assert held == [found.run_id, "ended"]
