@@ -30,7 +30,7 @@ SET_BY_A_COMMAND = (
 PERSONA = str(Path(sys.executable).parent / "persona")
 QUICK: dict[str, Any] = {
     "recommendations": {
-        "methods": [{"method": "most_popular"}, {"method": "item_neighbourhood"}, {"method": "truncated_svd"}],
+        "methods": [{"method": "most_popular"}, {"method": "item_neighbourhood"}],
         "minimum_interactions": 20,
     },
     "segments": {"algorithms": ["k_means"], "stability_refits": 2, "maximum_k": 4},

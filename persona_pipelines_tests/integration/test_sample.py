@@ -117,14 +117,14 @@ STANDING_FOR = {
 }
 FILES = {"init": "access.log.gz", "sources": "data/persona.yaml", "run": "data/persona.yaml", "export": "features.csv"}
 """A file of one's own by command; elsewhere it is a list of customers."""
-LESS = {"simulate": ["--users", "30", "--days", "3"], "models tune": ["--trials", "1"]}
-"""What keeps a command short that takes its time."""
+LESS = {"simulate": ["--users", "30", "--days", "3"], "models tune": ["--trials", "1"], "run --config my.yaml": ["--until", "features"]}
+"""What keeps a command short that takes its time; the whole run of such a file is that of the tour."""
 
 
 def typed(command: str) -> list[str]:
     """The words of a command, with something where the page says that something of one's own stands, without what takes its answer on."""
     words = list(itertools.takewhile(lambda word: word not in ("|", ">"), shlex.split(re.sub(r"[\[\]]", "", command))))
-    less = LESS.get(words[0], LESS.get(" ".join(words[:2]), []))
+    less = next((more for begin, more in LESS.items() if " ".join(words).startswith(begin)), [])
     return [FILES.get(words[0], "customers.csv") if word == "FILE" else STANDING_FOR.get(word, word) for word in words] + less
 
 

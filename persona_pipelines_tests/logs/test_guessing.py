@@ -375,7 +375,7 @@ LAYOUTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LAYOUTS)
-@pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
+@pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_what_stands_around_records_is_seen(tmp_path: Path, case: str, delimiter: str) -> None:
     lines, settings, rejects = LAYOUTS[case]
     if case == "blanks around" and delimiter == "\t":
