@@ -290,7 +290,13 @@ def open_page(what: str, printed: bool, language: Language, config: str | None) 
             raise CommandError(f"{place}: no run has written the gallery yet; first: persona run")
         address, shown = place.as_uri(), str(place)
     else:
-        address = shown = address_of(settings, what)
+        address = address_of(settings, what)
+        if what == "mlflow":
+            from persona_pipelines.tracking.experiments import model_name
+            from persona_pipelines.tracking.pages import first_page
+
+            address = first_page(address, model_name(settings, "recommendations"))
+        shown = address
     if printed:
         click.echo(shown)
     elif not webbrowser.open(address):

@@ -20,7 +20,8 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
-from persona_pipelines.tracking.notes import VIEW, link_to_view, of_experiment, view_of
+from persona_pipelines.tracking.notes import figures_of, of_experiment, view_of
+from persona_pipelines.tracking.pages import VIEW, of_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """The run's page in the MLflow web UI."""
-        return f"{self.settings.mlflow_ui}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{self.settings.mlflow_ui}/{of_run(self.experiment_id, self.run_id)}"
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -204,9 +205,9 @@ class TrackedRun:
         self.waiting.tags.extend(RunTag(name, value) for name, value in values.items())
 
     def note(self, text: str) -> None:
-        """What the run's page shows as its description, in Markdown; a link to the table of all runs with their figures ends it."""
-        link = link_to_view(self.stage, self.experiment_id, "All runs of the experiment with their figures")
-        end = f"\n\n{link}" if link else ""
+        """What the run's page shows as its description, in Markdown; links to all runs with their figures end it."""
+        links = [f"[{words}]({page})" for words, page in figures_of(self.stage, self.experiment_id).items()]
+        end = f"\n\nAll runs of the experiment: {', '.join(links)}" if links else ""
         self.tags({NOTE_TAG: text[: LONGEST_NOTE - len(end)] + end})
 
     def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> Inputs:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from persona_pipelines.settings import Settings
+from persona_pipelines.tracking.pages import of_figures
 
 EXPERIMENTS = {
     "segments": (
@@ -35,8 +36,6 @@ EXPERIMENTS = {
 }
 """By stage."""
 
-VIEW = "figures"
-"""The name of the view of an experiment's runs that has their figures as columns: MLflow shows none of them by itself."""
 COLUMNS = {
     "segments": ("params.algorithm", "metrics.k", "metrics.silhouette", "metrics.stability", "metrics.users"),
     "profiles": (
@@ -75,8 +74,8 @@ ALIASES = (
 def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
     """The description of a stage's experiment."""
     about = _with_k(EXPERIMENTS.get(stage, stage), settings)
-    view = link_to_view(stage, experiment_id, "Show the figures in the table")
-    return f"{f'{view}. ' if view else ''}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
+    views = (f"[{words}]({page}). " for words, page in figures_of(stage, experiment_id).items())
+    return f"{''.join(views)}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
 
 
 def _configuration(settings: Settings) -> str:
@@ -84,12 +83,14 @@ def _configuration(settings: Settings) -> str:
     return f"the configuration **{settings.name}**{f': {about}' if about else '.'}"
 
 
-def link_to_view(stage: str, experiment_id: str, words: str) -> str:
-    """A link to the view ``VIEW`` of a stage's runs; empty where they have no figures.
+def figures_of(stage: str, experiment_id: str) -> dict[str, str]:
+    """The pages of a stage's runs with their figures, by what they are called; none where they have no figures.
 
     MLflow 3 takes the columns of its table from the address and what the browser has kept alone: nothing in an experiment makes others the first ones.
     """
-    return f"[{words}](#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW})" if stage in COLUMNS else ""
+    if stage not in COLUMNS:
+        return {}
+    return {"Figures in the table": of_figures(experiment_id), "Figures as charts": of_figures(experiment_id, as_charts=True)}
 
 
 def view_of(settings: Settings, stage: str) -> str | None:

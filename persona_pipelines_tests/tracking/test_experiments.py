@@ -29,8 +29,9 @@ def found(run_id: str) -> mlflow.entities.Run:
 
 
 def test_the_description_of_a_run_ends_with_a_link_to_all_runs_with_their_figures(settings: Settings) -> None:
-    link = "[All runs of the experiment with their figures](#/experiments/7/runs?viewStateShareKey=figures)"
-    for stage, text, expected in (("segments", "done", f"done\n\n{link}"), ("gallery", "done", "done")):
+    page = "#/experiments/7/runs?viewStateShareKey=figures&workflowType=machine_learning"
+    links = f"All runs of the experiment: [Figures in the table]({page}), [Figures as charts]({page}&compareRunsMode=CHART)"
+    for stage, text, expected in (("segments", "done", f"done\n\n{links}"), ("gallery", "done", "done")):
         run = TrackedRun(settings, stage, "some run", "7")
         run.note(text)
         assert [(tag.key, tag.value) for tag in run.waiting.tags] == [(NOTE_TAG, expected)]
@@ -109,7 +110,10 @@ def test_every_experiment_says_what_it_holds_and_of_which_configuration(settings
     assert "of the configuration **test**." in experiment.tags[NOTE_TAG]
     if stage == "gallery":
         return
-    assert f"(#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=figures)" in experiment.tags[NOTE_TAG]
+    assert (
+        f"(#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=figures&workflowType=machine_learning)"
+        in experiment.tags[NOTE_TAG]
+    )
     columns = json.loads(experiment.tags["mlflow.sharedViewState.figures"])["selectedColumns"]
     assert columns
     assert all(re.fullmatch(r"(metrics|params|tags)\.`\w+`", column) for column in columns)
