@@ -14,7 +14,15 @@ import pandas as pd
 
 from persona_pipelines.audiences.conditions import ConditionError, inner_columns, matching
 from persona_pipelines.audiences.lookalike import SeedsError, quality, resemblance
-from persona_pipelines.audiences.own_lists import PSEUDONYM, chosen_columns, known_users, read_list, read_seeds, with_pseudonyms
+from persona_pipelines.audiences.own_lists import (
+    PSEUDONYM,
+    chosen_columns,
+    known_users,
+    read_list,
+    read_seeds,
+    require_another,
+    with_pseudonyms,
+)
 from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError
 from persona_pipelines.audiences.saved import condition_of as saved_condition
 from persona_pipelines.events.ordering import in_order
@@ -182,6 +190,7 @@ def export_with_own_ids(
         OwnListError: the list cannot be read, or holds nobody that is known.
         ExportError: the file cannot be written.
     """
+    require_another(file, customers)
     found = members(store, settings, name)
     listed = with_pseudonyms(store, settings, read_list(customers), customers, id_column)
     kept = chosen_columns(listed, customers, columns)
@@ -206,6 +215,7 @@ def export_pseudonyms(store: Warehouse, settings: Settings, customers: Path, fil
         OwnListError: the list cannot be read, or holds nobody that is known.
         ExportError: the file cannot be written.
     """
+    require_another(file, customers)
     listed = with_pseudonyms(store, settings, read_list(customers), customers, id_column)
     users = known_users(store)
     kept = listed[[str(listed.columns[0]), PSEUDONYM]].astype(object).assign(**{ROW: np.arange(len(listed))})
@@ -225,6 +235,7 @@ def export_alike(store: Warehouse, settings: Settings, seeds: Path, count: int, 
         ModelNotFoundError, ValueError: there are no segments to compare by.
         ExportError: the file cannot be written.
     """
+    require_another(file, seeds)
     listed = read_seeds(store, settings, seeds)
     wanted = set(listed[PSEUDONYM])
     features = in_order(store, store.table(contracts.USER_FEATURES))

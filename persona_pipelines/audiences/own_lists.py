@@ -25,6 +25,12 @@ class OwnListError(ProjectError):
     """The list cannot be read, or holds nobody that the tables know; the message says what was found and what is expected."""
 
 
+def require_another(file: Path, own: Path) -> None:
+    """Raises OwnListError where what is to be written is the list itself: it would be gone."""
+    if file.resolve() == own.resolve():
+        raise OwnListError(f"{file}: is the list that is read; expected another file to write")
+
+
 def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
     """A list, CSV of any delimiter: every cell as text, empty ones too.
 

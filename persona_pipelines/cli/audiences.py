@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, own_list_options, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, own_list_options, published, settings_of, tell
 from persona_pipelines.cli.printing import say
 
 
@@ -29,12 +29,15 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
     """Keep a condition over profiles as the audience NAME, and say how many users meet it."""
     settings = settings_of(config)
     from persona_pipelines.audiences.exports import size
-    from persona_pipelines.audiences.saved import save
+    from persona_pipelines.audiences.saved import audiences, save
 
+    before = audiences(settings).get(name)
     with published(settings) as store:
         found = size(store, settings, condition)
     save(settings, name, condition)
     say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
+    if before not in (None, condition):
+        tell(f"it is saved in the place of the one of before: {before}")
 
 
 @audience.command("list")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, main, own_list_options, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, main, own_list_options, published, settings_of, tell
 from persona_pipelines.cli.printing import print_facts, say, shown, warn
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import Settings
@@ -230,13 +230,17 @@ def segment() -> None:
 def rename(number: int, name: str, config: str | None) -> None:
     """Call the segment NUMBER by NAME, from the next run on; an empty NAME gives it back its own."""
     settings = settings_of(config)
+    from persona_pipelines.audiences.saved import audiences
     from persona_pipelines.segments.labels import give_label
 
-    _require_segment(settings, number)
-    given = give_label(settings, number, name=name).name
+    names = _segment_names(settings, number)
+    given = give_label(settings, number, name=name, names=names).name
     say(
         f"segment {number} is called {given!r} from the next run on" if given else f"segment {number} has its own name from the next run on"
     )
+    for audience, condition in audiences(settings).items():
+        if names[number] != given and names[number] in condition:
+            tell(f"the audience {audience} asks for {names[number]!r}: save it again after that run ({condition})")
 
 
 @segment.command("note")
@@ -248,12 +252,12 @@ def note(number: int, text: str, config: str | None) -> None:
     settings = settings_of(config)
     from persona_pipelines.segments.labels import give_label
 
-    _require_segment(settings, number)
+    _segment_names(settings, number)
     say(f"segment {number} has {'a note' if give_label(settings, number, note=text).note else 'no note'} from the next run on")
 
 
-def _require_segment(settings: Settings, number: int) -> None:
-    """Raises CommandError where no segment has the number."""
+def _segment_names(settings: Settings, number: int) -> dict[int, str]:
+    """What the segments are called by their numbers. Raises CommandError where none has the number that is asked for."""
     from persona_pipelines.warehouse import contracts
 
     with published(settings) as store:
@@ -262,3 +266,4 @@ def _require_segment(settings: Settings, number: int) -> None:
     if number not in known:
         there = ", ".join(f"{segment} ({name})" for segment, name in known.items())
         raise CommandError(f"no segment {number}; there are {there or 'none'}")
+    return known

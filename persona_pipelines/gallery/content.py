@@ -21,6 +21,7 @@ from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.loading import as_named
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.described import CHINESE, Log
@@ -113,6 +114,8 @@ class Gallery:
     """Everything on the page.
 
     Attributes:
+        configuration: how commands are told of it (``settings.loading.as_named``).
+        consent_assumed: whether no list says who consents, and the configuration takes everybody for consenting.
         as_of: the last day known of; None where the log has no dates.
         currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
@@ -122,6 +125,8 @@ class Gallery:
     """
 
     name: str
+    configuration: str
+    consent_assumed: bool
     as_of: str | None
     timezone: str
     currency: str
@@ -190,6 +195,9 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     glance = _glance(users)
     return Gallery(
         name=settings.name,
+        configuration=as_named(settings.file),
+        consent_assumed=settings.privacy.consent_when_unknown
+        and not any("consent_marketing" in one.fields for one in settings.sources_of("users")),
         as_of=f"{features['as_of_date'].iloc[0]:%Y-%m-%d}" if log.dated else None,
         timezone=settings.features.timezone,
         currency=currencies[0] if len(currencies) == 1 else "",

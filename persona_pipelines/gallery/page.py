@@ -148,7 +148,11 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
     found: list[tuple[str, str | None, str]] = [
         ("glance_users", _number(glance.users) if whole else None, texts("glance_users_means")),
         ("glance_segments", _number(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
-        ("glance_reachable", _number(glance.reachable), texts("glance_reachable_means")),
+        (
+            "glance_reachable",
+            _number(glance.reachable),
+            texts("glance_reachable_assumed" if gallery.consent_assumed else "glance_reachable_means"),
+        ),
         ("glance_buyers", _told(glance.buyers, _percent), texts("glance_buyers_means")),
         ("glance_total", _told(glance.total, _number) if whole else None, texts("glance_total_means")),
         ("glance_value", _told(glance.value, _number), texts("glance_value_means")),
@@ -230,7 +234,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
             "rule": rule["rule"],
             "quality": texts("rule_quality", precision=_percent(rule["precision"]), coverage=_percent(rule["coverage"])),
         },
-        "act": _act(card, details, texts, download),
+        "act": _act(gallery.configuration, card, details, texts, download),
     }
 
 
@@ -327,12 +331,12 @@ def _popular(details: Details) -> str:
     return against_popular(details.popular["low"], details.popular["high"], details.popular["users"]) if details.popular else ""
 
 
-def _act(card: Card, details: Details, texts: Texts, download: Download | None) -> dict[str, Any]:
+def _act(configuration: str, card: Card, details: Details, texts: Texts, download: Download | None) -> dict[str, Any]:
     """What can be done with a segment: its audience and its rule, as commands; a link to the file of the audience, where there is one."""
-    name = f"segment-{card.segment_id}"
-    commands = [(texts("act_export"), f"persona audience export {name} {name}.csv")]
+    name, of = f"segment-{card.segment_id}", f" --config {shlex.quote(configuration)}" if configuration else ""
+    commands = [(texts("act_export"), f"persona audience export {name} {name}.csv{of}")]
     if details.rule:
-        commands.append((texts("act_rule"), f"persona audience save {name}-rule --where {shlex.quote(details.rule['rule'])}"))
+        commands.append((texts("act_rule"), f"persona audience save {name}-rule --where {shlex.quote(details.rule['rule'])}{of}"))
     link = None
     if download:
         key = "act_download_own" if download.of_own_list else "act_download"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -45,11 +46,15 @@ def labels(settings: Settings) -> dict[int, Label]:
         raise LabelError(f"{file}: cannot be read ({error}); move it aside: the names and notes of segments are given anew") from None
 
 
-def give_label(settings: Settings, segment: int, name: str | None = None, note: str | None = None) -> Label:
+def give_label(
+    settings: Settings, segment: int, name: str | None = None, note: str | None = None, names: Mapping[int, str] | None = None
+) -> Label:
     """Give a segment a name or a note; an empty one takes it back.
 
+    Args:
+        names: what the segments are called now.
     Raises:
-        LabelError: it is too long or holds characters that are no text, or another segment has been given the name.
+        LabelError: it is too long or holds characters that are no text, or another segment has the name or has been given it.
     """
     known = labels(settings)
     for what, text, longest in (("name", name, LONGEST_NAME), ("note", note, LONGEST_NOTE)):
@@ -57,7 +62,8 @@ def give_label(settings: Settings, segment: int, name: str | None = None, note: 
             raise LabelError(
                 f"found {text[:20]!r}; expected a {what} of at most {longest} characters on one line, without blanks around it"
             )
-    if name and (taken := [number for number, label in known.items() if label.name == name and number != segment]):
+    called = [*(names or {}).items(), *((number, label.name) for number, label in known.items())]
+    if name and (taken := [number for number, other in called if other == name and number != segment]):
         raise LabelError(f"segment {taken[0]} is called {name!r} already; expected another name")
     found = known.get(segment, Label())
     found = replace(found, name=found.name if name is None else name, note=found.note if note is None else note)

@@ -119,6 +119,13 @@ def project_folder() -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / DEFAULT_CONFIGURATION).is_file()), None)
 
 
+def as_named(file: Path) -> str:
+    """How a configuration is named to a command that is typed in its project folder, or its own where it is in none; empty where it is found by itself."""
+    project = next((folder for folder in file.parents if (folder / DEFAULT_CONFIGURATION).is_file()), file.parent)
+    name = file.relative_to(project)
+    return "" if name == DEFAULT_CONFIGURATION else name.as_posix()
+
+
 def load_settings(file: str | Path | None = None) -> Settings:
     """Read and validate the configuration: the one that is named, else PERSONA_CONFIG, else that of the project folder.
 

@@ -130,3 +130,35 @@ def test_a_segment_that_there_is_not_is_said_with_the_one_that_may_be_meant(told
     assert done.exit_code == 1
     assert f"no such segment: found {name[:-1]!r} (did you mean {name!r}?)" in done.stderr
     assert told.asked("audience", "save", "x", "--where", f"segment in ('{name}')").exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_name_that_a_segment_has_is_no_name_for_another_and_who_asks_for_the_old_one_is_told(changed: Told) -> None:
+    (one, first), (other, second) = changed.rows(
+        "SELECT segment_id, segment_name FROM segments.segment_profiles WHERE segment_id > 0 ORDER BY 1"
+    )[:2]
+    taken = changed.asked("segment", "rename", str(other), first)
+    assert taken.exit_code == 1
+    assert f"segment {one} is called {first!r} already" in taken.stderr
+    assert changed.asked("segment", "rename", str(one), first).exit_code == 0
+    assert changed.asked("audience", "save", "mine", "--where", f"segment = '{second}'").exit_code == 0
+    told = changed.asked("segment", "rename", str(other), "Fans")
+    assert told.exit_code == 0
+    assert f"the audience mine asks for {second!r}" in told.stderr
+
+
+@pytest.mark.slow
+def test_nothing_of_ones_own_is_replaced_without_a_word(changed: Told) -> None:
+    assert changed.asked("audience", "save", "mine", "--where", "sessions > 1").stderr == ""
+    assert changed.asked("audience", "save", "mine", "--where", "sessions > 1").stderr == ""
+    assert "in the place of the one of before: sessions > 1" in changed.asked("audience", "save", "mine", "--where", "sessions > 2").stderr
+    own = changed.folder / "raw" / "customers.csv"
+    before = own.read_bytes()
+    for command in (
+        ("audience", "export", "mine", str(own), "--with-own-ids", "raw/customers.csv"),
+        ("pseudonyms", "raw/../raw/customers.csv", "--output", str(own)),
+        ("audience", "lookalike", "raw/customers.csv", "--output", str(own)),
+    ):
+        done = changed.asked(*command)
+        assert (done.exit_code, "is the list that is read; expected another file to write" in done.stderr) == (1, True), done.output
+        assert own.read_bytes() == before

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from persona_pipelines.cli import main
 from persona_pipelines.settings import load_settings
-from persona_pipelines.settings.loading import ConfigurationError
+from persona_pipelines.settings.loading import ConfigurationError, as_named
 from persona_pipelines_tests.cli.conftest import Told
 from persona_pipelines_tests.integration.running import at_home
 
@@ -52,6 +52,12 @@ def test_the_configuration_is_found_upwards_and_the_state_stays_beside_it(projec
     assert load_settings(other).home == project / ".persona" / "my"
     monkeypatch.setenv("PERSONA_CONFIG", str(other))
     assert load_settings().file == other
+
+
+def test_a_configuration_is_named_as_it_is_from_its_project_folder(project: Path, tmp_path: Path) -> None:
+    assert as_named(project / "data" / "persona.yaml") == ""
+    assert as_named(project / "data" / "raw" / "my.yaml") == "data/raw/my.yaml"
+    assert as_named(tmp_path / "elsewhere" / "my.yaml") == "my.yaml"
 
 
 def test_the_nearest_configuration_is_taken(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

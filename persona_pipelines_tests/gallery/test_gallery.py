@@ -116,6 +116,8 @@ TIMES = pd.DataFrame(
 def gallery(**changes) -> Gallery:
     values = {
         "name": "shop",
+        "configuration": "",
+        "consent_assumed": False,
         "as_of": "2025-09-30",
         "timezone": "Europe/Rome",
         "currency": "EUR",
@@ -405,3 +407,17 @@ def test_unusual_days_stand_out_of_their_weekday() -> None:
     days.loc[20, "events"] = 900
     assert unusual_days(days)["events"].tolist() == [900]
     assert unusual_days(days.head(5)).empty
+
+
+def test_the_commands_of_a_card_name_the_configuration_that_is_not_found_by_itself() -> None:
+    assert "--config" not in page(gallery(), "en")
+    text = page(gallery(configuration="my shop.yaml"), "en")
+    assert text.count("--config &#39;my shop.yaml&#39;") == 2
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_is_only_taken_for_consenting_is_not_said_to_have_consented(language: Language) -> None:
+    texts = texts_of(language)
+    for assumed in (True, False):
+        text = page(gallery(consent_assumed=assumed), language)
+        assert (texts("glance_reachable_assumed") in text, texts("glance_reachable_means") in text) == (assumed, not assumed)

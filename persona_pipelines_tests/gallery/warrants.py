@@ -48,6 +48,7 @@ MEMBERS = "SELECT user_id FROM segments.user_segments WHERE segment_id = {segmen
 ONE_SCORING = "SELECT count(DISTINCT as_of_date) = 1 FROM segments.segment_history"
 FACTS = {
     "undated": "SELECT support = 'absent' FROM features.feature_support WHERE feature = 'recency_days'",
+    "glance_reachable_assumed": "SELECT bool_and(consent_marketing) FROM events.users",
     "time_once": ONE_SCORING,
     "movement_none": ONE_SCORING,
     "predictions_none": "SELECT count(*) = 0 FROM profiles.prediction_quality",
