@@ -246,7 +246,8 @@ def _description(gallery: Gallery, card: Card, details: Details, texts: Texts, n
     phrases = [row["phrase_zh"] for row in details.apart][:PHRASES]
     sentences = [f"{name}：{texts('description_size', share=_percent(card.share))}"]
     sentences += [] if card.holds else [texts("description_stale")]
-    sentences.append(texts("description_apart", phrases=texts.listed(phrases)) if phrases else texts("description_alike"))
+    if phrases or card.share < 1:  # of everybody there are no others
+        sentences.append(texts("description_apart", phrases=texts.listed(phrases)) if phrases else texts("description_alike"))
     if said.kind == SPREAD:
         sentences.append(texts("interests_spread", verb=verb, share=_percent(said.categories[0][1])))
     elif said.kind != NOTHING:

@@ -188,6 +188,6 @@ def paragraph(
         sentences.append("The name is that of the training; its people of today do not differ from the others in that way.")
     if phrases:
         sentences.append(f"Compared with the others, they {listed(phrases)}.")
-    else:
+    elif share < 1:  # of everybody there are no others
         sentences.append("They differ little from the others in what the log holds.")
     return " ".join([*sentences, interests] if interests else sentences)

@@ -549,9 +549,9 @@ class Warrants:
             rest = rest[told.end() :]
         elif rest.startswith(DIFFERS_LITTLE):
             rest = rest.removeprefix(DIFFERS_LITTLE).strip()
-            if clear := self.clear_phrases(segment):
-                return f"they differ: {clear[:3]}"
-        else:
+            if share == 1 or (clear := self.clear_phrases(segment)):
+                return "there are no others" if share == 1 else f"they differ: {clear[:3]}"
+        elif share != 1:
             return "nothing is said of how they differ"
         return self.interests(segment, rest) if rest else True
 
@@ -562,7 +562,10 @@ class Warrants:
 
     def chinese_paragraph(self, segment: int, text: str) -> bool | str | None:
         if (told := re.search(r"与其他人相比：(.+?)。", text)) is None:
-            return (not self.clear_phrases(segment) or "they differ") if self.texts("description_alike") in text else None
+            everybody = self.value("SELECT count(DISTINCT segment_id) = 1 FROM segments.user_segments")
+            if self.texts("description_alike") in text:
+                return "there are no others" if everybody else (not self.clear_phrases(segment) or "they differ")
+            return True if everybody else None
         for phrase in told[1].split("、"):
             if (outcome := self.phrase(segment, phrase)) is not True:
                 return f"{phrase}: {outcome}"

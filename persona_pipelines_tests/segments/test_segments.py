@@ -73,9 +73,7 @@ def test_everyone_differs_from_nobody() -> None:
     found = summary(model, model.assign(features, NO_SHARES), features, NO_SHARES, Log())
     assert found.profiles["segment_name"].tolist() == ["Everyone"]
     assert found.profiles["distinguishing_features"].tolist() == ["none"]
-    assert found.profiles["description"].tolist() == [
-        "Everyone: 100% of all users. They differ little from the others in what the log holds."
-    ]
+    assert found.profiles["description"].tolist() == ["Everyone: 100% of all users."]
     assert not found.differences["clear"].any()
 
 
