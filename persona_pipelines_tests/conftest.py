@@ -181,7 +181,14 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-LONGEST = ("test_sample.py", "test_whole_flow.py", "test_thin_logs.py", "test_public_data.py", "test_configurations.py", "test_two_homes.py")
+LONGEST = (
+    "test_sample.py",
+    "test_whole_flow.py",
+    "test_thin_logs.py",
+    "test_public_data.py",
+    "test_configurations.py",
+    "test_two_homes.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

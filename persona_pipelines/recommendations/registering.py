@@ -32,6 +32,8 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
 MOMENT = "%Y-%m-%d %H:%M:%S"
+TYPES_SHOWN = 6
+"""So many types of events are named where none of them counts."""
 
 
 def end_of_interactions(store: Warehouse) -> dt.datetime:
@@ -42,7 +44,15 @@ def end_of_interactions(store: Warehouse) -> dt.datetime:
     """
     as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
     if as_of is None:
-        raise TooFewInteractionsError("no interactions of known users with items: user_id and item_id of the events are needed for it")
+        events = store.table(contracts.EVENTS)
+        known = events.filter(events.user_id.notnull() & events.item_id.notnull()).select("event_type").distinct().order_by("event_type")
+        types = [kind for (kind,) in store.tuples(known.limit(TYPES_SHOWN))]
+        raise TooFewInteractionsError(
+            f"no interactions of known users with items: found {', '.join(types)}, which say nothing good of an item; expected a weight for one in "
+            "features.interaction_weights"
+            if types
+            else "no interactions of known users with items: user_id and item_id of the events are needed for it"
+        )
     return end_of(as_of)
 
 

@@ -12,17 +12,19 @@ import pytest
 
 from persona_pipelines.recommendations.evaluation.audit import TEST, LeakageError, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import fit_all
-from persona_pipelines.recommendations.evaluation.splits import Sources
+from persona_pipelines.recommendations.evaluation.splits import Sources, TooFewInteractionsError
 from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED
 from persona_pipelines.recommendations.recipes import Recipe
+from persona_pipelines.recommendations.registering import end_of_interactions
 from persona_pipelines.recommendations.training import CURRENT, NO_VALIDATION, compare_models, everything, fit_on_everything
 from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWEST, WITHIN, Windows, windows
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import EASESettings, HybridSettings, MostPopularSettings
+from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.conftest import CLICKS, EFFORT, HEADER, ingested, write
+from persona_pipelines_tests.conftest import CLICKS, EFFORT, HEADER, at, events_table, ingested, write
 
 pytestmark = pytest.mark.slow
 
@@ -281,3 +283,24 @@ def test_a_blend_has_no_advantage_from_the_window_that_its_weights_were_learned_
     assert ndcg["fitted"] > max(value for name, value in ndcg.items() if name != "fitted")
     assert honest == pytest.approx(np.mean([value for name, value in ndcg.items() if name != "fitted"]), abs=0.03)
     assert honest < ndcg["fitted"]
+
+
+def test_events_that_say_nothing_of_things_are_named_where_there_is_nothing_to_learn_from(warehouse, configure) -> None:
+    configure(CLICKS)
+    with warehouse.transaction():
+        for contract in (contracts.EVENTS, contracts.INTERACTIONS):
+            warehouse.ensure(contract)
+    with pytest.raises(TooFewInteractionsError, match="user_id and item_id of the events are needed"):
+        end_of_interactions(warehouse)
+    events = events_table(
+        warehouse,
+        *({"user_id": "a", "item_id": "i", "event_type": kind, "timestamp": at(1)} for kind in ("withdrawal", "deposit", "deposit")),
+        {"user_id": None, "item_id": "i", "event_type": "item_view", "timestamp": at(1)},
+        {"user_id": "a", "item_id": None, "event_type": "search", "timestamp": at(1)},
+    )
+    with warehouse.transaction():
+        warehouse.replace(contracts.EVENTS, events)
+    with pytest.raises(
+        TooFewInteractionsError, match=r"found deposit, withdrawal, which .* expected a weight for one in features.interaction_weights"
+    ):
+        end_of_interactions(warehouse)
