@@ -160,10 +160,11 @@ def export_audience(
 
 @dataclass(frozen=True)
 class Joined:
-    """How many rows of the company's list were written, how many consenting users of the audience the list does not have, and how many were left
-    out without consent."""
+    """How many rows of the company's list were written, of how many people, how many consenting users of the audience the list does not have, and
+    how many were left out without consent."""
 
     rows: int
+    people: int
     not_listed: int
     without_consent: int
 
@@ -201,7 +202,7 @@ def export_with_own_ids(
         table = store.keep("own_list", from_frame(numbered) if len(rows) else _nobody(kept))
         export_rows(store, table, [ROW], file, guard=guard, leave_out=[ROW])
     size = _counted(store, found)
-    return Joined(len(rows), len(inside - set(rows[PSEUDONYM])), size.users - size.consenting)
+    return Joined(len(rows), rows[PSEUDONYM].nunique(), len(inside - set(rows[PSEUDONYM])), size.users - size.consenting)
 
 
 def _nobody(columns: Sequence[str]) -> ir.Table:

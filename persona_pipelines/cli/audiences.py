@@ -142,6 +142,8 @@ def export(
                 f"{joined.rows:,} rows of {customers} in {file}; {joined.not_listed:,} users of the audience are not in the list, "
                 f"{joined.without_consent:,} left out without consent to marketing"
             )
+            if joined.people < joined.rows:
+                tell(f"{customers} names people more than once: the {joined.rows:,} rows are of {joined.people:,} people")
 
 
 @audience.command("lookalike")

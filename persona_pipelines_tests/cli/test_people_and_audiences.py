@@ -162,3 +162,16 @@ def test_nothing_of_ones_own_is_replaced_without_a_word(changed: Told) -> None:
         done = changed.asked(*command)
         assert (done.exit_code, "is the list that is read; expected another file to write" in done.stderr) == (1, True), done.output
         assert own.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_list_that_names_people_twice_is_said_to(changed: Told) -> None:
+    assert changed.asked("audience", "save", "all", "--where", "sessions >= 0").exit_code == 0
+    header, *lines = (changed.folder / "raw" / "customers.csv").read_text().splitlines(keepends=True)
+    for times, told in ((1, False), (2, True)):
+        (changed.folder / "own.csv").write_text("".join([header, *lines * times]))
+        done = changed.asked("audience", "export", "all", "mail.csv", "--with-own-ids", "own.csv", "--columns", "email")
+        assert done.exit_code == 0, done.output
+        assert ("own.csv names people more than once" in done.stderr) == told
+    rows = len((changed.folder / "mail.csv").read_text().splitlines()) - 1
+    assert f"the {rows:,} rows are of {rows // 2:,} people" in done.stderr
