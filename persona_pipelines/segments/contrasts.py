@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,8 @@ from persona_pipelines.segments.preprocessing import Scaler
 from persona_pipelines.warehouse.described import ENGLISH, Log, Words
 
 
-class Contrast(Protocol):
-    """A difference between two segments; ``sureness`` says how far it is from none, by half of its 95 % interval."""
+class Clear(Protocol):
+    """What a name rests on: a feature, how far it lies from that of the others, and whether that is clear."""
 
     @property
     def feature(self) -> str: ...
@@ -22,10 +23,22 @@ class Contrast(Protocol):
     def deviation(self) -> float: ...
     @property
     def clear(self) -> bool: ...
+
+
+class Contrast(Clear, Protocol):
+    """A difference between two segments with its 95 % interval."""
+
     @property
-    def sureness(self) -> float: ...
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
     def words(self, log: Log, language: str = ENGLISH) -> Words: ...
+
+
+def sureness(contrast: Contrast) -> float:
+    """How far a difference is from none, by half of its interval; infinite where the interval has no width."""
+    return abs(contrast.deviation) / ((contrast.high - contrast.low) / 2) if contrast.high > contrast.low else math.inf
 
 
 def contrasts(

@@ -46,11 +46,6 @@ class Difference:
     users: int
     clear: bool
 
-    @property
-    def sureness(self) -> float:
-        """How far it is from no difference, by half of its interval."""
-        return sureness(self.deviation, self.low, self.high)
-
     def words(self, log: Log, language: str = ENGLISH) -> Words:
         """What it may be called; empty where it is not clear or has no name."""
         if not self.clear:
@@ -58,11 +53,6 @@ class Difference:
         if self.feature in FEATURES:
             return FEATURES[self.feature].words(self.deviation, Facts(self.mean, self.positive, log), language)
         return _attribute_words(self, language)
-
-
-def sureness(difference: float, low: float, high: float) -> float:
-    """How far a difference is from none, by half of its interval; infinite where the interval has no width."""
-    return abs(difference) / ((high - low) / 2) if high > low else math.inf
 
 
 def segment_differences(scaler: Scaler, features: pd.DataFrame, members: np.ndarray) -> list[Difference]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.segments.differences import ENOUGH, SURE, sureness
+from persona_pipelines.segments.differences import ENOUGH, SURE
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, INTEREST_VERBS, Log, Words
 
 MOST = 0.5
@@ -103,11 +103,6 @@ class Leaning:
     @property
     def feature(self) -> str:
         return INTEREST + self.category
-
-    @property
-    def sureness(self) -> float:
-        """How far it is from no difference, by half of its interval."""
-        return sureness(self.deviation, self.low, self.high)
 
     def words(self, log: Log, language: str = ENGLISH) -> Words:
         """What it may be called; empty where it is not clear. What shares are made of in the log (``log.interest``) makes no other words."""

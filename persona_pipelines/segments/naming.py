@@ -6,9 +6,8 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from persona_pipelines.segments.contrasts import Contrast
+from persona_pipelines.segments.contrasts import Clear, Contrast, sureness
 from persona_pipelines.segments.differences import Difference, told
 from persona_pipelines.segments.interests import listed
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log
@@ -16,17 +15,6 @@ from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log
 PHRASES = 5
 TOLD_APART = {ENGLISH: "{name} who {phrase}", CHINESE: "{name}（其中{phrase}）"}
 """A name that several segments share, with what tells one of them from all the others, by language."""
-
-
-class Clear(Protocol):
-    """What a name rests on: a feature, how far it lies from that of the others, and whether that is clear."""
-
-    @property
-    def feature(self) -> str: ...
-    @property
-    def deviation(self) -> float: ...
-    @property
-    def clear(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +117,7 @@ def _apart(
         return None
     of_each = [{_trait(entry): entry for entry in entries if entry.clear} for entries in contrasts]
     # Rounded: of two features that are the same by their nature, last digits do not choose.
-    surest = {trait: round(min(entries[trait].sureness for entries in of_each), 6) for trait in set.intersection(*map(set, of_each))}
+    surest = {trait: round(min(sureness(entries[trait]) for entries in of_each), 6) for trait in set.intersection(*map(set, of_each))}
     for trait in sorted(surest, key=lambda trait: (-surest[trait], trait)):
         phrase = of_each[0][trait].words(log).phrase
         text = TOLD_APART[ENGLISH].format(name=stem, phrase=phrase)

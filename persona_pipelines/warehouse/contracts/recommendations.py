@@ -79,6 +79,14 @@ MODEL_COMPARISON = Table(
     ("model", "split", "case", "segment"),
 )
 
+PAIRED = (
+    count("users", "Users judged.", "users"),
+    number("advantage", "Mean difference in nDCG, user by user.", "", -1),
+    number("low", "Lower bound of its 95 % confidence interval, by the paired bootstrap over users.", "", -1),
+    number("high", "Upper bound of its 95 % confidence interval.", "", -1),
+)
+"""How far one model is ahead of another for the same users."""
+
 MODEL_ADVANTAGES = Table(
     "recommendations",
     "model_advantages",
@@ -86,10 +94,7 @@ MODEL_ADVANTAGES = Table(
     (
         MODEL,
         Column("against", "string", "The model that it is compared with.", required=True),
-        count("users", "Users judged.", "users"),
-        number("advantage", "Mean difference in nDCG, user by user.", "", -1),
-        number("low", "Lower bound of its 95 % confidence interval, by the paired bootstrap over users.", "", -1),
-        number("high", "Upper bound of its 95 % confidence interval.", "", -1),
+        *PAIRED,
     ),
     ("model", "against"),
 )
@@ -102,10 +107,7 @@ SEGMENT_ADVANTAGES = Table(
         Column("segment", "string", "Name of the segment.", required=True),
         MODEL,
         Column("against", "string", "The most popular items, as the configuration has them first.", required=True),
-        count("users", "Users judged.", "users"),
-        number("advantage", "Mean difference in nDCG, user by user.", "", -1),
-        number("low", "Lower bound of its 95 % confidence interval, by the paired bootstrap over users.", "", -1),
-        number("high", "Upper bound of its 95 % confidence interval.", "", -1),
+        *PAIRED,
     ),
     ("segment",),
 )
