@@ -137,7 +137,8 @@ def user_features(
             "events_last_7_days",
             "events_prior_28_days",
         ),
-        **counted(joined.timed_events, "sessions"),
+        # Where most people are not seen to visit, one without a session is not one who does not come.
+        **(counted(joined.timed_events, "sessions") if support.log.visits else {}),
         followers=joined.followers.fill_null(0),
         following=joined.following.fill_null(0),
         recency_days=_days(joined.as_of_date, joined.last_date),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from persona_pipelines.events.ordering import in_order
 from persona_pipelines.features.support import ABSENT, clock_support, stored_support
 from persona_pipelines.gallery import audience
 from persona_pipelines.gallery.first import Pointer, pointers
-from persona_pipelines.profiles.forecasting import LIFETIME, SPEND
+from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE, SPEND
+from persona_pipelines.profiles.predictions import BASE_RATE, MEAN
 from persona_pipelines.segments.interests import Statement, statement
 from persona_pipelines.segments.maps import drawn, principal_components
 from persona_pipelines.segments.model import UNPLACED, SegmentModel
@@ -33,6 +34,8 @@ APART = 6
 INTERESTS = 5
 DRIVERS = 5
 AMOUNTS = (SPEND, LIFETIME)
+FORESEEN = {PURCHASE: "purchase_probability", CHURN: "churn_probability", LIFETIME: "lifetime_value"}
+"""Columns of ``contracts.USER_PROFILES`` with what is foreseen, by target."""
 UNUSUAL = 4.0
 """Robust standard deviations from the usual number of events of a weekday from which on a day is unusual."""
 
@@ -119,8 +122,11 @@ class Gallery:
         as_of: the last day known of; None where the log has no dates.
         currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
+        alike: targets of which nothing foretells more than the mean of all: no group is told from another by them.
         leaving: how leaving is understood: silence, or rhythm; None without a prediction of it.
         split: how recommenders were judged; None where they were not.
+        unplaced: those who are in no segment; None where nobody is. ``without``: how many people of groups too small to be shown ``glance`` leaves
+            out but for the number of users, as they would follow from the difference.
         people: ``contracts.USER_PROFILES``, of which nothing but sums is ever written.
     """
 
@@ -133,10 +139,13 @@ class Gallery:
     log: Log
     horizon_days: int
     lifetime_days: int
+    alike: frozenset[str]
     leaving: str | None
     lifetime_model: str | None
     first: list[Pointer]
     glance: Glance
+    unplaced: Glance | None
+    without: int
     cards: list[Card]
     places: np.ndarray
     groups: np.ndarray
@@ -168,7 +177,11 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     Args:
         model: the segments in use, for the map and the names.
     """
-    users = in_order(store, store.table(contracts.USER_PROFILES))
+    everybody = in_order(store, store.table(contracts.USER_PROFILES))
+    predicted = _frame(store, contracts.PREDICTION_QUALITY, "target", chosen=True)
+    told = {row["target"]: row for row in predicted}
+    alike = frozenset(target for target, row in told.items() if row["model"] in (BASE_RATE, MEAN))
+    users = everybody.assign(**{column: np.nan for target, column in FORESEEN.items() if target in alike})
     features = in_order(store, store.table(contracts.USER_FEATURES))
     shares = in_order(store, store.table(contracts.CATEGORY_SHARES).select("user_id", "category", "interest_share"), "category")
     support, log = store.frame(store.table(contracts.FEATURE_SUPPORT).order_by("feature")), stored_support(store).log
@@ -179,8 +192,6 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
     visible = np.array([number for number in numbers if segment_of[number] in number_of], dtype=int)
     places = principal_components(model.scaler.transform(features, shares))[visible] if len(visible) else np.zeros((0, 2))
-    predicted = _frame(store, contracts.PREDICTION_QUALITY, "target", chosen=True)
-    told = {row["target"]: row for row in predicted}
     events = store.table(contracts.EVENTS)
     dated = events.filter(events.user_id.notnull() & clock_support(store).dated(events))
     buying = log.people == "customers" and not log.visits
@@ -192,7 +203,12 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     )
     days = store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))
     currencies = [name for (name,) in store.tuples(currencies_of_money(events).select("currency"))]
-    glance = _glance(users)
+    minimum = settings.segments.minimum_segment_size
+    sizes = users["segment_id"].value_counts()
+    small = sizes.index[sizes < minimum]
+    without = int(sizes[small].sum()) if sizes[small].sum() < minimum else 0
+    shown = everybody[~everybody["segment_id"].isin(small)] if without else everybody
+    told_of = _glance(shown)
     return Gallery(
         name=settings.name,
         configuration=as_named(settings.file),
@@ -204,10 +220,13 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         log=log,
         horizon_days=settings.predictions.horizon_days,
         lifetime_days=settings.predictions.lifetime_days,
-        leaving=None if "churn" not in told else "rhythm" if told["churn"]["model"] == "modified_beta_geometric" else "silence",
+        alike=alike,
+        leaving=None if CHURN not in told else "rhythm" if told[CHURN]["model"] == "modified_beta_geometric" else "silence",
         lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
-        first=pointers(cards, glance, times, support, told.get("churn", {}).get("model")),
-        glance=glance,
+        first=pointers(cards, told_of, times, support),
+        glance=replace(told_of, users=len(users)),
+        unplaced=_glance(users[users["segment_id"] == UNPLACED[0]]) if UNPLACED[0] in sizes else None,
+        without=without,
         cards=cards,
         places=places,
         groups=np.array([number_of[segment_of[number]] for number in visible], dtype=int),
@@ -226,7 +245,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         unusual_days=unusual_days(days) if log.dated else days.head(0).assign(usual=pd.Series(dtype=float)),
         support=support,
         people=users,
-        minimum=settings.segments.minimum_segment_size,
+        minimum=minimum,
     )
 
 

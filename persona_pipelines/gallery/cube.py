@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 DIMENSIONS = ("segment", "stage", "country", "bought", "reachable")
@@ -29,8 +30,7 @@ class Cube:
 def cube(users: pd.DataFrame, names: dict[int, str], minimum: int) -> Cube:
     """The cube of some users.
 
-    A combination with fewer than ``minimum`` people is left out. Where those left out are together fewer than that, the smallest ones that were to be
-    shown go with them, so that no difference of sums tells of fewer either.
+    Combinations of ``too_few`` people are left out.
 
     Args:
         users: ``contracts.USER_PROFILES``.
@@ -55,12 +55,24 @@ def cube(users: pd.DataFrame, names: dict[int, str], minimum: int) -> Cube:
     else:
         cells = told.groupby(list(dimensions), as_index=False)[list(SUMS)].sum(min_count=1)
     cells = cells.sort_values(["users", *dimensions], ascending=[False, *(True for _ in dimensions)], ignore_index=True)
-    kept = int((cells["users"] >= minimum).sum())
-    left_out = int(cells["users"][kept:].sum())
-    while 0 < left_out < minimum and kept:
-        kept -= 1
-        left_out = int(cells["users"][kept:].sum())
-    return Cube(dimensions, cells.head(kept), left_out or None)
+    cells = cells[cells["users"] > 0]  # the sum over nobody is a cell where nothing tells people apart
+    left_out = too_few(cells["users"].to_numpy(), minimum)
+    return Cube(dimensions, cells[~left_out].reset_index(drop=True), int(cells["users"][left_out].sum()) or None)
+
+
+def too_few(counts: np.ndarray, minimum: int) -> np.ndarray:
+    """Which counts of people are not to be told, of parts that add up to something that is: shape as ``counts``, of which no part is nan.
+
+    Those of fewer than ``minimum`` people, and where these are together fewer than that the next smallest with them, so that no difference
+    tells of fewer either (complementary suppression: Cox 1980). That there is nobody is told.
+    """
+    flat = counts.ravel()
+    hidden = (flat > 0) & (flat < minimum)
+    for place in np.argsort(flat, kind="stable"):
+        if not 0 < flat[hidden].sum() < minimum:
+            break
+        hidden[place] |= flat[place] > 0
+    return hidden.reshape(counts.shape)
 
 
 def _frequent(values: pd.Series) -> pd.Series:

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from persona_pipelines.gallery.content import Gallery
 from persona_pipelines.gallery.cube import OTHERS, SUMS, cube
 from persona_pipelines.gallery.filling import asset_text, filled
-from persona_pipelines.gallery.page import dates_of, names_of
+from persona_pipelines.gallery.page import dates_of, foreseen_means, names_of
 from persona_pipelines.gallery.texts import Language, texts_of
+from persona_pipelines.profiles.forecasting import CHURN, PURCHASE
 
 
 def explorer(gallery: Gallery, language: Language) -> str:
@@ -26,8 +27,8 @@ def explorer(gallery: Gallery, language: Language) -> str:
         "reachable": texts("glance_reachable"),
         "spent": texts("glance_total"),
         "mean": texts("glance_value"),
-        "likely": f"{texts('glance_likely')} ({texts('word_chance')}; {texts('glance_likely_means', days=gallery.horizon_days)})",
-        "leaving": f"{texts('glance_leaving')} ({texts('word_chance')}; {_leaving(gallery, language)})",
+        "likely": f"{texts('glance_likely')} ({texts('word_chance')}; {foreseen_means(gallery, PURCHASE, texts)})",
+        "leaving": f"{texts('glance_leaving')} ({texts('word_chance')}; {foreseen_means(gallery, CHURN, texts)})",
         "none": texts("none"),
     }
     columns = [*found.dimensions, *SUMS]
@@ -48,10 +49,6 @@ def explorer(gallery: Gallery, language: Language) -> str:
             for name in found.dimensions
         ],
     )
-
-
-def _leaving(gallery: Gallery, language: Language) -> str:
-    return texts_of(language)(f"glance_leaving_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else ""
 
 
 def _shown(dimension: str, value: str, language: Language) -> str:

@@ -31,13 +31,12 @@ class Pointer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame, churn_model: str | None) -> list[Pointer]:
+def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame) -> list[Pointer]:
     """The sentences whose conditions hold, most important first.
 
     Args:
         times: ``audience.over_time``.
         support: ``contracts.FEATURE_SUPPORT``.
-        churn_model: the model that says who leaves; None without one.
     """
     found = []
     shown = [card for card in cards if card.details is not None]
@@ -45,7 +44,7 @@ def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support
     if valued:
         most = max(valued, key=lambda card: (card.value_share or 0.0) - card.share)
         found.append(Pointer("value_held", most.segment_id, {"share": most.share, "value": most.value_share}))
-    if churn_model not in (None, "base_rate") and glance.leaving is not None:
+    if glance.leaving is not None:
         risky = [
             card
             for card in shown

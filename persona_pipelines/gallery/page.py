@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from persona_pipelines.features.support import INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
+from persona_pipelines.gallery.cube import too_few
 from persona_pipelines.gallery.filling import filled
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
+from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE
 from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
 from persona_pipelines.segments.naming import PHRASES, TOLD_APART
@@ -57,6 +59,7 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
         contents=_contents(gallery, texts, panels),
         first=[_pointed(pointer, texts, names) for pointer in gallery.first],
         glance=_glance(gallery, gallery.glance, texts, whole=True),
+        without=texts.count("glance_without", gallery.without) if gallery.without else "",
         compare=_compared(gallery, texts, names),
         cards=[_card(gallery, card, number, texts, names, downloads.get(card.segment_id)) for number, card in enumerate(gallery.cards)],
         names=titles,
@@ -92,7 +95,7 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
             for kind in (MEASURED, INFERRED)
             if (features := by_support(gallery.support).get(kind))
         ],
-        glossary=_glossary(gallery, texts),
+        glossary=_glossary(gallery, texts, panels),
     )
 
 
@@ -144,7 +147,6 @@ def _pointed(pointer: Pointer, texts: Texts, names: dict[int, str]) -> str:
 
 def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> list[dict[str, str]]:
     """Figures with their names and meanings; those that the log does not hold are left out."""
-    guess = gallery.lifetime_model in GUESSES
     found: list[tuple[str, str | None, str]] = [
         ("glance_users", _number(glance.users) if whole else None, texts("glance_users_means")),
         ("glance_segments", _number(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
@@ -156,54 +158,78 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
         ("glance_buyers", _told(glance.buyers, _percent), texts("glance_buyers_means")),
         ("glance_total", _told(glance.total, _number) if whole else None, texts("glance_total_means")),
         ("glance_value", _told(glance.value, _number), texts("glance_value_means")),
-        (
-            "glance_lifetime",
-            _told(glance.lifetime, _number),
-            texts("glance_lifetime_guess" if guess else "glance_lifetime_means", days=gallery.lifetime_days),
-        ),
-        ("glance_likely", _told(glance.likely, _of_100), texts("glance_likely_means", days=gallery.horizon_days)),
-        (
-            "glance_leaving",
-            _told(glance.leaving, _of_100),
-            texts(f"glance_leaving_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else "",
-        ),
+        ("glance_lifetime", _told(glance.lifetime, _number), foreseen_means(gallery, LIFETIME, texts)),
+        ("glance_likely", _told(glance.likely, _of_100), foreseen_means(gallery, PURCHASE, texts)),
+        ("glance_leaving", _told(glance.leaving, _of_100), foreseen_means(gallery, CHURN, texts)),
         ("glance_sessions", _told(glance.sessions, _number), texts("glance_sessions_means")),
     ]
     chances = ("glance_likely", "glance_leaving")
+    # A card has no room for meanings; how far ahead a figure looks it has to say.
+    days = {"glance_lifetime": gallery.lifetime_days, "glance_likely": gallery.horizon_days}
+    days |= {"glance_leaving": gallery.horizon_days} if gallery.leaving == "silence" else {}
+
+    def name(key: str) -> str:
+        return texts(key) if whole or key not in days else texts("glance_within", name=texts(key), days=days[key])
+
     return [
-        {"name": texts(key), "value": texts("of_100", n=value) if key in chances else value, "meaning": meaning}
+        {"name": name(key), "value": texts("of_100", n=value) if key in chances else value, "meaning": meaning}
         for key, value, meaning in found
         if value is not None
     ]
 
 
+def foreseen_means(gallery: Gallery, target: str, texts: Texts) -> str:
+    """What a figure that looks ahead means: how far, of what, and where nothing foretells it better than the mean."""
+    if target == CHURN:
+        said = texts(f"glance_leaving_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else ""
+    elif target == PURCHASE:
+        said = texts("glance_likely_means", days=gallery.horizon_days)
+    else:
+        key = "glance_lifetime_guess" if gallery.lifetime_model in GUESSES else "glance_lifetime_means"
+        said = texts(key, days=gallery.lifetime_days)
+    return texts("glance_alike", meaning=said) if target in gallery.alike else said
+
+
 def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
     """The segments in one table; columns that the log holds nothing for are left out."""
-    cards = gallery.cards
-    columns: list[tuple[str, str, list[str | None]]] = [
-        ("user", "", [_number(card.glance.users) for card in cards]),
-        ("compare_share", "", [_percent(card.share) for card in cards]),
-        ("compare_change", texts("compare_change_means"), [_told(card.change, lambda value: f"{100 * value:+.1f}") for card in cards]),
-        ("compare_reachable", "", [_few(card, gallery.minimum, texts, _number(card.glance.reachable)) for card in cards]),
-        ("compare_total", "", [_few(card, gallery.minimum, texts, _told(card.glance.total, _number)) for card in cards]),
-        ("compare_value_share", "", [_few(card, gallery.minimum, texts, _told(card.value_share, _percent)) for card in cards]),
-        ("compare_value", "", [_few(card, gallery.minimum, texts, _told(card.glance.value, _number)) for card in cards]),
-        ("compare_likely", "", [_few(card, gallery.minimum, texts, _told(card.glance.likely, _of_100)) for card in cards]),
-        ("compare_leaving", "", [_few(card, gallery.minimum, texts, _told(card.glance.leaving, _of_100)) for card in cards]),
-        ("compare_lifetime", "", [_few(card, gallery.minimum, texts, _told(card.glance.lifetime, _number)) for card in cards]),
+    everyone, total = gallery.glance, gallery.glance.total
+    # The names are escaped here, as the links around them are markup.
+    groups: list[tuple[str, Glance, float | None]] = [
+        (Markup('<a href="#segment-{}">{}</a>').format(card.segment_id, names[card.segment_id]), card.glance, card.change)
+        for card in gallery.cards
     ]
-    kept = [(key, note, cells) for key, note, cells in columns if any(cell is not None for cell in cells)]
-    rows = []
-    for place, card in enumerate(cards):
-        # The name is escaped here, as the link around it is markup.
-        link = Markup('<a href="#segment-{}">{}</a>').format(card.segment_id, names[card.segment_id])
-        rows.append([link, *(cells[place] or texts("none") for _, _, cells in kept)])
-    return {"header": [(texts("segment"), ""), *((texts(key), note) for key, note, _ in kept)], "rows": rows}
-
-
-def _few(card: Card, minimum: int, texts: Texts, told: str | None) -> str | None:
-    """A figure of a segment, unless it has too few people for any."""
-    return told if card.details is not None or told is None else texts("few", minimum=minimum)
+    if gallery.unplaced is not None:
+        groups.append((texts("unplaced"), gallery.unplaced, None))
+    groups.append((texts("compare_all"), everyone, None))
+    columns: list[tuple[str, str, Callable[[Glance], str | None]]] = [
+        ("compare_reachable", "", lambda glance: _number(glance.reachable)),
+        ("compare_total", "", lambda glance: _told(glance.total, _number)),
+        (
+            "compare_value_share",
+            "",
+            lambda glance: _told(glance.total / total, _percent) if total and total > 0 and glance.total is not None else None,
+        ),
+        ("compare_value", "", lambda glance: _told(glance.value, _number)),
+        ("compare_likely", foreseen_means(gallery, PURCHASE, texts), lambda glance: _told(glance.likely, _of_100)),
+        ("compare_leaving", foreseen_means(gallery, CHURN, texts), lambda glance: _told(glance.leaving, _of_100)),
+        ("compare_lifetime", foreseen_means(gallery, LIFETIME, texts), lambda glance: _told(glance.lifetime, _number)),
+    ]
+    few = texts("few", minimum=gallery.minimum)
+    kept = [(key, note, told) for key, note, told in columns if any(told(glance) is not None for _, glance, _ in groups[:-1])]
+    moved = any(change is not None for _, _, change in groups)
+    header = [(texts("segment"), ""), (texts("user"), ""), (texts("compare_share"), "")]
+    header += [(texts("compare_change"), texts("compare_change_means"))] if moved else []
+    rows = [
+        [
+            name,
+            _number(glance.users),
+            _percent(glance.users / max(everyone.users, 1)),
+            *([_told(change, lambda value: f"{100 * value:+.1f}") or texts("none")] if moved else []),
+            *((few if 0 < glance.users < gallery.minimum else told(glance) or texts("none")) for _, _, told in kept),
+        ]
+        for name, glance, change in groups
+    ]
+    return {"header": [*header, *((texts(key), note) for key, note, _ in kept)], "rows": rows}
 
 
 def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[int, str], download: Download | None) -> dict[str, Any]:
@@ -308,7 +334,7 @@ def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
         parts.append(texts(f"example_interests_{gallery.log.interest}", interests=example["interests"]))
     parts += [texts.count(f"example_{name}", example[name]) for name in ("frequency", "purchases") if example[name] is not None]
     if example["spent"] is not None:
-        parts.append(texts("example_spent", amount=_number(example["spent"])))
+        parts.append(texts("example_spent", amount=f"{_number(example['spent'])} {gallery.currency}".strip()))
     if example["recency_days"] is not None:
         parts.append(texts.count("example_recency", example["recency_days"]))
     parts += [texts(f"example_{name}", chance=f"{example[name]:.1f}") for name in ("likely", "leaving") if example[name] is not None]
@@ -390,8 +416,9 @@ def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
         "(gone)": texts("movement_gone"),
     }
     same = table["from_segment"] == table["to_segment"]
-    moves = table[~same & (table["users"] >= gallery.minimum)].sort_values("users", ascending=False)
-    told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", table[~same]))]
+    moved = table[~same]
+    moves = moved[~too_few(moved["users"].to_numpy(), gallery.minimum)].sort_values("users", ascending=False)
+    told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", moved))]
     return {
         "told": texts("comma").join(told),
         "rows": [
@@ -402,10 +429,16 @@ def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
 
 
 def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Tables of the audience, those that the log holds something for. Cells of too few people are not told."""
+    """Tables of the audience, those that the log holds something for. Cells of too few people are not told, nor do they follow from others."""
+    few = texts("few", minimum=gallery.minimum)
 
-    def told(count: float) -> str:
-        return _number(count) if count == 0 or count >= gallery.minimum else texts("few", minimum=gallery.minimum)
+    def told(counts: np.ndarray) -> list[str]:
+        """Parts of a whole that is told."""
+        hidden = too_few(counts, gallery.minimum)
+        return [
+            _number(count) if not hide else few if count < gallery.minimum else texts("withheld")
+            for count, hide in zip(counts.ravel(), hidden.ravel(), strict=True)
+        ]
 
     panels = []
     if len(gallery.stages):
@@ -416,9 +449,8 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "note": texts("stages_note"),
                 "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
                 "rows": [
-                    [names[int(segment)], *(told(count) for count in row)]
-                    for segment, row in gallery.stages.iterrows()
-                    if int(segment) in names
+                    [names.get(int(segment), texts("unplaced")), *told(row.to_numpy())]
+                    for segment, row in sorted(gallery.stages.iterrows(), key=lambda entry: (int(entry[0]) not in names, entry[0]))
                 ],
             }
         )
@@ -430,20 +462,17 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "title": texts("grid"),
                 "note": texts("grid_note"),
                 "header": [(texts("grid_rows"), ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
-                "rows": [[_row(place, texts), *(told(count) for count in row)] for place, row in enumerate(gallery.grid.to_numpy())],
+                "rows": [[_row(place, texts), *row] for place, row in enumerate(_lines(told(gallery.grid.to_numpy()), len(columns)))],
             }
         )
     if len(gallery.cohorts):
         buying = gallery.log.people == "customers" and not gallery.log.visits
         rows = []
-        for month, row in gallery.cohorts.iterrows():
+        for (month, row), size in zip(gallery.cohorts.iterrows(), told(gallery.cohorts.iloc[:, 0].to_numpy()), strict=True):
             people = float(row.iloc[0])
-            cells = [
-                "" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else texts("few", minimum=gallery.minimum)
-                for count in row
-            ]
+            cells = ["" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else few for count in row]
             if people:
-                rows.append([month, told(people), *cells])
+                rows.append([month, size, *cells])
         panels.append(
             {
                 "anchor": "cohorts",
@@ -465,10 +494,17 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
                 "title": texts("funnel"),
                 "note": texts("funnel_note"),
                 "header": [(texts("funnel_steps"), ""), (texts("user"), ""), (texts("share"), "")],
-                "rows": [[texts(f"step_{name}"), told(count), _percent(count / most)] for name, count in gallery.funnel],
+                "rows": [
+                    [texts(f"step_{name}"), few if 0 < count < gallery.minimum else _number(count), _percent(count / most)]
+                    for name, count in gallery.funnel
+                ],
             }
         )
     return panels
+
+
+def _lines(cells: Sequence[str], columns: int) -> list[Sequence[str]]:
+    return [cells[place : place + columns] for place in range(0, len(cells), columns)]
 
 
 def _column(place: int, columns: Sequence[int], texts: Texts) -> str:
@@ -536,9 +572,12 @@ def _target(name: str, texts: Texts) -> str:
 
 def _definition(gallery: Gallery, row: dict[str, Any], texts: Texts) -> str:
     """What is foreseen; of the configuration's own targets as the table has it."""
-    key = f"definition_{row['target'].replace(' ', '_')}" + (f"_{gallery.leaving}" if row["target"] == "churn" else "")
-    days = gallery.lifetime_days if row["target"] == "lifetime value" else gallery.horizon_days
-    return texts(key, days=days) if key in texts.entries else str(row["definition"])
+    key = f"definition_{row['target'].replace(' ', '_')}" + (f"_{gallery.leaving}" if row["target"] == CHURN else "")
+    days = gallery.lifetime_days if row["target"] == LIFETIME else gallery.horizon_days
+    said = texts(key, days=days) if key in texts.entries else str(row["definition"])
+    # A log may not reach back far enough to judge what is asked for.
+    shorter = row["target"] == LIFETIME and row["window_days"] is not None and row["window_days"] < days
+    return texts("definition_shorter", meaning=said, days=int(row["window_days"])) if shorter else said
 
 
 def _signed(rows: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
@@ -558,8 +597,10 @@ def _segment_quality(gallery: Gallery, texts: Texts) -> str:
     )
 
 
-def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
+def _glossary(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     found = [(texts("word_segment"), texts("means_segment"))]
+    if gallery.unplaced is not None:
+        found.append((texts("unplaced"), texts("means_unplaced")))
     if gallery.leaving:
         found.append((texts("word_churn"), texts(f"means_churn_{gallery.leaving}", days=gallery.horizon_days)))
     if gallery.predictions:
@@ -569,6 +610,8 @@ def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
         found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
     if any(card.details and _popular(card.details) for card in gallery.cards):
         found.append((texts("word_ndcg"), texts("means_ndcg")))
+    if any(texts("withheld") in row for panel in panels for row in panel["rows"]):
+        found.append((texts("withheld"), texts("means_withheld")))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))

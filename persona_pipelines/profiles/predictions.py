@@ -188,6 +188,10 @@ class Question:
 
 
 BASE_RATE = "base_rate"
+MEAN = "mean"
+"""Of amounts what the base rate is of chances: the same for everybody."""
+BY_CHANCE = 0.025
+"""A rank correlation that the order of chance alone reaches more often is none."""
 
 
 def judge_probability(
@@ -346,6 +350,8 @@ def judge_amount(
 ) -> Judged:
     """Compare forecasts of spend, choose by rank correlation on the last window but one, and forecast.
 
+    Where the rank correlation of the chosen one on the newest window is not above 0 beyond doubt, all are foreseen the mean: a forecast that
+    does not order people says nothing of a person or a segment.
     A combination (mean of the standardised logarithms of the regressions and of what was spent so far) stands beside them:
     forecasts that err differently err less together (Bates and Granger 1969). Every forecast without a level of its own is brought
     to the total that was spent in the window before, so that sums can be planned with.
@@ -370,6 +376,7 @@ def judge_amount(
             name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if not baseline.levelled
         }
         found = {name: value * _level(value, mean) if value.mean() > 0 else np.full(len(at), mean) for name, value in unlevelled.items()}
+        found[MEAN] = np.full(len(at), mean)
         return found | {name: np.maximum(baseline.amounts(at, days), 0) for name, baseline in baselines.items() if baseline.levelled}
 
     validation = {
@@ -378,7 +385,8 @@ def judge_amount(
     }
     models = taught([*past, choosing])
     held = forecasts([*past, choosing], models, newest.features)
-    chosen = max(validation, key=lambda name: validation[name])
+    challenger = max(validation, key=lambda name: validation[name])
+    chosen, told = _ordering(challenger, held[challenger], newest.spent)
     rows = [
         {
             "model": name,
@@ -394,18 +402,31 @@ def judge_amount(
             "level": float(value.sum() / newest.spent.sum()) if newest.spent.sum() > 0 else None,
             "validation": validation[name],
             "chosen": name == chosen,
-            "reason": "the highest rank correlation on the window before" if name == chosen else "another is used",
+            "reason": told if name in (chosen, challenger) else "another is used",
         }
         for name, value in held.items()
     ]
     # Whichever forecast is used, the forest says what value goes with: it is judged on the same window.
-    drivers = _importance(newest.features, np.log1p(np.maximum(newest.spent, 0)), models["random_forest"].predict, r2_score, seed)
+    logs = np.log1p(np.maximum(newest.spent, 0))
+    drivers = no_drivers() if chosen == MEAN else _importance(newest.features, logs, models["random_forest"].predict, r2_score, seed)
     final = taught(windows)
     prediction = _ahead(forecasts(windows, final, today), chosen, today, baselines, days, ahead_days)
     stored = _stored(final, chosen, today, baselines, days, ahead_days, prediction)
     boosted = models["gradient_boosting"]
     curves = {"gradient_boosting": {"staged_log_error": _staged_log_error(boosted, newest)}}
     return Judged(pd.DataFrame(rows), chosen, prediction, (held[chosen], newest.spent), drivers, stored, today, curves)
+
+
+def _ordering(challenger: str, foreseen: np.ndarray, spent: np.ndarray) -> tuple[str, str]:
+    """The forecast to use, and why: the challenger where it orders people by what they spent, beyond doubt, else the mean."""
+    from scipy.stats import spearmanr
+
+    if challenger == MEAN or np.ptp(foreseen) == 0 or np.ptp(spent) == 0:
+        return MEAN, "no forecast told people apart on the window before" if challenger == MEAN else f"{challenger} tells nobody apart"
+    found = spearmanr(foreseen, spent, alternative="greater")
+    if found.pvalue < BY_CHANCE:
+        return challenger, "the highest rank correlation on the window before"
+    return MEAN, f"the rank correlation of {challenger} on the newest window, {found.statistic:.2f}, is not above 0 beyond doubt"
 
 
 def _learned_amounts(models: Mapping[str, Any], at: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -437,6 +458,8 @@ def _stored(
     prediction: np.ndarray,
 ) -> PredictionModel | None:
     """The chosen forecast as it is stored, so that it says what ``prediction`` does of today's users; None where it cannot be."""
+    if chosen == MEAN:
+        return PredictionModel("constant", {"amount": float(prediction.mean())})
     if chosen in baselines:
         baseline = baselines[chosen]
         if baseline.stored is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from persona_pipelines.segments.contrasts import Clear, Contrast, sureness
 from persona_pipelines.segments.differences import Difference, told
 from persona_pipelines.segments.interests import listed
-from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log
+from persona_pipelines.warehouse.described import CHINESE, ENGLISH, Log, Words
 
 PHRASES = 5
 TOLD_APART = {ENGLISH: "{name} who {phrase}", CHINESE: "{name}（其中{phrase}）"}
@@ -128,16 +128,21 @@ def _apart(
 
 def _candidates(found: Sequence[Difference], log: Log) -> list[Name]:
     spoken = told(found, log)
-    nouns = [(words.noun, _trait(entry)) for entry, words in spoken if words.noun]
-    adjectives = [(words.adjective, _trait(entry)) for entry, words in spoken if words.adjective]
+    nouns = [(words, _trait(entry)) for entry, words in spoken if words.noun]
+    adjectives = [(words, _trait(entry)) for entry, words in spoken if words.adjective]
     pairs = [
-        Name(f"{adjective} {noun}", (trait, other))
-        for place, (adjective, other) in enumerate(adjectives)
-        for noun, trait in nouns[:place]
-        if other != trait and adjective.lower() not in noun.lower().split()
+        Name(f"{one.adjective} {other.noun}", (trait, own))
+        for place, (one, own) in enumerate(adjectives)
+        for other, trait in nouns[:place]
+        if own != trait and not _same(one, own[0], other, trait[0])
     ]
-    alone = [Name(noun[:1].upper() + noun[1:], (trait,)) for noun, trait in nouns]
+    alone = [Name(words.noun[:1].upper() + words.noun[1:], (trait,)) for words, trait in nouns]
     return pairs or alone or [Name(f"Average {log.people}")]
+
+
+def _same(adjective: Words, feature: str, noun: Words, other: str) -> bool:
+    """Whether an adjective says of people what a noun says already."""
+    return adjective.adjective.lower() in noun.noun.lower().split() or other in adjective.same_as or feature in noun.same_as
 
 
 def _trait(difference: Clear) -> tuple[str, int]:

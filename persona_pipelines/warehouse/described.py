@@ -40,6 +40,7 @@ class Words:
         noun, adjective: of the name of a segment.
         phrase: of several people, after "compared with the others, they"; ``statement``: of one person.
         advice: how to speak to them.
+        same_as: features that say the same of such people: no name has the words of both.
     """
 
     noun: str = ""
@@ -47,6 +48,7 @@ class Words:
     phrase: str = ""
     statement: str = ""
     advice: str = ""
+    same_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,8 @@ def _condition(text: Any) -> str:
 
 def _variant(entry: Mapping[str, Any]) -> Variant:
     rest = dict(entry)
-    when, chinese = rest.pop("when", []), rest.pop("zh", {})
-    return Variant(tuple(_condition(text) for text in when), {ENGLISH: Words(**rest), CHINESE: Words(**chinese)})
+    when, chinese, same_as = rest.pop("when", []), rest.pop("zh", {}), tuple(rest.pop("same_as", ()))
+    return Variant(tuple(_condition(text) for text in when), {ENGLISH: Words(**rest, same_as=same_as), CHINESE: Words(**chinese)})
 
 
 def _feature(name: str, entry: Mapping[str, Any]) -> Feature:

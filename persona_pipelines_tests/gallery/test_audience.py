@@ -105,37 +105,36 @@ SUPPORT = pd.DataFrame({"feature": ["sessions", "ratings"], "support": ["measure
 TIMES = pd.DataFrame({"as_of_date": pd.to_datetime(["2026-01-01", "2026-01-08"])})
 
 
-def card(segment: int, share: float, value: float, leaving: float = 0.3, change: float | None = None) -> Card:
+def card(segment: int, share: float, value: float, leaving: float | None = None, change: float | None = None) -> Card:
     glance = dataclasses.replace(WHOLE, users=int(1000 * share), leaving=leaving)
     return Card(segment, Name(f"S{segment}"), True, share, value, change, glance, details=object())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("cards", "churn", "expected"),
+    ("cards", "expected"),
     [
-        ([card(1, 0.16, 0.51), card(2, 0.84, 0.49)], None, ["value_held"]),
-        ([card(1, 0.5, 0.55), card(2, 0.5, 0.45)], None, []),
-        ([card(1, 0.5, 0.55, leaving=0.4), card(2, 0.5, 0.45)], "random_forest", ["value_at_risk"]),
-        ([card(1, 0.5, 0.55, leaving=0.4), card(2, 0.5, 0.45)], "base_rate", []),
-        ([card(1, 0.5, 0.05, leaving=0.9), card(2, 0.5, 0.55)], "random_forest", []),
-        ([card(1, 0.5, 0.5, change=0.02), card(2, 0.5, 0.5, change=-0.02)], None, ["grown"]),
-        ([card(1, 0.5, 0.5, change=0.01), card(2, 0.5, 0.5, change=-0.03)], None, ["shrunk"]),
-        ([card(1, 0.5, 0.5, change=0.019)], None, []),
+        ([card(1, 0.16, 0.51), card(2, 0.84, 0.49)], ["value_held"]),
+        ([card(1, 0.5, 0.55), card(2, 0.5, 0.45)], []),
+        ([card(1, 0.5, 0.55, leaving=0.4), card(2, 0.5, 0.45, leaving=0.3)], ["value_at_risk"]),
+        ([card(1, 0.5, 0.05, leaving=0.9), card(2, 0.5, 0.55, leaving=0.3)], []),
+        ([card(1, 0.5, 0.5, change=0.02), card(2, 0.5, 0.5, change=-0.02)], ["grown"]),
+        ([card(1, 0.5, 0.5, change=0.01), card(2, 0.5, 0.5, change=-0.03)], ["shrunk"]),
+        ([card(1, 0.5, 0.5, change=0.019)], []),
     ],
 )
-def test_what_is_said_first_has_its_conditions(cards: list[Card], churn: str | None, expected: list[str]) -> None:
+def test_what_is_said_first_has_its_conditions(cards: list[Card], expected: list[str]) -> None:
     whole = dataclasses.replace(WHOLE, reachable=1000)
-    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT, churn)] == expected
+    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT)] == expected
 
 
 def test_of_segments_too_small_to_be_shown_nothing_is_said() -> None:
     small = dataclasses.replace(card(1, 0.1, 0.9, leaving=0.9, change=0.1), details=None)
-    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT, "random_forest") == []
+    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT) == []
 
 
 def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> None:
     absent = SUPPORT.assign(support=["absent", "measured"])
-    found = pointers([], WHOLE, TIMES, absent, None)
+    found = pointers([], WHOLE, TIMES, absent)
     assert [(pointer.key, pointer.figures) for pointer in found] == [
         ("reachable", {"reachable": 700, "users": 1000}),
         ("not_held", {"absent": 1, "all": 2}),

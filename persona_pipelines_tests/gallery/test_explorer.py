@@ -12,7 +12,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_pipelines.gallery.cube import cube
+from persona_pipelines.gallery.cube import cube, too_few
 from persona_pipelines.gallery.explorer import explorer
 from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES
@@ -47,6 +47,21 @@ def test_neither_a_cell_nor_what_is_left_out_is_about_fewer_than_may_be_shown(se
     assert (found.cells["users"] >= MINIMUM).all()
     assert found.left_out is None or found.left_out >= MINIMUM or found.cells.empty
     assert found.cells["users"].sum() + (found.left_out or 0) == count
+
+
+@law(200)
+@given(counts=st.lists(st.integers(0, 60), max_size=12))
+def test_what_is_hidden_is_together_enough_people_or_all_there_are(counts: list[int]) -> None:
+    found = np.array(counts, dtype=int)
+    hidden = too_few(found, 20)
+    assert not hidden[found == 0].any(), "that there is nobody is told"
+    assert (found[~hidden & (found > 0)] >= 20).all()
+    together = found[hidden].sum()
+    assert together == 0 or together >= 20 or together == found.sum()
+    if together >= 20 and (found[found >= 20].size or 0):
+        # No more than has to be: without the largest hidden one of enough people too few would be hidden.
+        enough = found[hidden & (found >= 20)]
+        assert enough.size <= 1
 
 
 def test_sums_are_those_of_the_people() -> None:

@@ -124,10 +124,13 @@ def gallery(**changes) -> Gallery:
         "log": Log(),
         "horizon_days": 30,
         "lifetime_days": 180,
+        "alike": frozenset(),
         "leaving": "silence",
         "lifetime_model": "past_spend",
         "first": [Pointer("value_held", 1, {"share": 0.16, "value": 0.51}), Pointer("not_held", None, {"absent": 3, "all": 57})],
         "glance": GLANCE,
+        "unplaced": None,
+        "without": 0,
         "cards": [CARD, SMALL],
         "places": np.array([[0.0, 1.0], [2.0, 3.0]]),
         "groups": np.array([0, 0]),
@@ -255,16 +258,61 @@ def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out()
     assert "<td>Few</td>" not in text
     assert "500 users stayed in their segment, 68 moved" in told
     assert "Owls <i> Larks 40" in told
-    assert "(new) Owls <i> 25" in told
+    assert "(new) Owls <i>" not in told, "that 3 have moved to a small segment would follow from it"
     assert "fewer than 20" in told
     assert not re.search(r"1 purchase day 5\b", told)
 
 
 def test_of_a_small_segment_no_figure_stands_in_the_comparison() -> None:
     told = seen(page(gallery(), "en"))
-    row = re.search(r"Few 7 2% -3\.0 (.*?) Ordered", told)
+    row = re.search(r"Few 7 1% -3\.0 (.*?) All 900 100% none", told)
     assert row is not None
     assert set(row[1].replace("fewer than 20", "").split()) <= {"none"}
+
+
+def test_who_is_in_no_segment_has_a_line_in_the_comparison_and_among_the_stages() -> None:
+    unplaced = dataclasses.replace(GLANCE, users=45, total=900.0)
+    stages = pd.DataFrame({"new": [30, 3, 21], "loyal": [30, 500, 24]}, index=[1, 2, 0])
+    told = seen(page(gallery(unplaced=unplaced, stages=stages), "en"))
+    assert "In no segment 45 5%" in told
+    assert "In no segment 21 24" in told
+    assert "In no segment People who are like those of no segment" in told
+    assert "In no segment" not in seen(page(gallery(), "en"))
+
+
+def test_no_cell_of_the_tables_follows_from_what_is_told_beside_it() -> None:
+    """Users of a segment are told, and so are all who have bought."""
+    stages = pd.DataFrame({"new": [900 - 850 - 7], "active": [7], "loyal": [850]}, index=[1])
+    told = seen(page(gallery(stages=stages), "en"))
+    assert "Owls <i> not told fewer than 20 850" in told
+    assert "not told What would tell of fewer people" in told
+    two = pd.DataFrame({"new": [15], "active": [15], "loyal": [870]}, index=[1])
+    assert "Owls <i> fewer than 20 fewer than 20 870" in seen(page(gallery(stages=two), "en"))
+
+
+def test_a_figure_that_nothing_foretells_says_so_and_tells_no_segment_apart() -> None:
+    none = dataclasses.replace(CARD, glance=dataclasses.replace(GLANCE, leaving=None))
+    everybody = dataclasses.replace(GLANCE, lifetime=40.0)
+    told = seen(page(gallery(alike=frozenset({"churn", "lifetime value"}), glance=everybody, cards=[none], lifetime_model="mean"), "en"))
+    assert "no own event within 30 days, on average; nothing foretold it better than the mean of all" in told
+    assert "within 180 days, refunds not taken off; nothing foretold it better" in told
+    assert "Leave, of 100" not in told
+    assert "nothing foretold" not in seen(page(gallery(), "en"))
+
+
+def test_a_card_says_how_far_its_figures_look_ahead() -> None:
+    card = dataclasses.replace(CARD, glance=dataclasses.replace(GLANCE, likely=0.2))
+    told = seen(page(gallery(cards=[card]), "en"))
+    assert re.search(r"of 100 Expected to buy \(30 days\)", told)
+    assert re.search(r"of 100 Expected to leave \(30 days\)", told)
+    by_rhythm = seen(page(gallery(cards=[card], leaving="rhythm"), "en"))
+    assert "Expected to leave (" not in by_rhythm
+
+
+def test_a_window_shorter_than_what_is_asked_for_is_named() -> None:
+    value = {**AMOUNTS, "target": "lifetime value", "window_days": 23}
+    assert "judged on 23 days, the longest that the log reaches back for" in seen(page(gallery(amounts=[value]), "en"))
+    assert "the longest" not in seen(page(gallery(amounts=[{**value, "window_days": 180}]), "en"))
 
 
 def test_empty_tables_have_words_instead_of_gaps() -> None:

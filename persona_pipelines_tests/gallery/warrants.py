@@ -259,6 +259,23 @@ class Warrants:
     def figure_meaning(self, block: Block, key: str, figures: dict[str, str]) -> bool:
         return True
 
+    def people_told_of(self) -> str:
+        """The condition of the people whom figures of everybody are about: all, but for groups that are together too small to be shown."""
+        small = self.rows(
+            "SELECT segment_id, count(*) FROM profiles.user_profiles GROUP BY 1 HAVING count(*) < " + str(self.minimum) + " ORDER BY 1"
+        )
+        left_out = ", ".join(str(segment) for segment, _ in small)
+        return f"segment_id NOT IN ({left_out})" if 0 < sum(count for _, count in small) < self.minimum else "true"
+
+    def claim_glance_alike(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """That nothing foretells better than the mean: some chosen model is that."""
+        found = self.rows("SELECT DISTINCT model FROM profiles.prediction_quality WHERE chosen")
+        return bool({("base_rate",), ("mean",)} & set(found)) or f"the models are {found}"
+
+    def claim_glance_without(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.value(f"SELECT count(*) FROM profiles.user_profiles WHERE NOT ({self.people_told_of()})")
+        return (close(figures["n"], found) and found > 0) or f"they are {found}"
+
     def as_of(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = f"{self.value('SELECT max(as_of_date) FROM features.user_features'):%Y-%m-%d}"
         return figures["date"] == found or f"the features are as of {found}"
@@ -712,9 +729,13 @@ def figures_beside_names(warrants: Warrants) -> list[str]:
     named = {warrants.texts(key): query for key, query in queries.items()}
     findings, before = [], None
     for block in warrants.blocks:
-        if block.tag == "span" and block.text in named and before is not None and before.tag == "b":
+        within = pattern_of(warrants.texts.entries["glance_within"]).match(block.text)
+        name = within["name"] if within else block.text
+        if block.tag == "span" and name in named and before is not None and before.tag == "b":
             where = f"segment_id = {block.segment}" if block.segment is not None else "true"
-            value = warrants.value(f"SELECT {named[block.text]} FROM profiles.user_profiles WHERE {where}")
+            if block.segment is None and named[name] != queries["glance_users"]:
+                where = warrants.people_told_of()
+            value = warrants.value(f"SELECT {named[name]} FROM profiles.user_profiles WHERE {where}")
             shown = re.search(r"-?[\d,.]+%?", before.text)
             warrants.asked += 1
             if shown is None or not close(shown[0], value):

@@ -192,6 +192,24 @@ def test_forecasts_of_spend_meet_the_total_and_the_best_on_the_window_before_is_
 
 
 @pytest.mark.slow
+def test_where_no_forecast_orders_people_all_are_foreseen_the_mean_and_nothing_drives_it() -> None:
+    """Spend that is drawn by lot: a forecast that was ahead on the window before is so by chance."""
+    lot = [
+        Window(found.features, found.bought, found.left, np.random.default_rng(seed).permutation(found.spent))
+        for seed, found in ((seed, window(seed, signal=0.0)) for seed in range(4))
+    ]
+    found = judge_amount(lot, window(9).features, {}, 30, 60, 1)
+    assert found.chosen == "mean"
+    assert np.ptp(found.prediction) == 0
+    assert found.prediction.mean() == pytest.approx(2 * lot[-1].spent.mean())
+    assert found.drivers.empty
+    assert found.model.score(window(9).features) == pytest.approx(found.prediction)
+    reasons = found.table.set_index("model")["reason"]
+    assert "is not above 0 beyond doubt" in reasons["mean"]
+    assert judge_amount([window(seed) for seed in range(4)], window(9).features, {}, 30, 60, 1).chosen != "mean"
+
+
+@pytest.mark.slow
 def test_a_forecast_with_a_level_of_its_own_keeps_it_and_says_how_time_goes_on() -> None:
     """One that knows the spend exactly, in half the unit: its total is told, and never brought to that of another window."""
     windows = [window(seed) for seed in range(4)]

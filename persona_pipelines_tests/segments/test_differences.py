@@ -140,6 +140,17 @@ def test_attributes_are_compared_and_not_asserted() -> None:
     assert others["attributes.city=Rome"].noun == ""
 
 
+@pytest.mark.parametrize(("bought", "name"), [(0.0, "Non-spenders"), (0.05, "Non-spenders"), (0.5, "Rarely buying small spenders")])
+def test_no_name_says_twice_that_people_do_not_buy(bought: float, name: str) -> None:
+    """Who has not bought has not spent."""
+    spent = Difference("monetary_value", -1.2, -1.4, -1.0, 10 * bought, 40.0, bought, 50, True)
+    days = Difference("frequency", -1.1, -1.3, -0.9, bought, 3.0, bought, 50, True)
+    assert segment_names([[spent, days]], SHOP)[0].text == name
+    assert segment_names([[days, spent]], SHOP)[0].text == name.replace("Non-spenders", "Non-buyers").replace(
+        "Rarely buying small spenders", "Low-spending rare buyers"
+    )
+
+
 def test_names_are_made_of_what_is_clear() -> None:
     rare = Difference("sessions", -0.8, -0.9, -0.7, 1.0, 4.0, 1.0, 50, True)
     names = segment_names([[CLEAR, rare], [CLEAR], [dataclasses.replace(CLEAR, clear=False)], [CLEAR, rare]], SHOP)

@@ -8,6 +8,7 @@ from persona_pipelines.features.attention import category_shares
 from persona_pipelines.features.support import CLOCKS, EVIDENCE
 from persona_pipelines.features.users import known_until, user_features
 from persona_pipelines.profiles.documents import PARTS
+from persona_pipelines.profiles.joining import ACTIVE_DAYS, AT_RISK_DAYS
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.described import FEATURES, NAMED, DescriptionError, Facts, Log, read
 from persona_pipelines_tests.conftest import DAY, at, events_table
@@ -48,6 +49,33 @@ def test_every_part_of_a_profile_that_is_named_exists() -> None:
 def test_a_feature_needs_evidence_that_is_known_of() -> None:
     assert {term for feature in FEATURES.values() for term in feature.needs} <= {*EVIDENCE, *CLOCKS}
     assert {feature.instead_of for feature in FEATURES.values()} <= {"", *FEATURES}
+
+
+@pytest.mark.parametrize("log", [SHOP, ORDERS])
+@pytest.mark.parametrize("days", [0, 3, 29, 30, 31, 89, 90, 91, 400])
+def test_words_of_recency_are_those_of_the_stages(days: int, log: Log) -> None:
+    """Of a log of one week nobody has lapsed, and where half have lapsed nobody is called recently active."""
+    recency = FEATURES["recency_days"]
+    longer, sooner = (recency.words(deviation, Facts(days, 1.0, log)) for deviation in (1.0, -1.0))
+    assert (longer.adjective == "Lapsed") == (days >= AT_RISK_DAYS)
+    assert bool(longer.statement) == bool(longer.advice) == (days >= ACTIVE_DAYS)
+    assert sooner.adjective.startswith("Recent") == bool(sooner.statement) == (days < ACTIVE_DAYS)
+
+
+def test_nobody_is_called_regular_or_frequent_for_two_or_three_times() -> None:
+    for name in ("active_days", "frequency", "purchases", "sessions"):
+        often, twice = (FEATURES[name].words(1.0, Facts(mean, 1.0, SHOP)).noun for mean in (4.0, 2.0))
+        assert "regular" in often or "frequent" in often
+        assert not any(word in twice for word in ("regular", "frequent")), (name, twice)
+        rarely, seldom = (FEATURES[name].words(-1.0, Facts(mean, 1.0, SHOP)).noun for mean in (20.0, 1.0))
+        assert rarely.startswith("less ")
+        assert seldom.startswith(("rare", "occasional"))
+
+
+def test_features_that_say_the_same_are_features() -> None:
+    said = {name for feature in FEATURES.values() for variant in (*feature.high, *feature.low) for name in variant.words["en"].same_as}
+    assert said
+    assert said <= set(FEATURES)
 
 
 @pytest.mark.parametrize(
