@@ -195,6 +195,7 @@ def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | Non
 
 def _summary(store: Warehouse, run_id: str) -> Answer:
     """What a person wants to know after a run, the decision between the recommenders first."""
+    from persona_pipelines.features.support import stored_support
     from persona_pipelines.warehouse import contracts
 
     accounting = store.table(contracts.ACCOUNTING)
@@ -203,7 +204,8 @@ def _summary(store: Warehouse, run_id: str) -> Answer:
     )
     rejects = store.table(contracts.REJECTS)
     reasons = store.frame(rejects.group_by("source", "reason").aggregate(records=rejects.count()).order_by("source", "reason"))
-    counted = {contract.name: store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, contracts.SESSIONS)}
+    visited = () if "sessions" in stored_support(store).absent else (contracts.SESSIONS,)
+    counted = {contract.name: store.rows(contract) for contract in (contracts.USERS, contracts.ITEMS, *visited)}
     segments = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
     compared = comparison(store)
     tables = (

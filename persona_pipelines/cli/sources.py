@@ -45,7 +45,7 @@ def init(file: str, output: str) -> None:
     found = guess(Path(file).resolve())
     source = {**found.source, "path": os.path.relpath(file, Path(output).parent)}
     content: dict[str, Any] = {"start_date": found.start, "privacy": {"consent_when_unknown": False}, "sources": [source]}
-    remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN))
+    remarks = "".join(f"# Look at this: {remark}.\n" for remark in (*found.remarks, CONSENT_UNKNOWN, OWN_ZONE))
     heading = f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n"
     write_whole(Path(output), heading + remarks + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     say(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
@@ -54,6 +54,7 @@ def init(file: str, output: str) -> None:
     say(f"next: persona sources check {output}")
 
 
+OWN_ZONE = "hours and weekdays of people are told in UTC: features: {timezone: Europe/Rome}, say, tells them as they live"
 CONSENT_UNKNOWN = (
     "nobody of whom no customer list says consent_personalisation gets recommendations, nor is exported without consent_marketing: "
     "consent_when_unknown says what holds of them"

@@ -67,6 +67,7 @@ def user_features(
         first_date=facts.act_date.min(),
         last_date=facts.act_date.max(),
         events=facts.count(),
+        acts=facts.count(where=~facts.event_type.isin(MESSAGE_TYPES)),
         dated_events=facts.count(where=facts.date.notnull()),
         timed_events=facts.count(where=support.timed(facts)),
         purchases=facts.count(where=facts.spending),
@@ -137,8 +138,8 @@ def user_features(
             "events_last_7_days",
             "events_prior_28_days",
         ),
-        # Where most people are not seen to visit, one without a session is not one who does not come.
-        **(counted(joined.timed_events, "sessions") if support.log.visits else {}),
+        # Who did something and was not seen to look at anything may have come all the same.
+        sessions=ibis.ifelse((joined.acts == 0) & (joined.timed_events > 0), 0, joined.sessions),
         followers=joined.followers.fill_null(0),
         following=joined.following.fill_null(0),
         recency_days=_days(joined.as_of_date, joined.last_date),

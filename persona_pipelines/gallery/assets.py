@@ -60,6 +60,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
         from persona_pipelines.gallery.writing import gallery_of
         from persona_pipelines.home.publishing import published_page, waiting_page
         from persona_pipelines.orchestration.metadata import plot
+        from persona_pipelines.segments.model import UNPLACED
         from persona_pipelines.tracking.experiments import Origin, tracked_run
 
         chosen = warehouse.settings
@@ -86,7 +87,7 @@ def build(settings: Settings) -> list[dg.AssetsDefinition]:
             },
         )
         profiles = warehouse.get().table(contracts.SEGMENT_PROFILES)
-        segments = [int(segment) for segment in warehouse.get().frame(profiles.select("segment_id"))["segment_id"]]
+        segments = {int(segment) for (segment,) in warehouse.get().tuples(profiles.select("segment_id"))} - {UNPLACED[0]}
         written: dict[str, str] = {language: waiting_page(chosen, name).read_text(encoding="utf-8") for language, name in names.items()}
         found = pages_are_whole(written, sorted(segments))
         yield dg.AssetCheckResult(check_name=WHOLE, passed=found.passed, description=found.words, metadata=dict(found.numbers))

@@ -32,7 +32,11 @@ MAP_POINTS = 700
 EXAMPLES = 2
 APART = 6
 INTERESTS = 5
+SHOWN = 0.005
+"""A smaller share would be shown as 0%."""
 DRIVERS = 5
+MUCH_OF_THE_CATALOGUE = 5
+"""Of a catalogue with no more than so many times the items of a list, most lists have a hit whatever they hold."""
 AMOUNTS = (SPEND, LIFETIME)
 FORESEEN = {PURCHASE: "purchase_probability", CHURN: "churn_probability", LIFETIME: "lifetime_value"}
 """Columns of ``contracts.USER_PROFILES`` with what is foreseen, by target."""
@@ -315,14 +319,16 @@ def _cards(
                 description=row["description"],
                 note=row["note"] if isinstance(row["note"], str) else "",
                 apart=own[own["phrase"].notna()].head(APART).to_dict("records"),
-                interests=list(zip(turned_to["category"].head(INTERESTS), turned_to["share"].head(INTERESTS), strict=True)),
+                interests=[
+                    (str(category), float(share))
+                    for category, share in zip(turned_to["category"].head(INTERESTS), turned_to["share"].head(INTERESTS), strict=True)
+                    if share >= SHOWN
+                ],
                 statement=statement(turned_to),
                 rhythm=_rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
                 examples=_examples(model, mine, features[inside], shares, log),
                 recommended=_recommended(store, segment),
-                hits=next(
-                    iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=row["segment_name"])), None
-                ),
+                hits=_hits(store, row["segment_name"]),
                 popular=next(iter(_frame(store, contracts.SEGMENT_ADVANTAGES, "segment", segment=row["segment_name"])), None),
                 rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
             )
@@ -384,6 +390,12 @@ def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, s
 
 def _rounded(value: Any, digits: int) -> float | None:
     return round(float(value), digits) if not pd.isna(value) else None
+
+
+def _hits(store: Warehouse, name: str) -> dict[str, Any] | None:
+    """How often the champion's lists hit; None where nobody was judged, or where a list has so much of the catalogue that it can hardly miss."""
+    found = next(iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=name)), None)
+    return found if found and store.rows(contracts.ITEMS) > MUCH_OF_THE_CATALOGUE * found["k"] else None
 
 
 def _recommended(store: Warehouse, segment: int) -> list[str]:

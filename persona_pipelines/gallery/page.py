@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from persona_pipelines.features.support import INFERRED, MEASURED
+from persona_pipelines.features.support import ABSENT, INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
@@ -105,7 +105,11 @@ def _safe(markup: str) -> Markup:
 
 def dates_of(gallery: Gallery, texts: Texts) -> str:
     """As of which day the page is, or that the log has none."""
-    return texts("undated") if gallery.as_of is None else texts("as_of", date=gallery.as_of, zone=gallery.timezone)
+    if gallery.as_of is None:
+        return texts("undated")
+    if "night_share" in by_support(gallery.support).get(ABSENT, ()):
+        return texts("as_of_day", date=gallery.as_of)
+    return texts("as_of", date=gallery.as_of, zone=gallery.timezone)
 
 
 def _contents(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -332,8 +336,10 @@ def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
         parts.append(texts(f"stage_{example['stage'].replace(' ', '_')}"))
     if example["interests"]:
         parts.append(texts(f"example_interests_{gallery.log.interest}", interests=example["interests"]))
-    parts += [texts.count(f"example_{name}", example[name]) for name in ("frequency", "purchases") if example[name] is not None]
-    if example["spent"] is not None:
+    bought = next((name for name in ("frequency", "purchases") if example[name] is not None), None)
+    if bought is not None:
+        parts.append(texts.count(f"example_{bought}", example[bought]) if example[bought] else texts("example_no_purchase"))
+    if example["spent"] is not None and (bought is None or example[bought]):
         parts.append(texts("example_spent", amount=f"{_number(example['spent'])} {gallery.currency}".strip()))
     if example["recency_days"] is not None:
         parts.append(texts.count("example_recency", example["recency_days"]))
@@ -417,13 +423,18 @@ def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
     }
     same = table["from_segment"] == table["to_segment"]
     moved = table[~same]
-    moves = moved[~too_few(moved["users"].to_numpy(), gallery.minimum)].sort_values("users", ascending=False)
+    hidden = pd.Series(too_few(moved["users"].to_numpy(), gallery.minimum), moved.index)
+    moves = moved[moved["users"] >= gallery.minimum].sort_values("users", ascending=False)
     told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", moved))]
     return {
         "told": texts("comma").join(told),
         "rows": [
-            [shown.get(row[0], row[0]), shown.get(row[1], row[1]), _number(row[2])]
-            for row in moves[["from_segment", "to_segment", "users"]].to_numpy()
+            [
+                shown.get(row.from_segment, row.from_segment),
+                shown.get(row.to_segment, row.to_segment),
+                _hidden(gallery, row.users, texts) if hidden[row.Index] else _number(row.users),
+            ]
+            for row in moves.itertuples()
         ],
     }
 
@@ -436,8 +447,7 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
         """Parts of a whole that is told."""
         hidden = too_few(counts, gallery.minimum)
         return [
-            _number(count) if not hide else few if count < gallery.minimum else texts("withheld")
-            for count, hide in zip(counts.ravel(), hidden.ravel(), strict=True)
+            _hidden(gallery, count, texts) if hide else _number(count) for count, hide in zip(counts.ravel(), hidden.ravel(), strict=True)
         ]
 
     panels = []
@@ -446,7 +456,7 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
             {
                 "anchor": "stages",
                 "title": texts("stages"),
-                "note": texts("stages_note"),
+                "note": texts("stages_note" if "loyal" in gallery.stages.columns else "stages_note_without_loyal"),
                 "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
                 "rows": [
                     [names.get(int(segment), texts("unplaced")), *told(row.to_numpy())]
@@ -473,19 +483,20 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
             cells = ["" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else few for count in row]
             if people:
                 rows.append([month, size, *cells])
-        panels.append(
-            {
-                "anchor": "cohorts",
-                "title": texts("cohorts"),
-                "note": texts("cohorts_purchases" if buying else "cohorts_acts"),
-                "header": [
-                    (texts("cohorts_first"), ""),
-                    (texts("cohorts_size"), ""),
-                    *((texts("cohorts_month", n=number), "") for number in range(len(gallery.cohorts.columns))),
-                ],
-                "rows": rows,
-            }
-        )
+        if rows:
+            panels.append(
+                {
+                    "anchor": "cohorts",
+                    "title": texts("cohorts"),
+                    "note": texts("cohorts_purchases" if buying else "cohorts_acts"),
+                    "header": [
+                        (texts("cohorts_first"), ""),
+                        (texts("cohorts_size"), ""),
+                        *((texts("cohorts_month", n=number), "") for number in range(len(gallery.cohorts.columns))),
+                    ],
+                    "rows": rows,
+                }
+            )
     if gallery.funnel:
         most = gallery.funnel[0][1]
         panels.append(
@@ -501,6 +512,13 @@ def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[
             }
         )
     return panels
+
+
+def _hidden(gallery: Gallery, count: float, texts: Texts) -> str:
+    """A number of people that is not told: its size, so that from the whole and it no more follows than a range of as many as may not be told."""
+    if count < gallery.minimum:
+        return texts("few", minimum=gallery.minimum)
+    return texts("about", n=_number(gallery.minimum * round(count / gallery.minimum)))
 
 
 def _lines(cells: Sequence[str], columns: int) -> list[Sequence[str]]:
@@ -610,8 +628,9 @@ def _glossary(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) 
         found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
     if any(card.details and _popular(card.details) for card in gallery.cards):
         found.append((texts("word_ndcg"), texts("means_ndcg")))
-    if any(texts("withheld") in row for panel in panels for row in panel["rows"]):
-        found.append((texts("withheld"), texts("means_withheld")))
+    about = texts("about", n="")
+    if any(str(cell).startswith(about) for panel in panels for row in panel["rows"] for cell in row[1:]):
+        found.append((about.strip(), texts("means_about", minimum=gallery.minimum)))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))

@@ -41,6 +41,9 @@ from persona_pipelines.warehouse.functions import try_strptime
 
 GOOD_ENOUGH = 0.9
 """Share of the records that a preset has to read without a problem."""
+WRONG_CLOCKS = 0.01
+A_YEAR = 365
+"""So small a share of the records, and more than so many days before all others: their clocks are wrong."""
 HEAD_BYTES = 1 << 18
 SAMPLED = 200
 FIRST_LINES = 50
@@ -264,12 +267,63 @@ def guess(file: Path) -> Guess:
             made = Guess(name, source, _first_day(seen), _not_read(Source.model_validate({**source, "path": "x"}), text))
         else:
             made = _by_names(file, head, documents, engine)
-    if encoding == "utf-8":
+        if encoding != "utf-8":
+            written = made.source.get("format") or presets()[str(made.preset)]["format"]
+            settings = {"type": written} if isinstance(written, str) else written
+            remark = f"the text is no UTF-8; taken for {encoding}: say another encoding where letters with accents look wrong"
+            made = replace(made, source={**made.source, "format": {**settings, "encoding": encoding}}, remarks=(*made.remarks, remark))
+        return _anonymous(_with_start(made, file, engine))
+
+
+def _anonymous(made: Guess) -> Guess:
+    """With a remark where events name devices alone: of these there are no people to speak to."""
+    source = Source.model_validate({**made.source, "path": "x"})
+    if source.kind != "events" or "user_id" in source.fields or "anonymous_id" not in source.fields:
         return made
-    written = made.source.get("format") or presets()[str(made.preset)]["format"]
-    settings = {"type": written} if isinstance(written, str) else written
-    remark = f"the text is no UTF-8; taken for {encoding}: say another encoding where letters with accents look wrong"
-    return replace(made, source={**made.source, "format": {**settings, "encoding": encoding}}, remarks=(*made.remarks, remark))
+    remark = (
+        "no field names a person (user_id): of devices alone there are sessions and items, but no segments, profiles, audiences or lists; where "
+        "anonymous_id stands for a person, call it user_id"
+    )
+    return replace(made, remarks=(*made.remarks, remark))
+
+
+def _with_start(made: Guess, file: Path, engine: Warehouse) -> Guess:
+    """With the first day of the whole file, of which the first lines need not tell: days of wrong clocks long before all others are none."""
+    source = Source.model_validate({**made.source, "path": "x"})
+    clock = source.fields.get("timestamp")
+    if source.kind != "events" or clock is None or clock.order:
+        return made
+    try:
+        counts = _days(made.source, file, engine)
+    except (LogFileError, ValueError, duckdb.Error):
+        return made  # sources check says what is wrong
+    days = sorted(counts)
+    if not days:
+        return made
+    every, early, start = sum(counts.values()), 0, 0
+    for place in range(1, len(days)):
+        early = sum(counts[day] for day in days[:place])
+        if early > WRONG_CLOCKS * every:
+            break
+        if (days[place] - days[place - 1]).days > A_YEAR:
+            start = place
+    wrong = sum(counts[day] for day in days[:start])
+    told = f"{wrong} of {every} records are of {days[0]} to {days[start - 1]}, long before all others: taken for wrong clocks, which start_date rejects"
+    return replace(made, start=days[start], remarks=(*made.remarks, told) if wrong else made.remarks)
+
+
+def _days(source: dict[str, Any], file: Path, engine: Warehouse) -> dict[dt.date, int]:
+    """The records of a file by the day of their time, of those that have one."""
+    counts: dict[dt.date, int] = {}
+    settings = _settings(source, file)
+    described = settings.sources[0]
+    with read_source(engine, described, settings, log_files(described, settings)) as batches:
+        for batch in batches:
+            rows = mapped_events(batch.fields, described, settings, latest_timestamp())
+            good = rows.filter(rows.problem.isnull() & rows.dropped.isnull())
+            for day, count in engine.tuples(good.group_by(day=good.timestamp.date()).aggregate(count=good.count())):
+                counts[day] = counts.get(day, 0) + count
+    return counts
 
 
 def _head(file: Path, folder: Path) -> tuple[Path, str]:

@@ -195,7 +195,7 @@ def _lookup_table(warehouse: Warehouse, lookup: Lookup, settings: Settings) -> L
                 told.append(f"{file}, line {line}: {problem}; {count} such records are left out of the look-up {source.name}")
             warehouse.drop_kept("read_lookup")
             readings += batch.readings
-    _refuse_truncated(readings, settings)
+    refuse_truncated(readings, settings)
     every = warehouse.kept(f"all_{table}")
     place = ibis.row_number().over(group_by=keys, order_by=every.record_order)
     warehouse.keep(table, every.mutate(place=place).filter(lambda rows: rows.place == 0).drop("place", "record_order"))
@@ -316,7 +316,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, _with_held_days(warehouse, contract, files, spans))
-        _refuse_truncated(loaded.readings, settings)
+        refuse_truncated(loaded.readings, settings)
     rows = warehouse.table(contract)
     loaded.warnings += _unmet(warehouse, source, rows.filter(rows.day.between(first, last) & rows.problem.isnull()))
     for reading in loaded.readings:
@@ -400,7 +400,7 @@ def _record_files(warehouse: Warehouse, source: Source, files: list[LogFile], lo
         warehouse.append(contracts.FILES, from_frame(pd.DataFrame(rows, columns=contracts.FILES.column_names)))
 
 
-def _refuse_truncated(readings: list[Reading], settings: Settings) -> None:
+def refuse_truncated(readings: list[Reading], settings: Settings) -> None:
     """Packed files that are cut off: what they have is not proved by the sum at their end, and a day of it would pass for a whole one.
 
     Raises:
@@ -450,7 +450,7 @@ def load_listing(warehouse: Warehouse, source: Source, settings: Settings) -> Lo
             loaded.readings += batch.readings
             loaded.warnings += batch.warnings
         _record_files(warehouse, source, files, loaded, {})
-        _refuse_truncated(loaded.readings, settings)
+        refuse_truncated(loaded.readings, settings)
     rows = warehouse.table(contract)
     loaded.warnings += _unmet(warehouse, source, rows.filter(rows.problem.isnull()))
     loaded.warnings += [

@@ -17,7 +17,7 @@ from persona_pipelines.logs.checks import rejects
 from persona_pipelines.logs.currencies import rates_of
 from persona_pipelines.logs.drift import told_twice
 from persona_pipelines.logs.files import LogFile, LogFileError, left_out, log_files
-from persona_pipelines.logs.loading import last_day, latest_timestamp, read_source, unread
+from persona_pipelines.logs.loading import Batch, last_day, latest_timestamp, read_source, refuse_truncated, unread
 from persona_pipelines.logs.numbers import CODES, read_number
 from persona_pipelines.logs.times import read_duration, read_time
 from persona_pipelines.logs.values import fields_of, read_text, spelled, text_of
@@ -101,10 +101,19 @@ def profile_source(source: Source, settings: Settings, records: int, engine: War
                         found.facts.insert(0, f"of {len(files)} files the records of {file.shown} were looked at, and the headers of all")
                     hints = [*never_read, *batch.warnings, *told, *found.hints]
                     _headers_read(store, source, settings, files[number + 1 :])
-                    return replace(found, hints=hints)
+                    return replace(found, hints=hints, refused=found.refused or _cut_off(batch, settings))
     if broken := next((f"{file.shown}: {reason}" for file in files if (reason := unread(file).break_found)), None):
         raise LogFileError(f"{broken}, and no record is before it; expected a whole file")
     raise LogFileError(f"{files[0].shown}: no records; expected some in one of {len(files)} files")
+
+
+def _cut_off(batch: Batch, settings: Settings) -> str | None:
+    """Which file a run would refuse because it ends too early."""
+    try:
+        refuse_truncated(batch.readings, settings)
+    except LogFileError as error:
+        return str(error)
+    return None
 
 
 def _headers_read(store: Warehouse, source: Source, settings: Settings, files: list[LogFile]) -> None:

@@ -271,7 +271,6 @@ def measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     both = happened.any() and not happened.all()
-    top = np.argsort(-chances, kind="stable")[: max(1, len(chances) // 10)]
     return {
         "users": len(happened),
         "base_rate": float(happened.mean()),
@@ -279,11 +278,24 @@ def measured(happened: np.ndarray, chances: np.ndarray) -> dict[str, Any]:
         "average_precision": float(average_precision_score(happened, chances)) if both else None,
         "calibration_error": calibration_error(happened, chances),
         "log_loss": float(-log_likelihoods(happened, chances).mean()),
-        "lift": float(happened[top].mean() / happened.mean()) if both else None,
+        "lift": lift(happened, chances) if both else None,
         "spearman": None,
         "mean_absolute_error": None,
         "level": None,
     }
+
+
+def lift(happened: np.ndarray, chances: np.ndarray) -> float:
+    """The share of doers among the tenth with the highest chances, over that of all; both of shape (users,).
+
+    Of people with the same chance at the edge of the tenth as many are taken as have a place, and of these what is usual among them: their order
+    means nothing.
+    """
+    places = max(1, len(chances) // 10)
+    edge = np.partition(chances, -places)[-places]
+    above, at_edge = chances > edge, chances == edge
+    doers = happened[above].sum() + (places - above.sum()) * happened[at_edge].mean()
+    return float(doers / places / happened.mean())
 
 
 def no_drivers() -> pd.DataFrame:

@@ -258,7 +258,7 @@ def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out()
     assert "<td>Few</td>" not in text
     assert "500 users stayed in their segment, 68 moved" in told
     assert "Owls <i> Larks 40" in told
-    assert "(new) Owls <i>" not in told, "that 3 have moved to a small segment would follow from it"
+    assert "(new) Owls <i> about 20" in told, "that 3 have moved to a small segment would follow from 25"
     assert "fewer than 20" in told
     assert not re.search(r"1 purchase day 5\b", told)
 
@@ -284,10 +284,30 @@ def test_no_cell_of_the_tables_follows_from_what_is_told_beside_it() -> None:
     """Users of a segment are told, and so are all who have bought."""
     stages = pd.DataFrame({"new": [900 - 850 - 7], "active": [7], "loyal": [850]}, index=[1])
     told = seen(page(gallery(stages=stages), "en"))
-    assert "Owls <i> not told fewer than 20 850" in told
-    assert "not told What would tell of fewer people" in told
+    assert "Owls <i> about 40 fewer than 20 850" in told
+    assert "about Rounded to a multiple of 20, where numbers of fewer people would follow" in told
     two = pd.DataFrame({"new": [15], "active": [15], "loyal": [870]}, index=[1])
     assert "Owls <i> fewer than 20 fewer than 20 870" in seen(page(gallery(stages=two), "en"))
+
+
+def test_a_log_of_days_names_no_time_zone() -> None:
+    told = seen(page(gallery(support=pd.DataFrame({"feature": ["night_share", "sessions"], "support": ["absent", "absent"]})), "en"))
+    assert "As of 2025-09-30." in told
+    assert "Europe/Rome" not in told
+    assert "As of 2025-09-30, times in Europe/Rome." in seen(page(gallery(), "en"))
+
+
+def test_of_a_log_without_purchases_no_stage_speaks_of_them_and_of_nobody_how_much_is_spent() -> None:
+    told = seen(page(gallery(stages=pd.DataFrame({"new": [900]}, index=[1])), "en"))
+    assert "new: first active within 14 days; active: within 30 days" in told
+    bought = DETAILS.examples[0] | {"frequency": 0.0, "spent": 0.0}
+    card = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, examples=[bought]))
+    assert "loyal; attention to Books 60%; has not bought; last active 1 day ago" in seen(page(gallery(cards=[card]), "en"))
+    assert "spent about 120 EUR" in seen(page(gallery(), "en"))
+
+
+def test_cohorts_of_nobody_are_not_shown() -> None:
+    assert "Cohorts" not in seen(page(gallery(cohorts=pd.DataFrame([[0.0, 0.0]], index=["2025-09"])), "en"))
 
 
 def test_a_figure_that_nothing_foretells_says_so_and_tells_no_segment_apart() -> None:

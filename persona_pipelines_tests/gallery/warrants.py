@@ -619,13 +619,15 @@ class Warrants:
         for part in text.split(self.texts("semicolon")):
             for key, figures in self.matches(part):
                 number = figures.get("n") or figures.get("amount") or figures.get("chance") or ""
-                plain = number.replace(",", "")
+                plain = re.sub(r"[^\d.-]", "", number)  # amounts have their currency beside them
                 if key.startswith("stage_") and key != "stages_note":
                     conditions.append(f"lifecycle_stage = '{key.removeprefix('stage_').replace('_', ' ')}'")
                 elif key.startswith("example_interests_"):
                     conditions.append(f"top_interests = '{figures['interests'].replace(chr(39), chr(39) * 2)}'")
                 elif key == "example_frequency":
                     conditions.append(f"frequency = {plain}")
+                elif key == "example_no_purchase":
+                    conditions.append("coalesce(frequency, purchases) = 0")
                 elif key == "example_purchases":
                     conditions.append(f"purchases = {plain}")
                 elif key == "example_spent":

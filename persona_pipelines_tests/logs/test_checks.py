@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from persona_pipelines.cli import main
 from persona_pipelines.logs.checks import FEW_REJECTS, TOGETHER, Rejects, rejects
+from persona_pipelines.logs.files import LogFileError
 from persona_pipelines.logs.loading import load_events, load_listing
 from persona_pipelines.logs.profile import profile_source
 from persona_pipelines.warehouse import contracts
@@ -154,6 +156,20 @@ def test_the_exit_code_of_a_look_at_logs_tells_whether_a_run_would_take_them(con
     assert done.exit_code == code
     told = f"a run would refuse these logs: log: {DAY}: 3 of 7 records rejected, max_reject_share is 0.05; the usual reason is 'value: not a number'"
     assert (told in done.output) == bool(code)
+
+
+@pytest.mark.parametrize(("used", "code"), [(False, 1), (True, 0)])
+def test_a_file_that_is_cut_off_is_refused_beforehand_as_by_a_run(warehouse, configure, tmp_path, used: bool, code: int) -> None:
+    whole = gzip.compress("\n".join(["at,u,n", *lines(0, 400, 0)]).encode())
+    (tmp_path / "log-0.csv").write_bytes(whole[: len(whole) - 12])
+    settings = configure(LOG, logs={"use_truncated": used})
+    done = CliRunner().invoke(main, ["sources", "check", str(tmp_path / "persona.yaml")])
+    assert done.exit_code == code
+    assert ("truncated: the compressed file ends at byte" in done.output) or not code
+    if code:
+        with pytest.raises(LogFileError) as refused:
+            load_events(warehouse, settings.sources[0], settings, DAY, LAST)
+        assert profile_source(settings.sources[0], settings, 1).refused == str(refused.value)
 
 
 def test_a_log_without_any_event_is_refused_however_few_records_it_has(configure, tmp_path) -> None:

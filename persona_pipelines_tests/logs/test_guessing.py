@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import random
 import tempfile
 import zipfile
 from pathlib import Path
@@ -526,3 +527,46 @@ def test_the_command_writes_a_configuration_that_can_be_read_and_never_over_anot
     again = CliRunner().invoke(main, ["init", str(tmp_path / "access.log"), "--output", output])
     assert again.exit_code == 1
     assert "exists; name another with --output" in again.output
+
+
+def log_of_days(path: Path, days: list[dt.date], person: str = "user_id") -> Path:
+    path.write_text(f"timestamp,{person},event_type,item_id\n" + "".join(f"{day}T10:00:00Z,u{n},login,s\n" for n, day in enumerate(days)))
+    return path
+
+
+@pytest.mark.parametrize("order", ["oldest first", "newest first", "mixed"])
+def test_the_first_day_is_that_of_the_whole_file_in_any_order(order: str, tmp_path: Path) -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=number // 40) for number in range(12_000)]
+    if order == "newest first":
+        days.reverse()
+    elif order == "mixed":
+        random.Random(3).shuffle(days)
+    file = log_of_days(tmp_path / "own.csv", days)
+    assert file.stat().st_size > HEAD_BYTES, "the first lines alone would do"
+    found = guess(file)
+    assert (found.start, found.remarks) == (dt.date(2024, 1, 1), ())
+
+
+@pytest.mark.parametrize(
+    ("early", "begin", "start"),
+    [
+        ([dt.date(1995, 1, 1)] * 2, dt.date(2024, 1, 1), dt.date(2024, 1, 1)),
+        ([dt.date(1995, 1, 1), dt.date(2001, 9, 9)], dt.date(2024, 1, 1), dt.date(2024, 1, 1)),
+        ([dt.date(2023, 11, 1)] * 2, dt.date(2024, 1, 1), dt.date(2023, 11, 1)),  # a shop that rested
+        ([dt.date(1990, 1, 1)] * 30, dt.date(2024, 1, 1), dt.date(1990, 1, 1)),  # too many for clocks that are wrong
+    ],
+)
+def test_a_few_wrong_clocks_are_not_the_first_day(early: list[dt.date], begin: dt.date, start: dt.date, tmp_path: Path) -> None:
+    days = [*early, *(begin + dt.timedelta(days=number // 10) for number in range(600))]
+    found = guess(log_of_days(tmp_path / "own.csv", days))
+    assert found.start == start
+    wrong = [remark for remark in found.remarks if "wrong clocks" in remark]
+    assert len(wrong) == (start == begin)
+    assert all(remark.startswith(f"2 of 602 records are of {early[0]} to {early[-1]}") for remark in wrong)
+
+
+@pytest.mark.parametrize("person", ["user_id", "session_id"])
+def test_a_log_of_devices_alone_is_told_to_make_no_audience(person: str, tmp_path: Path) -> None:
+    found = guess(log_of_days(tmp_path / "own.csv", [dt.date(2024, 1, 1)] * 5, person))
+    assert [remark for remark in found.remarks if "no segments, profiles, audiences" in remark] != [] or person == "user_id"
+    assert found.remarks == () or person == "session_id"

@@ -35,6 +35,7 @@ from persona_pipelines.profiles.predictions import (
     coming_rate,
     judge_amount,
     judge_probability,
+    lift,
     with_base_rate,
 )
 from persona_pipelines.profiles.windows import Past, TooLittleHistoryError, past_windows
@@ -158,6 +159,17 @@ def test_features_that_are_unknown_constant_or_infinite_are_no_obstacle() -> Non
     found = judge_probability(windows, "bought", windows[0].features, None, 1)
     assert np.isfinite(found.prediction).all()
     assert np.isfinite(judge_amount(windows, windows[0].features, {}, 30, 30, 1).prediction).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lift_is_the_same_in_any_order_of_people_with_the_same_chance(seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(400)
+    happened = (np.arange(400) % 4 == 0)[order]
+    assert lift(happened, np.full(400, 0.25)) == pytest.approx(1)
+    halves = np.where(np.arange(400) < 20, 0.9, 0.1)[order]  # 20 above the edge, and 20 of 380 who are alike
+    doers = 5 + 20 * 95 / 380
+    assert lift(happened, halves) == pytest.approx(doers / 40 / 0.25)
+    assert lift(happened, happened.astype(float)) == pytest.approx(4)
 
 
 def test_the_calibration_error_is_that_of_the_definition() -> None:
