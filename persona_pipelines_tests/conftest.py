@@ -166,6 +166,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The files of tests are in memory where there is room for them, and garbage is looked for seldom: a tenth of the time would be waiting
     for the disk, another one looking through the parts of expressions, which live as long as their test."""
     gc.set_threshold(100_000, 20, 50)
+    os.environ.pop("COLUMNS", None)  # what commands print would be wrapped, at the width of whoever runs the tests
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))

@@ -219,6 +219,31 @@ def test_a_wrong_setting_is_named_with_what_was_found(tmp_path: Path, text: str,
         load(tmp_path, text)
 
 
+@law(60)
+@given(blanks=st.lists(st.integers(0, 3), min_size=7, max_size=7), wrong=st.sampled_from(["colour", "format", "tmezone", "usr", "weight"]))
+def test_a_wrong_setting_is_named_with_its_line(tmp_path_factory, blanks: list[int], wrong: str) -> None:
+    """Wherever it stands: at the top, inside of a list, inside of a field, in what a rule of the project refuses, behind comments and blank lines."""
+    lines = [
+        "start_date: 2025-01-01",
+        "colour: red" if wrong == "colour" else "description: a shop",
+        "sources:",
+        "- name: clicks",
+        "  path: clicks.csv",
+        "  format: {type: csv, delimeter: x}" if wrong == "format" else "  format: csv",
+        "  fields: {timestamp: "
+        + ("{from: at, tmezone: UTC}" if wrong == "tmezone" else "at")
+        + (", usr: u" if wrong == "usr" else "")
+        + ", event_type: type}",
+    ]
+    if wrong == "weight":
+        lines[1] = "recommendations: {half_life_days: often}"
+    text = "\n".join("\n".join(["# a comment"] * count + [line]) for count, line in zip(blanks, lines, strict=True))
+    place = {"colour": 1, "weight": 1, "format": 5, "tmezone": 6, "usr": 6}[wrong]
+    expected = sum(blanks[: place + 1]) + place + 1
+    with pytest.raises(ConfigurationError, match=rf"c\.yaml, line {expected}: "):
+        load(tmp_path_factory.mktemp("lines"), text)
+
+
 def test_names_that_begin_with_an_at_sign_are_fields_where_they_are_no_slip(tmp_path: Path) -> None:
     for path in ("@timestamp", '"@fiel"', "@line"):
         settings = load(tmp_path, "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", f"user_id: '{path}'"))

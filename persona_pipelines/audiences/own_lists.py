@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pandas as pd
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import require_regular
 from persona_pipelines.home.keys import pseudonyms_of
+from persona_pipelines.logs.encoding import as_utf8, guessed
+from persona_pipelines.logs.packing import PackingError
 from persona_pipelines.privacy.pseudonyms import looks_like_pseudonym
 from persona_pipelines.settings import Settings
 from persona_pipelines.suggestions import suggestion
@@ -18,7 +21,6 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 PSEUDONYM = "pseudonym"
 DELIMITERS = (",", ";", "\t", "|")
-SNIFFED = 65_536
 
 
 class OwnListError(ProjectError):
@@ -32,7 +34,7 @@ def require_another(file: Path, own: Path) -> None:
 
 
 def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
-    """A list, CSV of any delimiter: every cell as text, empty ones too.
+    """A list, CSV of any delimiter, in UTF-8 or as spreadsheets write it: every cell as text, empty ones too.
 
     Args:
         header: whether the first line names the columns; else these have numbers, and it is a row like the others.
@@ -40,19 +42,30 @@ def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
         OwnListError: it is no such file.
     """
     try:
-        require_regular(file)
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            head = stream.read(SNIFFED)
-            delimiter = max(DELIMITERS, key=head.partition("\n")[0].count)
-            stream.seek(0)
-            found = pd.read_csv(stream, sep=delimiter, dtype=str, keep_default_na=False, header=0 if header else None).rename(columns=str)
-    except (OSError, ValueError) as error:  # pandas says what is wrong with a file by kinds of ValueError
+        encoding = encoding_of(file)
+        text = b"".join(as_utf8(iter([file.read_bytes()]), encoding)).decode()
+        if "\0" in text:
+            raise ValueError("it is no text")
+        delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+        cells = pd.read_csv(io.StringIO(text, newline=""), sep=delimiter, dtype=str, keep_default_na=False, header=0 if header else None)
+        found = cells.rename(columns=str)
+    except (OSError, ValueError, PackingError) as error:  # pandas says what is wrong with a file by kinds of ValueError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         expected = "CSV with a header" if header else "CSV, a customer a line"
-        raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected {expected}, in UTF-8") from None
+        raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected {expected}") from None
     if found.empty:
         raise OwnListError(f"{file}: has no rows; expected a header and a customer a line")
     return found
+
+
+def encoding_of(file: Path) -> str:
+    """The encoding of a list, by all of it: UTF-8, UTF-16, or that of spreadsheets in western Europe.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    require_regular(file)
+    return guessed(file.read_bytes())
 
 
 def with_pseudonyms(store: Warehouse, settings: Settings, listed: pd.DataFrame, file: Path, column: str | None = None) -> pd.DataFrame:

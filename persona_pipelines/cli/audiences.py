@@ -144,6 +144,15 @@ def export(
             )
             if joined.people < joined.rows:
                 tell(f"{customers} names people more than once: the {joined.rows:,} rows are of {joined.people:,} people")
+            _tell_encoding(customers)
+
+
+def _tell_encoding(customers: Path) -> None:
+    """Say how a list was read that is no UTF-8: another guess would give other letters."""
+    from persona_pipelines.audiences.own_lists import encoding_of
+
+    if (encoding := encoding_of(customers)) != "utf-8":
+        tell(f"{customers} is no UTF-8 and was read as {encoding}: save it as CSV UTF-8 where letters with accents look wrong")
 
 
 @audience.command("lookalike")
@@ -161,6 +170,7 @@ def lookalike(seeds: str, size: int, output: str, at_least: float, config: str |
 
     with published(settings) as store:
         found = export_alike(store, settings, Path(seeds), size, Path(output), at_least)
+    _tell_encoding(Path(seeds))
     say(
         f"{found.users:,} users with consent to marketing in {output}, by likeness to {found.seeds:,} seeds"
         + (f"; {found.unknown:,} lines are no known user" if found.unknown else "")
@@ -184,4 +194,5 @@ def pseudonyms(customers: Path, id_column: str | None, output: str, config: str 
 
     with published(settings) as store:
         known = export_pseudonyms(store, settings, customers, Path(output), id_column)
+    _tell_encoding(customers)
     say(f"{known:,} of the ids in {output} are known users")

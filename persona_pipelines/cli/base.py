@@ -65,7 +65,8 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except ProjectError as error:
-            raise click.ClickException(as_called(str(error))) from None
+            warn(f"Error: {as_called(str(error))}")
+            sys.exit(1)
         except click.ClickException as error:
             # It may show an argument as it was given.
             warn(_usage_of(error))
@@ -82,7 +83,8 @@ class Commands(Group):
             sys.exit(0)
         except Exception as error:
             if is_of_the_state(error):
-                raise click.ClickException(as_called(str(of_the_state(error, _home())))) from None
+                warn(f"Error: {as_called(str(of_the_state(error, _home())))}")
+                sys.exit(1)
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
             warn(f"Error: {fault(type(error).__name__, str(error), ''.join(traceback.format_exception(error)), ' '.join(sys.argv[1:2]))}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 _kept: dict[TextIO, TextIO] = {}
 """By the stream that this process began with: the tests of commands put another in its place."""
+DEFAULT_WIDTH = 80
+"""Columns of a terminal that does not say how many it has."""
 WIDE = 160
 """Columns of a table in a pipe or a file, which have no width: it is not squeezed into a guess of it."""
 GAP = 2
@@ -27,17 +28,18 @@ GAP = 2
 
 def say(text: str, *, colour: str | None = None, bold: bool | None = None) -> None:
     """Print a text, which may have lines of its own and otherwise moves no cursor; on a terminal it is wrapped between words."""
-    lines = plain(text, lines=True).split("\n")
-    room = width()
-    if room is not None:
-        lines = [part for line in lines for part in _indented(line, room)]
-    text = "\n".join(lines)
+    text = _laid_out(text, width())
     click.echo(click.style(text, fg=colour, bold=bold) if coloured() and (colour or bold) else text)
 
 
 def warn(text: str) -> None:
-    """Print what is no result: it does not get into a file that the results are sent to."""
-    click.echo(plain(text, lines=True), file=terminal(), err=True)
+    """Print what is no result, likewise: it does not get into a file that the results are sent to."""
+    click.echo(_laid_out(text, width(terminal())), file=terminal(), err=True)
+
+
+def _laid_out(text: str, room: int | None) -> str:
+    lines = plain(text, lines=True).split("\n")
+    return "\n".join(lines if room is None else [part for line in lines for part in _indented(line, room)])
 
 
 def keep_terminal() -> None:
@@ -59,12 +61,16 @@ def coloured() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
-def width() -> int | None:
-    """Columns of the terminal that results go to, or what COLUMNS says; None for a pipe or a file."""
+def width(stream: TextIO | None = None) -> int | None:
+    """Columns of the terminal that a stream goes to, that of the results without one, or what COLUMNS says; None for a pipe or a file."""
     told = os.environ.get("COLUMNS", "")
     if told.isdigit() and int(told):
         return int(told)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    stream = stream or sys.stdout
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH if stream.isatty() else None
+    except (OSError, ValueError):  # closed, or no file
+        return None
 
 
 def print_table(frame: pd.DataFrame, title: str | None = None) -> None:

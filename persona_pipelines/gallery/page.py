@@ -214,9 +214,13 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
             lambda glance: _told(glance.total / total, _percent) if total and total > 0 and glance.total is not None else None,
         ),
         ("compare_value", "", lambda glance: _told(glance.value, _number)),
-        ("compare_likely", foreseen_means(gallery, PURCHASE, texts), lambda glance: _told(glance.likely, _of_100)),
-        ("compare_leaving", foreseen_means(gallery, CHURN, texts), lambda glance: _told(glance.leaving, _of_100)),
-        ("compare_lifetime", foreseen_means(gallery, LIFETIME, texts), lambda glance: _told(glance.lifetime, _number)),
+        ("compare_likely", texts("compare_within", days=gallery.horizon_days), lambda glance: _told(glance.likely, _of_100)),
+        (
+            "compare_leaving",
+            texts(f"compare_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else "",
+            lambda glance: _told(glance.leaving, _of_100),
+        ),
+        ("compare_lifetime", texts("compare_within", days=gallery.lifetime_days), lambda glance: _told(glance.lifetime, _number)),
     ]
     few = texts("few", minimum=gallery.minimum)
     kept = [(key, note, told) for key, note, told in columns if any(told(glance) is not None for _, glance, _ in groups[:-1])]
@@ -630,7 +634,7 @@ def _glossary(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) 
         found.append((texts("word_ndcg"), texts("means_ndcg")))
     about = texts("about", n="")
     if any(str(cell).startswith(about) for panel in panels for row in panel["rows"] for cell in row[1:]):
-        found.append((about.strip(), texts("means_about", minimum=gallery.minimum)))
+        found.append((texts("word_about"), texts("means_about", minimum=gallery.minimum)))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))

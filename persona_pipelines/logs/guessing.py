@@ -44,6 +44,9 @@ GOOD_ENOUGH = 0.9
 WRONG_CLOCKS = 0.01
 A_YEAR = 365
 """So small a share of the records, and more than so many days before all others: their clocks are wrong."""
+NO_TEXT = (*range(1, 9), *range(14, 27), 28, 29, 30, 31)
+MOST_NO_TEXT = 0.05
+"""Characters that text has none of, and the share of them from which on a file is something else: of random bytes a tenth are such."""
 HEAD_BYTES = 1 << 18
 SAMPLED = 200
 FIRST_LINES = 50
@@ -352,6 +355,9 @@ def _head(file: Path, folder: Path) -> tuple[Path, str]:
         block = block[:HEAD_BYTES]
     except PackingError as error:
         raise LogFileError(f"{file}: {error}") from None
+    odd = sorted(block.count(bytes([code])) for code in NO_TEXT)
+    if sum(odd[:-1]) > MOST_NO_TEXT * len(block):  # one of them may be a delimiter
+        raise LogFileError(f"{file}: this is no text; expected a log: lines, CSV, JSON or Parquet, packed or not")
     whole = (block[: block.rfind(b"\n") + 1] if goes_on else b"") or block
     head = folder / "head.txt"
     head.write_bytes(whole)

@@ -168,5 +168,4 @@ def load_settings(file: str | Path | None = None) -> Settings:
     try:
         return Settings(**content, file=path, home=_without_odd_characters(Path(home).absolute()))
     except ValidationError as error:
-        problems = "\n".join(plain(f"{shown}: {problem}") for problem in problems_of(error, Settings))
-        raise ConfigurationError(problems) from None
+        raise ConfigurationError("\n".join(map(plain, problems_of(error, Settings, shown, text)))) from None

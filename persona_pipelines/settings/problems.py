@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from persona_pipelines.settings.strict import NOT_WRITTEN, PATTERNS_IN_WORDS
@@ -17,8 +18,39 @@ TAGS = {"type", "method"}
 _FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """A line a problem: the setting, what was found, what is expected."""
+def problems_of(error: ValidationError, model: type[BaseModel], file: str, text: str) -> list[str]:
+    """A line a problem: the file and the line in it, the setting, what was found, what is expected.
+
+    Args:
+        file: its name; ``text``: what it holds, of which YAML makes something.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert root is not None, "nothing in it is wrong where nothing is in it"
+    found = zip(error.errors(), _problems(error, model), strict=True)
+    return [f"{file}, line {_line(root, [*problem['loc'], *_named(problem['msg'])])}: {told}" for problem, told in found]
+
+
+def _named(message: str) -> list[Any]:
+    """The setting that a message of our own begins with, as parts of a place."""
+    begin = re.match(r"Value error, ([a-z_]\w*(?:\.\w+|\[\d+\])*): ", message)
+    return [int(part) if part.isdigit() else part for part in re.findall(r"\w+", begin[1])] if begin else []
+
+
+def _line(root: yaml.Node, location: Sequence[Any]) -> int:
+    """The line of a setting, of what it would stand in where it is not there."""
+    node, line = root, root.start_mark.line
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            # Which class of a union was tried is a part that is no key.
+            line, node = next(((key.start_mark.line, value) for key, value in node.value if key.value == str(part)), (line, node))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+    return line + 1
+
+
+def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """The setting, what was found, what is expected, of each problem."""
     lines = []
     for problem in error.errors():
         place, context = _place(problem["loc"]), problem.get("ctx", {})

@@ -67,6 +67,22 @@ def own_list(folder: Path, text: str = "") -> Path:
     return folder / "customers.csv"
 
 
+@pytest.mark.parametrize("written", ["utf-8", "utf-8-sig", "windows-1252", "utf-16", "utf-16-le"])
+def test_a_list_is_read_as_spreadsheets_save_it(store, settings, tmp_path, written: str) -> None:
+    """Excel's CSV is windows-1252 in western Europe, its Unicode text UTF-16 between tabs; what is written is UTF-8."""
+    delimiter = "\t" if written.startswith("utf-16") else ";"
+    rows = [["row", "customer no", "name"], ["1", "c2", "Zoë Größe"], ["2", "c4", "Ana"]]
+    (tmp_path / "own.csv").write_bytes("\r\n".join(delimiter.join(row) for row in rows).encode(written))
+    export_with_own_ids(store, settings, "segment-1", tmp_path / "out.csv", tmp_path / "own.csv", None, ["name"])
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == ["name", "Zoë Größe", "Ana"]
+
+
+def test_bytes_are_no_list(store, settings, tmp_path) -> None:
+    (tmp_path / "own.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 4)
+    with pytest.raises(OwnListError, match=r"own.csv: cannot be read as a list \(it is no text\); expected CSV with a header"):
+        export_with_own_ids(store, settings, "segment-1", tmp_path / "out.csv", tmp_path / "own.csv")
+
+
 def test_the_rows_of_the_own_list_leave_without_any_pseudonym(store, settings, tmp_path) -> None:
     told = export_with_own_ids(store, settings, "segment-1", tmp_path / "out.csv", own_list(tmp_path), None, ["email", "note"])
     assert (tmp_path / "out.csv").read_text().splitlines() == ["email,note", "person2@example.org,'=1+2", "person4@example.org,'=1+4"]

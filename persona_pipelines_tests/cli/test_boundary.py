@@ -49,6 +49,19 @@ WITHIN = {"PackingError", "HeaderError", "TooLittleHistoryError"}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 80])
+def test_an_error_is_as_wide_as_the_terminal_and_keeps_its_words_whole(tmp_path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    text = "start_date: soon\nsources: []\nfeatures: {timezone: Europe/Nowhere-at-all, half_life: 3}\n"
+    (tmp_path / "persona.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    whole = CliRunner().invoke(main, ["status", "--config", "persona.yaml"]).stderr
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = CliRunner().invoke(main, ["status", "--config", "persona.yaml"]).stderr
+    assert max(map(len, whole.splitlines())) > columns
+    assert max(map(len, told.splitlines())) <= columns
+    assert told.split() == whole.split()
+
+
 def test_every_error_that_people_read_has_one_base() -> None:
     for module in pkgutil.walk_packages(persona_pipelines.__path__, "persona_pipelines."):
         if not module.name.endswith(".definitions"):

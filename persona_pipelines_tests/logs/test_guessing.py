@@ -570,3 +570,23 @@ def test_a_log_of_devices_alone_is_told_to_make_no_audience(person: str, tmp_pat
     found = guess(log_of_days(tmp_path / "own.csv", [dt.date(2024, 1, 1)] * 5, person))
     assert [remark for remark in found.remarks if "no segments, profiles, audiences" in remark] != [] or person == "user_id"
     assert found.remarks == () or person == "session_id"
+
+
+@law(30)
+@given(content=st.binary(min_size=4000, max_size=4000))
+@example(content=random.Random(5).randbytes(4000))
+def test_bytes_that_are_no_text_are_called_so_or_refused_otherwise(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "own.log").write_bytes(content)
+        with pytest.raises(LogFileError) as refused:
+            guess(Path(folder) / "own.log")
+    if len(set(content)) > 200:
+        assert "this is no text" in str(refused.value)
+
+
+@pytest.mark.parametrize("delimiter", ["\x01", "\x1f"])
+def test_a_delimiter_that_nobody_sees_is_text(delimiter: str, tmp_path: Path) -> None:
+    rows = [["timestamp", "user_id", "item_id"], *([f"2024-03-03T10:00:{n:02d}Z", f"u{n}", "s"] for n in range(20))]
+    (tmp_path / "own.log").write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    with pytest.raises(LogFileError, match="none of its fields is called like a time"):
+        guess(tmp_path / "own.log")

@@ -187,6 +187,8 @@ class DelimitedReader(TextReader):
                 [],
             )
         except csv.Error as error:
+            if any(character < " " and character not in "\t\r" for character in header):
+                raise HeaderError("the first line has control characters in it: this is no text") from None
             if "\r" in header:
                 raise HeaderError("the header has a carriage return in it: lines end in two ways; expected one in a file") from None
             raise HeaderError(f"the header cannot be read ({error}); found {header[:80]!r}") from None
