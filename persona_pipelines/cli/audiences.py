@@ -9,6 +9,7 @@ import click
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, own_list_options, published, settings_of, tell
 from persona_pipelines.cli.printing import say
+from persona_pipelines.settings import Settings
 
 
 @main.group()
@@ -38,6 +39,7 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
     say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
     if before not in (None, condition):
         tell(f"it is saved in the place of the one of before: {before}")
+    _tell_assumed(settings)
 
 
 @audience.command("list")
@@ -68,6 +70,7 @@ def list_audiences(form: Form, config: str | None) -> None:
     if not rows and form == "table":
         raise CommandError("no audience is saved yet: persona audience save NAME --where CONDITION")
     give(Answer((Rows("audiences", found, view=view),)), form)
+    _tell_assumed(settings)
 
 
 @audience.command("show")
@@ -89,6 +92,7 @@ def show_audience(name: str, form: Form, config: str | None) -> None:
         "consenting": int(found["consenting"].sum()),
     }
     give(Answer((Rows("segments", found, "By segment"),), facts), form)
+    _tell_assumed(settings)
 
 
 @audience.command("delete")
@@ -145,6 +149,13 @@ def export(
             if joined.people < joined.rows:
                 tell(f"{customers} names people more than once: the {joined.rows:,} rows are of {joined.people:,} people")
             _tell_encoding(customers)
+    _tell_assumed(settings)
+
+
+def _tell_assumed(settings: Settings) -> None:
+    """Say where consent is not what people have said."""
+    if settings.privacy.consent_when_unknown:
+        tell("consent is assumed of everybody of whom no customer list says it: privacy.consent_when_unknown is true")
 
 
 def _tell_encoding(customers: Path) -> None:
@@ -171,6 +182,7 @@ def lookalike(seeds: str, size: int, output: str, at_least: float, config: str |
     with published(settings) as store:
         found = export_alike(store, settings, Path(seeds), size, Path(output), at_least)
     _tell_encoding(Path(seeds))
+    _tell_assumed(settings)
     say(
         f"{found.users:,} users with consent to marketing in {output}, by likeness to {found.seeds:,} seeds"
         + (f"; {found.unknown:,} lines are no known user" if found.unknown else "")

@@ -54,7 +54,14 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
 
 
 def _print_values(values: Mapping[str, Any], units: Mapping[str, str]) -> None:
-    print_facts({name: f"{shown(value)} {units.get(name, '')}".strip() if shown(value) else "" for name, value in values.items()})
+    print_facts({name: _with_unit(value, units.get(name, "")) for name, value in values.items()})
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    """A value as a person reads it; a share as a percentage."""
+    if unit == "share" and isinstance(value, int | float):
+        return f"{100 * value:.3g}%"
+    return f"{shown(value)} {unit}".strip() if shown(value) else ""
 
 
 def units_of(settings: Settings) -> dict[str, str]:
@@ -81,9 +88,9 @@ def _print_document(document: dict[str, Any], units: Mapping[str, str]) -> None:
         for entry in part:
             evidence = entry["evidence"]
             unit = units.get(evidence["feature"], "") if evidence.get("unit") else ""
-            told = f"{evidence['feature']} {shown(evidence['value'])} {unit}".rstrip()
+            told = f"{evidence['feature']} {_with_unit(evidence['value'], unit)}"
             if "median_of_all_users" in evidence:
-                told += f"; median of all users {shown(evidence['median_of_all_users'])}, at least as high as {evidence['higher_than_share_of_users']:.0%} of them"
+                told += f"; median of all users {_with_unit(evidence['median_of_all_users'], unit)}, at least as high as {evidence['higher_than_share_of_users']:.0%} of them"
             say(f"  {entry['statement']}")
             say(f"      {told}")
     say("\nlife cycle", bold=True)

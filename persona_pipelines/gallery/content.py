@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,8 @@ class Gallery:
 
     Attributes:
         configuration: how commands are told of it (``settings.loading.as_named``).
-        consent_assumed: whether no list says who consents, and the configuration takes everybody for consenting.
+        consent: who consents to marketing: who a list says does (``listed``), everybody because none does and the configuration takes them for
+            consenting (``assumed``), or both (``partly``).
         as_of: the last day known of; None where the log has no dates.
         currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
@@ -136,7 +137,7 @@ class Gallery:
 
     name: str
     configuration: str
-    consent_assumed: bool
+    consent: Literal["listed", "assumed", "partly"]
     as_of: str | None
     timezone: str
     currency: str
@@ -216,8 +217,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     return Gallery(
         name=settings.name,
         configuration=as_named(settings.file),
-        consent_assumed=settings.privacy.consent_when_unknown
-        and not any("consent_marketing" in one.fields for one in settings.sources_of("users")),
+        consent=_consent(settings),
         as_of=f"{features['as_of_date'].iloc[0]:%Y-%m-%d}" if log.dated else None,
         timezone=settings.features.timezone,
         currency=currencies[0] if len(currencies) == 1 else "",
@@ -251,6 +251,12 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         people=users,
         minimum=minimum,
     )
+
+
+def _consent(settings: Settings) -> Literal["listed", "assumed", "partly"]:
+    if not settings.privacy.consent_when_unknown:
+        return "listed"
+    return "partly" if any("consent_marketing" in source.fields for source in settings.sources_of("users")) else "assumed"
 
 
 def _frame(store: Warehouse, contract: contracts.Table, order: str, **equal: Any) -> list[dict[str, Any]]:

@@ -157,7 +157,7 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
         (
             "glance_reachable",
             _number(glance.reachable),
-            texts("glance_reachable_assumed" if gallery.consent_assumed else "glance_reachable_means"),
+            texts(f"glance_reachable_{gallery.consent}"),
         ),
         ("glance_buyers", _told(glance.buyers, _percent), texts("glance_buyers_means")),
         ("glance_total", _told(glance.total, _number) if whole else None, texts("glance_total_means")),

@@ -12,7 +12,7 @@ from persona_pipelines.files import copy_whole, digest_of
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import journal_of, require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
-from persona_pipelines.home.verifying import REPAIR, database, published_as_left, read_through, verify
+from persona_pipelines.home.verifying import REPAIR, SAVED, database, published_as_left, read_through, verify
 from persona_pipelines.privacy.pseudonyms import fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
@@ -53,7 +53,7 @@ def repair(settings: Settings) -> Iterator[str]:
                 "runs and models are found no longer: train again (persona run)" if file.name == "mlflow.db" else "its run history is lost"
             )
     for finding in verify(settings):
-        if not finding.passed and finding.file == "audiences.json":
+        if not finding.passed and finding.file in SAVED:
             yield _aside(settings.home / finding.file)
         elif not finding.passed:
             yield f"left to do: {finding.file}: {finding.found}; {finding.next}"

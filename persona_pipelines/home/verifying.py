@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_mani
 from persona_pipelines.home.opening import require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.privacy.pseudonyms import RESTORE, KeyFileError, fingerprint, load_key
+from persona_pipelines.segments.labels import labels_of
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
@@ -24,6 +25,8 @@ from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
 REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
 LOCKED_SECONDS = 30.0
+SAVED: dict[str, Callable[[Path], object]] = {"audiences.json": texts_by_name, "segments.json": labels_of}
+"""Files with what people have said and no log has, each with what reads it: ValueError where it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def verify(settings: Settings) -> Iterator[Finding]:
     for file in sorted(settings.dagster_home.rglob("*.db")):
         if file.name not in lost:
             yield database(file)
-    yield _saved(settings.home / "audiences.json")
+    for name, read in SAVED.items():
+        yield _saved(settings.home / name, read)
 
 
 def _key(settings: Settings, manifest: Manifest) -> Finding:
@@ -198,11 +202,11 @@ def _predicted(settings: Settings) -> list[str]:
     return []
 
 
-def _saved(file: Path) -> Finding:
+def _saved(file: Path, read: Callable[[Path], object]) -> Finding:
     if not file.exists():
         return Finding(file.name, True, "none saved yet")
     try:
-        texts_by_name(file)
+        read(file)
     except ValueError as error:
         return Finding(file.name, False, str(error), REPAIR)
     return Finding(file.name, True, "can be read")

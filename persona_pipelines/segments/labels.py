@@ -40,10 +40,22 @@ def labels(settings: Settings) -> dict[int, Label]:
     if not file.exists():
         return {}
     try:
+        return labels_of(file)
+    except ValueError as error:
+        raise LabelError(f"{error}; persona repair moves it aside") from None
+
+
+def labels_of(file: Path) -> dict[int, Label]:
+    """The labels that a file holds.
+
+    Raises:
+        ValueError: it cannot be read; the message names it.
+    """
+    try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {int(number): Label(str(entry.get("name", "")), str(entry.get("note", ""))) for number, entry in content.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise LabelError(f"{file}: cannot be read ({error}); move it aside: the names and notes of segments are given anew") from None
+        raise ValueError(f"{file}: cannot be read ({error})") from None
 
 
 def give_label(

@@ -16,7 +16,7 @@ def test_a_profile_has_units_and_the_evidence_is_asked_for_by_why(told: Told) ->
     who = told.person()
     lines = dict(line.split(maxsplit=1) for line in told.asked("profile", who).stdout.splitlines())
     assert lines["recency_days"].endswith(" days")
-    assert lines["evening_share"].endswith(" share")
+    assert lines["evening_share"].endswith("%")
     assert lines["consent_marketing"] in ("yes", "no")
     ((document,),) = told.rows(f"SELECT document FROM profiles.profile_documents WHERE user_id = '{lines['user_id']}'")
     assert json.loads(told.asked("profile", who, "--why", "--json").stdout) == json.loads(document)
@@ -102,6 +102,23 @@ def test_audiences_are_shown_compared_and_deleted(changed: Told) -> None:
         done = changed.asked("audience", command, "al")
         assert done.exit_code == 1
         assert done.stderr.startswith("Error: no audience 'al' (did you mean 'all'?); there are all, nobody")
+
+
+def test_where_consent_is_assumed_no_audience_is_said_to_have_given_it(changed: Told, tmp_path: Path) -> None:
+    commands = [
+        ("audience", "save", "all", "--where", "sessions >= 0"),
+        ("audience", "list"),
+        ("audience", "show", "all"),
+        ("audience", "export", "all", str(tmp_path / "file.csv")),
+    ]
+    for command in commands:
+        assert "assumed" not in changed.asked(*command).stderr
+    with (changed.folder / "persona.yaml").open("a") as file:
+        file.write("privacy: {consent_when_unknown: true}\n")
+    for command in commands:
+        done = changed.asked(*command)
+        assert done.exit_code == 0, done.output
+        assert "consent is assumed of everybody of whom no customer list says it" in done.stderr
 
 
 def test_a_saved_condition_that_can_be_read_no_longer_is_said_for_itself(changed: Told, tmp_path: Path) -> None:

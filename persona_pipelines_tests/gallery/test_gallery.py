@@ -117,7 +117,7 @@ def gallery(**changes) -> Gallery:
     values = {
         "name": "shop",
         "configuration": "",
-        "consent_assumed": False,
+        "consent": "listed",
         "as_of": "2025-09-30",
         "timezone": "Europe/Rome",
         "currency": "EUR",
@@ -486,6 +486,7 @@ def test_the_commands_of_a_card_name_the_configuration_that_is_not_found_by_itse
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_who_is_only_taken_for_consenting_is_not_said_to_have_consented(language: Language) -> None:
     texts = texts_of(language)
-    for assumed in (True, False):
-        text = page(gallery(consent_assumed=assumed), language)
-        assert (texts("glance_reachable_assumed") in text, texts("glance_reachable_means") in text) == (assumed, not assumed)
+    kinds = ("listed", "assumed", "partly")
+    for kind in kinds:
+        text = page(gallery(consent=kind), language)
+        assert [f"<small>{texts(f'glance_reachable_{other}')}</small>" in text for other in kinds] == [other == kind for other in kinds]

@@ -148,10 +148,15 @@ def test_damaged_databases_and_lists_are_moved_aside(home: Settings) -> None:
     for wrong in ("", "[]", '{"a": 7}'):
         (home.home / "audiences.json").write_text(wrong)
         assert broken(home).keys() == {"mlflow.db", "some-run.db", "audiences.json"}
+    (home.home / "segments.json").write_text('{"1": {"name": "Regulars"}}')
+    assert "segments.json" not in broken(home)
+    for wrong in ("", "[]", '{"one": {}}', '{"1": "Regulars"}'):
+        (home.home / "segments.json").write_text(wrong)
+        assert broken(home).keys() == {"mlflow.db", "some-run.db", "audiences.json", "segments.json"}
     said = mended(home)
     assert "train again" in said
     assert "its run history is lost" in said
-    assert not any(file.exists() for file in databases)
+    assert not any(file.exists() for file in (*databases, home.home / "audiences.json", home.home / "segments.json"))
 
 
 def test_each_database_of_dagster_that_is_gone_or_empty_is_said_with_what_was_in_it(home: Settings) -> None:
