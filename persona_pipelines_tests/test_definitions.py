@@ -61,7 +61,7 @@ def test_what_cannot_be_made_alone_says_what_comes_with_it(definitions: dg.Defin
 
 
 def test_the_main_job_leads_to_the_page_of_each_stage(definitions: dg.Definitions) -> None:
-    description = definitions.resolve_job_def("everything").description or ""
+    description = definitions.resolve_job_def("flow").description or ""
     assert re.findall(rf"\[(\w+)\]\(/locations/{re.escape(LOCATION)}/asset-groups/(\w+)/lineage\)", description) == [
         (stage, stage) for stage in STAGES
     ]
@@ -81,7 +81,7 @@ def test_the_graph_runs_forward_through_the_stages_only(definitions: dg.Definiti
             assert STAGES.index(before.group_name or "") <= STAGES.index(spec.group_name or ""), spec.key
 
 
-@pytest.mark.parametrize("job", ["everything", "daily", "weekly", "tune", "score"])
+@pytest.mark.parametrize("job", ["flow", "daily", "weekly", "tune", "score"])
 def test_every_job_ends_with_the_publication(definitions: dg.Definitions, job: str) -> None:
     layer = definitions.resolve_job_def(job).asset_layer
     assert "publication/published_copy" in {key.to_user_string() for key in layer.selected_asset_keys}

@@ -33,11 +33,11 @@ def gallery_of(store: Warehouse, settings: Settings) -> Gallery:
     """
     for contract in READ:
         if store.is_outdated(contract) or (store.exists(contracts.USER_SEGMENTS) and not store.exists(contract)):
-            raise NothingToShowError(f"{contract.full_name} was made by another version; first: persona run --config {settings.file.name}")
+            raise NothingToShowError(f"{contract.full_name} was made by another version; first: persona run")
     if not store.rows(contracts.USER_SEGMENTS):
         raise NothingToShowError(
             "no page: nobody is in a segment, because no event names a person (user_id)"
             if store.rows(contracts.EVENTS)
-            else f"{settings.name} has no segments yet; first: persona run --config {settings.file.name}"
+            else f"{settings.name} has no segments yet; first: persona run"
         )
     return gathered(store, settings, SegmentModel.load(model(settings, SEGMENTS, made_with(store, SEGMENTS)).folder))

@@ -1,4 +1,4 @@
-"""The jobs: everything, the daily refresh, the weekly retraining; and their schedules, off until turned on."""
+"""The jobs: the whole flow, the daily refresh, the weekly retraining; and their schedules, off until turned on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from persona_pipelines.settings import Settings
 
 LOCATION = "persona_pipelines.definitions"
 """The module that Dagster loads, and its code location's name: with another one schedules would forget that they are switched on."""
-MAIN_JOB = "everything"
+MAIN_JOB = "flow"
 TUNING_JOB, SCORING_JOB = "tune", "score"
 TUNING = dg.AssetKey(["recommendations", "tuned_parameters"])
 TRAINING = (

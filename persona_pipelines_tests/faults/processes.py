@@ -97,7 +97,7 @@ class Servers:
             "selector": {
                 "repositoryLocationName": "persona_pipelines.definitions",
                 "repositoryName": "__repository__",
-                "jobName": "everything",
+                "jobName": "flow",
             },
             "runConfigData": {},
             "executionMetadata": {"tags": tags},

@@ -30,7 +30,7 @@ from persona_pipelines_tests.conftest import CLICKS
 pytestmark = pytest.mark.slow
 
 MONITORING = INSTANCE["run_monitoring"]
-ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("persona_pipelines"), "__repository__"), "everything")
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("persona_pipelines"), "__repository__"), "flow")
 LOGGER = logging.getLogger("test")
 QUEUED, STARTING, STARTED, FAILURE = (getattr(dg.DagsterRunStatus, name) for name in ("QUEUED", "STARTING", "STARTED", "FAILURE"))
 
@@ -78,8 +78,8 @@ def test_what_is_printed_goes_into_files_without_a_process_that_outlives_a_run(
 
 def reached(instance: dg.DagsterInstance, kind: DagsterEventType, seconds_ago: float, run_id: str) -> None:
     """A run reaches a state, so many seconds ago."""
-    event = DagsterEvent(kind.value, "everything", message="")
-    instance.handle_new_event(EventLogEntry(None, "debug", "", run_id, time.time() - seconds_ago, None, "everything", event))
+    event = DagsterEvent(kind.value, "flow", message="")
+    instance.handle_new_event(EventLogEntry(None, "debug", "", run_id, time.time() - seconds_ago, None, "flow", event))
 
 
 def iterated(instance: dg.DagsterInstance, iteration: Any) -> None:
@@ -91,7 +91,7 @@ def test_the_daemon_has_what_it_needs_for_all_of_it(instance: dg.DagsterInstance
 
 
 def test_one_run_at_a_time_and_the_next_when_it_has_ended(instance: dg.DagsterInstance) -> None:
-    first, *waiting = [create_run_for_test(instance, job_name="everything", status=QUEUED, remote_job_origin=ORIGIN) for _ in range(3)]
+    first, *waiting = [create_run_for_test(instance, job_name="flow", status=QUEUED, remote_job_origin=ORIGIN) for _ in range(3)]
     daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
 
     def next_ones() -> list[str]:
@@ -112,7 +112,7 @@ def test_a_queued_run_waits_for_the_code_server_to_come_back(instance: dg.Dagste
 
 @pytest.mark.parametrize(("more", "status"), [(-10, STARTING), (10, FAILURE)])
 def test_a_run_that_does_not_start_is_ended(instance: dg.DagsterInstance, more: float, status: dg.DagsterRunStatus) -> None:
-    run = create_run_for_test(instance, job_name="everything")
+    run = create_run_for_test(instance, job_name="flow")
     reached(instance, DagsterEventType.RUN_STARTING, MONITORING["start_timeout_seconds"] + more, run.run_id)
     iterated(instance, execute_run_monitoring_iteration)
     assert instance.get_run_by_id(run.run_id).status == status
@@ -120,7 +120,7 @@ def test_a_run_that_does_not_start_is_ended(instance: dg.DagsterInstance, more: 
 
 @pytest.mark.parametrize(("more", "status"), [(-60, STARTED), (60, FAILURE)])
 def test_a_run_without_end_is_ended(instance: dg.DagsterInstance, more: float, status: dg.DagsterRunStatus) -> None:
-    run = create_run_for_test(instance, job_name="everything")
+    run = create_run_for_test(instance, job_name="flow")
     reached(instance, DagsterEventType.RUN_START, MONITORING["max_runtime_seconds"] + more, run.run_id)
     iterated(instance, execute_run_monitoring_iteration)
     assert instance.get_run_by_id(run.run_id).status == status
@@ -130,7 +130,7 @@ def test_a_run_without_end_is_ended(instance: dg.DagsterInstance, more: float, s
 def test_what_an_ended_run_still_holds_is_freed(
     instance: dg.DagsterInstance, ago: float, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = create_run_for_test(instance, job_name="everything")
+    run = create_run_for_test(instance, job_name="flow")
     slots = instance.event_log_storage
     slots.set_concurrency_slots("warehouse", 1)
     assert slots.claim_concurrency_slot("warehouse", run.run_id, "a step").is_claimed
