@@ -13,12 +13,11 @@ from markupsafe import Markup
 
 from persona_pipelines.features.support import ABSENT, INFERRED, MEASURED
 from persona_pipelines.gallery import drawings
-from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Card, Details, Gallery, Glance, by_support
-from persona_pipelines.gallery.cube import too_few
 from persona_pipelines.gallery.filling import filled
 from persona_pipelines.gallery.first import Pointer
-from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, texts_of
+from persona_pipelines.gallery.panels import movement, panels
+from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, decimal, numeral, of_100, percent, texts_of
 from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE
 from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
@@ -49,14 +48,14 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
     names = names_of(gallery, texts)
     shown = [card for card in gallery.cards if card.details is not None]
     titles = [names[card.segment_id] for card in shown]
-    panels = _panels(gallery, texts, names)
+    tables = panels(gallery, texts, names)
     return filled(
         "page.html",
         gallery,
         texts,
         dates=dates_of(gallery, texts),
         amounts=texts("amounts_in", currency=gallery.currency) if gallery.currency else "",
-        contents=_contents(gallery, texts, panels),
+        contents=_contents(gallery, texts, tables),
         first=[_pointed(pointer, texts, names) for pointer in gallery.first],
         glance=_glance(gallery, gallery.glance, texts, whole=True),
         without=texts.count("glance_without", gallery.without) if gallery.without else "",
@@ -66,8 +65,8 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
         marks=[_safe(drawings.legend_mark(number)) for number in range(len(titles))],
         map=_safe(drawings.scatter(gallery.places, gallery.groups, titles, texts("map"))) if len(gallery.places) else "",
         times=_times(gallery, shown, texts, names),
-        movement=_movement(gallery, texts, names),
-        panels=panels,
+        movement=movement(gallery, texts, names),
+        panels=tables,
         predictions=_predictions(gallery, texts),
         drivers=[
             texts(
@@ -81,12 +80,12 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
         accounting={
             "header": [(texts(name), "") for name in ("source", "read", "events", "rejects", "duplicates", "filtered")],
             "rows": [
-                [row["source"], *(_number(row[name]) for name in ("records_read", "events", "rejects", "duplicates", "filtered"))]
+                [row["source"], *(numeral(row[name]) for name in ("records_read", "events", "rejects", "duplicates", "filtered"))]
                 for row in gallery.accounting.to_dict("records")
             ],
         },
         unusual=[
-            texts("anomaly", day=f"{pd.Timestamp(row['day']):%Y-%m-%d}", events=_number(row["events"]), usual=_number(row["usual"]))
+            texts("anomaly", day=f"{pd.Timestamp(row['day']):%Y-%m-%d}", events=numeral(row["events"]), usual=numeral(row["usual"]))
             for row in gallery.unusual_days.to_dict("records")
         ],
         segment_quality=_segment_quality(gallery, texts),
@@ -95,7 +94,7 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
             for kind in (MEASURED, INFERRED)
             if (features := by_support(gallery.support).get(kind))
         ],
-        glossary=_glossary(gallery, texts, panels),
+        glossary=_glossary(gallery, texts, tables),
     )
 
 
@@ -112,10 +111,10 @@ def dates_of(gallery: Gallery, texts: Texts) -> str:
     return texts("as_of", date=gallery.as_of, zone=gallery.timezone)
 
 
-def _contents(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _contents(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     anchors = ["first", "glance", "compare", "segments", *(["map"] if len(gallery.places) else [])]
     anchors += ["time", "movement"] if gallery.as_of else []
-    anchors += [panel["anchor"] for panel in panels]
+    anchors += [table["anchor"] for table in tables]
     return [(anchor, texts(anchor)) for anchor in (*anchors, "predictions", "quality", "glossary")]
 
 
@@ -140,32 +139,32 @@ def _pointed(pointer: Pointer, texts: Texts, names: dict[int, str]) -> str:
     figures = dict(pointer.figures)
     for name in ("share", "value", "before", "now"):
         if name in figures:
-            figures[name] = _percent(figures[name])
+            figures[name] = percent(figures[name])
     if "leaving" in figures:
-        figures["leaving"] = _of_100(figures["leaving"])
+        figures["leaving"] = of_100(figures["leaving"])
     for name in ("reachable", "users"):
         if name in figures:
-            figures[name] = _number(figures[name])
+            figures[name] = numeral(figures[name])
     return texts(f"first_{pointer.key}", name=names.get(pointer.segment_id or 0, ""), **figures)
 
 
 def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> list[dict[str, str]]:
     """Figures with their names and meanings; those that the log does not hold are left out."""
     found: list[tuple[str, str | None, str]] = [
-        ("glance_users", _number(glance.users) if whole else None, texts("glance_users_means")),
-        ("glance_segments", _number(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
+        ("glance_users", numeral(glance.users) if whole else None, texts("glance_users_means")),
+        ("glance_segments", numeral(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
         (
             "glance_reachable",
-            _number(glance.reachable),
+            numeral(glance.reachable),
             texts(f"glance_reachable_{gallery.consent}"),
         ),
-        ("glance_buyers", _told(glance.buyers, _percent), texts("glance_buyers_means")),
-        ("glance_total", _told(glance.total, _number) if whole else None, texts("glance_total_means")),
-        ("glance_value", _told(glance.value, _number), texts("glance_value_means")),
-        ("glance_lifetime", _told(glance.lifetime, _number), foreseen_means(gallery, LIFETIME, texts)),
-        ("glance_likely", _told(glance.likely, _of_100), foreseen_means(gallery, PURCHASE, texts)),
-        ("glance_leaving", _told(glance.leaving, _of_100), foreseen_means(gallery, CHURN, texts)),
-        ("glance_sessions", _told(glance.sessions, _number), texts("glance_sessions_means")),
+        ("glance_buyers", _told(glance.buyers, percent), texts("glance_buyers_means")),
+        ("glance_total", _told(glance.total, numeral) if whole else None, texts("glance_total_means")),
+        ("glance_value", _told(glance.value, numeral), texts("glance_value_means")),
+        ("glance_lifetime", _told(glance.lifetime, numeral), foreseen_means(gallery, LIFETIME, texts)),
+        ("glance_likely", _told(glance.likely, of_100), foreseen_means(gallery, PURCHASE, texts)),
+        ("glance_leaving", _told(glance.leaving, of_100), foreseen_means(gallery, CHURN, texts)),
+        ("glance_sessions", _told(glance.sessions, numeral), texts("glance_sessions_means")),
     ]
     chances = ("glance_likely", "glance_leaving")
     # A card has no room for meanings; how far ahead a figure looks it has to say.
@@ -206,21 +205,21 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
         groups.append((texts("unplaced"), gallery.unplaced, None))
     groups.append((texts("compare_all"), everyone, None))
     columns: list[tuple[str, str, Callable[[Glance], str | None]]] = [
-        ("compare_reachable", "", lambda glance: _number(glance.reachable)),
-        ("compare_total", "", lambda glance: _told(glance.total, _number)),
+        ("compare_reachable", "", lambda glance: numeral(glance.reachable)),
+        ("compare_total", "", lambda glance: _told(glance.total, numeral)),
         (
             "compare_value_share",
             "",
-            lambda glance: _told(glance.total / total, _percent) if total and total > 0 and glance.total is not None else None,
+            lambda glance: _told(glance.total / total, percent) if total and total > 0 and glance.total is not None else None,
         ),
-        ("compare_value", "", lambda glance: _told(glance.value, _number)),
-        ("compare_likely", texts("compare_within", days=gallery.horizon_days), lambda glance: _told(glance.likely, _of_100)),
+        ("compare_value", "", lambda glance: _told(glance.value, numeral)),
+        ("compare_likely", texts("compare_within", days=gallery.horizon_days), lambda glance: _told(glance.likely, of_100)),
         (
             "compare_leaving",
             texts(f"compare_{gallery.leaving}", days=gallery.horizon_days) if gallery.leaving else "",
-            lambda glance: _told(glance.leaving, _of_100),
+            lambda glance: _told(glance.leaving, of_100),
         ),
-        ("compare_lifetime", texts("compare_within", days=gallery.lifetime_days), lambda glance: _told(glance.lifetime, _number)),
+        ("compare_lifetime", texts("compare_within", days=gallery.lifetime_days), lambda glance: _told(glance.lifetime, numeral)),
     ]
     few = texts("few", minimum=gallery.minimum)
     kept = [(key, note, told) for key, note, told in columns if any(told(glance) is not None for _, glance, _ in groups[:-1])]
@@ -230,8 +229,8 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
     rows = [
         [
             name,
-            _number(glance.users),
-            _percent(glance.users / max(everyone.users, 1)),
+            numeral(glance.users),
+            percent(glance.users / max(everyone.users, 1)),
             *([_told(change, lambda value: f"{100 * value:+.1f}") or texts("none")] if moved else []),
             *((few if 0 < glance.users < gallery.minimum else told(glance) or texts("none")) for _, _, told in kept),
         ]
@@ -248,7 +247,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
         "name": name,
         "colour": drawings.colour(number),
         "mark": _safe(drawings.legend_mark(number)),
-        "size": texts("comma").join([people, texts("of_all", share=_percent(card.share))]),
+        "size": texts("comma").join([people, texts("of_all", share=percent(card.share))]),
         "shown": details is not None,
     }
     if details is None:
@@ -266,7 +265,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
         "rule": rule
         and {
             "rule": rule["rule"],
-            "quality": texts("rule_quality", precision=_percent(rule["precision"]), coverage=_percent(rule["coverage"])),
+            "quality": texts("rule_quality", precision=percent(rule["precision"]), coverage=percent(rule["coverage"])),
         },
         "act": _act(gallery.configuration, card, details, texts, download),
     }
@@ -278,15 +277,15 @@ def _description(gallery: Gallery, card: Card, details: Details, texts: Texts, n
         return details.description
     said, verb = details.statement, INTEREST_VERBS[gallery.log.interest].of_people(texts.language)
     phrases = [row["phrase_zh"] for row in details.apart][:PHRASES]
-    sentences = [f"{name}：{texts('description_size', share=_percent(card.share))}"]
+    sentences = [f"{name}：{texts('description_size', share=percent(card.share))}"]
     sentences += [] if card.holds else [texts("description_stale")]
     if phrases or card.share < 1:  # of everybody there are no others
         sentences.append(texts("description_apart", phrases=texts.listed(phrases)) if phrases else texts("description_alike"))
     if said.kind == SPREAD:
-        sentences.append(texts("interests_spread", verb=verb, share=_percent(said.categories[0][1])))
+        sentences.append(texts("interests_spread", verb=verb, share=percent(said.categories[0][1])))
     elif said.kind != NOTHING:
         key = {LEADING: "with_share", MORE_THAN_OTHERS: "against"}[said.kind]
-        told = [texts(key, name=category, share=_percent(share), others=_percent(others)) for category, share, others in said.categories]
+        told = [texts(key, name=category, share=percent(share), others=percent(others)) for category, share, others in said.categories]
         sentences.append(texts(f"interests_{said.kind}", verb=verb, categories=texts.listed(told)))
     return "".join(sentences)
 
@@ -296,7 +295,7 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
     charts = []
     if details.interests:
         title = texts(f"interests_{gallery.log.interest}")
-        told = [(category, share, _percent(share)) for category, share in details.interests]
+        told = [(category, share, percent(share)) for category, share in details.interests]
         charts.append(
             {
                 "title": title,
@@ -314,7 +313,7 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
                 "svg": _safe(drawings.heat_map(details.rhythm, days, f"{name}: {title}", number)),
                 "note": texts("rhythm_note"),
                 "header": [texts("events"), *(f"{hour}" for hour in range(24))],
-                "rows": [[day, *(_number(count) for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)],
+                "rows": [[day, *(numeral(count) for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)],
             }
         )
     if details.apart:
@@ -344,7 +343,7 @@ def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
     if bought is not None:
         parts.append(texts.count(f"example_{bought}", example[bought]) if example[bought] else texts("example_no_purchase"))
     if example["spent"] is not None and (bought is None or example[bought]):
-        parts.append(texts("example_spent", amount=f"{_number(example['spent'])} {gallery.currency}".strip()))
+        parts.append(texts("example_spent", amount=f"{numeral(example['spent'])} {gallery.currency}".strip()))
     if example["recency_days"] is not None:
         parts.append(texts.count("example_recency", example["recency_days"]))
     parts += [texts(f"example_{name}", chance=f"{example[name]:.1f}") for name in ("likely", "leaving") if example[name] is not None]
@@ -355,11 +354,11 @@ def _recommender(details: Details, texts: Texts) -> list[str]:
     found = [texts("recommended_most", titles=texts.listed(details.recommended))] if details.recommended else []
     if details.hits:
         figures = details.hits
-        found.append(texts("hits", share=_percent(figures["hit_rate_at_k"]), n=_number(figures["users"]), k=figures["k"]))
+        found.append(texts("hits", share=percent(figures["hit_rate_at_k"]), n=numeral(figures["users"]), k=figures["k"]))
     if (kind := _popular(details)) and details.popular:
         figures = details.popular
         shown = {name: f"{figures[name]:+.3f}" for name in ("advantage", "low", "high")}
-        found.append(texts({WORSE: "lists_worse", NO_BETTER: "lists_no_better"}[kind], n=_number(figures["users"]), **shown))
+        found.append(texts({WORSE: "lists_worse", NO_BETTER: "lists_no_better"}[kind], n=numeral(figures["users"]), **shown))
     return found
 
 
@@ -378,7 +377,7 @@ def _act(configuration: str, card: Card, details: Details, texts: Texts, downloa
     if download:
         key = "act_download_own" if download.of_own_list else "act_download"
         link = {"address": download.address, "text": texts.count(key, download.rows, file=download.name)}
-    return {"reach": texts("act_reach", reachable=_number(card.glance.reachable)), "link": link, "commands": commands}
+    return {"reach": texts("act_reach", reachable=numeral(card.glance.reachable)), "link": link, "commands": commands}
 
 
 def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[int, str]) -> dict[str, Any]:
@@ -389,9 +388,9 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
     steps = [f"{pd.Timestamp(day):%Y-%m-%d}" for day in days]
     charts = []
     for key, column, written in (
-        ("time_users", "users", _number),
-        ("time_value", "mean_monetary_value", _number),
-        ("time_buyers", "buyers_share", _percent),
+        ("time_users", "users", numeral),
+        ("time_value", "mean_monetary_value", numeral),
+        ("time_buyers", "buyers_share", percent),
     ):
         wide = gallery.times.pivot_table(index="as_of_date", columns="segment_id", values=column, aggfunc="first").reindex(days)
         series = [
@@ -416,133 +415,6 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
     return {"charts": charts, "note": texts("time_note", n=len(steps), **{"from": steps[0], "to": steps[-1]})}
 
 
-def _movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
-    """Users who stayed, and the moves of at least as many users as a card may show."""
-    table = gallery.movement
-    if table.empty:
-        return {"told": texts("movement_none"), "rows": []}
-    shown = {card.name.text: names[card.segment_id] for card in gallery.cards} | {
-        "(new)": texts("movement_new"),
-        "(gone)": texts("movement_gone"),
-    }
-    same = table["from_segment"] == table["to_segment"]
-    moved = table[~same]
-    hidden = pd.Series(too_few(moved["users"].to_numpy(), gallery.minimum), moved.index)
-    moves = moved[moved["users"] >= gallery.minimum].sort_values("users", ascending=False)
-    told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", moved))]
-    return {
-        "told": texts("comma").join(told),
-        "rows": [
-            [
-                shown.get(row.from_segment, row.from_segment),
-                shown.get(row.to_segment, row.to_segment),
-                _hidden(gallery, row.users, texts) if hidden[row.Index] else _number(row.users),
-            ]
-            for row in moves.itertuples()
-        ],
-    }
-
-
-def _panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Tables of the audience, those that the log holds something for. Cells of too few people are not told, nor do they follow from others."""
-    few = texts("few", minimum=gallery.minimum)
-
-    def told(counts: np.ndarray) -> list[str]:
-        """Parts of a whole that is told."""
-        hidden = too_few(counts, gallery.minimum)
-        return [
-            _hidden(gallery, count, texts) if hide else _number(count) for count, hide in zip(counts.ravel(), hidden.ravel(), strict=True)
-        ]
-
-    panels = []
-    if len(gallery.stages):
-        panels.append(
-            {
-                "anchor": "stages",
-                "title": texts("stages"),
-                "note": texts("stages_note" if "loyal" in gallery.stages.columns else "stages_note_without_loyal"),
-                "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
-                "rows": [
-                    [names.get(int(segment), texts("unplaced")), *told(row.to_numpy())]
-                    for segment, row in sorted(gallery.stages.iterrows(), key=lambda entry: (int(entry[0]) not in names, entry[0]))
-                ],
-            }
-        )
-    if len(gallery.grid):
-        columns = [0, *RECENCY_DAYS]
-        panels.append(
-            {
-                "anchor": "grid",
-                "title": texts("grid"),
-                "note": texts("grid_note"),
-                "header": [(texts("grid_rows"), ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
-                "rows": [[_row(place, texts), *row] for place, row in enumerate(_lines(told(gallery.grid.to_numpy()), len(columns)))],
-            }
-        )
-    if len(gallery.cohorts):
-        buying = gallery.log.people == "customers" and not gallery.log.visits
-        rows = []
-        for (month, row), size in zip(gallery.cohorts.iterrows(), told(gallery.cohorts.iloc[:, 0].to_numpy()), strict=True):
-            people = float(row.iloc[0])
-            cells = ["" if pd.isna(count) else _of_100(count / people) if people >= gallery.minimum else few for count in row]
-            if people:
-                rows.append([month, size, *cells])
-        if rows:
-            panels.append(
-                {
-                    "anchor": "cohorts",
-                    "title": texts("cohorts"),
-                    "note": texts("cohorts_purchases" if buying else "cohorts_acts"),
-                    "header": [
-                        (texts("cohorts_first"), ""),
-                        (texts("cohorts_size"), ""),
-                        *((texts("cohorts_month", n=number), "") for number in range(len(gallery.cohorts.columns))),
-                    ],
-                    "rows": rows,
-                }
-            )
-    if gallery.funnel:
-        most = gallery.funnel[0][1]
-        panels.append(
-            {
-                "anchor": "funnel",
-                "title": texts("funnel"),
-                "note": texts("funnel_note"),
-                "header": [(texts("funnel_steps"), ""), (texts("user"), ""), (texts("share"), "")],
-                "rows": [
-                    [texts(f"step_{name}"), few if 0 < count < gallery.minimum else _number(count), _percent(count / most)]
-                    for name, count in gallery.funnel
-                ],
-            }
-        )
-    return panels
-
-
-def _hidden(gallery: Gallery, count: float, texts: Texts) -> str:
-    """A number of people that is not told: its size, so that from the whole and it no more follows than a range of as many as may not be told."""
-    if count < gallery.minimum:
-        return texts("few", minimum=gallery.minimum)
-    return texts("about", n=_number(gallery.minimum * round(count / gallery.minimum)))
-
-
-def _lines(cells: Sequence[str], columns: int) -> list[Sequence[str]]:
-    return [cells[place : place + columns] for place in range(0, len(cells), columns)]
-
-
-def _column(place: int, columns: Sequence[int], texts: Texts) -> str:
-    if place == len(columns) - 1:
-        return texts("grid_column_open", n=columns[place])
-    return texts("grid_column", n=columns[place], m=columns[place + 1] - 1)
-
-
-def _row(place: int, texts: Texts) -> str:
-    low = FREQUENCIES[place]
-    if place == len(FREQUENCIES) - 1:
-        return texts("grid_row_open", n=low)
-    high = FREQUENCIES[place + 1] - 1
-    return texts.count("grid_row", low) if high == low else texts("grid_row_range", n=low, m=high)
-
-
 def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
     """Chances and amounts, each with the measures that it has."""
     parts = []
@@ -550,12 +422,12 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
         (
             "chances",
             gallery.predictions,
-            (("auc", "auc", _decimal), ("calibration", "calibration_error", _decimal), ("lift", "lift", _decimal)),
+            (("auc", "auc", decimal), ("calibration", "calibration_error", decimal), ("lift", "lift", decimal)),
         ),
         (
             "amounts",
             gallery.amounts,
-            (("spearman", "spearman", _decimal), ("mae", "mean_absolute_error", _number), ("level", "level", _decimal)),
+            (("spearman", "spearman", decimal), ("mae", "mean_absolute_error", numeral), ("level", "level", decimal)),
         ),
     ):
         if not rows:
@@ -610,16 +482,16 @@ def _segment_quality(gallery: Gallery, texts: Texts) -> str:
     found = gallery.segment_quality
     if not found or found["silhouette"] is None:
         return texts("quality_segments_one")
-    stability = texts("none") if found["stability"] is None else _decimal(found["stability"])
+    stability = texts("none") if found["stability"] is None else decimal(found["stability"])
     return texts(
         "quality_segments_told",
         algorithm=found["algorithm"].replace("_", " "),
-        silhouette=_decimal(found["silhouette"]),
+        silhouette=decimal(found["silhouette"]),
         stability=stability,
     )
 
 
-def _glossary(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _glossary(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     found = [(texts("word_segment"), texts("means_segment"))]
     if gallery.unplaced is not None:
         found.append((texts("unplaced"), texts("means_unplaced")))
@@ -633,7 +505,7 @@ def _glossary(gallery: Gallery, texts: Texts, panels: Sequence[dict[str, Any]]) 
     if any(card.details and _popular(card.details) for card in gallery.cards):
         found.append((texts("word_ndcg"), texts("means_ndcg")))
     about = texts("about", n="")
-    if any(str(cell).startswith(about) for panel in panels for row in panel["rows"] for cell in row[1:]):
+    if any(str(cell).startswith(about) for table in tables for row in table["rows"] for cell in row[1:]):
         found.append((texts("word_about"), texts("means_about", minimum=gallery.minimum)))
     found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
@@ -647,19 +519,3 @@ def _label(feature: str, language: Language) -> str:
 
 def _told(value: float | None, written: Any) -> str | None:
     return None if value is None else str(written(value))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:,.2f}"
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}".replace("-0%", "0%")
-
-
-def _of_100(value: float) -> str:
-    return f"{100 * value:.0f}"

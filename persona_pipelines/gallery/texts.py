@@ -44,3 +44,21 @@ class Texts:
 def texts_of(language: Language) -> Texts:
     folder = resources.files("persona_pipelines.gallery").joinpath("languages")
     return Texts(language, yaml.safe_load(folder.joinpath(f"{language}.yaml").read_text(encoding="utf-8")))
+
+
+def numeral(value: float) -> str:
+    """A number with separators: whole from 100 on."""
+    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:,.2f}"
+
+
+def decimal(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    return f"{value:.0%}".replace("-0%", "0%")
+
+
+def of_100(value: float) -> str:
+    """A mean chance as so many of a hundred people."""
+    return f"{100 * value:.0f}"
