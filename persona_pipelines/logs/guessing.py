@@ -238,12 +238,13 @@ UNITS = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"), 
 
 @dataclass(frozen=True)
 class Guess:
-    """``preset`` where one reads the file; ``source`` as settings; ``start`` the first day seen; ``remarks`` on what is to be looked at."""
+    """``preset`` where one reads the file; ``source`` as settings; ``start`` and ``last`` days; ``remarks`` on what is to be looked at."""
 
     preset: str | None
     source: dict[str, Any]
     start: dt.date
     remarks: tuple[str, ...] = ()
+    last: dt.date | None = None
 
 
 def guess(file: Path) -> Guess:
@@ -254,7 +255,7 @@ def guess(file: Path) -> Guess:
             person or a thing.
     """
     with Warehouse(None, b"\0" * 32) as engine, tempfile.TemporaryDirectory() as folder:
-        head, encoding = _head(file, Path(folder))
+        head, encoding, whole = _head(file, Path(folder))
         text = head.read_text(errors="replace").lstrip("\ufeff \r\n") if head != file else ""
         if head != file and not text.strip():
             raise LogFileError(f"{file}: this file is empty; expected a log with a few records")
@@ -267,7 +268,7 @@ def guess(file: Path) -> Guess:
         if found:
             name, seen = max(found, key=lambda entry: _merit(entry[1]))
             source = {"name": _name(file), "path": str(file), "preset": name}
-            made = Guess(name, source, _first_day(seen), _not_read(Source.model_validate({**source, "path": "x"}), text))
+            made = Guess(name, source, _first_day(seen), _not_read(Source.model_validate({**source, "path": "x"}), text), _last_day(seen))
         else:
             made = _by_names(file, head, documents, engine)
         if encoding != "utf-8":
@@ -275,7 +276,9 @@ def guess(file: Path) -> Guess:
             settings = {"type": written} if isinstance(written, str) else written
             remark = f"the text is no UTF-8; taken for {encoding}: say another encoding where letters with accents look wrong"
             made = replace(made, source={**made.source, "format": {**settings, "encoding": encoding}}, remarks=(*made.remarks, remark))
-        return _anonymous(_with_start(made, file, engine))
+        if not whole or (made.last is not None and (made.last - made.start).days > A_YEAR):
+            made = _with_start(made, file, engine)
+        return _anonymous(made)
 
 
 def _anonymous(made: Guess) -> Guess:
@@ -329,8 +332,8 @@ def _days(source: dict[str, Any], file: Path, engine: Warehouse) -> dict[dt.date
     return counts
 
 
-def _head(file: Path, folder: Path) -> tuple[Path, str]:
-    """The first lines of a text, unpacked, in UTF-8, and its encoding; of Parquet the file itself.
+def _head(file: Path, folder: Path) -> tuple[Path, str, bool]:
+    """The first lines of a text, unpacked, in UTF-8, its encoding, and whether they are all; of Parquet the file itself.
 
     Raises:
         LogFileError: it is no text.
@@ -342,7 +345,7 @@ def _head(file: Path, folder: Path) -> tuple[Path, str]:
     except OSError as error:
         raise LogFileError(f"{file}: cannot be read ({error.strerror})") from None
     if begin.startswith(b"PAR1"):
-        return file, "utf-8"
+        return file, "utf-8", True
     try:
         inside = members(file, None) if packing_of(begin) == "zip" else [None]
         if not inside:
@@ -361,7 +364,7 @@ def _head(file: Path, folder: Path) -> tuple[Path, str]:
     whole = (block[: block.rfind(b"\n") + 1] if goes_on else b"") or block
     head = folder / "head.txt"
     head.write_bytes(whole)
-    return head, encoding
+    return head, encoding, not goes_on
 
 
 def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Warehouse) -> bool:
@@ -408,13 +411,14 @@ def _asks_for(source: Source, names: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What came of a file: events, those with a problem, those filtered, columns with anything in them, the first time, the usual problem."""
+    """What came of a file: events, those with a problem, those filtered, columns with anything in them, the first and last time, the usual problem."""
 
     events: int = 0
     problems: int = 0
     dropped: int = 0
     known: int = 0
     first: dt.datetime | None = None
+    last: dt.datetime | None = None
     problem: str | None = None
 
 
@@ -445,10 +449,12 @@ def _tried(source: dict[str, Any], file: Path, engine: Warehouse) -> _Seen:
             }
             measures |= {f"known_{column}": rows[column].count() for column in described.fields}
             if "timestamp" in described.fields:
-                measures["first"] = rows.timestamp.min()
+                measures |= {"first": rows.timestamp.min(), "last": rows.timestamp.max()}
             found = dict(zip(measures, engine.row(rows.aggregate(**measures)), strict=True))
             known = sum(1 for name, count in found.items() if name.startswith("known_") and count)
-            return _Seen(found["events"], found["problems"], found["dropped"], known, found.get("first"), found["problem"])
+            return _Seen(
+                found["events"], found["problems"], found["dropped"], known, found.get("first"), found.get("last"), found["problem"]
+            )
     return _Seen()
 
 
@@ -479,6 +485,10 @@ def _first_day(seen: _Seen) -> dt.date:
     return seen.first.date() if seen.first is not None else dt.date(2000, 1, 1)
 
 
+def _last_day(seen: _Seen) -> dt.date | None:
+    return seen.last.date() if seen.last is not None else None
+
+
 def _name(file: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", file.name.split(".")[0].lower()).strip("_")
     return name if name and name[0].isalpha() else f"log_{name}".rstrip("_")
@@ -507,7 +517,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
             f"found {', '.join(sample.columns[:12])[:LONGEST_SHOWN] or 'none'}; expected a log, or describe it by hand (docs/bring-your-own-logs.md)"
         )
     remarks = []
-    start = dt.date(2000, 1, 1)
+    start, last = dt.date(2000, 1, 1), None
     if "timestamp" in fields:
         fields["timestamp"], doubt = _clock(fields["timestamp"], sample[fields["timestamp"]].dropna(), engine)
         remarks += doubt
@@ -540,12 +550,12 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
             best, number = min(tries, key=lambda one: one[0].problems)
             if best.problems < seen.problems:
                 seen, source["number"] = best, number
-        start = _first_day(seen)
+        start, last = _first_day(seen), _last_day(seen)
         if seen.problems:
             remarks.append(f"{seen.problems} of the first {seen.events} records would be rejected, most of them for: {seen.problem}")
     except (LogFileError, ValueError) as error:
         remarks.append(f"not readable like this yet: {str(error).splitlines()[0].replace(head.name, file.name)}")
-    return Guess(None, source, start, tuple(remarks))
+    return Guess(None, source, start, tuple(remarks), last)
 
 
 def _are_amounts(values: pd.Series) -> bool:
