@@ -22,7 +22,7 @@ SEASON_DAMPING = 0.5
 """How much of the last change of the base rate is taken to go on into the coming window."""
 EVIDENT = 0.0
 UNKNOWN = -99.0
-TREES = 120
+TREES, BOOSTED_TREES = 120, 150
 SHUFFLED_USERS = 1_500
 
 
@@ -70,7 +70,7 @@ def classifiers(seed: int) -> dict[str, Any]:
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
             HistGradientBoostingClassifier(
-                max_iter=150,
+                max_iter=BOOSTED_TREES,
                 learning_rate=0.04,
                 max_leaf_nodes=8,
                 min_samples_leaf=40,
@@ -100,7 +100,7 @@ def regressors(seed: int) -> dict[str, Any]:
         "gradient_boosting": make_pipeline(
             SimpleImputer(strategy="constant", fill_value=UNKNOWN, keep_empty_features=True),
             HistGradientBoostingRegressor(
-                max_iter=150,
+                max_iter=BOOSTED_TREES,
                 learning_rate=0.04,
                 max_leaf_nodes=8,
                 min_samples_leaf=30,

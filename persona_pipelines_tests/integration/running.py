@@ -55,7 +55,7 @@ def with_key(home: Path, key: bytes, **more: str) -> dict[str, str]:
 def at_home(home: Path, **more: str) -> dict[str, str]:
     """The environment of a command whose state is in a folder."""
     plain = {name: value for name, value in os.environ.items() if name not in SET_BY_A_COMMAND}
-    return {**plain, **more, "PERSONA_HOME": str(home), "COLUMNS": "200"}
+    return {**plain, **more, "PERSONA_HOME": str(home), "COLUMNS": "1000"}
 
 
 def asked(folder: Path, environment: Mapping[str, str], *arguments: str) -> Result:
