@@ -19,7 +19,7 @@ from persona_pipelines.recommendations.models.ease import item_weights
 from persona_pipelines.recommendations.models.factors import FactorModel
 from persona_pipelines.recommendations.models.implicit_factors import _loss
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, RatingModel, best_of
-from persona_pipelines.recommendations.models.similarity import nearest, similarities
+from persona_pipelines.recommendations.models.similarity import Measure, nearest, similarities
 from persona_pipelines.settings.recommendations import (
     ALSSettings,
     AssociationRulesSettings,
@@ -37,7 +37,7 @@ from persona_pipelines.settings.recommendations import (
     TruncatedSVDSettings,
     UserNeighbourhoodSettings,
 )
-from persona_pipelines_tests.conftest import needs_lightfm
+from persona_pipelines_tests.conftest import law, needs_lightfm
 from persona_pipelines_tests.recommendations.conftest import END, FOLLOWS, ITEMS, SEGMENTS, USERS, tastes
 
 pytestmark = needs_lightfm
@@ -266,6 +266,30 @@ def test_neighbours_do_not_depend_on_the_size_of_the_blocks(planted: Interaction
     assert (nearest(binary(planted.weights), "cosine", 5, 3.0) != whole).nnz == 0
     assert whole.diagonal().sum() == 0
     assert (np.diff(whole.indptr) <= 5).all()
+
+
+@law(60)
+@given(
+    seed=st.integers(0, 10_000),
+    rows=st.integers(0, 25),
+    columns=st.integers(1, 4),
+    neighbours=st.integers(1, 30),
+    measure=st.sampled_from(["cosine", "product", "jaccard", "pearson"]),
+)
+def test_neighbours_are_those_of_the_whole_matrix_in_the_order_of_similarity_and_place(
+    seed: int, rows: int, columns: int, neighbours: int, measure: Measure
+) -> None:
+    """Of few columns many rows are the same, and many similarities too."""
+    generator = np.random.default_rng(seed)
+    found = sp.csr_matrix(generator.integers(0, 3, (rows, columns)).astype(float))
+    expected = np.zeros((rows, rows), dtype=np.float32)
+    if rows:
+        whole = similarities(found, found, measure)
+        np.fill_diagonal(whole, -np.inf)
+        for row, values in enumerate(whole):
+            best = np.lexsort((np.arange(rows), -values))[:neighbours]
+            expected[row, best] = np.maximum(values[best], 0)
+    assert np.array_equal(nearest(found, measure, neighbours).toarray(), expected)
 
 
 @settings(max_examples=25, deadline=None)

@@ -186,11 +186,12 @@ def best_of(scores: np.ndarray, k: int, exclude: sp.csr_matrix | None = None) ->
         seen = exclude.tocoo()
         scores[seen.row, seen.col] = -np.inf
     found = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k < scores.shape[1] else np.tile(np.arange(k), (len(scores), 1))
-    # The k-th place may be shared: sort by score, then by position, so that the answer does not depend on the partition.
+    # The k-th place may be shared: of those who share it the first by position, so that the answer does not depend on the partition.
     value = np.take_along_axis(scores, found, axis=1)
     threshold = value.min(axis=1, keepdims=True)
     for row in np.flatnonzero((scores == threshold).sum(axis=1) > (value == threshold).sum(axis=1)):
-        found[row] = np.lexsort((np.arange(scores.shape[1]), -scores[row]))[:k]
+        above = np.flatnonzero(scores[row] > threshold[row])
+        found[row] = np.concatenate([above, np.flatnonzero(scores[row] == threshold[row])[: k - len(above)]])
     value = np.take_along_axis(scores, found, axis=1)
     order = np.lexsort((found, -value), axis=1)
     found, value = np.take_along_axis(found, order, axis=1), np.take_along_axis(value, order, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -47,21 +48,50 @@ def nearest(rows: sp.csr_matrix, measure: Measure, neighbours: int, shrinkage: f
     """The ``neighbours`` most similar other rows of each row, shape (rows, rows), only above 0.
 
     Similarities are multiplied by n / (n + shrinkage), n the number of common columns (Bell and Koren 2007).
-    Memory: rows * neighbours, and blocks of ``BLOCK_NUMBERS`` numbers. Time grows with the square of the rows.
+    Rows that are the same are compared with the others once: of the people of most logs many turned to the same one thing.
+    Memory: rows * neighbours, and blocks of ``BLOCK_NUMBERS`` numbers. Time grows with the rows times those that differ.
     """
     count = rows.shape[0]
-    step = max(1, BLOCK_NUMBERS // max(count, 1))
-    have = binary(rows)
+    if not count:
+        return sp.csr_matrix((0, 0), dtype=np.float32)
+    kinds, kind_of = _distinct(rows)
+    # One more than asked for: a row is among its own neighbours there.
+    places, values = _nearest_of(kinds, rows, measure, min(neighbours + 1, count), shrinkage)
+    step = max(1, BLOCK_NUMBERS // places.shape[1])
     parts = []
     for start in range(0, count, step):
-        block = rows[start : start + step]
+        own = np.arange(start, min(start + step, count))
+        best, value = places[kind_of[own]], values[kind_of[own]]
+        others = best != own[:, None]
+        others[others.all(axis=1), -1] = False
+        kept = others & (value > 0)
+        parts.append(sp.csr_matrix((value[kept], (np.nonzero(kept)[0], best[kept])), shape=(len(own), count)))
+    return sp.csr_matrix(sp.vstack(parts))
+
+
+def _distinct(rows: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
+    """The rows that differ, in the order of their first appearance, and which of them each row is, shape (rows,)."""
+    ordered = rows.sorted_indices()
+    known: dict[tuple[bytes, bytes], int] = {}
+    first, kind_of = [], np.empty(rows.shape[0], dtype=int)
+    for place, (start, end) in enumerate(itertools.pairwise(ordered.indptr)):
+        kind = (ordered.indices[start:end].tobytes(), ordered.data[start:end].tobytes())
+        if kind not in known:
+            first.append(place)
+        kind_of[place] = known.setdefault(kind, len(known))
+    return rows[first], kind_of
+
+
+def _nearest_of(kinds: sp.csr_matrix, rows: sp.csr_matrix, measure: Measure, k: int, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places and similarities of the ``k`` rows most similar to each of ``kinds``, the most similar first; both of shape (kinds, k)."""
+    have = binary(rows)
+    step = max(1, BLOCK_NUMBERS // rows.shape[0])
+    places, values = np.empty((kinds.shape[0], k), dtype=np.int32), np.empty((kinds.shape[0], k), dtype=np.float32)
+    for start in range(0, kinds.shape[0], step):
+        block = kinds[start : start + step]
         found = similarities(block, rows, measure)
         if shrinkage:
-            common = (have[start : start + step] @ have.T).toarray()
+            common = (binary(block) @ have.T).toarray()
             found *= common / np.maximum(common + shrinkage, 1e-12)
-        found[np.arange(block.shape[0]), np.arange(start, start + block.shape[0])] = -np.inf
-        best, value = best_of(found, min(neighbours, count))
-        kept = (best >= 0) & (value > 0)
-        row = np.repeat(np.arange(block.shape[0]), kept.sum(axis=1))
-        parts.append(sp.csr_matrix((value[kept].astype(np.float32), (row, best[kept])), shape=(block.shape[0], count)))
-    return sp.csr_matrix(sp.vstack(parts)) if parts else sp.csr_matrix((0, 0), dtype=np.float32)
+        places[start : start + step], values[start : start + step] = best_of(found, k)
+    return places, values
