@@ -195,7 +195,8 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     number_of = {card.segment_id: number for number, card in enumerate(cards) if card.details is not None}
     numbers = drawn(len(features), settings.segments.seed)[:MAP_POINTS]
     segment_of = users.set_index("user_id")["segment_id"].reindex(features["user_id"]).to_numpy()
-    visible = np.array([number for number in numbers if segment_of[number] in number_of], dtype=int)
+    # Where all are in one segment there is nothing to be seen of how segments lie to each other.
+    visible = np.array([number for number in numbers if segment_of[number] in number_of and len(number_of) > 1], dtype=int)
     places = principal_components(model.scaler.transform(features, shares))[visible] if len(visible) else np.zeros((0, 2))
     events = store.table(contracts.EVENTS)
     dated = events.filter(events.user_id.notnull() & clock_support(store).dated(events))

@@ -203,7 +203,8 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
     ]
     if gallery.unplaced is not None:
         groups.append((texts("unplaced"), gallery.unplaced, None))
-    groups.append((texts("compare_all"), everyone, None))
+    if len(groups) > 1:
+        groups.append((texts("compare_all"), everyone, None))
     columns: list[tuple[str, str, Callable[[Glance], str | None]]] = [
         ("compare_reachable", "", lambda glance: numeral(glance.reachable)),
         ("compare_total", "", lambda glance: _told(glance.total, numeral)),
@@ -222,7 +223,11 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
         ("compare_lifetime", texts("compare_within", days=gallery.lifetime_days), lambda glance: _told(glance.lifetime, numeral)),
     ]
     few = texts("few", minimum=gallery.minimum)
-    kept = [(key, note, told) for key, note, told in columns if any(told(glance) is not None for _, glance, _ in groups[:-1])]
+    kept = [
+        (key, note, told)
+        for key, note, told in columns
+        if any(told(glance) is not None for name, glance, _ in groups if name != texts("compare_all"))
+    ]
     moved = any(change is not None for _, _, change in groups)
     header = [(texts("segment"), ""), (texts("user"), ""), (texts("compare_share"), "")]
     header += [(texts("compare_change"), texts("compare_change_means"))] if moved else []
@@ -507,7 +512,8 @@ def _glossary(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) 
     about = texts("about", n="")
     if any(str(cell).startswith(about) for table in tables for row in table["rows"] for cell in row[1:]):
         found.append((texts("word_about"), texts("means_about", minimum=gallery.minimum)))
-    found.append((texts("word_deviation"), texts("means_deviation")))
+    if any(card.details and card.details.apart for card in gallery.cards):
+        found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
         found.append((texts("word_inferred"), texts("means_inferred")))
     return found

@@ -306,6 +306,15 @@ def test_of_a_log_without_purchases_no_stage_speaks_of_them_and_of_nobody_how_mu
     assert "spent about 120 EUR" in seen(page(gallery(), "en"))
 
 
+def test_one_segment_of_all_is_not_compared_with_itself() -> None:
+    everyone = Card(1, Name("Everyone"), True, 1.0, 1.0, None, GLANCE, dataclasses.replace(DETAILS, apart=[]))
+    told = seen(page(gallery(cards=[everyone], stages=pd.DataFrame(), movement=MOVES.head(0)), "en"))
+    compared = told[told.index("Segments compared", 400) : told.index("Ordered by their share")]
+    assert compared.count("900") == 1
+    assert " All " not in compared
+    assert "Standard deviation" not in told
+
+
 def test_cohorts_of_nobody_are_not_shown() -> None:
     assert "Cohorts" not in seen(page(gallery(cohorts=pd.DataFrame([[0.0, 0.0]], index=["2025-09"])), "en"))
 
