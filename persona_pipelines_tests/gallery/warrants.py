@@ -272,6 +272,17 @@ class Warrants:
         found = self.rows("SELECT DISTINCT model FROM profiles.prediction_quality WHERE chosen")
         return bool({("base_rate",), ("mean",)} & set(found)) or f"the models are {found}"
 
+    def days_ahead(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """How far a column looks ahead: as far as something that is foreseen."""
+        found = [definition for (definition,) in self.rows("SELECT DISTINCT definition FROM profiles.prediction_quality")]
+        return any(f"within {figures['days']} days" in definition for definition in found) or f"foreseen is {found}"
+
+    claim_compare_within = claim_compare_silence = days_ahead
+
+    def claim_compare_rhythm(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        found = self.rows("SELECT model FROM profiles.prediction_quality WHERE target = 'churn' AND chosen")
+        return found == [("modified_beta_geometric",)] or f"leaving is told by {found}"
+
     def claim_glance_without(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.value(f"SELECT count(*) FROM profiles.user_profiles WHERE NOT ({self.people_told_of()})")
         return (close(figures["n"], found) and found > 0) or f"they are {found}"
@@ -548,13 +559,13 @@ class Warrants:
         """The description: its size, each phrase, and what is said of interests."""
         if self.language == "zh":
             return self.chinese_paragraph(segment, text)
-        match = re.match(r"(?P<name>.+?): (?P<share>\d+%) of all users\. (?P<rest>.*)\Z", text)
+        match = re.match(r"(?P<name>.+?): (?P<share>\d+%) of all users\.(?: (?P<rest>.*))?\Z", text)
         if match is None or self.names.get(match["name"]) != segment:
             return None
         share = self.value(f"SELECT count(*) / (SELECT count(*) FROM segments.user_segments) FROM ({MEMBERS.format(segment=segment)})")
         if not close(match["share"], share):
             return f"their share is {share}"
-        rest = match["rest"]
+        rest = match["rest"] or ""
         if rest.startswith(STALE):
             rest = rest.removeprefix(STALE)
             if self.name(segment, match["name"]) is True:
