@@ -427,12 +427,22 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
         (
             "chances",
             gallery.predictions,
-            (("auc", "auc", decimal), ("calibration", "calibration_error", decimal), ("lift", "lift", decimal)),
+            (
+                ("judged", "users", numeral),
+                ("auc", "auc", decimal),
+                ("calibration", "calibration_error", decimal),
+                ("lift", "lift", decimal),
+            ),
         ),
         (
             "amounts",
             gallery.amounts,
-            (("spearman", "spearman", decimal), ("mae", "mean_absolute_error", numeral), ("level", "level", decimal)),
+            (
+                ("judged", "users", numeral),
+                ("spearman", "spearman", decimal),
+                ("mae", "mean_absolute_error", numeral),
+                ("level", "level", decimal),
+            ),
         ),
     ):
         if not rows:

@@ -81,6 +81,7 @@ CHANCES = {
     "definition": "no own event within 30 days",
     "model": "random_forest",
     "window_days": 30,
+    "users": 640,
     "auc": 0.8,
     "calibration_error": 0.02,
     "lift": 3.1,
@@ -313,6 +314,10 @@ def test_one_segment_of_all_is_not_compared_with_itself() -> None:
     assert compared.count("900") == 1
     assert " All " not in compared
     assert "Standard deviation" not in told
+
+
+def test_how_many_people_a_prediction_was_judged_by_stands_beside_it() -> None:
+    assert "random forest 640 0.80 0.02 3.10" in seen(page(gallery(), "en"))
 
 
 def test_cohorts_of_nobody_are_not_shown() -> None:
