@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +263,8 @@ def guess(file: Path) -> Guess:
             documents = _documents(head) if text else []
         except PackingError as error:
             raise LogFileError(f"{file}: {error}") from None
-        likely = [name for name in presets() if text and _may_be(name, text, documents, engine)]
+        lines = _like_access_logs(text, engine) if text else frozenset()
+        likely = [name for name in presets() if text and (name in lines or _may_be(name, text, documents))]
         found = [(name, seen) for name in likely if (seen := _read_by(name, head, engine)) is not None]
         if found:
             name, seen = max(found, key=lambda entry: _merit(entry[1]))
@@ -367,9 +368,27 @@ def _head(file: Path, folder: Path) -> tuple[Path, str, bool]:
     return head, encoding, not goes_on
 
 
-def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Warehouse) -> bool:
+@cache
+def _source_of(preset: str) -> Source:
+    return Source.model_validate({"name": "log", "path": "x", "preset": preset})
+
+
+def _like_access_logs(text: str, engine: Warehouse) -> frozenset[str]:
+    """The presets of access logs that may read the first lines."""
+    if text.startswith(("{", "[")):
+        return frozenset()
+    formats = {name: written for name in presets() if isinstance(written := _source_of(name).format, AccessLogFormat)}
+    lines = _texts(text.splitlines()[:FIRST_LINES])
+    found = {
+        name: lines.text.re_search(line_pattern(written.log_format, written.pattern, written.further_columns == "ignore").loose).any()
+        for name, written in formats.items()
+    }
+    return frozenset(name for name, any_line in zip(found, engine.row(lines.aggregate(**found)), strict=True) if any_line)
+
+
+def _may_be(name: str, text: str, documents: list[dict[str, Any]]) -> bool:
     """Whether a look at the beginning rules a preset out; most are, and reading the file by each would take long."""
-    source = Source.model_validate({"name": "log", "path": "x", "preset": name})
+    source = _source_of(name)
     written = source.format
     if isinstance(written, JsonFormat) or text.startswith(("{", "[")):
         return (
@@ -377,12 +396,10 @@ def _may_be(name: str, text: str, documents: list[dict[str, Any]], engine: Wareh
             and text.startswith(("{", "["))
             and _asks_for(source, {key for document in documents for key in document})
         )
-    lines = text.splitlines()[:FIRST_LINES]
     if isinstance(written, W3CFormat):
         return "#Fields:" in text
     if isinstance(written, AccessLogFormat):
-        pattern = line_pattern(written.log_format, written.pattern, written.further_columns == "ignore").loose
-        return bool(engine.value(_texts(lines).text.re_search(pattern).any()))
+        return False  # told by their lines
     if isinstance(written, DelimitedFormat):
         cells = _first_cells(text, written)
         return len(cells) == len(written.columns) if written.columns else _asks_for(source, set(cells))
