@@ -59,7 +59,7 @@ def _print_values(values: Mapping[str, Any], units: Mapping[str, str]) -> None:
 
 def _with_unit(value: Any, unit: str) -> str:
     """A value as a person reads it; a share as a percentage."""
-    if unit == "share" and isinstance(value, int | float):
+    if unit == "share" and isinstance(value, int | float) and value == value:
         return f"{100 * value:.3g}%"
     return f"{shown(value)} {unit}".strip() if shown(value) else ""
 

@@ -19,6 +19,7 @@ HALF_LIFE_DAYS = 3
 FATIGUE_MESSAGES = 4
 MINIMUM_ATTENTION_MS = 1000
 """An event counts for at least a second of attention, also where no dwell is known."""
+RANKED = 5
 
 
 def attention(events: ir.Table) -> ir.IntegerValue:
@@ -46,7 +47,8 @@ def category_shares(events: ir.Table, items: ir.Table, interest: str = "attentio
             none, every event counts the same.
     """
     known = items.filter(items.category.notnull()).select("item_id", "category")
-    seen = events.filter(events.item_id.notnull())
+    # What a person was shown is the choice of others.
+    seen = events.filter(events.item_id.notnull() & ~events.event_type.isin(MESSAGE_TYPES))
     paid = attention(seen) if interest == "attention" else ibis.literal(MINIMUM_ATTENTION_MS)
     named = seen.mutate(date=seen.timestamp.date(), paid=paid).inner_join(known, "item_id")
     daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.paid.sum())
@@ -144,7 +146,9 @@ def channel_mix(events: ir.Table) -> ir.Table:
 
 
 def price_ranks(items: ir.Table) -> ir.Table:
-    """``item_id``, ``list_price`` and ``price_rank``: the rank of an item's price within its category, 0 cheapest to 1 dearest."""
+    """``item_id``, ``list_price`` and ``price_rank``: the rank of an item's price within its category, 0 cheapest to 1 dearest; null in one with
+    fewer than ``RANKED`` prices, where it says which item it is and not how dear."""
     priced = items.filter(items.price.notnull()).mutate(category=items.category.fill_null(""))
     rank = ibis.percent_rank().over(group_by="category", order_by=priced.price)
-    return priced.select("item_id", price_rank=rank, list_price=priced.price)
+    enough = priced.price.count().over(group_by="category") >= RANKED
+    return priced.select("item_id", price_rank=ibis.ifelse(enough, rank, None), list_price=priced.price)

@@ -9,6 +9,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from persona_pipelines.features.attention import RANKED, price_ranks
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import (
     MESSAGE_TYPES,
@@ -30,6 +31,10 @@ NEARLY_ALL = 0.9
 MOST = 0.5
 ANY, DATE, TIME_OF_DAY = "", "date", "time_of_day"
 CLOCKS = (DATE, TIME_OF_DAY)
+WEEKS = "weeks"
+"""What a feature of weekdays needs beside a date."""
+LEAST_DAYS = 14
+"""Days of a log from which on weekdays come again."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,13 @@ def _types(*names: str) -> Callable[[ir.Table], ir.BooleanValue]:
     return lambda events: events.event_type.isin(names)
 
 
+def _own(events: ir.Table) -> ir.BooleanValue:
+    """Whether an event is an act of the person: what others caused says nothing of choices."""
+    return ~events.event_type.isin(MESSAGE_TYPES)
+
+
 EVIDENCE: dict[str, Evidence] = {
-    "acts": Evidence("own events of people", ("event_type",), lambda events: ~events.event_type.isin(MESSAGE_TYPES)),
+    "acts": Evidence("own events of people", ("event_type",), _own),
     "visits": Evidence(
         "events that put something before the eyes, with a time of day",
         ("event_type", "timestamp"),
@@ -80,17 +90,19 @@ EVIDENCE: dict[str, Evidence] = {
         ("event_type", "value"),
         lambda events: events.event_type.isin((*SPENDING_TYPES, *REPAYMENT_TYPES)) & events.value.notnull(),
     ),
-    "items": Evidence("items", ("item_id",), lambda events: events.item_id.notnull()),
-    "categories": Evidence("categories of items", ("item_id", "category"), lambda events: events.has_category),
+    "items": Evidence("own events with items", ("item_id",), lambda events: events.item_id.notnull() & _own(events)),
+    "categories": Evidence(
+        "own events with items of a category", ("item_id", "category"), lambda events: events.has_category & _own(events)
+    ),
     "prices": Evidence(
-        "prices of items",
+        f"own events with items that can be ranked by price (of {RANKED} in a category)",
         ("item_id", "price"),
-        lambda events: events.has_price,
+        lambda events: events.has_price & _own(events),
         lambda events: events.has_list_price,
         "the median paid per piece",
     ),
     "list_prices": Evidence("list prices of items", ("item_id", "price"), lambda events: events.has_list_price),
-    "devices": Evidence("devices", ("device",), lambda events: events.device.notnull()),
+    "devices": Evidence("own events with a device", ("device",), lambda events: events.device.notnull() & _own(events)),
     "channels": Evidence("channels", ("channel",), lambda events: events.channel.notnull()),
     "scroll": Evidence("how far pages were scrolled", ("scroll_pct",), lambda events: events.scroll_pct.notnull()),
     "messages": Evidence("messages shown (impressions)", ("event_type",), _types(*MESSAGE_TYPES)),
@@ -169,15 +181,20 @@ def feature_support(warehouse: Warehouse, settings: Settings, known: ir.Table, i
     shown = {clock: _shown(warehouse, counted, sources) for clock, sources in allowed.items()}
     by_source = {row["source"]: row for row in warehouse.frame(_sums(counted, "source").order_by("source")).to_dict("records")}
     everyone, everything = int(warehouse.value(counted.user_id.nunique())), int(warehouse.value(counted.events.sum().fill_null(0)))
+    dated = known.filter(~known.source.isin(list(undated))) if undated else known
+    first, last = warehouse.row(dated.aggregate(first=dated.timestamp.min(), last=dated.timestamp.max()))
+    days = (last.date() - first.date()).days + 1 if first is not None else 0
     logged = {source.name: source.columns for source in settings.sources_of("events")}
     mapped = {source.name: set(source.fields) for source in settings.sources_of("events")}
     rows = []
     for name, feature in FEATURES.items():
         clock = next((clock for clock in reversed(CLOCKS) if clock in feature.needs), ANY)
-        terms = [term for term in feature.needs if term not in CLOCKS]
+        terms = [term for term in feature.needs if term not in (*CLOCKS, WEEKS)]
         found = [(term, *shown[EVIDENCE[term].clock or clock][term]) for term in terms]
         missing = next(((term, events) for term, events, _ in found if not events), None)
         support, why = _absent(missing[0], clock, shown) if missing else _present(terms, shown[ANY], mapped, by_source)
+        if support != ABSENT and WEEKS in feature.needs and days < LEAST_DAYS:
+            support, why = ABSENT, f"the log has {days} days; weekdays are told apart from {LEAST_DAYS} on"
         events, users = min(((events, users) for _, events, users in found), key=lambda pair: pair[1], default=(everything, everyone))
         sources = sorted(
             source
@@ -203,8 +220,13 @@ def feature_support(warehouse: Warehouse, settings: Settings, known: ir.Table, i
 
 def _counted(known: ir.Table, items: ir.Table) -> ir.Table:
     """``user_id``, ``source``, ``events``, and of each evidence how many events show it, and how many as logged (``NAME logged``)."""
-    told = items.select(
-        "item_id", has_category=items.category.notnull(), has_price=items.price.notnull(), has_list_price=items.listed_price.notnull()
+    ranks = price_ranks(items).select(ranked_id="item_id", price_rank="price_rank")
+    priced = items.left_join(ranks, items.item_id == ranks.ranked_id)
+    told = priced.select(
+        "item_id",
+        has_category=priced.category.notnull(),
+        has_price=priced.price_rank.notnull(),
+        has_list_price=priced.listed_price.notnull(),
     )
     joined = known.left_join(told, "item_id").drop("item_id_right")
     flags = {name: joined[name].fill_null(False) for name in ("has_category", "has_price", "has_list_price")}

@@ -16,6 +16,19 @@ from persona_pipelines.vocabulary import MESSAGE_TYPES, REPAYMENT_TYPES, RESPONS
 from persona_pipelines.warehouse.functions import local_time
 
 RECENT_DAYS, PRIOR_DAYS = 7, 28
+HABIT_DAYS = 2
+HABITS = (
+    "night_share",
+    "morning_share",
+    "afternoon_share",
+    "evening_share",
+    "weekend_share",
+    "peak_hour",
+    "rhythm_strength",
+    "peak_weekday",
+    "week_rhythm_strength",
+)
+"""When people act: unknown of those who were active on fewer days than ``HABIT_DAYS``."""
 DISCOUNT = 0.95
 """What is paid for a piece below this share of the list price is a discount."""
 
@@ -61,13 +74,14 @@ def user_features(
         return facts.count(where=condition & of) / facts.count(where=of).nullif(0)
 
     spent, repaid = exact_sum(facts.value, facts.spending).fill_null(0), exact_sum(facts.value, facts.repaying).fill_null(0)
-    with_hour, with_weekday, named_device = facts.hour.notnull(), facts.weekday.notnull(), facts.device.notnull()
+    acts = ~facts.event_type.isin(MESSAGE_TYPES)
+    with_hour, with_weekday, named_device = facts.hour.notnull(), facts.weekday.notnull(), facts.device.notnull() & acts
     sums = facts.group_by("user_id").aggregate(
         as_of_date=facts.as_of_date.max(),
         first_date=facts.act_date.min(),
         last_date=facts.act_date.max(),
         events=facts.count(),
-        acts=facts.count(where=~facts.event_type.isin(MESSAGE_TYPES)),
+        acts=facts.count(where=acts),
         dated_events=facts.count(where=facts.date.notnull()),
         timed_events=facts.count(where=support.timed(facts)),
         purchases=facts.count(where=facts.spending),
@@ -76,7 +90,7 @@ def user_features(
         monetary_value=spent - repaid,
         attention_ms=facts.attention_ms.sum(),
         item_attention_ms=facts.item_attention_ms.sum(),
-        items=facts.item_id.nunique(),
+        items=facts.item_id.nunique(where=acts),
         night_share=share(facts.hour < 6, with_hour),
         morning_share=share(facts.hour.between(6, 11), with_hour),
         afternoon_share=share(facts.hour.between(12, 17), with_hour),
@@ -84,7 +98,7 @@ def user_features(
         weekend_share=share(facts.weekday >= 5, with_weekday),
         mobile_share=share(facts.device == "mobile", named_device),
         tablet_share=share(facts.device == "tablet", named_device),
-        price_level=exact_mean(facts.price_rank),
+        price_level=exact_mean(facts.price_rank, acts),
         discount_share=facts.count(where=facts.spending & (facts.paid_price < DISCOUNT * facts.list_price))
         / facts.count(where=facts.spending & facts.paid_price.notnull() & facts.list_price.notnull()).nullif(0),
         scroll_depth=exact_mean(facts.scroll_pct),
@@ -129,6 +143,8 @@ def user_features(
         return {name: ibis.ifelse(of > 0, joined[name].fill_null(0), None) for name in names}
 
     found = joined.mutate(
+        # Once is no habit.
+        **{name: ibis.ifelse(joined.active_days >= HABIT_DAYS, joined[name], None) for name in HABITS},
         **counted(
             joined.dated_events,
             "active_days",

@@ -23,13 +23,15 @@ from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.loading import as_named
+from persona_pipelines.vocabulary import MESSAGE_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.described import CHINESE, Log
 from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
-EXAMPLES = 2
+HOURS = 3
+"""Parts of a day in which it is counted who is active."""
 APART = 6
 INTERESTS = 5
 SHOWN = 0.005
@@ -53,7 +55,7 @@ class Glance:
         value: mean of what was spent, less what was paid back; ``total`` their sum.
         lifetime: mean of what is expected to be spent within ``predictions.lifetime_days``.
         likely, leaving: mean chance of buying and of leaving.
-        sessions: mean.
+        sessions: mean, of the ``seen`` of whom it is known.
         reachable: how many may be written to.
     """
 
@@ -66,6 +68,7 @@ class Glance:
     likely: float | None
     leaving: float | None
     sessions: float | None
+    seen: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,9 @@ class Details:
     description: in English, as the table has it; ``note``: what people have written about the segment, empty without.
     apart: rows of ``contracts.SEGMENT_DIFFERENCES`` that have a phrase, clearest first.
     interests: rows of ``contracts.SEGMENT_INTERESTS``, largest first, and what may be said of them.
-    rhythm: events by weekday (Monday first) and hour, shape (7, 24); None without a clock that tells both.
-    examples: those nearest to the centre.
+    rhythm: people with own events by weekday (Monday first) and part of the day, shape (7, parts), 0 where they are too few to be told; None
+        without a clock that tells both, or where no cell has enough.
+    typical: medians of the segment by name, of amounts rounded; None where nothing is known.
     recommended: titles of the items recommended most; ``hits``: share and number of people judged, ``k``.
     popular: of ``contracts.SEGMENT_ADVANTAGES``: how its lists compare with the most popular items; None where that is not known.
     rule: of ``contracts.SEGMENT_RULES``; None without one.
@@ -109,7 +113,7 @@ class Details:
     interests: list[tuple[str, float]]
     statement: Statement
     rhythm: np.ndarray | None
-    examples: list[dict[str, Any]]
+    typical: dict[str, float | None]
     recommended: list[str]
     hits: dict[str, Any] | None
     popular: dict[str, Any] | None
@@ -123,7 +127,8 @@ class Gallery:
     Attributes:
         configuration: how commands are told of it (``settings.loading.as_named``).
         consent: who consents to marketing: who a list says does (``listed``), everybody because none does and the configuration takes them for
-            consenting (``assumed``), or both (``partly``).
+            consenting (``assumed``), both (``partly``), or nobody, because no list says it (``nobody``).
+        has_events: whether anybody has done anything, and not only stands on a list.
         as_of: the last day known of; None where the log has no dates.
         currency: of all amounts; empty where none is named.
         places, groups: of the map: shape (points, 2) and the number of the card of each.
@@ -137,7 +142,8 @@ class Gallery:
 
     name: str
     configuration: str
-    consent: Literal["listed", "assumed", "partly"]
+    consent: Literal["listed", "assumed", "partly", "nobody"]
+    has_events: bool
     as_of: str | None
     timezone: str
     currency: str
@@ -219,6 +225,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         name=settings.name,
         configuration=as_named(settings.file),
         consent=_consent(settings),
+        has_events=store.rows(contracts.EVENTS) > 0,
         as_of=f"{features['as_of_date'].iloc[0]:%Y-%m-%d}" if log.dated else None,
         timezone=settings.features.timezone,
         currency=currencies[0] if len(currencies) == 1 else "",
@@ -228,7 +235,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         alike=alike,
         leaving=None if CHURN not in told else "rhythm" if told[CHURN]["model"] == "modified_beta_geometric" else "silence",
         lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
-        first=pointers(cards, told_of, times, support),
+        first=pointers(cards, told_of, times, support, _consent(settings)),
         glance=replace(told_of, users=len(users)),
         unplaced=_glance(users[users["segment_id"] == UNPLACED[0]]) if UNPLACED[0] in sizes else None,
         without=without,
@@ -254,10 +261,11 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     )
 
 
-def _consent(settings: Settings) -> Literal["listed", "assumed", "partly"]:
-    if not settings.privacy.consent_when_unknown:
-        return "listed"
-    return "partly" if any("consent_marketing" in source.fields for source in settings.sources_of("users")) else "assumed"
+def _consent(settings: Settings) -> Literal["listed", "assumed", "partly", "nobody"]:
+    some = any("consent_marketing" in source.fields for source in settings.sources_of("users"))
+    if settings.privacy.consent_when_unknown:
+        return "partly" if some else "assumed"
+    return "listed" if some else "nobody"
 
 
 def _frame(store: Warehouse, contract: contracts.Table, order: str, **equal: Any) -> list[dict[str, Any]]:
@@ -286,6 +294,7 @@ def _glance(users: pd.DataFrame) -> Glance:
         likely=_mean(users["purchase_probability"]),
         leaving=_mean(users["churn_probability"]),
         sessions=_mean(users["sessions"]),
+        seen=int(users["sessions"].notna().sum()),
     )
 
 
@@ -321,7 +330,6 @@ def _cards(
         details = None
         if len(mine) >= settings.segments.minimum_segment_size:
             turned_to = interests[interests["segment_id"] == segment]
-            inside = features["user_id"].isin(mine["user_id"]).to_numpy()
             details = Details(
                 description=row["description"],
                 note=row["note"] if isinstance(row["note"], str) else "",
@@ -332,11 +340,11 @@ def _cards(
                     if share >= SHOWN
                 ],
                 statement=statement(turned_to),
-                rhythm=_rhythm(store, segment, settings.features.timezone) if "night_share" not in absent else None,
-                examples=_examples(model, mine, features[inside], shares, log),
+                rhythm=_rhythm(store, segment, settings) if "night_share" not in absent else None,
+                typical=_typical(mine, log),
                 recommended=_recommended(store, segment),
-                hits=_hits(store, row["segment_name"]),
-                popular=next(iter(_frame(store, contracts.SEGMENT_ADVANTAGES, "segment", segment=row["segment_name"])), None),
+                hits=_hits(store, row["segment_name"], settings.segments.minimum_segment_size),
+                popular=_popular(store, row["segment_name"], settings.segments.minimum_segment_size),
                 rule=next(iter(_frame(store, contracts.SEGMENT_RULES, "segment_id", segment_id=segment)), None),
             )
         share = glance.users / max(whole.users, 1)
@@ -359,50 +367,49 @@ def _cards(
     return sorted(found, key=lambda card: (-(card.value_share or 0.0), -card.glance.users, card.segment_id))
 
 
-def _rhythm(store: Warehouse, segment: int, timezone: str) -> np.ndarray:
-    """Own events of the segment by weekday (Monday first) and hour, shape (7, 24)."""
+def _rhythm(store: Warehouse, segment: int, settings: Settings) -> np.ndarray | None:
+    """How many people of the segment did something by weekday (Monday first) and ``HOURS`` of the day; None where all cells have too few."""
     events, placed = store.table(contracts.EVENTS), store.table(contracts.USER_SEGMENTS)
     members = placed.filter(placed.segment_id == segment).select("user_id")
-    acts = events.filter((events.event_type != "impression") & clock_support(store).timed(events))
+    acts = events.filter(~events.event_type.isin(MESSAGE_TYPES) & clock_support(store).timed(events))
     own = acts.semi_join(members, "user_id")
-    moments = local_time(own.timestamp, timezone)
-    marked = own.select(weekday=moments.day_of_week.index(), hour=moments.hour())
-    found = store.frame(marked.group_by("weekday", "hour").aggregate(events=marked.count()))
-    counts = np.zeros((7, 24))
-    counts[found["weekday"].to_numpy(dtype=int), found["hour"].to_numpy(dtype=int)] = found["events"]
-    return counts
+    moments = local_time(own.timestamp, settings.features.timezone)
+    marked = own.select("user_id", weekday=moments.day_of_week.index(), part=(moments.hour() // HOURS).cast("int64"))
+    found = store.frame(marked.group_by("weekday", "part").aggregate(people=marked.user_id.nunique()))
+    counts = np.zeros((7, 24 // HOURS))
+    counts[found["weekday"].to_numpy(dtype=int), found["part"].to_numpy(dtype=int)] = found["people"]
+    counts[counts < settings.segments.minimum_segment_size] = 0
+    return counts if counts.any() else None
 
 
-def _examples(model: SegmentModel, mine: pd.DataFrame, features: pd.DataFrame, shares: pd.DataFrame, log: Log) -> list[dict[str, Any]]:
-    """Those nearest to the segment's centre, rounded and without anything that names them."""
-    placed = model.assign(features, shares).reset_index(names="place").sort_values(["distance", "place"])
-    found = []
-    for user in placed["user_id"].head(EXAMPLES):
-        row = mine[mine["user_id"] == user].iloc[0]
-        found.append(
-            {
-                "stage": row["lifecycle_stage"] if isinstance(row["lifecycle_stage"], str) else None,
-                "interests": row["top_interests"] if isinstance(row["top_interests"], str) else None,
-                "spent": _rounded(row["monetary_value"], -1),
-                "recency_days": _rounded(row["recency_days"], 0) if log.dated else None,
-                "frequency": _rounded(row["frequency"], 0),
-                # Of a log with dates, days are what people count: a purchase is a line of an order in many.
-                "purchases": None if log.dated else _rounded(row["purchases"], 0),
-                "likely": _rounded(row["purchase_probability"], 1),
-                "leaving": _rounded(row["churn_probability"], 1),
-            }
-        )
-    return found
+def _typical(mine: pd.DataFrame, log: Log) -> dict[str, float | None]:
+    """The medians of the people of a segment; of two in the middle the lower one."""
+
+    def middle(column: str, digits: int) -> float | None:
+        known = mine[column].to_numpy(dtype=float, na_value=np.nan)
+        known = known[np.isfinite(known)]
+        return round(float(np.quantile(known, 0.5, method="lower")), digits) if 2 * len(known) >= len(mine) else None
+
+    return {
+        "spent": middle("monetary_value", -1),
+        "recency_days": middle("recency_days", 0) if log.dated else None,
+        "frequency": middle("frequency", 0),
+        # Of a log with dates, days are what people count: a purchase is a line of an order in many.
+        "purchases": None if log.dated else middle("purchases", 0),
+        "likely": middle("purchase_probability", 1),
+        "leaving": middle("churn_probability", 1),
+    }
 
 
-def _rounded(value: Any, digits: int) -> float | None:
-    return round(float(value), digits) if not pd.isna(value) else None
-
-
-def _hits(store: Warehouse, name: str) -> dict[str, Any] | None:
-    """How often the champion's lists hit; None where nobody was judged, or where a list has so much of the catalogue that it can hardly miss."""
+def _hits(store: Warehouse, name: str, minimum: int) -> dict[str, Any] | None:
+    """How often the champion's lists hit; None where too few were judged, or where a list has so much of the catalogue that it can hardly miss."""
     found = next(iter(_frame(store, contracts.MODEL_COMPARISON, "model", champion=True, case="warm", segment=name)), None)
-    return found if found and store.rows(contracts.ITEMS) > MUCH_OF_THE_CATALOGUE * found["k"] else None
+    return found if found and found["users"] >= minimum and store.rows(contracts.ITEMS) > MUCH_OF_THE_CATALOGUE * found["k"] else None
+
+
+def _popular(store: Warehouse, name: str, minimum: int) -> dict[str, Any] | None:
+    found = next(iter(_frame(store, contracts.SEGMENT_ADVANTAGES, "segment", segment=name)), None)
+    return found if found and found["users"] >= minimum else None
 
 
 def _recommended(store: Warehouse, segment: int) -> list[str]:

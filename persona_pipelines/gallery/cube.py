@@ -10,6 +10,8 @@ import pandas as pd
 DIMENSIONS = ("segment", "stage", "country", "bought", "reachable")
 MOST_VALUES = 12
 """Values of a dimension that are told apart; rarer ones are others."""
+MOST_LEFT_OUT = 0.25
+"""Share of the people in combinations too rare to be shown from which on a dimension is given up."""
 OTHERS = "(others)"
 SUMS = ("users", "spent", "likely", "leaving")
 
@@ -30,7 +32,7 @@ class Cube:
 def cube(users: pd.DataFrame, names: dict[int, str], minimum: int) -> Cube:
     """The cube of some users.
 
-    Combinations of ``too_few`` people are left out.
+    Combinations of ``too_few`` people are left out; where these are many, there are fewer dimensions.
 
     Args:
         users: ``contracts.USER_PROFILES``.
@@ -50,6 +52,16 @@ def cube(users: pd.DataFrame, names: dict[int, str], minimum: int) -> Cube:
         }
     )
     dimensions = tuple(name for name in DIMENSIONS if told[name].nunique() > 1)
+    found = _cells(told, dimensions, minimum)
+    while dimensions and (found.left_out or 0) > MOST_LEFT_OUT * len(users):
+        # Of few people so many combinations are rare that little would be left: what tells them apart least is no choice then.
+        fewer = [_cells(told, tuple(other for other in dimensions if other != name), minimum) for name in reversed(dimensions)]
+        found = min(fewer, key=lambda one: one.left_out or 0)
+        dimensions = found.dimensions
+    return found
+
+
+def _cells(told: pd.DataFrame, dimensions: tuple[str, ...], minimum: int) -> Cube:
     if not dimensions:
         cells = told[list(SUMS)].sum(min_count=1).to_frame().T
     else:

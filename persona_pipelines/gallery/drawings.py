@@ -18,15 +18,17 @@ SHAPES = ("circle", "square", "triangle", "diamond")
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], title: str, group: int) -> str:
-    """Weekdays by hours: ``counts`` of shape (7, 24), darker is more."""
-    most = max(float(counts.max()), 1.0)
+    """Weekdays by parts of the day: ``counts`` of shape (7, parts), darker is more."""
+    most, parts = max(float(counts.max()), 1.0), counts.shape[1]
+    wide = 264 / parts
     cells = [
-        f'<rect class="{colour(group)}" x="{38 + hour * 11}" y="{day * 13}" width="10" height="12" fill-opacity="{0.08 + 0.92 * counts[day, hour] / most:.3f}"/>'
+        f'<rect class="{colour(group)}" x="{38 + part * wide:.1f}" y="{day * 13}" width="{wide - 1:.1f}" height="12" '
+        f'fill-opacity="{0.08 + 0.92 * counts[day, part] / most:.3f}"/>'
         for day in range(7)
-        for hour in range(24)
+        for part in range(parts)
     ]
     names = [f'<text x="34" y="{day * 13 + 10}" text-anchor="end">{escape(name)}</text>' for day, name in enumerate(rows)]
-    hours = [f'<text x="{38 + hour * 11}" y="104">{hour}</text>' for hour in (0, 6, 12, 18, 23)]
+    hours = [f'<text x="{38 + hour * 11}" y="104">{hour}</text>' for hour in (0, 6, 12, 18)]
     return _svg(306, 108, title, "".join((*cells, *names, *hours)))
 
 

@@ -31,12 +31,13 @@ class Pointer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame) -> list[Pointer]:
+def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame, consent: str) -> list[Pointer]:
     """The sentences whose conditions hold, most important first.
 
     Args:
         times: ``audience.over_time``.
         support: ``contracts.FEATURE_SUPPORT``.
+        consent: who consents (``content.Gallery``).
     """
     found = []
     shown = [card for card in cards if card.details is not None]
@@ -63,7 +64,9 @@ def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support
         found.append(
             Pointer(key, most.segment_id, {"before": most.share - (most.change or 0.0), "now": most.share, "since": f"{since:%Y-%m-%d}"})
         )
-    if glance.reachable < glance.users:
+    if consent == "nobody":
+        found.append(Pointer("nobody_reachable"))
+    elif glance.reachable < glance.users:
         found.append(Pointer("reachable", None, {"reachable": glance.reachable, "users": glance.users}))
     absent = int((support["support"] == ABSENT).sum())
     if absent:

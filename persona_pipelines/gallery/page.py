@@ -18,6 +18,7 @@ from persona_pipelines.gallery.filling import filled
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.panels import movement, panels
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, decimal, numeral, of_100, percent, texts_of
+from persona_pipelines.profiles.checks import CALIBRATED
 from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE
 from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
@@ -72,7 +73,7 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
             texts(
                 "drivers",
                 target=_target(target, texts),
-                features=texts.listed([f"{_label(name, language)} {sign}" for name, sign in _signed(rows)]),
+                features=texts.listed([f"{_label(name, texts)} {sign}" for name, sign in _signed(rows)]),
             )
             for target, rows in gallery.drivers.items()
         ],
@@ -90,11 +91,11 @@ def page(gallery: Gallery, language: Language, downloads: Mapping[int, Download]
         ],
         segment_quality=_segment_quality(gallery, texts),
         holds=[
-            (texts(kind), texts("comma").join(_label(name, language) for name in features))
+            (texts(kind), texts("comma").join(_label(name, texts) for name in features))
             for kind in (MEASURED, INFERRED)
             if (features := by_support(gallery.support).get(kind))
         ],
-        glossary=_glossary(gallery, texts, tables),
+        glossary=_glossary(gallery, texts),
     )
 
 
@@ -150,8 +151,13 @@ def _pointed(pointer: Pointer, texts: Texts, names: dict[int, str]) -> str:
 
 def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> list[dict[str, str]]:
     """Figures with their names and meanings; those that the log does not hold are left out."""
+    few = texts("few", minimum=gallery.minimum)
     found: list[tuple[str, str | None, str]] = [
-        ("glance_users", numeral(glance.users) if whole else None, texts("glance_users_means")),
+        (
+            "glance_users",
+            numeral(glance.users) if whole else None,
+            texts("glance_users_means" if gallery.has_events else "glance_users_listed"),
+        ),
         ("glance_segments", numeral(len(gallery.cards)) if whole else None, texts("glance_segments_means")),
         (
             "glance_reachable",
@@ -164,7 +170,13 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
         ("glance_lifetime", _told(glance.lifetime, numeral), foreseen_means(gallery, LIFETIME, texts)),
         ("glance_likely", _told(glance.likely, of_100), foreseen_means(gallery, PURCHASE, texts)),
         ("glance_leaving", _told(glance.leaving, of_100), foreseen_means(gallery, CHURN, texts)),
-        ("glance_sessions", _told(glance.sessions, numeral), texts("glance_sessions_means")),
+        (
+            "glance_sessions",
+            _told(glance.sessions, numeral),
+            texts("glance_sessions_means")
+            if glance.seen == glance.users
+            else texts("glance_sessions_seen", n=numeral(glance.seen) if glance.seen >= gallery.minimum else few),
+        ),
     ]
     chances = ("glance_likely", "glance_leaving")
     # A card has no room for meanings; how far ahead a figure looks it has to say.
@@ -265,7 +277,7 @@ def _card(gallery: Gallery, card: Card, number: int, texts: Texts, names: dict[i
         "facts": _glance(gallery, card.glance, texts, whole=False),
         "charts": _charts(gallery, details, number, texts, name),
         "advice": list(dict.fromkeys(advice))[:ADVICE],
-        "examples": [told for example in details.examples if (told := _example(gallery, example, texts))],
+        "typical": _typical(gallery, details.typical, texts),
         "recommender": _recommender(details, texts),
         "rule": rule
         and {
@@ -312,13 +324,17 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
         )
     if details.rhythm is not None:
         title, days = texts("rhythm_visits" if gallery.log.visits else "rhythm_other"), WEEKDAYS[texts.language]
+        few = texts("few", minimum=gallery.minimum)
+        hours = 24 // details.rhythm.shape[1]
         charts.append(
             {
                 "title": title,
                 "svg": _safe(drawings.heat_map(details.rhythm, days, f"{name}: {title}", number)),
-                "note": texts("rhythm_note"),
-                "header": [texts("events"), *(f"{hour}" for hour in range(24))],
-                "rows": [[day, *(numeral(count) for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)],
+                "note": texts("rhythm_note", minimum=gallery.minimum),
+                "header": [texts("user"), *(f"{hours * part}–{hours * (part + 1)}" for part in range(details.rhythm.shape[1]))],
+                "rows": [
+                    [day, *(numeral(count) if count else few for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)
+                ],
             }
         )
     if details.apart:
@@ -338,20 +354,20 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
     return charts
 
 
-def _example(gallery: Gallery, example: dict[str, Any], texts: Texts) -> str:
+def _typical(gallery: Gallery, middle: Mapping[str, float | None], texts: Texts) -> str:
+    """The medians of a segment in words: no figure of it is that of a person who could be found by it."""
     parts = []
-    if example["stage"]:
-        parts.append(texts(f"stage_{example['stage'].replace(' ', '_')}"))
-    if example["interests"]:
-        parts.append(texts(f"example_interests_{gallery.log.interest}", interests=example["interests"]))
-    bought = next((name for name in ("frequency", "purchases") if example[name] is not None), None)
+    bought = next((name for name in ("frequency", "purchases") if middle[name] is not None), None)
     if bought is not None:
-        parts.append(texts.count(f"example_{bought}", example[bought]) if example[bought] else texts("example_no_purchase"))
-    if example["spent"] is not None and (bought is None or example[bought]):
-        parts.append(texts("example_spent", amount=f"{numeral(example['spent'])} {gallery.currency}".strip()))
-    if example["recency_days"] is not None:
-        parts.append(texts.count("example_recency", example["recency_days"]))
-    parts += [texts(f"example_{name}", chance=f"{example[name]:.1f}") for name in ("likely", "leaving") if example[name] is not None]
+        parts.append(texts.count(f"typical_{bought}", middle[bought] or 0.0) if middle[bought] else texts("typical_no_purchase"))
+    if middle["spent"] is not None and (bought is None or middle[bought]):
+        parts.append(texts("typical_spent", amount=f"{numeral(middle['spent'])} {gallery.currency}".strip()))
+    if middle["recency_days"] is not None:
+        parts.append(texts.count("typical_recency", middle["recency_days"]))
+    if middle["likely"] is not None:
+        parts.append(texts("typical_likely", chance=f"{middle['likely']:.1f}", days=gallery.horizon_days))
+    if middle["leaving"] is not None:
+        parts.append(texts("typical_leaving", chance=f"{middle['leaving']:.1f}"))
     return texts("semicolon").join(parts)
 
 
@@ -422,6 +438,10 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
 
 def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
     """Chances and amounts, each with the measures that it has."""
+
+    def calibration(value: float) -> str:
+        return texts("calibration_poor", error=decimal(value)) if value > CALIBRATED else decimal(value)
+
     parts = []
     for title, rows, columns in (
         (
@@ -464,7 +484,7 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
                     [
                         _target(row["target"], texts),
                         _definition(gallery, row, texts),
-                        row["model"].replace("_", " "),
+                        _named("model", row["model"], texts),
                         *(texts("none") if row[column] is None else written(row[column]) for _, column, written in kept),
                     ]
                     for row in rows
@@ -483,7 +503,7 @@ def _definition(gallery: Gallery, row: dict[str, Any], texts: Texts) -> str:
     """What is foreseen; of the configuration's own targets as the table has it."""
     key = f"definition_{row['target'].replace(' ', '_')}" + (f"_{gallery.leaving}" if row["target"] == CHURN else "")
     days = gallery.lifetime_days if row["target"] == LIFETIME else gallery.horizon_days
-    said = texts(key, days=days) if key in texts.entries else str(row["definition"])
+    said = texts(key, days=days) if key in texts.entries else texts("definition_own", definition=row["definition"])
     # A log may not reach back far enough to judge what is asked for.
     shorter = row["target"] == LIFETIME and row["window_days"] is not None and row["window_days"] < days
     return texts("definition_shorter", meaning=said, days=int(row["window_days"])) if shorter else said
@@ -500,13 +520,13 @@ def _segment_quality(gallery: Gallery, texts: Texts) -> str:
     stability = texts("none") if found["stability"] is None else decimal(found["stability"])
     return texts(
         "quality_segments_told",
-        algorithm=found["algorithm"].replace("_", " "),
+        algorithm=_named("model", found["algorithm"], texts),
         silhouette=decimal(found["silhouette"]),
         stability=stability,
     )
 
 
-def _glossary(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _glossary(gallery: Gallery, texts: Texts) -> list[tuple[str, str]]:
     found = [(texts("word_segment"), texts("means_segment"))]
     if gallery.unplaced is not None:
         found.append((texts("unplaced"), texts("means_unplaced")))
@@ -519,9 +539,6 @@ def _glossary(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) 
         found.append((texts("word_interest"), texts(f"means_interest_{kind}")))
     if any(card.details and _popular(card.details) for card in gallery.cards):
         found.append((texts("word_ndcg"), texts("means_ndcg")))
-    about = texts("about", n="")
-    if any(str(cell).startswith(about) for table in tables for row in table["rows"] for cell in row[1:]):
-        found.append((texts("word_about"), texts("means_about", minimum=gallery.minimum)))
     if any(card.details and card.details.apart for card in gallery.cards):
         found.append((texts("word_deviation"), texts("means_deviation")))
     if INFERRED in by_support(gallery.support):
@@ -529,8 +546,14 @@ def _glossary(gallery: Gallery, texts: Texts, tables: Sequence[dict[str, Any]]) 
     return found
 
 
-def _label(feature: str, language: Language) -> str:
-    return FEATURES[feature].labels[language] if feature in FEATURES else feature.replace("_", " ")
+def _label(feature: str, texts: Texts) -> str:
+    return FEATURES[feature].labels[texts.language] if feature in FEATURES else _named("feature", feature, texts)
+
+
+def _named(kind: str, name: str, texts: Texts) -> str:
+    """What a model or a derived feature is called; as it is written where the texts do not know it."""
+    key = f"{kind}_{name}"
+    return texts(key) if key in texts.entries else name.replace("_", " ")
 
 
 def _told(value: float | None, written: Any) -> str | None:

@@ -10,79 +10,97 @@ import pandas as pd
 
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Gallery
-from persona_pipelines.gallery.cube import too_few
 from persona_pipelines.gallery.texts import Texts, numeral, of_100, percent
 
 
 def movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
-    """Users who stayed, and the moves of at least as many users as a card may show."""
+    """Users who stayed, moved, came and went, and the moves of at least as many users as a card may show."""
     table = gallery.movement
     if table.empty:
-        return {"told": texts("movement_none"), "rows": []}
+        return {"told": texts("movement_none"), "rows": [], "note": ""}
+    came, gone = table["from_segment"] == "(new)", table["to_segment"] == "(gone)"
+    same = table["from_segment"] == table["to_segment"]
     shown = {card.name.text: names[card.segment_id] for card in gallery.cards} | {
         "(new)": texts("movement_new"),
         "(gone)": texts("movement_gone"),
     }
-    same = table["from_segment"] == table["to_segment"]
+    told, few = [], texts("few", minimum=gallery.minimum)
+    for key, rows in (("stayed", same), ("moved", ~same & ~came & ~gone), ("came", came), ("went", gone)):
+        if users := int(table["users"][rows].sum()):
+            told.append(texts.count(f"movement_{key}", users, few if users < gallery.minimum else None))
     moved = table[~same]
-    hidden = pd.Series(too_few(moved["users"].to_numpy(), gallery.minimum), moved.index)
-    moves = moved[moved["users"] >= gallery.minimum].sort_values("users", ascending=False)
-    told = [texts.count(f"movement_{key}", int(rows["users"].sum())) for key, rows in (("stayed", table[same]), ("moved", moved))]
-    return {
-        "told": texts("comma").join(told),
-        "rows": [
-            [
-                shown.get(row.from_segment, row.from_segment),
-                shown.get(row.to_segment, row.to_segment),
-                _hidden(gallery, row.users, texts) if hidden[row.Index] else numeral(row.users),
-            ]
-            for row in moves.itertuples()
-        ],
-    }
+    cells, note = _told(gallery, moved["users"].to_numpy(), texts)
+    rows = [
+        [shown.get(row.from_segment, row.from_segment), shown.get(row.to_segment, row.to_segment), cell]
+        for row, cell in sorted(zip(moved.itertuples(), cells, strict=True), key=lambda pair: -pair[0].users)
+        if row.users >= gallery.minimum
+    ]
+    return {"told": texts("comma").join(told), "rows": rows, "note": note}
+
+
+def _told(gallery: Gallery, counts: np.ndarray, texts: Texts) -> tuple[list[str], str]:
+    """Numbers of people of one table, in one line, and what is to be said of them.
+
+    Those of too few people are not told. Where there are any the others are rounded: neither from their sum, nor from another table, does it
+    follow then how many too few are.
+    """
+    flat = counts.ravel()
+    hidden = (flat > 0) & (flat < gallery.minimum)
+    if not hidden.any():
+        return [numeral(count) for count in flat], ""
+    step = max(1, gallery.minimum // 2)
+    few = texts("few", minimum=gallery.minimum)
+    return [few if hide else numeral(step * round(count / step)) for count, hide in zip(flat, hidden, strict=True)], texts(
+        "rounded", step=step
+    )
 
 
 def panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Tables of the audience, those that the log holds something for. Cells of too few people are not told, nor do they follow from others."""
+    """Tables of the audience, those that the log holds something for, and that tell people apart."""
     few = texts("few", minimum=gallery.minimum)
-
-    def told(counts: np.ndarray) -> list[str]:
-        """Parts of a whole that is told."""
-        hidden = too_few(counts, gallery.minimum)
-        return [
-            _hidden(gallery, count, texts) if hide else numeral(count) for count, hide in zip(counts.ravel(), hidden.ravel(), strict=True)
-        ]
-
     panels = []
-    if len(gallery.stages):
+    if len(gallery.stages.columns) > 1:
+        cells, note = _told(gallery, gallery.stages.to_numpy(), texts)
+        by_segment = dict(zip(gallery.stages.index, _lines(cells, len(gallery.stages.columns)), strict=True))
         panels.append(
             {
                 "anchor": "stages",
                 "title": texts("stages"),
-                "note": texts("stages_note" if "loyal" in gallery.stages.columns else "stages_note_without_loyal"),
+                "note": texts("stages_note" if "loyal" in gallery.stages.columns else "stages_note_without_loyal") + note,
                 "header": [(texts("segment"), ""), *((texts(f"stage_{name.replace(' ', '_')}"), "") for name in gallery.stages.columns)],
                 "rows": [
-                    [names.get(int(segment), texts("unplaced")), *told(row.to_numpy())]
-                    for segment, row in sorted(gallery.stages.iterrows(), key=lambda entry: (int(entry[0]) not in names, entry[0]))
+                    [names.get(int(segment), texts("unplaced")), *row]
+                    for segment, row in sorted(by_segment.items(), key=lambda entry: (int(entry[0]) not in names, entry[0]))
                 ],
             }
         )
     if len(gallery.grid):
         columns = [0, *RECENCY_DAYS]
+        cells, note = _told(gallery, gallery.grid.to_numpy(), texts)
         panels.append(
             {
                 "anchor": "grid",
                 "title": texts("grid"),
-                "note": texts("grid_note"),
+                "note": texts("grid_note") + note,
                 "header": [(texts("grid_rows"), ""), *((_column(place, columns, texts), "") for place in range(len(columns)))],
-                "rows": [[_row(place, texts), *row] for place, row in enumerate(_lines(told(gallery.grid.to_numpy()), len(columns)))],
+                "rows": [[_row(place, texts), *row] for place, row in enumerate(_lines(cells, len(columns)))],
             }
         )
-    if len(gallery.cohorts):
+    if len(gallery.cohorts.columns) > 1:
         buying = gallery.log.people == "customers" and not gallery.log.visits
+        sizes, note = _told(gallery, gallery.cohorts.iloc[:, 0].to_numpy(), texts)
         rows = []
-        for (month, row), size in zip(gallery.cohorts.iterrows(), told(gallery.cohorts.iloc[:, 0].to_numpy()), strict=True):
+        for (month, row), size in zip(gallery.cohorts.iterrows(), sizes, strict=True):
             people = float(row.iloc[0])
-            cells = ["" if pd.isna(count) else of_100(count / people) if people >= gallery.minimum else few for count in row]
+            # Neither of few who did it nor of few who did not.
+            cells = [
+                ""
+                if pd.isna(count)
+                else few
+                if people < gallery.minimum or 0 < count < gallery.minimum or 0 < people - count < gallery.minimum
+                else of_100(count / people)
+                for count in row
+            ]
             if people:
                 rows.append([month, size, *cells])
         if rows:
@@ -90,7 +108,7 @@ def panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[s
                 {
                     "anchor": "cohorts",
                     "title": texts("cohorts"),
-                    "note": texts("cohorts_purchases" if buying else "cohorts_acts"),
+                    "note": texts("cohorts_purchases" if buying else "cohorts_acts") + note,
                     "header": [
                         (texts("cohorts_first"), ""),
                         (texts("cohorts_size"), ""),
@@ -114,13 +132,6 @@ def panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[s
             }
         )
     return panels
-
-
-def _hidden(gallery: Gallery, count: float, texts: Texts) -> str:
-    """A number of people that is not told: its size, so that from the whole and it no more follows than a range of as many as may not be told."""
-    if count < gallery.minimum:
-        return texts("few", minimum=gallery.minimum)
-    return texts("about", n=numeral(gallery.minimum * round(count / gallery.minimum)))
 
 
 def _lines(cells: Sequence[str], columns: int) -> list[Sequence[str]]:

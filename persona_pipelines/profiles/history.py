@@ -47,7 +47,8 @@ def profile_history(history: ir.Table, profiles: ir.Table, as_of: dt.date) -> ir
 def segment_movement(history: ir.Table, as_of: dt.date, before: dt.date | None) -> ir.Table:
     """``contracts.SEGMENT_MOVEMENT`` between two days; empty without a day before.
 
-    Users who were not there on one of the days are ``(new)`` or ``(gone)``.
+    Users who were not there on one of the days are ``(new)`` or ``(gone)``. A segment that has another name by now is called by that: its people
+    have not moved.
     """
     if before is None:
         return ibis.memtable([], schema=ibis.schema({column.name: column.type for column in contracts.SEGMENT_MOVEMENT.columns}))
@@ -57,7 +58,13 @@ def segment_movement(history: ir.Table, as_of: dt.date, before: dt.date | None) 
         return history.filter((history.valid_from <= moment) & (history.valid_to.isnull() | (history.valid_to >= moment)))
 
     then, now = on(before), on(as_of)
-    both = then.select("user_id", from_segment="segment_name").outer_join(now.select("user_id", to_segment="segment_name"), "user_id")
-    named = both.mutate(from_segment=both.from_segment.fill_null("(new)"), to_segment=both.to_segment.fill_null("(gone)"))
+    called = now.group_by(called_id="segment_id").aggregate(called=now.segment_name.max())
+    both = then.select("user_id", from_id="segment_id", before="segment_name").outer_join(
+        now.select("user_id", to_segment="segment_name"), "user_id"
+    )
+    both = both.left_join(called, both.from_id == called.called_id)
+    named = both.mutate(
+        from_segment=ibis.coalesce(both.called, both.before, ibis.literal("(new)")), to_segment=both.to_segment.fill_null("(gone)")
+    )
     counts = named.group_by("from_segment", "to_segment").aggregate(users=named.count())
     return counts.mutate(from_date=ibis.literal(before), to_date=ibis.literal(as_of))

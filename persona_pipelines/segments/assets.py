@@ -244,7 +244,7 @@ def _assignment(settings: Settings) -> dg.AssetsDefinition:
         assigned = model.assign(features, shares)
         told = summary(model, assigned, features, shares, stored_support(store).log, given)
         profiles = told.profiles.assign(as_of_date=as_of)
-        rules = segment_rules(assigned, features, model.scaler.columns)
+        rules = segment_rules(assigned, features, model.scaler.columns, chosen.attributes_of("users"))
         history = store.table(contracts.SEGMENT_HISTORY)
         with store.transaction(), store.scratch():
             earlier = store.keep("earlier_history", history.filter(history.as_of_date.cast("date") != as_of))

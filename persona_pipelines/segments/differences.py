@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.attributes import PREFIX
-from persona_pipelines.segments.preprocessing import Scaler
+from persona_pipelines.segments.preprocessing import SKEWED, Scaler
 from persona_pipelines.warehouse.described import CHINESE, ENGLISH, FEATURES, Facts, Log, Words
 
 WORTH = 0.3
 """Standard deviations from which on a difference is worth a word; Cohen 1988 calls 0.2 small and 0.5 medium."""
+ALL = 0.995
+"""Share of people from which on they all are something."""
 SURE = 1.96
 """Standard errors on either side of a difference: an interval that holds the true one in 95 of 100 cases."""
+LEAST = 0.1
+"""Of a feature whose logarithm is compared: how far apart the means themselves have to be, by the larger one. A few far above all others draw a mean
+to the other side of the logarithms."""
 ENOUGH = 10
 """Fewer people are not spoken of."""
 KNOWN = 0.5
@@ -92,6 +97,7 @@ def _compared(columns: Sequence[str], scaled: np.ndarray, plain: np.ndarray, mem
     with np.errstate(invalid="ignore"):
         positive = np.where(np.isfinite(plain[members]), plain[members] > 0, np.nan)
     shares = _moments(positive).mean
+    skewed = np.array([name in SKEWED for name in columns], dtype=bool)
     nearest = np.where(deviation >= 0, deviation - error, deviation + error)
     clear = (
         (np.abs(deviation) >= WORTH)
@@ -99,6 +105,7 @@ def _compared(columns: Sequence[str], scaled: np.ndarray, plain: np.ndarray, mem
         & (mine.count >= max(ENOUGH, KNOWN * members.sum()))
         & (others.count >= ENOUGH)
         & (np.sign(own.mean - theirs.mean) == np.sign(deviation))
+        & (np.abs(own.mean - theirs.mean) >= np.where(skewed, LEAST, 0.0) * np.maximum(np.abs(own.mean), np.abs(theirs.mean)))
     )
     for place in sorted(range(len(columns)), key=lambda number: (-abs(deviation[number]), columns[number])):
         yield Difference(
@@ -136,12 +143,17 @@ def _attribute_words(difference: Difference, language: str) -> Words:
     """Words of an attribute of the customer list: a column ``attributes.NAME`` or, of categories, ``attributes.NAME=VALUE``."""
     name, _, value = difference.feature.removeprefix(PREFIX).partition("=")
     name, more = name.replace("_", " "), difference.deviation >= 0
+    every = bool(value) and more and difference.mean >= ALL
+    if value and not more and difference.mean <= 1 - ALL:
+        return Words()  # that they are of another one is said already
+    if language == CHINESE and every:
+        return Words(phrase=f"{name}均为{value}")
     if language == CHINESE:
         return Words(phrase=f"{name}{'较高' if more else '较低'}" if not value else f"{name}为{value}的{'较多' if more else '较少'}")
     if not value:
         level = "higher" if more else "lower"
         return Words(noun=f"people of {level} {name}", adjective=f"{level.capitalize()}-{name}", phrase=f"have a {level} {name}")
-    phrase = f"are {'more' if more else 'less'} often of {name} {value}"
+    phrase = f"are all of {name} {value}" if every else f"are {'more' if more else 'less'} often of {name} {value}"
     if more and difference.mean > 0.5:
         return Words(noun=f"people of {name} {value}", adjective=value[:1].upper() + value[1:], phrase=phrase)
     return Words(phrase=phrase)

@@ -98,7 +98,8 @@ def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame, attributes
 
     Args:
         features: with columns ``attributes.NAME`` (``features.attributes``) where there are any.
-        attributes: names of those that count beside behaviour. Where behaviour tells nobody apart, as in a list of customers alone, all do.
+        attributes: names of those that count beside behaviour. Without any, and where behaviour tells nobody apart, as in a list of customers
+            alone, all do.
     Raises:
         ValueError: no column tells users apart.
     """
@@ -106,7 +107,7 @@ def fit_scaler(features: pd.DataFrame, category_shares: pd.DataFrame, attributes
     asked = [name for name in own if name.removeprefix(PREFIX).split("=")[0] in attributes]
     behaviour = [name for name in (*SKEWED, *PLAIN) if not (other := FEATURES[name].instead_of) or features[other].isna().all()]
     columns = tuple(_telling(features, (*behaviour, *asked)))
-    if not set(columns) & set(behaviour):
+    if not set(columns) & set(behaviour) and not asked:
         columns = tuple(_telling(features, (*behaviour, *own)))
     if not columns:
         raise ValueError(
