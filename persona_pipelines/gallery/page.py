@@ -331,7 +331,7 @@ def _charts(gallery: Gallery, details: Details, number: int, texts: Texts, name:
                 "title": title,
                 "svg": _safe(drawings.heat_map(details.rhythm, days, f"{name}: {title}", number)),
                 "note": texts("rhythm_note", minimum=gallery.minimum),
-                "header": [texts("user"), *(f"{hours * part}–{hours * (part + 1)}" for part in range(details.rhythm.shape[1]))],
+                "header": [texts("user"), *(f"{hours * part}-{hours * (part + 1)}" for part in range(details.rhythm.shape[1]))],
                 "rows": [
                     [day, *(numeral(count) if count else few for count in counts)] for day, counts in zip(days, details.rhythm, strict=True)
                 ],

@@ -53,6 +53,7 @@ def test_features_of_a_day_are_those_of_a_log_that_ends_with_it(warehouse) -> No
         assert found.shares[["user_number", "category"]].apply(tuple, axis=1).is_monotonic_increasing
         assert not warehouse.is_kept("known_events")
         assert not warehouse.is_kept("known_shares")
-    assert features_as_of(warehouse, DAY, "Asia/Tokyo").users.loc[0, "morning_share"] == 1.0
-    assert features_as_of(warehouse, DAY, "UTC").users.loc[0, "evening_share"] == 1.0
+    later = DAY + dt.timedelta(days=3)
+    tokyo, here = (features_as_of(warehouse, later, zone).users.set_index("user_id") for zone in ("Asia/Tokyo", "UTC"))
+    assert tokyo.loc["v", "evening_share"] < here.loc["v", "evening_share"]
     assert features_as_of(warehouse, DAY - dt.timedelta(days=1), "UTC").newest is None

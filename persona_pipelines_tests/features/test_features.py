@@ -4,6 +4,7 @@ import datetime as dt
 import math
 
 import ibis
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +83,8 @@ def test_ratings_and_amounts_below_zero_keep_the_contracts(warehouse) -> None:
 
 
 @pytest.mark.slow
-def test_interest_shares_and_their_entropy(warehouse) -> None:
+def test_interest_shares_and_their_entropy(warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "RANKED", 1)
     row = features(
         warehouse,
         event("item_view", 1, item_id="a", attention_ms=2000),
@@ -99,11 +101,35 @@ def test_interest_shares_and_their_entropy(warehouse) -> None:
 
 @pytest.mark.slow
 def test_rhythm_follows_the_time_zone(warehouse) -> None:
-    night = features(warehouse, event("page_view", 23)).loc["u"]
-    morning = features(warehouse, event("page_view", 23), timezone="Asia/Shanghai").loc["u"]
+    evenings = [event("page_view", 23, DAY - dt.timedelta(days=days)) for days in (0, 3)]
+    night = features(warehouse, *evenings).loc["u"]
+    morning = features(warehouse, *evenings, timezone="Asia/Shanghai").loc["u"]
     assert (night["evening_share"], morning["morning_share"]) == (1.0, 1.0)
     saturday = DAY + dt.timedelta(days=5)
-    assert features(warehouse, event("page_view", 12, saturday), as_of=saturday).loc["u"]["weekend_share"] == 1.0
+    saturdays = [event("page_view", 12, saturday - dt.timedelta(days=days)) for days in (0, 7)]
+    assert features(warehouse, *saturdays, as_of=saturday).loc["u"]["weekend_share"] == 1.0
+
+
+def test_once_is_no_habit(warehouse) -> None:
+    """Of who was active on one day nobody knows when they usually are, however much they did."""
+    row = features(warehouse, *(event("page_view", hour) for hour in (1, 2, 3))).loc["u"]
+    assert row[list(users.HABITS)].isna().all()
+    assert row["active_days"] == 1
+
+
+def test_what_a_person_was_shown_is_no_choice_of_theirs(warehouse) -> None:
+    shown = [event("impression", hour, item_id=item, device="mobile") for hour, item in ((1, "a"), (2, "b"), (3, "c"))]
+    row = features(warehouse, *shown).loc["u"]
+    assert row["items"] == 0
+    assert row[["top_category", "category_entropy", "interest_concentration", "price_level", "mobile_share"]].isna().all()
+    chosen = features(warehouse, *shown, event("click", 4, item_id="b", device="desktop")).loc["u"]
+    assert (chosen["items"], chosen["mobile_share"], chosen["category_entropy"]) == (1, 0.0, 0.0)
+
+
+def test_prices_of_a_few_items_rank_nothing(warehouse) -> None:
+    """The rank of one of two or three says which item it is, and not how dear."""
+    row = features(warehouse, event("purchase", 1, item_id="a"), event("purchase", 2, item_id="b")).loc["u"]
+    assert pd.isna(row["price_level"])
 
 
 def test_devices_channels_and_responses(warehouse) -> None:
@@ -147,11 +173,12 @@ def test_a_message_that_was_sent_is_no_act(warehouse) -> None:
     found = features(
         warehouse,
         event("page_view", 10, week_ago),
+        event("page_view", 10, week_ago - dt.timedelta(days=1), session_id="earlier"),
         event("impression", 2, session_id="later"),
         event("impression", 3, user="only sent"),
     )
     row = found.loc["u"]
-    assert (row["recency_days"], row["active_days"], row["events"], row["impressions"], row["sessions"]) == (7, 1, 2, 1, 1)
+    assert (row["recency_days"], row["active_days"], row["events"], row["impressions"], row["sessions"]) == (7, 2, 3, 1, 2)
     assert (row["night_share"], row["morning_share"]) == (0, 1)
     assert found.loc["only sent"][["recency_days", "tenure_days", "night_share", "trend"]].isna().all()
     assert (found.loc["only sent"]["active_days"], found.loc["only sent"]["sessions"]) == (0, 0)

@@ -31,6 +31,8 @@ CATALOGUE: dict[str, tuple[str | None, float | None]] = {
     "e": (None, 7.0),
     "f": ("Books", None),
     "never": ("Toys", 3.0),
+    "cheap": ("Garden", 4.0),
+    "dear": ("Garden", 90.0),
 }
 KINDS = {
     "page_view": 6,
@@ -95,12 +97,10 @@ def ratio(above: float, below: float) -> float | None:
 
 
 def price_rank(item: str | None) -> float | None:
-    """How many of the others in the category are cheaper."""
+    """How many of the others in the category are cheaper, where five have a price."""
     category, price = CATALOGUE.get(item or "", (None, None))
-    if price is None:
-        return None
     others = [cost for name, (kind, cost) in CATALOGUE.items() if kind == category and cost is not None and name != item]
-    return sum(cost < price for cost in others) / len(others) if others else 0.0
+    return sum(cost < price for cost in others) / len(others) if price is not None and len(others) >= 4 else None
 
 
 def shares(mine: list[Event]) -> dict[str, float]:
@@ -187,19 +187,20 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
     stayed = [event["attention_ms"] for event in inside if event["attention_ms"] is not None]
     attended = [event["attention_ms"] for event in mine if event["attention_ms"] is not None]
     on_items = [event["attention_ms"] for event in mine if event["attention_ms"] is not None and event["item_id"] is not None]
-    met = {event["item_id"] for event in mine} - {None}
-    interests = shares(mine)
-    devices = Counter(event["device"] for event in mine if event["device"])
+    met = {event["item_id"] for event in acts} - {None}
+    interests = shares(acts)
+    devices = Counter(event["device"] for event in acts if event["device"])
     channels = Counter(event["channel"] for event in mine if event["channel"])
-    hour, hour_strength = circle([moment.hour for moment in local], 24)
-    weekday, week_strength = circle([moment.weekday() for moment in local], 7)
+    usual = local if len(days) >= 2 else []  # once is no habit
+    hour, hour_strength = circle([moment.hour for moment in usual], 24)
+    weekday, week_strength = circle([moment.weekday() for moment in usual], 7)
     recent = sum(age(event["timestamp"].date()) < 7 for event in acts)
     prior = sum(7 <= age(event["timestamp"].date()) < 35 for event in acts)
     since = age(min(days)) if days else None
     edges = follows(known)
 
     def during(first: int, last: int) -> float | None:
-        return mean(first <= moment.hour <= last for moment in local)
+        return mean(first <= moment.hour <= last for moment in usual)
 
     return {
         "recency_days": age(max(days)) if days else None,
@@ -241,12 +242,12 @@ def of_user(user: str, known: list[Event]) -> dict[str, Any]:
         "morning_share": during(6, 11),
         "afternoon_share": during(12, 17),
         "evening_share": during(18, 23),
-        "weekend_share": mean(moment.weekday() >= 5 for moment in local),
+        "weekend_share": mean(moment.weekday() >= 5 for moment in usual),
         "mobile_share": ratio(devices["mobile"], devices.total()),
         "tablet_share": ratio(devices["tablet"], devices.total()),
         "top_channel": min(channels, key=lambda name: (-channels[name], name)) if channels else None,
         "channel_entropy": entropy(number / channels.total() for number in channels.values()) if channels else None,
-        "price_level": mean(rank for event in mine if (rank := price_rank(event["item_id"])) is not None),
+        "price_level": mean(rank for event in acts if (rank := price_rank(event["item_id"])) is not None),
         "impressions": count["impression"],
         "clicks": count["click"],
         "click_rate": min(1.0, count["click"] / count["impression"]) if count["impression"] else None,
@@ -388,7 +389,7 @@ def test_features_are_what_their_definitions_say(warehouse, seed: int) -> None:
     expected = {
         (user, name): {"interest_share": share, "rank": rank, "interest_half_life_days": half_life(mine, name)}
         for user in people.index
-        for mine in [[event for event in within if event["user_id"] == user]]
+        for mine in [[event for event in within if event["user_id"] == user and event["event_type"] != "impression"]]
         for rank, (name, share) in enumerate(shares(mine).items(), start=1)
     }
     assert set(interests.index) == set(expected)

@@ -24,13 +24,13 @@ SHOWING: dict[str, dict] = {
     "attention": {"event_type": "play", "dwell_ms": 5000, "attention_ms": 5000},
     "purchases": {"event_type": "booking"},
     "money": {"event_type": "refund", "value": 4.0},
-    "items": {"event_type": "impression", "item_id": "bare"},
-    "categories": {"event_type": "impression", "item_id": "sorted"},
-    "prices": {"event_type": "impression", "item_id": "paid"},
-    "list_prices": {"event_type": "impression", "item_id": "listed"},
-    "devices": {"event_type": "impression", "device": "mobile"},
+    "items": {"event_type": "interaction", "item_id": "bare"},
+    "categories": {"event_type": "interaction", "item_id": "sorted"},
+    "prices": {"event_type": "interaction", "item_id": "paid"},
+    "list_prices": {"event_type": "interaction", "item_id": "listed"},
+    "devices": {"event_type": "interaction", "device": "mobile"},
     "channels": {"event_type": "impression", "channel": "email"},
-    "scroll": {"event_type": "impression", "scroll_pct": 4.0},
+    "scroll": {"event_type": "interaction", "scroll_pct": 4.0},
     "messages": {"event_type": "impression"},
     "clicks": {"event_type": "click"},
     "searches": {"event_type": "search"},
@@ -41,6 +41,7 @@ SHOWING: dict[str, dict] = {
 }
 """An event that shows each evidence."""
 CATALOGUE = [("bare", None, None, None), ("sorted", "Garden", None, None), ("paid", None, 3.0, None), ("listed", None, 3.0, 3.0)]
+CATALOGUE += [(f"more{number}", None, 4.0 + number, None) for number in range(support.RANKED)]
 SOURCE = {
     "name": "test",
     "path": "log.csv",
@@ -120,7 +121,8 @@ def test_a_clock_supports_no_more_than_it_tells(warehouse, settings, clock: str,
     )
     absent = set(table[table["support"] == "absent"].index)
     needs_visits = {name for name, feature in FEATURES.items() if "visits" in feature.needs}
-    expected = {name for name, feature in FEATURES.items() if set(feature.needs) & without} | (needs_visits if without else set())
+    expected = {name for name, feature in FEATURES.items() if set(feature.needs) & {*without, support.WEEKS}}
+    expected |= needs_visits if without else set()
     assert absent == expected
     assert support.stored_support(warehouse).log == log
     if clock == "order":
@@ -248,3 +250,17 @@ def test_of_people_who_are_not_seen_to_look_at_anything_visits_are_unknown(wareh
     supported(warehouse, settings, *log)
     rows = features_as_of(warehouse, DAY, "UTC").users.set_index("user_id")
     assert [None if pd.isna(value) else value for value in rows.loc[["a", "b", "c"], "sessions"]] == [None, 1.0, 0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [1, support.LEAST_DAYS - 1, support.LEAST_DAYS])
+def test_weekdays_are_told_apart_where_they_come_again(warehouse, settings, days: int) -> None:
+    """Of a log of a week who came on Saturday came once, and not at weekends."""
+    log = [{"event_type": "page_view", "timestamp": at(10) - dt.timedelta(days=back)} for back in (0, days - 1)]
+    table = supported(warehouse, settings, *log)
+    weekly = {name for name, feature in FEATURES.items() if support.WEEKS in feature.needs}
+    absent = set(table[table["support"] == "absent"].index)
+    assert weekly
+    assert (weekly & absent == weekly) == (days < support.LEAST_DAYS)
+    if days < support.LEAST_DAYS:
+        assert table.loc["weekend_share", "evidence"] == f"the log has {days} days; weekdays are told apart from 14 on"

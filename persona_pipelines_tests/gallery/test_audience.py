@@ -124,17 +124,17 @@ def card(segment: int, share: float, value: float, leaving: float | None = None,
 )
 def test_what_is_said_first_has_its_conditions(cards: list[Card], expected: list[str]) -> None:
     whole = dataclasses.replace(WHOLE, reachable=1000)
-    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT)] == expected
+    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT, "listed")] == expected
 
 
 def test_of_segments_too_small_to_be_shown_nothing_is_said() -> None:
     small = dataclasses.replace(card(1, 0.1, 0.9, leaving=0.9, change=0.1), details=None)
-    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT) == []
+    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT, "listed") == []
 
 
 def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> None:
     absent = SUPPORT.assign(support=["absent", "measured"])
-    found = pointers([], WHOLE, TIMES, absent)
+    found = pointers([], WHOLE, TIMES, absent, "listed")
     assert [(pointer.key, pointer.figures) for pointer in found] == [
         ("reachable", {"reachable": 700, "users": 1000}),
         ("not_held", {"absent": 1, "all": 2}),

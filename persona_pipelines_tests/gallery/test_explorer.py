@@ -64,6 +64,15 @@ def test_what_is_hidden_is_together_enough_people_or_all_there_are(counts: list[
         assert enough.size <= 1
 
 
+def test_of_few_people_fewer_things_are_told_apart_and_most_are_still_there() -> None:
+    """Of 400 people hardly any combination of five things is common."""
+    found = cube(people(3, 400), {1: "One", 2: "Two"}, MINIMUM)
+    assert found.dimensions
+    assert len(found.dimensions) < 5
+    assert (found.left_out or 0) <= 100
+    assert len(cube(people(3, 40_000), {1: "One", 2: "Two"}, MINIMUM).dimensions) == 5
+
+
 def test_sums_are_those_of_the_people() -> None:
     users = people(3, 4000)
     found = cube(users, {1: "One", 2: "Two"}, MINIMUM)

@@ -20,7 +20,9 @@ from persona_pipelines.segments.naming import Name
 from persona_pipelines.warehouse.described import INTEREST_VERBS, Log
 from persona_pipelines_tests.gallery.warrants import TIME_WORDS, VISIT_WORDS
 
-GLANCE = Glance(users=900, reachable=600, buyers=0.4, value=12.5, total=11_250.0, lifetime=None, likely=None, leaving=0.2, sessions=3.0)
+GLANCE = Glance(
+    users=900, reachable=600, buyers=0.4, value=12.5, total=11_250.0, lifetime=None, likely=None, leaving=0.2, sessions=3.0, seen=900
+)
 APART = {
     "feature": "night_share",
     "deviation": 1.4,
@@ -47,19 +49,8 @@ DETAILS = Details(
     ],
     interests=[("<b>Books</b>", 0.6), ("Wine & more", 0.2)],
     statement=Statement(LEADING, (("<b>Books</b>", 0.6, 0.1),)),
-    rhythm=np.arange(168.0).reshape(7, 24),
-    examples=[
-        {
-            "stage": "loyal",
-            "interests": "Books 60%",
-            "spent": 120.0,
-            "recency_days": 1,
-            "frequency": 2.0,
-            "purchases": None,
-            "likely": 0.3,
-            "leaving": 0.1,
-        }
-    ],
+    rhythm=np.arange(56.0).reshape(7, 8) * 10,
+    typical={"spent": 120.0, "recency_days": 1.0, "frequency": 2.0, "purchases": None, "likely": 0.3, "leaving": 0.1},
     recommended=["<script>alert(1)</script>", "Tea"],
     popular=None,
     hits={"hit_rate_at_k": 0.5, "users": 40, "k": 10},
@@ -119,6 +110,7 @@ def gallery(**changes) -> Gallery:
         "name": "shop",
         "configuration": "",
         "consent": "listed",
+        "has_events": True,
         "as_of": "2025-09-30",
         "timezone": "Europe/Rome",
         "currency": "EUR",
@@ -257,11 +249,13 @@ def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out()
     told = seen(text)
     assert "Fewer than 20 users: not shown" in told
     assert "<td>Few</td>" not in text
-    assert "500 users stayed in their segment, 68 moved" in told
+    assert "500 users stayed in their segment, 43 moved, 25 came" in told
     assert "Owls <i> Larks 40" in told
-    assert "(new) Owls <i> about 20" in told, "that 3 have moved to a small segment would follow from 25"
+    assert "(new) Owls <i> 20" in told, "that 3 have moved to a small segment would follow from 25"
+    assert "<td>Few</td>" not in text
     assert "fewer than 20" in told
     assert not re.search(r"1 purchase day 5\b", told)
+    assert "1 purchase day fewer than 20 40" in told
 
 
 def test_of_a_small_segment_no_figure_stands_in_the_comparison() -> None:
@@ -276,19 +270,32 @@ def test_who_is_in_no_segment_has_a_line_in_the_comparison_and_among_the_stages(
     stages = pd.DataFrame({"new": [30, 3, 21], "loyal": [30, 500, 24]}, index=[1, 2, 0])
     told = seen(page(gallery(unplaced=unplaced, stages=stages), "en"))
     assert "In no segment 45 5%" in told
-    assert "In no segment 21 24" in told
+    assert "In no segment 20 20" in told
     assert "In no segment People who are like those of no segment" in told
     assert "In no segment" not in seen(page(gallery(), "en"))
 
 
-def test_no_cell_of_the_tables_follows_from_what_is_told_beside_it() -> None:
-    """Users of a segment are told, and so are all who have bought."""
-    stages = pd.DataFrame({"new": [900 - 850 - 7], "active": [7], "loyal": [850]}, index=[1])
+def test_where_a_number_is_not_told_no_other_of_its_table_is_told_exactly() -> None:
+    """Users of a segment are told, and so are those of other tables: what is left over would be the number."""
+    stages = pd.DataFrame({"new": [43], "active": [7], "loyal": [852]}, index=[1])
     told = seen(page(gallery(stages=stages), "en"))
-    assert "Owls <i> about 40 fewer than 20 850" in told
-    assert "about Rounded to a multiple of 20, where numbers of fewer people would follow" in told
-    two = pd.DataFrame({"new": [15], "active": [15], "loyal": [870]}, index=[1])
-    assert "Owls <i> fewer than 20 fewer than 20 870" in seen(page(gallery(stages=two), "en"))
+    assert "Owls <i> 40 fewer than 20 850" in told
+    assert "Rounded to multiples of 10, as some numbers are of too few people to be told." in told
+    exact = seen(page(gallery(stages=stages.assign(active=0), movement=MOVES.head(2), grid=pd.DataFrame(), cohorts=pd.DataFrame()), "en"))
+    assert "Owls <i> 43 0 852" in exact
+    assert "Rounded" not in exact
+
+
+def test_cohorts_tell_nothing_of_few_who_did_it_or_did_not() -> None:
+    cohorts = pd.DataFrame([[100.0, 40.0, 7.0, 95.0], [30.0, 30.0, 0.0, np.nan]], index=["2025-08", "2025-09"])
+    told = seen(page(gallery(cohorts=cohorts), "en"))
+    assert "2025-08 100 100 40 fewer than 20 fewer than 20 2025-09 30 100 100 0" in told
+
+
+def test_a_heat_map_counts_people_and_none_where_they_are_few() -> None:
+    told = seen(page(gallery(), "en"))
+    assert "Users 0-3 3-6 6-9 9-12 12-15 15-18 18-21 21-24 Mon fewer than 20 10 20" in told
+    assert "of fewer than 20 nothing is told" in told
 
 
 def test_a_log_of_days_names_no_time_zone() -> None:
@@ -299,12 +306,14 @@ def test_a_log_of_days_names_no_time_zone() -> None:
 
 
 def test_of_a_log_without_purchases_no_stage_speaks_of_them_and_of_nobody_how_much_is_spent() -> None:
-    told = seen(page(gallery(stages=pd.DataFrame({"new": [900]}, index=[1])), "en"))
+    told = seen(page(gallery(stages=pd.DataFrame({"new": [800], "active": [100]}, index=[1])), "en"))
     assert "new: first active within 14 days; active: within 30 days" in told
-    bought = DETAILS.examples[0] | {"frequency": 0.0, "spent": 0.0}
-    card = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, examples=[bought]))
-    assert "loyal; attention to Books 60%; has not bought; last active 1 day ago" in seen(page(gallery(cards=[card]), "en"))
-    assert "spent about 120 EUR" in seen(page(gallery(), "en"))
+    bought = DETAILS.typical | {"frequency": 0.0, "spent": 0.0}
+    card = dataclasses.replace(CARD, details=dataclasses.replace(DETAILS, typical=bought))
+    assert "In the middle of them has not bought; last active 1 day ago" in seen(page(gallery(cards=[card]), "en"))
+    assert "bought on 2 days; spent about 120 EUR; last active 1 day ago; chance of buying within 30 days 0.3" in seen(
+        page(gallery(), "en")
+    )
 
 
 def test_one_segment_of_all_is_not_compared_with_itself() -> None:
@@ -316,7 +325,8 @@ def test_one_segment_of_all_is_not_compared_with_itself() -> None:
     assert "Standard deviation" not in told
 
 
-def test_cohorts_of_nobody_are_not_shown() -> None:
+def test_cohorts_of_nobody_and_of_one_month_are_not_shown() -> None:
+    assert "Cohorts" not in seen(page(gallery(cohorts=pd.DataFrame([[40.0], [50.0]], index=["2025-08", "2025-09"])), "en"))
     assert "Cohorts" not in seen(page(gallery(cohorts=pd.DataFrame([[0.0, 0.0]], index=["2025-09"])), "en"))
 
 
@@ -377,7 +387,7 @@ def test_a_log_without_dates_has_no_word_of_time() -> None:
         description="Critics: 98% of all users. Compared with the others, they give lower ratings.",
         apart=[{**APART, "feature": "average_rating", "phrase": "give lower ratings", "advice": None}],
         rhythm=None,
-        examples=[dict.fromkeys(DETAILS.examples[0]) | {"purchases": 3.0}],
+        typical=dict.fromkeys(DETAILS.typical) | {"purchases": 3.0},
         rule=None,
     )
     told = seen(
@@ -419,7 +429,7 @@ def test_a_log_without_dates_has_no_word_of_time() -> None:
 def test_a_chance_is_not_told_as_a_share_of_people_and_every_figure_has_its_meaning() -> None:
     told = seen(page(gallery(), "en"))
     assert "20 of 100 Expected to leave no own event within 30 days, on average" in told
-    assert "Amounts in EUR, what was paid back taken off unless said otherwise." in told
+    assert "Amounts in EUR, of purchases and bookings alone; what was paid back is taken off unless said otherwise." in told
     assert "12.50 Mean spent so far less what was paid back, so it may be below 0" in told
     assert "50% of the 40 of them who were judged had a hit: one of the 10 items foremost in their list, before the business rules," in told
     expected = dataclasses.replace(GLANCE, lifetime=30.0)
@@ -496,7 +506,7 @@ def test_the_commands_of_a_card_name_the_configuration_that_is_not_found_by_itse
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_who_is_only_taken_for_consenting_is_not_said_to_have_consented(language: Language) -> None:
     texts = texts_of(language)
-    kinds = ("listed", "assumed", "partly")
+    kinds = ("listed", "assumed", "partly", "nobody")
     for kind in kinds:
         text = page(gallery(consent=kind), language)
         assert [f"<small>{texts(f'glance_reachable_{other}')}</small>" in text for other in kinds] == [other == kind for other in kinds]

@@ -51,6 +51,9 @@ FACTS = {
     "glance_reachable_assumed": "SELECT bool_and(consent_marketing) FROM events.users",
     "time_once": ONE_SCORING,
     "movement_none": ONE_SCORING,
+    "glance_reachable_nobody": "SELECT NOT bool_or(consent_marketing) FROM events.users",
+    "first_nobody_reachable": "SELECT NOT bool_or(consent_marketing) FROM events.users",
+    "glance_users_listed": "SELECT count(*) = 0 FROM events.events",
     "predictions_none": "SELECT count(*) = 0 FROM profiles.prediction_quality",
     "quality_segments_one": "SELECT count(DISTINCT segment_id) = 1 FROM segments.user_segments",
 }
@@ -233,6 +236,8 @@ class Warrants:
             "as_of": self.as_of,
             "drivers": self.drivers,
             "small": lambda block, key, figures: True,
+            "rhythm_note": self.enough,
+            "rounded": lambda block, key, figures: True,
             "recommendations_split": self.split,
             "anomaly": self.anomaly,
             "movement_": self.movement,
@@ -298,6 +303,9 @@ class Warrants:
         ]
         return found == [figures["currency"]] or f"amounts are in {found}"
 
+    def enough(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        return figures["minimum"] == str(self.minimum) or f"fewer than {self.minimum} are not told"
+
     def scorings(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         days = [
             f"{row[0]:%Y-%m-%d}" for row in self.rows("SELECT DISTINCT as_of_date FROM segments.segment_history ORDER BY 1 DESC LIMIT 12")
@@ -317,9 +325,15 @@ class Warrants:
         return close(figures["events"], found) or f"there are {found}"
 
     def movement(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
-        sign = "=" if "stayed" in key else "<>"
-        found = self.value(f"SELECT coalesce(sum(users), 0) FROM profiles.segment_movement WHERE from_segment {sign} to_segment")
-        return close(figures["n"], found) or f"there are {found}"
+        where = {
+            "movement_stayed": "from_segment = to_segment",
+            "movement_moved": "from_segment <> to_segment AND from_segment <> '(new)' AND to_segment <> '(gone)'",
+            "movement_came": "from_segment = '(new)'",
+            "movement_went": "to_segment = '(gone)'",
+        }[key]
+        found = self.value(f"SELECT coalesce(sum(users), 0) FROM profiles.segment_movement WHERE {where}")
+        few = self.texts("few", minimum=self.minimum)
+        return (0 < found < self.minimum if figures["n"] == few else close(figures["n"], found)) or f"there are {found}"
 
     def segment_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         algorithm, silhouette = self.rows("SELECT algorithm, silhouette FROM segments.segment_quality WHERE chosen")[0]
@@ -408,7 +422,7 @@ class Warrants:
         if block.tag == "p":
             return self.paragraph(segment, text)
         if block.tag == "li":
-            return self.advice(segment, text) or self.example(segment, text)
+            return self.advice(segment, text) or self.typical(segment, text)
         return None
 
     def name(self, segment: int, text: str) -> bool | str:
@@ -624,34 +638,27 @@ class Warrants:
         largest = max(share for share, _ in shares.values())
         return (most is not None and close(f"{most[1]}%", largest)) or f"the largest has {largest}"
 
-    def example(self, segment: int, text: str) -> bool | str | None:
-        """There is somebody in the segment of whom it is true."""
-        conditions = []
+    def typical(self, segment: int, text: str) -> bool | str | None:
+        """The medians of a segment."""
+        wrong = []
         for part in text.split(self.texts("semicolon")):
-            for key, figures in self.matches(part):
-                number = figures.get("n") or figures.get("amount") or figures.get("chance") or ""
-                plain = re.sub(r"[^\d.-]", "", number)  # amounts have their currency beside them
-                if key.startswith("stage_") and key != "stages_note":
-                    conditions.append(f"lifecycle_stage = '{key.removeprefix('stage_').replace('_', ' ')}'")
-                elif key.startswith("example_interests_"):
-                    conditions.append(f"top_interests = '{figures['interests'].replace(chr(39), chr(39) * 2)}'")
-                elif key == "example_frequency":
-                    conditions.append(f"frequency = {plain}")
-                elif key == "example_no_purchase":
-                    conditions.append("coalesce(frequency, purchases) = 0")
-                elif key == "example_purchases":
-                    conditions.append(f"purchases = {plain}")
-                elif key == "example_spent":
-                    conditions.append(f"abs(monetary_value - {plain}) <= 5.01")
-                elif key == "example_recency":
-                    conditions.append(f"recency_days = {plain}")
-                elif key in ("example_likely", "example_leaving"):
-                    column = "purchase_probability" if key == "example_likely" else "churn_probability"
-                    conditions.append(f"abs({column} - {plain}) <= 0.0501")
-        if len(conditions) < len(text.split(self.texts("semicolon"))):
-            return None
-        found = self.value(f"SELECT count(*) FROM profiles.user_profiles WHERE segment_id = {segment} AND {' AND '.join(conditions)}")
-        return found > 0 or f"nobody is so: {conditions}"
+            found = next(((key, figures) for key, figures in self.matches(part) if key.startswith("typical_")), None)
+            if found is None:
+                return None
+            key, figures = found
+            column, slack = {
+                "typical_frequency": ("frequency", 0),
+                "typical_purchases": ("purchases", 0),
+                "typical_no_purchase": ("coalesce(frequency, purchases)", 0),
+                "typical_spent": ("monetary_value", 5.01),
+                "typical_recency": ("recency_days", 0),
+                "typical_likely": ("purchase_probability", 0.0501),
+                "typical_leaving": ("churn_probability", 0.0501),
+            }[key]
+            told = float(re.sub(r"[^\d.-]", "", figures.get("n") or figures.get("amount") or figures.get("chance") or "0"))
+            middle = self.value(f"SELECT quantile_disc({column}, 0.5) FROM profiles.user_profiles WHERE segment_id = {segment}")
+            wrong += [] if abs(float(middle) - told) <= slack else [f"the median of {column} is {middle}"]
+        return not wrong or "; ".join(wrong)
 
     def claim_hits(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         found = self.rows(

@@ -16,12 +16,12 @@ from persona_pipelines.warehouse.described import Log
 FIRST = dt.date(2025, 9, 1)
 
 
-def profiles(**segments: int) -> ibis.Table:
+def profiles(named: str = "s", **segments: int) -> ibis.Table:
     """Profiles of users by the number of their segment."""
     rows = {
         "user_id": list(segments),
         "segment_id": list(segments.values()),
-        "segment_name": [f"s{number}" for number in segments.values()],
+        "segment_name": [f"{named}{number}" for number in segments.values()],
         "lifecycle_stage": ["active"] * len(segments),
         "top_interests": [None] * len(segments),
         "purchase_probability": [0.5] * len(segments),
@@ -44,7 +44,7 @@ def told(warehouse, *days: tuple[int, dict[str, int]]) -> list[tuple]:
     """The history after some days, as (user, from, to, segment)."""
     for day, segments in days:
         with warehouse.transaction():
-            table = profile_history(warehouse.table(contracts.PROFILE_HISTORY), profiles(**segments), FIRST + dt.timedelta(days=day))
+            table = profile_history(warehouse.table(contracts.PROFILE_HISTORY), profiles("s", **segments), FIRST + dt.timedelta(days=day))
             warehouse.replace(contracts.PROFILE_HISTORY, table)
     rows = warehouse.connection.execute(
         "SELECT user_id, valid_from, valid_to, segment_id FROM profiles.profile_history ORDER BY 1, 2"
@@ -72,6 +72,18 @@ def test_movement_counts_who_went_where_who_is_new_and_who_is_gone(warehouse) ->
     rows = {(row.from_segment, row.to_segment): row.users for row in warehouse.frame(table).itertuples()}
     assert rows == {("s1", "s1"): 1, ("s1", "s2"): 1, ("s2", "(gone)"): 1, ("(new)", "s2"): 1}
     assert warehouse.frame(segment_movement(warehouse.table(contracts.PROFILE_HISTORY), FIRST, None)).empty
+
+
+@pytest.mark.slow
+def test_people_of_a_segment_that_was_given_another_name_have_not_moved(warehouse) -> None:
+    told(warehouse, (0, {"a": 1, "b": 1, "c": 3}))
+    later = profiles(named="renamed ", a=1, b=2)
+    with warehouse.transaction():
+        day = FIRST + dt.timedelta(days=7)
+        warehouse.replace(contracts.PROFILE_HISTORY, profile_history(warehouse.table(contracts.PROFILE_HISTORY), later, day))
+    table = segment_movement(warehouse.table(contracts.PROFILE_HISTORY), day, FIRST)
+    rows = {(row.from_segment, row.to_segment): row.users for row in warehouse.frame(table).itertuples()}
+    assert rows == {("renamed 1", "renamed 1"): 1, ("renamed 1", "renamed 2"): 1, ("s3", "(gone)"): 1}
 
 
 def test_a_document_gives_the_evidence_for_each_statement_and_holds_no_nan() -> None:

@@ -1,9 +1,14 @@
 import json
+import re
+from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
 
+from persona_pipelines.audiences.conditions import matching
+from persona_pipelines.features.attributes import expanded, numeric
 from persona_pipelines.segments.algorithms import ALGORITHMS, FINDS_ITS_OWN_NUMBER, NOISE, Regions, regions, without_small
 from persona_pipelines.segments.alignment import align
 from persona_pipelines.segments.labels import Label
@@ -13,8 +18,11 @@ from persona_pipelines.segments.naming import Name
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED, fit_scaler
 from persona_pipelines.segments.rules import segment_rules
 from persona_pipelines.segments.summary import summary
+from persona_pipelines.settings.sources import COLUMN_TYPES
 from persona_pipelines.settings.stages import SegmentsSettings
+from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.described import Log
+from persona_pipelines_tests.conftest import KEY
 
 SETTINGS = SegmentsSettings(minimum_k=2, maximum_k=6, stability_refits=3, algorithms=["k_means", "hierarchical", "gaussian_mixture"])
 NO_SHARES = pd.DataFrame({"user_id": [], "category": [], "interest_share": []})
@@ -245,6 +253,46 @@ def test_maps_have_a_place_for_everyone() -> None:
     assert principal_components(points).shape == neighbourhoods(points, 1).shape == (40, 2)
     assert np.isfinite(principal_components(points[:1, :1])).all()
     assert np.array_equal(neighbourhoods(points, 1), neighbourhoods(points, 1))
+
+
+def test_a_rule_of_attributes_is_a_condition_that_finds_who_meets_it() -> None:
+    """Categories in quotes, yes and no as true and false, dates as dates: what an audience is saved by."""
+    generator = np.random.default_rng(5)
+    group = np.arange(240) % 4
+    stored = pd.DataFrame(
+        {
+            "user_id": [f"u{number:03d}" for number in range(240)],
+            "city": np.where(group == 0, "O'Hara", np.where(generator.random(240) < 0.5, "Rome", "Bern")),
+            "loyal": group == 1,
+            "since": np.where(group == 2, "2026-01-0", "2020-01-0"),
+            "age": np.where(group == 3, 70.0, 30.0) + generator.integers(0, 9, 240),
+        }
+    )
+    stored["since"] += [str(day) for day in generator.integers(1, 9, 240)]
+    types: dict[str, Any] = {"city": "category", "loyal": "boolean", "since": "date", "age": "number"}
+    objects = [
+        json.dumps({"city": row.city, "loyal": bool(row.loyal), "since": row.since, "age": float(row.age)}) for row in stored.itertuples()
+    ]
+    plain = expanded(pd.DataFrame({"user_id": stored["user_id"], "attributes": objects}), types)
+    features = pd.concat([plain[["user_id"]], numeric(plain)], axis=1)
+    assigned = pd.DataFrame({"user_id": stored["user_id"], "segment_id": group + 1})
+    rules = segment_rules(assigned, features, sorted(set(features.columns) - {"user_id"}), types).set_index("segment_id")
+    assert rules.loc[1, "rule"] == 'attributes.city = "O\'Hara"'
+    assert rules.loc[2, "rule"] == "attributes.loyal = true"
+    assert re.fullmatch(r"attributes.since > '20\d\d-\d\d-\d\d'", rules.loc[3, "rule"])
+    assert re.match(r"attributes.age > \d", rules.loc[4, "rule"])
+    profiles = ibis.memtable(pd.DataFrame({"user_id": stored["user_id"], "attributes": objects}))
+    inner = {f"attributes.{name}": COLUMN_TYPES[kind] for name, kind in types.items()}
+    for row in rules.itertuples():
+        with Warehouse(None, KEY) as store:
+            assert store.value(matching(profiles, row.rule, inner).count()) == row.users
+
+
+def test_a_rule_that_says_less_than_that_all_are_in_the_segment_is_none() -> None:
+    generator = np.random.default_rng(6)
+    features = pd.DataFrame({"user_id": [f"u{number:03d}" for number in range(300)], "items": generator.random(300)})
+    assigned = pd.DataFrame({"user_id": features["user_id"], "segment_id": generator.integers(1, 3, 300)})
+    assert segment_rules(assigned, features, ["items"]).empty or (segment_rules(assigned, features, ["items"])["precision"] > 0.5).all()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from persona_pipelines.features.attention import category_shares
-from persona_pipelines.features.support import CLOCKS, EVIDENCE
+from persona_pipelines.features.support import CLOCKS, EVIDENCE, WEEKS
 from persona_pipelines.features.users import known_until, user_features
 from persona_pipelines.profiles.documents import PARTS
 from persona_pipelines.profiles.joining import ACTIVE_DAYS, AT_RISK_DAYS
@@ -47,7 +47,7 @@ def test_every_part_of_a_profile_that_is_named_exists() -> None:
 
 
 def test_a_feature_needs_evidence_that_is_known_of() -> None:
-    assert {term for feature in FEATURES.values() for term in feature.needs} <= {*EVIDENCE, *CLOCKS}
+    assert {term for feature in FEATURES.values() for term in feature.needs} <= {*EVIDENCE, *CLOCKS, WEEKS}
     assert {feature.instead_of for feature in FEATURES.values()} <= {"", *FEATURES}
 
 
