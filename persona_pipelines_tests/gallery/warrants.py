@@ -194,7 +194,8 @@ class Warrants:
 
     def of(self, block: Block) -> bool | str | None:
         """True where the block holds or claims nothing; what is wrong; None where nobody knows."""
-        text = block.text
+        rounded = pattern_of(self.texts.entries["rounded"]).pattern.removesuffix(r"\Z")
+        text = re.sub(rounded.replace("+?", "+") + r"\Z", "", block.text) if block.tag == "caption" else block.text
         link = block.tag == "a" and block.segment is None
         for key in FACTS:
             if text == self.texts(key):
@@ -343,6 +344,7 @@ class Warrants:
 
     def drivers(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         labels = {feature.labels[self.language]: name for name, feature in FEATURES.items()}
+        labels |= {str(entry): key.removeprefix("feature_") for key, entry in self.texts.entries.items() if key.startswith("feature_")}
         for entry in re.split(r",\s| and |、", figures["features"]):
             words, _, sign = entry.rpartition(" ") if entry[-1] in "+-" else (entry, "", "")
             name = labels.get(words, words.replace(" ", "_"))
