@@ -244,6 +244,25 @@ def test_a_wrong_setting_is_named_with_its_line(tmp_path_factory, blanks: list[i
         load(tmp_path_factory.mktemp("lines"), text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start_date: 2025-01-01\nsources:\n\t- name: x\n", r"c.yaml, line 3: not readable as YAML: found a tab; expected blanks"),
+        ("start_date: 2025-01-01\nname: 'shop\nsources: []\n", r"expected a closing quote"),
+        ("start_date: 2025-01-01\n---\nsources: []\n", r"found a second document after ---"),
+        ("start_date: 2025-01-01\ndescription: a: b\n", r"line 2: not readable as YAML: found a second colon"),
+        ("start_date: 01.03.2025\nsources:" + SOURCE, r"line 1: start_date: found '01.03.2025'; expected a date such as 2026-01-31"),
+        (
+            "start_date: 2025-01-01\nprivacy: {consent_when_unknown: maybe}\nsources:" + SOURCE,
+            r"line 2: .*found 'maybe'; expected true or false",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_of_who_writes_it(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load(tmp_path, text)
+
+
 def test_names_that_begin_with_an_at_sign_are_fields_where_they_are_no_slip(tmp_path: Path) -> None:
     for path in ("@timestamp", '"@fiel"', "@line"):
         settings = load(tmp_path, "start_date: 2025-01-01\nsources:" + SOURCE.replace("user_id: user", f"user_id: '{path}'"))

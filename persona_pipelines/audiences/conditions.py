@@ -24,7 +24,7 @@ TYPES = {column.name: column.type for table in (contracts.USER_FEATURES, contrac
 SHORT = {"segment": "segment_name"}
 """Names that may stand for a column."""
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<operator><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
+    r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<operator><=|>=|<>|!=|=|<|>)|(?P<mark>[(),])|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?))"""
 )
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
@@ -172,6 +172,7 @@ class _Reader:
         return {
             "=": value == other,
             "!=": value != other,
+            "<>": value != other,
             "<": value < other,
             "<=": value <= other,
             ">": value > other,

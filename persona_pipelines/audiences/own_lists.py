@@ -50,7 +50,7 @@ def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
         cells = pd.read_csv(io.StringIO(text, newline=""), sep=delimiter, dtype=str, keep_default_na=False, header=0 if header else None)
         found = cells.rename(columns=str)
     except (OSError, ValueError, PackingError) as error:  # pandas says what is wrong with a file by kinds of ValueError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = getattr(error, "strerror", None) or (str(error).splitlines()[0] if str(error) else type(error).__name__)
         expected = "CSV with a header" if header else "CSV, a customer a line"
         raise OwnListError(f"{file}: cannot be read as a list ({reason}); expected {expected}") from None
     if found.empty:

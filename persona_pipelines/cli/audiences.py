@@ -37,6 +37,10 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
         found = size(store, settings, condition)
     save(settings, name, condition)
     say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
+    if not found.users:
+        tell(
+            'nobody meets it: persona sql "select country, count(*) from profiles.user_profiles group by 1", say, shows the values that there are'
+        )
     if before not in (None, condition):
         tell(f"it is saved in the place of the one of before: {before}")
     _tell_assumed(settings)

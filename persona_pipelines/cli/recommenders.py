@@ -35,7 +35,8 @@ def models(context: click.Context, form: Form, config: str | None) -> None:
         with published(settings) as store:
             if version := made_with(store, STAGE):
                 raise CommandError(f"version {version} made the lists, and no model is found any more: persona verify says what is lost")
-        raise CommandError("no recommender has been trained yet; first: persona run")
+        instead = "the last run left it out: persona run says why" if settings.published_file.exists() else "first: persona run"
+        raise CommandError(f"no recommender has been trained yet; {instead}")
     rows = [
         {
             "version": entry.version,

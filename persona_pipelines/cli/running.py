@@ -289,7 +289,12 @@ def open_page(what: str, printed: bool, language: Language, config: str | None) 
 
         place = published_page(settings, page_name(language))
         if not place.exists():
-            raise CommandError(f"{place}: no run has written the gallery yet; first: persona run")
+            instead = (
+                "the last run left it out, or it is gone: persona run says why"
+                if settings.published_file.exists()
+                else "first: persona run"
+            )
+            raise CommandError(f"{place}: there is no gallery; {instead}")
         address, shown = place.as_uri(), str(place)
     else:
         address = address_of(settings, what)

@@ -535,8 +535,9 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         )
     remarks = []
     start, last = dt.date(2000, 1, 1), None
+    doubt, fitting = list[str](), list[str]()
     if "timestamp" in fields:
-        fields["timestamp"], doubt = _clock(fields["timestamp"], sample[fields["timestamp"]].dropna(), engine)
+        fields["timestamp"], doubt, fitting = _clock(fields["timestamp"], sample[fields["timestamp"]].dropna(), engine)
         remarks += doubt
     else:
         fields["timestamp"] = {"order": {"start": "2000-01-01"}}
@@ -562,6 +563,15 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     source = {"name": _name(file), "path": str(file), "format": written, "fields": fields}
     try:
         seen = _tried({**source, "path": str(head)}, head, engine)
+        if len(fitting) > 1:
+            # What read the first records all the same need not read those behind them: 03/13 is no day of a 13th month.
+            clocks = [{**fields["timestamp"], "format": wanted} for wanted in fitting]
+            read = [_tried({**source, "path": str(head), "fields": {**fields, "timestamp": clock}}, head, engine) for clock in clocks]
+            least = min(one.problems for one in read)
+            first = next(place for place, one in enumerate(read) if one.problems == least)
+            seen, fields["timestamp"] = read[first], clocks[first]
+            if sum(one.problems == least for one in read) == 1:
+                remarks = [remark for remark in remarks if remark not in doubt]
         if (seen.problem or "").startswith("value: not a number"):
             tries = [(_tried({**source, "path": str(head), "number": number}, head, engine), number) for number in NUMBERS]
             best, number = min(tries, key=lambda one: one[0].problems)
@@ -728,22 +738,22 @@ DAYS_OF_SPREADSHEETS = (36_526, 73_050)
 """Since the 30th of December 1899: the days of 2000 to 2099."""
 
 
-def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list[str]]:
-    """The field, with the format that its texts have, or the unit of its numbers' size as of moments of this century; and what is in doubt."""
+def _clock(column: str, values: pd.Series, engine: Warehouse) -> tuple[Any, list[str], list[str]]:
+    """The field, with the format that its texts have, or the unit of its numbers' size as of moments of this century; what is in doubt, and all formats that read it."""
     numbers = pd.to_numeric(values, errors="coerce")
     texts = values.astype(str).str.strip()
     if not len(values):
-        return column, []
+        return column, [], []
     if numbers.isna().any():
         fitting = _formats(texts.tolist(), engine)
         found = {"from": column, "format": fitting[0]} if fitting else column
-        return found, [f"{column}: {' and '.join(fitting)} read it; taken for the first"] if len(fitting) > 1 else []
+        return found, [f"{column}: {' and '.join(fitting)} read it; taken for the first"] if len(fitting) > 1 else [], fitting
     for pattern, written in DIGITS:
         if texts.str.fullmatch(pattern).all():
-            return {"from": column, "format": written}, []
+            return {"from": column, "format": written}, [], []
     if numbers.between(*DAYS_OF_SPREADSHEETS).all():
-        return {"from": column, "unit": "days", "since": "1899-12-30"}, [f"{column} is taken for the days that spreadsheets count"]
-    return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, []
+        return {"from": column, "unit": "days", "since": "1899-12-30"}, [f"{column} is taken for the days that spreadsheets count"], []
+    return {"from": column, "unit": next((unit for least, unit in UNITS if numbers.median() >= least), "seconds")}, [], []
 
 
 def _texts(texts: Sequence[str]) -> ir.Table:

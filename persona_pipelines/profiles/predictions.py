@@ -234,7 +234,7 @@ def judge_probability(
     holder = before if before in held else BASE_RATE
     ahead = interval(log_likelihoods(happened, held[challenger]) - log_likelihoods(happened, held[holder]), seed)
     chosen = challenger if challenger == holder or ahead.low > EVIDENT else holder
-    told = f"{challenger} is ahead of {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
+    told = f"{challenger} is {'ahead of' if ahead.mean >= 0 else 'behind'} {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
     rows = []
     for name, said in held.items():
         reason = (

@@ -142,7 +142,7 @@ def decide(judged: Sequence[Judged], challenger: str | None, current: str | None
         return Decision(FIRST if first else REFRESHED, holder, challenger, None, gate.margin, [], reason)
     differences = paired(judged, challenger, holder)
     advantage = interval(differences, seed)
-    shown = f"{challenger} is ahead of {holder} by {advantage.mean:+.4f} nDCG ({advantage.low:+.4f} to {advantage.high:+.4f}, {len(differences)} known users)"
+    shown = f"{challenger} is {'ahead of' if advantage.mean >= 0 else 'behind'} {holder} by {advantage.mean:+.4f} nDCG ({advantage.low:+.4f} to {advantage.high:+.4f}, {len(differences)} known users)"
     broken = guardrails(judged, challenger, holder, gate, seed)
     if len(differences) < gate.minimum_users:
         why = f"{len(differences)} known users decide nothing; gate.minimum_users is {gate.minimum_users}"

@@ -53,8 +53,10 @@ def labels_of(file: Path) -> dict[int, Label]:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+            raise ValueError("expected a name and a note by the number of each segment")
         return {int(number): Label(str(entry.get("name", "")), str(entry.get("note", ""))) for number, entry in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: cannot be read ({error})") from None
 
 

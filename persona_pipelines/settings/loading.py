@@ -113,6 +113,20 @@ def _without_odd_characters(home: Path) -> Path:
     return link
 
 
+IN_WORDS = {
+    "found character '\\t' that cannot start any token": "found a tab; expected blanks before the name",
+    "expected <block end>, but found": "found a line that stands further in or out than those around it; expected the same number of blanks",
+    "found unexpected end of stream": "found the end of the file within a text in quotes; expected a closing quote",
+    "but found another document": "found a second document after ---; expected one",
+    "mapping values are not allowed here": "found a second colon in a line; expected a text with a colon in quotes",
+}
+"""What the parser says, and what it means to who wrote the file."""
+
+
+def _in_words(problem: str) -> str:
+    return next((words for begin, words in IN_WORDS.items() if problem.startswith(begin)), problem)
+
+
 def project_folder() -> Path | None:
     """The nearest folder with ``data/persona.yaml`` from the current one upwards, as git finds its ``.git``; None where there is none."""
     here = Path.cwd()
@@ -149,13 +163,15 @@ def load_settings(file: str | Path | None = None) -> Settings:
             f"{shown}: cannot be read ({error.strerror}{where}); expected a configuration file (--config FILE or PERSONA_CONFIG names another)"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{shown}: not UTF-8 text at byte {error.start}") from None
+        raise ConfigurationError(f"{shown}: not UTF-8 text at byte {error.start}; expected UTF-8: save the file so") from None
     try:
         content = yaml.load(text, Loader=PlainLoader)  # noqa: S506 - derived from SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{shown}{line}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
+        raise ConfigurationError(
+            f"{shown}{line}: not readable as YAML: {_in_words(str(getattr(error, 'problem', None) or error))}"
+        ) from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{shown}: found {shortened(content)}; expected settings, at least start_date and sources")
     content = _expanded(content, "", Path(shown))

@@ -69,7 +69,9 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
             message = "not given; expected a value"
         elif problem["type"] == "union_tag_not_found":
             message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
-        elif problem["type"] == "date_from_datetime_inexact":
+        elif problem["type"] == "bool_parsing":
+            message = "expected true or false"
+        elif problem["type"] in ("date_from_datetime_inexact", "date_from_datetime_parsing", "date_parsing"):
             message = "expected a date such as 2026-01-31"
         elif problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
             message = "expected settings: names and values"

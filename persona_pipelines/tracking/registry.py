@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -241,7 +242,7 @@ def crown(settings: Settings, stage: str, chosen: Chosen, challenger: str | None
     moved = champion_version(settings, stage) != chosen.version
     if moved:
         client.set_registered_model_alias(name, CHAMPION, chosen.version)
-    entries, reason = history(settings, stage), " ".join(chosen.reason.split())[:KEPT_OF_A_REASON].strip()
+    entries, reason = history(settings, stage), textwrap.shorten(chosen.reason, KEPT_OF_A_REASON, placeholder=" ...")
     if not entries or (entries[-1].version, entries[-1].reason) != (chosen.version, reason):
         since = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}"
         entries = [*entries, Reign(chosen.version, since, chosen.chosen_by, reason, chosen.way_back)][-KEPT_ENTRIES:]

@@ -590,3 +590,15 @@ def test_a_delimiter_that_nobody_sees_is_text(delimiter: str, tmp_path: Path) ->
     (tmp_path / "own.log").write_text("".join(delimiter.join(row) + "\n" for row in rows))
     with pytest.raises(LogFileError, match="none of its fields is called like a time"):
         guess(tmp_path / "own.log")
+
+
+@pytest.mark.parametrize("written", ["%m/%d/%Y %I:%M %p", "%d/%m/%Y %H:%M", "%m/%d/%y"])
+def test_a_day_that_only_one_order_of_day_and_month_has_settles_it_wherever_it_stands(written: str, tmp_path: Path) -> None:
+    """The first two hundred lines are of the first twelve days of a month."""
+    days = [dt.datetime(2025, 3, 1, 10) + dt.timedelta(hours=number) for number in range(1000)]
+    (tmp_path / "own.csv").write_text(
+        "date,user,action,sku\n" + "".join(f"{day.strftime(written)},u{n},login,s\n" for n, day in enumerate(days))
+    )
+    found = guess(tmp_path / "own.csv")
+    assert found.source["fields"]["timestamp"] == {"from": "date", "format": written}
+    assert (found.start, found.remarks) == (dt.date(2025, 3, 1), ())

@@ -1,5 +1,6 @@
 """Champions: which version is taken, how the alias follows, the way back, and files that are gone or changed."""
 
+import re
 from pathlib import Path
 
 import mlflow
@@ -128,7 +129,7 @@ def test_the_history_is_text_that_people_read_and_stands_on_the_page_of_the_mode
     found = mlflow.MlflowClient().get_registered_model("test-recommendations")
     first, second, third = found.tags[HISTORY_TAG].splitlines()
     assert first.endswith(" version 1 by gate: ahead by +0.2 | nDCG: (0.1 to 0.3)")
-    assert second.endswith(("why? " * 100)[:KEPT_OF_A_REASON].strip())
+    assert re.search(r": (why\? )+\.\.\.\Z", second)
     assert third.endswith(" version 1 by person, way back: complaints")
     assert [(reign.version, reign.by, reign.rollback) for reign in history(settings, STAGE)] == [
         ("1", "gate", False),
