@@ -339,7 +339,7 @@ class Warrants:
     def segment_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         algorithm, silhouette = self.rows("SELECT algorithm, silhouette FROM segments.segment_quality WHERE chosen")[0]
         return (
-            figures["algorithm"] == algorithm.replace("_", " ") and close(figures["silhouette"], silhouette)
+            figures["algorithm"] == self.texts(f"model_{algorithm}") and close(figures["silhouette"], silhouette)
         ) or f"{algorithm} has {silhouette}"
 
     def drivers(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
