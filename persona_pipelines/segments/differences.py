@@ -153,9 +153,10 @@ def _attribute_words(difference: Difference, language: str) -> Words:
     if not value:
         level = "higher" if more else "lower"
         return Words(noun=f"people of {level} {name}", adjective=f"{level.capitalize()}-{name}", phrase=f"have a {level} {name}")
-    phrase = f"are all of {name} {value}" if every else f"are {'more' if more else 'less'} often of {name} {value}"
+    of = {"yes": f"with {name}", "no": f"without {name}"}.get(value, f"of {name} {value}")
+    phrase = f"are all {of}" if every else f"are {'more' if more else 'less'} often {of}"
     if more and difference.mean > 0.5:
-        return Words(noun=f"people of {name} {value}", adjective=value[:1].upper() + value[1:], phrase=phrase)
+        return Words(noun=f"people {of}", adjective=value[:1].upper() + value[1:], phrase=phrase)
     return Words(phrase=phrase)
 
 

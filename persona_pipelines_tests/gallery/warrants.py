@@ -490,6 +490,8 @@ class Warrants:
             for entry in self.variants
             if phrase == (entry[2].get("phrase") if self.language == "en" else entry[2].get("zh", {}).get("phrase"))
         ]
+        if not candidates:
+            return self.of_attribute(segment, phrase, MEMBERS.format(segment=other)) or f"no feature has the words {phrase!r}"
         return self.holds(segment, candidates, MEMBERS.format(segment=other)) or f"no feature has the words {phrase!r}"
 
     def facts(self, segment: int, feature: str, others: str | None = None) -> dict[str, Any]:
@@ -513,7 +515,36 @@ class Warrants:
             for name, sign, variant in self.variants
             if text == (variant.get("phrase") if self.language == "en" else variant.get("zh", {}).get("phrase"))
         ]
-        return self.holds(segment, candidates)
+        return self.holds(segment, candidates) if candidates else self.of_attribute(segment, text)
+
+    def of_attribute(self, segment: int, text: str, others: str | None = None) -> bool | str | None:
+        """A phrase of an attribute of the customer list: true of the people by its plain shares or means."""
+        found = self.rows("SELECT DISTINCT unnest(json_keys(attributes)) FROM profiles.user_profiles WHERE attributes IS NOT NULL")
+        for (key,) in found:
+            name, cell = str(key).replace("_", " "), f"json_extract_string(attributes, '$.\"{key}\"')"
+            number = f"coalesce(try_cast({cell} AS DOUBLE), date_diff('day', DATE '1970-01-01', try_cast({cell} AS DATE))::DOUBLE)"
+            level = re.fullmatch(rf"have a (higher|lower) {re.escape(name)}|{re.escape(name)}较(高|低)", text)
+            often = re.fullmatch(
+                rf"are (all|more often|less often) (?:of {re.escape(name)} (?P<of>.+)|(?P<with>with|without) {re.escape(name)})"
+                rf"|{re.escape(name)}(?P<all>均)?为(?P<zh>.+?)(?:的(?P<zh_more>较多|较少))?",
+                text,
+            )
+            if level is None and often is None:
+                continue
+            if level is not None:
+                measure, up = f"avg({number})", (level[1] or level[2]) in ("higher", "高")
+            else:
+                value = often["of"] or {"with": "yes", "without": "no"}.get(often["with"] or "") or often["zh"]
+                plain = {"yes": "true", "no": "false"}.get(value, value).replace("'", "''")
+                measure = f"avg(({cell} IN ('{plain}', '{value.replace(chr(39), chr(39) * 2)}'))::INT)"
+                up = often[1] != "less often" and often["zh_more"] != "较少"
+            mine, theirs = (
+                self.value(f"SELECT {measure} FROM profiles.user_profiles WHERE user_id IN ({who.format(segment=segment)})")
+                for who in (MEMBERS, others or OTHERS)
+            )
+            every = often is not None and (often[1] == "all" or often["all"])
+            return ((mine > theirs) == up and (not every or mine >= 0.995)) or f"{key} is {mine} against {theirs}"
+        return None
 
     def advice(self, segment: int, text: str) -> bool | str | None:
         candidates = [
@@ -620,7 +651,10 @@ class Warrants:
         known = sorted({variant["phrase"] for _, _, variant in self.variants if "phrase" in variant}, key=len, reverse=True)
         found = []
         while text:
-            phrase = next((phrase for phrase in known if text.startswith(phrase)), text)
+            own = re.match(
+                r"(?:are (?:all|more often|less often) (?:of|with|without) .+?|have a (?:higher|lower) .+?)(?=, | and |\Z)", text
+            )
+            phrase = next((phrase for phrase in known if text.startswith(phrase)), own[0] if own else text)
             found.append(phrase)
             text = re.sub(r"\A(, | and )", "", text[len(phrase) :])
         return found

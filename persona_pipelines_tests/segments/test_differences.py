@@ -151,6 +151,35 @@ def test_no_name_says_twice_that_people_do_not_buy(bought: float, name: str) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "mean", "deviation", "phrase", "chinese"),
+    [
+        ("Rome", 1.0, 1.5, "are all of city Rome", "city均为Rome"),
+        ("Rome", 0.6, 1.5, "are more often of city Rome", "city为Rome的较多"),
+        ("Rome", 0.1, -1.5, "are less often of city Rome", "city为Rome的较少"),
+        ("Rome", 0.0, -1.5, "", ""),  # that they are of another one is said already
+        ("yes", 1.0, 1.5, "are all with city", "city均为yes"),
+        ("no", 0.2, -1.5, "are less often without city", "city为no的较少"),
+    ],
+)
+def test_what_all_are_is_not_told_as_more_often(value: str, mean: float, deviation: float, phrase: str, chinese: str) -> None:
+    found = Difference(f"attributes.city={value}", deviation, deviation - 0.1, deviation + 0.1, mean, 0.5, mean, 50, True)
+    assert (found.words(SHOP).phrase, found.words(SHOP, "zh").phrase) == (phrase, chinese)
+
+
+def test_a_few_who_draw_the_mean_to_the_other_side_make_no_phrase() -> None:
+    """Nearly all spend less than the others, and three spend so much that the mean is the same."""
+    generator = np.random.default_rng(8)
+    members = np.arange(400) < 100
+    spent = np.where(members, 60.0, 120.0) * generator.uniform(0.9, 1.1, 400)
+    plain = of(crowd(generator, 400, monetary_value=spent), members)["monetary_value"]
+    assert plain.clear
+    spent[:3] += 1900.0
+    drawn = of(crowd(generator, 400, monetary_value=spent), members)["monetary_value"]
+    assert drawn.mean == pytest.approx(drawn.mean_of_others, rel=0.1)
+    assert not drawn.clear
+
+
 def test_names_are_made_of_what_is_clear() -> None:
     rare = Difference("sessions", -0.8, -0.9, -0.7, 1.0, 4.0, 1.0, 50, True)
     names = segment_names([[CLEAR, rare], [CLEAR], [dataclasses.replace(CLEAR, clear=False)], [CLEAR, rare]], SHOP)
