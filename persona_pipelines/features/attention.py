@@ -20,6 +20,7 @@ FATIGUE_MESSAGES = 4
 MINIMUM_ATTENTION_MS = 1000
 """An event counts for at least a second of attention, also where no dwell is known."""
 RANKED = 5
+"""Items of a category with a price, from which on the rank of one says how dear it is."""
 
 
 def attention(events: ir.Table) -> ir.IntegerValue:

@@ -309,7 +309,7 @@ def _with_start(made: Guess, file: Path, engine: Warehouse) -> Guess:
         return made
     every, early, start = sum(counts.values()), 0, 0
     for place in range(1, len(days)):
-        early = sum(counts[day] for day in days[:place])
+        early += counts[days[place - 1]]
         if early > WRONG_CLOCKS * every:
             break
         if (days[place] - days[place - 1]).days > A_YEAR:
