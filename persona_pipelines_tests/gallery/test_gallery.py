@@ -15,6 +15,10 @@ from persona_pipelines.gallery.downloads import Download
 from persona_pipelines.gallery.first import Pointer
 from persona_pipelines.gallery.page import page
 from persona_pipelines.gallery.texts import LANGUAGES, Language, texts_of
+from persona_pipelines.profiles.forecasting import BASELINES
+from persona_pipelines.profiles.points import DERIVED
+from persona_pipelines.profiles.predictions import BASE_RATE, MEAN, classifiers, regressors
+from persona_pipelines.segments.algorithms import ALGORITHMS
 from persona_pipelines.segments.interests import LEADING, Statement, sentence
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.warehouse.described import INTEREST_VERBS, Log
@@ -510,3 +514,10 @@ def test_who_is_only_taken_for_consenting_is_not_said_to_have_consented(language
     for kind in kinds:
         text = page(gallery(consent=kind), language)
         assert [f"<small>{texts(f'glance_reachable_{other}')}</small>" in text for other in kinds] == [other == kind for other in kinds]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_model_and_algorithm_has_a_name_on_the_page(language: Language) -> None:
+    names = {*classifiers(1), *regressors(1), *BASELINES, *ALGORITHMS, BASE_RATE, MEAN, "combined", "modified_beta_geometric"}
+    assert {f"model_{name}" for name in names} <= set(texts_of(language).entries)
+    assert {f"feature_{name}" for name in DERIVED} <= set(texts_of(language).entries)
