@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 BLOCK_BYTES = 1 << 20
 PARTIAL = re.compile(r"\.([^/]+)\.[0-9]+\.partial\b")
@@ -134,6 +135,21 @@ def texts_by_name(file: Path) -> dict[str, str]:
     if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
         raise ValueError(f"{file}: found {reprlib.repr(content)}; expected texts by name")
     return content
+
+
+def objects_by_number(file: Path) -> dict[int, dict[str, Any]]:
+    """The JSON object of objects by whole numbers that a file holds.
+
+    Raises:
+        ValueError: the file cannot be read, or holds something else; the message names the file.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read ({error})") from None
+    if not isinstance(content, dict) or not all(key.isdigit() and isinstance(entry, dict) for key, entry in content.items()):
+        raise ValueError(f"{file}: found {reprlib.repr(content)}; expected objects by number")
+    return {int(key): entry for key, entry in content.items()}
 
 
 def sweep_partial(folder: Path) -> list[Path]:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import duckdb
 
-from persona_pipelines.files import digest_of, texts_by_name
+from persona_pipelines.files import digest_of, objects_by_number, texts_by_name
 from persona_pipelines.home import histories
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
 from persona_pipelines.home.publishing import JOURNAL, read_journal
 from persona_pipelines.privacy.pseudonyms import RESTORE, KeyFileError, fingerprint, load_key
-from persona_pipelines.segments.labels import labels_of
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
@@ -25,7 +24,7 @@ from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
 REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
 LOCKED_SECONDS = 30.0
-SAVED: dict[str, Callable[[Path], object]] = {"audiences.json": texts_by_name, "segments.json": labels_of}
+SAVED: dict[str, Callable[[Path], object]] = {"audiences.json": texts_by_name, "segments.json": objects_by_number}
 """Files with what people have said and no log has, each with what reads it: ValueError where it cannot be read."""
 
 

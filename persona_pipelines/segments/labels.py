@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.files import write_whole
+from persona_pipelines.files import objects_by_number, write_whole
 from persona_pipelines.settings import Settings
 
 LONGEST_NAME, LONGEST_NOTE = 60, 600
@@ -40,24 +40,10 @@ def labels(settings: Settings) -> dict[int, Label]:
     if not file.exists():
         return {}
     try:
-        return labels_of(file)
+        found = objects_by_number(file)
     except ValueError as error:
         raise LabelError(f"{error}; persona repair moves it aside") from None
-
-
-def labels_of(file: Path) -> dict[int, Label]:
-    """The labels that a file holds.
-
-    Raises:
-        ValueError: it cannot be read; the message names it.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-            raise ValueError("expected a name and a note by the number of each segment")
-        return {int(number): Label(str(entry.get("name", "")), str(entry.get("note", ""))) for number, entry in content.items()}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: cannot be read ({error})") from None
+    return {number: Label(str(entry.get("name", "")), str(entry.get("note", ""))) for number, entry in found.items()}
 
 
 def give_label(
