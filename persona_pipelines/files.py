@@ -128,10 +128,7 @@ def texts_by_name(file: Path) -> dict[str, str]:
     Raises:
         ValueError: the file cannot be read, or holds something else; the message names the file.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: cannot be read ({error})") from None
+    content = _json_of(file)
     if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
         raise ValueError(f"{file}: found {reprlib.repr(content)}; expected texts by name")
     return content
@@ -143,13 +140,17 @@ def objects_by_number(file: Path) -> dict[int, dict[str, Any]]:
     Raises:
         ValueError: the file cannot be read, or holds something else; the message names the file.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: cannot be read ({error})") from None
+    content = _json_of(file)
     if not isinstance(content, dict) or not all(key.isdigit() and isinstance(entry, dict) for key, entry in content.items()):
         raise ValueError(f"{file}: found {reprlib.repr(content)}; expected objects by number")
     return {int(key): entry for key, entry in content.items()}
+
+
+def _json_of(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read ({error})") from None
 
 
 def sweep_partial(folder: Path) -> list[Path]:

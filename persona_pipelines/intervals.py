@@ -43,3 +43,13 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     )
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))
+
+
+def compared(one: str, other: str, ahead: Interval, unit: str, of: str = "") -> str:
+    """How far one model is ahead of another, or behind it, in words.
+
+    Args:
+        ahead: the paired advantage of ``one``; ``unit`` what it is measured in, ``of`` whom.
+    """
+    side, bounds = "ahead of" if ahead.mean >= 0 else "behind", f"{ahead.low:+.4f} to {ahead.high:+.4f}"
+    return f"{one} is {side} {other} by {ahead.mean:+.4f} {unit} ({bounds}{f', {of}' if of else ''})"

@@ -42,8 +42,9 @@ def read_list(file: Path, *, header: bool = True) -> pd.DataFrame:
         OwnListError: it is no such file.
     """
     try:
-        encoding = encoding_of(file)
-        text = b"".join(as_utf8(iter([file.read_bytes()]), encoding)).decode()
+        require_regular(file)
+        content = file.read_bytes()
+        text = b"".join(as_utf8(iter([content]), guessed(content))).decode()
         if "\0" in text:
             raise ValueError("it is no text")
         delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)

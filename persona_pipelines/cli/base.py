@@ -65,8 +65,7 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except ProjectError as error:
-            warn(f"Error: {as_called(str(error))}")
-            sys.exit(1)
+            _refuse(error)
         except click.ClickException as error:
             # It may show an argument as it was given.
             warn(_usage_of(error))
@@ -83,12 +82,16 @@ class Commands(Group):
             sys.exit(0)
         except Exception as error:
             if is_of_the_state(error):
-                warn(f"Error: {as_called(str(of_the_state(error, _home())))}")
-                sys.exit(1)
+                _refuse(of_the_state(error, _home()))
             if isinstance(error, click.exceptions.Exit | click.Abort):
                 raise
             warn(f"Error: {fault(type(error).__name__, str(error), ''.join(traceback.format_exception(error)), ' '.join(sys.argv[1:2]))}")
             sys.exit(FAULT)
+
+
+def _refuse(error: ProjectError) -> NoReturn:
+    warn(f"Error: {as_called(str(error))}")
+    sys.exit(1)
 
 
 def _usage_of(error: click.ClickException) -> str:
@@ -248,6 +251,11 @@ def published(settings: Settings) -> Warehouse:
         return Warehouse(settings.published_file, read_only=True)
     except WarehouseError as error:
         raise StateError(f"{error}; next: persona verify") from None
+
+
+def advice_without(settings: Settings) -> str:
+    """What to do where something that runs make is not there."""
+    return "the last run left it out, or it is gone: persona run says why" if settings.published_file.exists() else "first: persona run"
 
 
 def relative(path: Path) -> str:

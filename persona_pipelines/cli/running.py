@@ -13,6 +13,7 @@ import click
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import (
     CommandError,
+    advice_without,
     as_called,
     config_option,
     exit_code,
@@ -289,12 +290,7 @@ def open_page(what: str, printed: bool, language: Language, config: str | None) 
 
         place = published_page(settings, page_name(language))
         if not place.exists():
-            instead = (
-                "the last run left it out, or it is gone: persona run says why"
-                if settings.published_file.exists()
-                else "first: persona run"
-            )
-            raise CommandError(f"{place}: there is no gallery; {instead}")
+            raise CommandError(f"{place}: there is no gallery; {advice_without(settings)}")
         address, shown = place.as_uri(), str(place)
     else:
         address = address_of(settings, what)

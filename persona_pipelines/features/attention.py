@@ -23,6 +23,11 @@ RANKED = 5
 """Items of a category with a price, from which on the rank of one says how dear it is."""
 
 
+def is_act(events: ir.Table) -> ir.BooleanValue:
+    """Whether an event is an act of the person: what others caused, such as a message sent, says nothing of choices nor of when they are active."""
+    return ~events.event_type.isin(MESSAGE_TYPES)
+
+
 def attention(events: ir.Table) -> ir.IntegerValue:
     """Attention of an event in ms, with the floor for events without a known dwell."""
     known = events.attention_ms.fill_null(0)
@@ -48,8 +53,7 @@ def category_shares(events: ir.Table, items: ir.Table, interest: str = "attentio
             none, every event counts the same.
     """
     known = items.filter(items.category.notnull()).select("item_id", "category")
-    # What a person was shown is the choice of others.
-    seen = events.filter(events.item_id.notnull() & ~events.event_type.isin(MESSAGE_TYPES))
+    seen = events.filter(events.item_id.notnull() & is_act(events))
     paid = attention(seen) if interest == "attention" else ibis.literal(MINIMUM_ATTENTION_MS)
     named = seen.mutate(date=seen.timestamp.date(), paid=paid).inner_join(known, "item_id")
     daily = named.group_by("user_id", "category", "date").aggregate(attention_ms=named.paid.sum())
@@ -77,7 +81,7 @@ def concentration(shares: ir.Table) -> ir.Table:
 def sessions(events: ir.Table) -> ir.Table:
     """``user_id``, ``sessions`` in which something was before the user's eyes (``VIEWING_TYPES``), ``bounce_share``, those with a single
     event among them, and the sums over them: ``session_events``, ``session_items`` (different ones of all), ``session_attention_ms``."""
-    own = events.filter(~events.event_type.isin(MESSAGE_TYPES))
+    own = events.filter(is_act(events))
     visits = own.filter(own.event_type.isin(VIEWING_TYPES)).select("user_id", "session_id").distinct()
     inside = own.semi_join(visits, ["user_id", "session_id"])
     lengths = inside.group_by("user_id", "session_id").aggregate(events=inside.count())

@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from persona_pipelines.features.attention import RANKED, price_ranks
+from persona_pipelines.features.attention import RANKED, is_act, price_ranks
 from persona_pipelines.settings import Settings
 from persona_pipelines.vocabulary import (
     MESSAGE_TYPES,
@@ -62,13 +62,8 @@ def _types(*names: str) -> Callable[[ir.Table], ir.BooleanValue]:
     return lambda events: events.event_type.isin(names)
 
 
-def _own(events: ir.Table) -> ir.BooleanValue:
-    """Whether an event is an act of the person: what others caused says nothing of choices."""
-    return ~events.event_type.isin(MESSAGE_TYPES)
-
-
 EVIDENCE: dict[str, Evidence] = {
-    "acts": Evidence("own events of people", ("event_type",), _own),
+    "acts": Evidence("own events of people", ("event_type",), is_act),
     "visits": Evidence(
         "events that put something before the eyes, with a time of day",
         ("event_type", "timestamp"),
@@ -90,19 +85,19 @@ EVIDENCE: dict[str, Evidence] = {
         ("event_type", "value"),
         lambda events: events.event_type.isin((*SPENDING_TYPES, *REPAYMENT_TYPES)) & events.value.notnull(),
     ),
-    "items": Evidence("own events with items", ("item_id",), lambda events: events.item_id.notnull() & _own(events)),
+    "items": Evidence("own events with items", ("item_id",), lambda events: events.item_id.notnull() & is_act(events)),
     "categories": Evidence(
-        "own events with items of a category", ("item_id", "category"), lambda events: events.has_category & _own(events)
+        "own events with items of a category", ("item_id", "category"), lambda events: events.has_category & is_act(events)
     ),
     "prices": Evidence(
         f"own events with items that can be ranked by price (of {RANKED} in a category)",
         ("item_id", "price"),
-        lambda events: events.has_price & _own(events),
+        lambda events: events.has_price & is_act(events),
         lambda events: events.has_list_price,
         "the median paid per piece",
     ),
     "list_prices": Evidence("list prices of items", ("item_id", "price"), lambda events: events.has_list_price),
-    "devices": Evidence("own events with a device", ("device",), lambda events: events.device.notnull() & _own(events)),
+    "devices": Evidence("own events with a device", ("device",), lambda events: events.device.notnull() & is_act(events)),
     "channels": Evidence("channels", ("channel",), lambda events: events.channel.notnull()),
     "scroll": Evidence("how far pages were scrolled", ("scroll_pct",), lambda events: events.scroll_pct.notnull()),
     "messages": Evidence("messages shown (impressions)", ("event_type",), _types(*MESSAGE_TYPES)),

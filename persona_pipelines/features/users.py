@@ -55,7 +55,7 @@ def user_features(
     with_ranks = known.left_join(attention.price_ranks(items), "item_id").drop("item_id_right")
     local = local_time(with_ranks.timestamp, timezone)
     # What others did to a user, a message sent, says nothing of when the user is active.
-    act = ~with_ranks.event_type.isin(MESSAGE_TYPES)
+    act = attention.is_act(with_ranks)
     dated, timed = support.dated(with_ranks), support.timed(with_ranks)
     facts = with_ranks.mutate(
         date=ibis.ifelse(dated, with_ranks.timestamp.date(), None),
@@ -74,7 +74,7 @@ def user_features(
         return facts.count(where=condition & of) / facts.count(where=of).nullif(0)
 
     spent, repaid = exact_sum(facts.value, facts.spending).fill_null(0), exact_sum(facts.value, facts.repaying).fill_null(0)
-    acts = ~facts.event_type.isin(MESSAGE_TYPES)
+    acts = attention.is_act(facts)
     with_hour, with_weekday, named_device = facts.hour.notnull(), facts.weekday.notnull(), facts.device.notnull() & acts
     sums = facts.group_by("user_id").aggregate(
         as_of_date=facts.as_of_date.max(),
@@ -182,7 +182,7 @@ def user_features(
 
 def _by_day(events: ir.Table) -> ir.Table:
     """``user_id`` and what is counted in days: those with own events, those with purchases, the first and last of these, spent on the first."""
-    acts = events.filter(~events.event_type.isin(MESSAGE_TYPES))
+    acts = events.filter(attention.is_act(events))
     spending = acts.event_type.isin(SPENDING_TYPES)
     daily = acts.group_by("user_id", "as_of_date", date=acts.timestamp.date()).aggregate(
         bought=spending.any(), spent=exact_sum(acts.value, spending).fill_null(0)

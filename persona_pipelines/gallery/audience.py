@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from persona_pipelines.features.attention import is_act
 from persona_pipelines.vocabulary import SPENDING_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -59,7 +60,7 @@ def cohorts(events: ir.Table, buying: bool) -> ir.Table:
         events: of users, with a date.
         buying: whether purchases count, else any own event.
     """
-    acts = events.filter(events.event_type.isin(SPENDING_TYPES) if buying else events.event_type != "impression")
+    acts = events.filter(events.event_type.isin(SPENDING_TYPES) if buying else is_act(events))
     months = acts.select("user_id", at=acts.timestamp.year() * 12 + acts.timestamp.month() - 1).distinct()
     placed = months.mutate(cohort=months["at"].min().over(group_by="user_id"))
     return placed.group_by("cohort", month=placed["at"] - placed.cohort).aggregate(users=placed.count())

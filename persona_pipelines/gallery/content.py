@@ -12,6 +12,7 @@ import pandas as pd
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.events.checks import currencies_of_money
 from persona_pipelines.events.ordering import in_order
+from persona_pipelines.features.attention import is_act
 from persona_pipelines.features.support import ABSENT, clock_support, stored_support
 from persona_pipelines.gallery import audience
 from persona_pipelines.gallery.first import Pointer, pointers
@@ -23,7 +24,6 @@ from persona_pipelines.segments.model import UNPLACED, SegmentModel
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.loading import as_named
-from persona_pipelines.vocabulary import MESSAGE_TYPES
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.described import CHINESE, Log
@@ -215,7 +215,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     )
     days = store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))
     currencies = [name for (name,) in store.tuples(currencies_of_money(events).select("currency"))]
-    minimum = settings.segments.minimum_segment_size
+    minimum, consent = settings.segments.minimum_segment_size, _consent(settings)
     sizes = users["segment_id"].value_counts()
     small = sizes.index[sizes < minimum]
     without = int(sizes[small].sum()) if sizes[small].sum() < minimum else 0
@@ -224,7 +224,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     return Gallery(
         name=settings.name,
         configuration=as_named(settings.file),
-        consent=_consent(settings),
+        consent=consent,
         has_events=store.rows(contracts.EVENTS) > 0,
         as_of=f"{features['as_of_date'].iloc[0]:%Y-%m-%d}" if log.dated else None,
         timezone=settings.features.timezone,
@@ -235,7 +235,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         alike=alike,
         leaving=None if CHURN not in told else "rhythm" if told[CHURN]["model"] == "modified_beta_geometric" else "silence",
         lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
-        first=pointers(cards, told_of, times, support, _consent(settings)),
+        first=pointers(cards, told_of, times, support, consent),
         glance=replace(told_of, users=len(users)),
         unplaced=_glance(users[users["segment_id"] == UNPLACED[0]]) if UNPLACED[0] in sizes else None,
         without=without,
@@ -371,7 +371,7 @@ def _rhythm(store: Warehouse, segment: int, settings: Settings) -> np.ndarray | 
     """How many people of the segment did something by weekday (Monday first) and ``HOURS`` of the day; None where all cells have too few."""
     events, placed = store.table(contracts.EVENTS), store.table(contracts.USER_SEGMENTS)
     members = placed.filter(placed.segment_id == segment).select("user_id")
-    acts = events.filter(~events.event_type.isin(MESSAGE_TYPES) & clock_support(store).timed(events))
+    acts = events.filter(is_act(events) & clock_support(store).timed(events))
     own = acts.semi_join(members, "user_id")
     moments = local_time(own.timestamp, settings.features.timezone)
     marked = own.select("user_id", weekday=moments.day_of_week.index(), part=(moments.hour() // HOURS).cast("int64"))

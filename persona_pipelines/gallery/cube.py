@@ -73,18 +73,17 @@ def _cells(told: pd.DataFrame, dimensions: tuple[str, ...], minimum: int) -> Cub
 
 
 def too_few(counts: np.ndarray, minimum: int) -> np.ndarray:
-    """Which counts of people are not to be told, of parts that add up to something that is: shape as ``counts``, of which no part is nan.
+    """Which counts of people are not to be told, of parts that add up to something that is; both of shape (parts,).
 
     Those of fewer than ``minimum`` people, and where these are together fewer than that the next smallest with them, so that no difference
     tells of fewer either (complementary suppression: Cox 1980). That there is nobody is told.
     """
-    flat = counts.ravel()
-    hidden = (flat > 0) & (flat < minimum)
-    for place in np.argsort(flat, kind="stable"):
-        if not 0 < flat[hidden].sum() < minimum:
+    hidden = (counts > 0) & (counts < minimum)
+    for place in np.argsort(counts, kind="stable"):
+        if not 0 < counts[hidden].sum() < minimum:
             break
-        hidden[place] |= flat[place] > 0
-    return hidden.reshape(counts.shape)
+        hidden[place] |= counts[place] > 0
+    return hidden
 
 
 def _frequent(values: pd.Series) -> pd.Series:

@@ -215,8 +215,6 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
     ]
     if gallery.unplaced is not None:
         groups.append((texts("unplaced"), gallery.unplaced, None))
-    if len(groups) > 1:
-        groups.append((texts("compare_all"), everyone, None))
     columns: list[tuple[str, str, Callable[[Glance], str | None]]] = [
         ("compare_reachable", "", lambda glance: numeral(glance.reachable)),
         ("compare_total", "", lambda glance: _told(glance.total, numeral)),
@@ -235,11 +233,9 @@ def _compared(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str
         ("compare_lifetime", texts("compare_within", days=gallery.lifetime_days), lambda glance: _told(glance.lifetime, numeral)),
     ]
     few = texts("few", minimum=gallery.minimum)
-    kept = [
-        (key, note, told)
-        for key, note, told in columns
-        if any(told(glance) is not None for name, glance, _ in groups if name != texts("compare_all"))
-    ]
+    kept = [(key, note, told) for key, note, told in columns if any(told(glance) is not None for _, glance, _ in groups)]
+    if len(groups) > 1:
+        groups.append((texts("compare_all"), everyone, None))
     moved = any(change is not None for _, _, change in groups)
     header = [(texts("segment"), ""), (texts("user"), ""), (texts("compare_share"), "")]
     header += [(texts("compare_change"), texts("compare_change_means"))] if moved else []

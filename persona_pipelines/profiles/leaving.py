@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.intervals import interval
+from persona_pipelines.intervals import compared, interval
 from persona_pipelines.profiles.lifetime import ModifiedBetaGeometric, Purchases, maximum_likelihood, purchases_of
 from persona_pipelines.profiles.predictions import (
     BASE_RATE,
@@ -94,7 +94,7 @@ def judge_leaving(windows: list[Window], today: pd.DataFrame, days: int, seed: i
     figures = {MODEL: measured(bought, implied), BASE_RATE: measured(bought, constant)}
     if ahead.low <= EVIDENT or figures[MODEL]["calibration_error"] > FITS or not np.nanmean(left) >= FEWEST_LEFT:
         return None
-    told = f"{MODEL} is {'ahead of' if ahead.mean >= 0 else 'behind'} {BASE_RATE} by {ahead.mean:+.4f} nats a customer ({ahead.low:+.4f} to {ahead.high:+.4f}) in the purchases that it implies"
+    told = f"{compared(MODEL, BASE_RATE, ahead, 'nats a customer')} in the purchases that it implies"
     validations = {
         MODEL: float(validation),
         BASE_RATE: float(log_likelihoods(choosing.bought[earlier_buyers], np.full(len(earlier.age), rate)).mean()),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_pipelines.intervals import interval
+from persona_pipelines.intervals import compared, interval
 from persona_pipelines.profiles.importance import permutation_importance
 from persona_pipelines.profiles.plain import plain
 from persona_pipelines.profiles.points import attributes_in, matrix, names_of
@@ -234,7 +234,7 @@ def judge_probability(
     holder = before if before in held else BASE_RATE
     ahead = interval(log_likelihoods(happened, held[challenger]) - log_likelihoods(happened, held[holder]), seed)
     chosen = challenger if challenger == holder or ahead.low > EVIDENT else holder
-    told = f"{challenger} is {'ahead of' if ahead.mean >= 0 else 'behind'} {holder} by {ahead.mean:+.4f} nats a user ({ahead.low:+.4f} to {ahead.high:+.4f})"
+    told = compared(challenger, holder, ahead, "nats a user")
     rows = []
     for name, said in held.items():
         reason = (

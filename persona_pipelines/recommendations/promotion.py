@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.intervals import Interval, interval
+from persona_pipelines.intervals import Interval, compared, interval
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM, Judged
 from persona_pipelines.recommendations.windows import NEWEST
@@ -142,7 +142,7 @@ def decide(judged: Sequence[Judged], challenger: str | None, current: str | None
         return Decision(FIRST if first else REFRESHED, holder, challenger, None, gate.margin, [], reason)
     differences = paired(judged, challenger, holder)
     advantage = interval(differences, seed)
-    shown = f"{challenger} is {'ahead of' if advantage.mean >= 0 else 'behind'} {holder} by {advantage.mean:+.4f} nDCG ({advantage.low:+.4f} to {advantage.high:+.4f}, {len(differences)} known users)"
+    shown = compared(challenger, holder, advantage, "nDCG", f"{len(differences)} known users")
     broken = guardrails(judged, challenger, holder, gate, seed)
     if len(differences) < gate.minimum_users:
         why = f"{len(differences)} known users decide nothing; gate.minimum_users is {gate.minimum_users}"

@@ -86,10 +86,5 @@ def _chosen_by(validation: pd.Series, model: str, champion: str) -> str:
 def _ahead(other: pd.Series) -> str:
     """How far the champion is ahead of a model, by that model's advantage over it."""
     margin, low, high = -other["advantage"], -other["high"], -other["low"]
-    sure = low > 0 or high < 0
-    where = (
-        ("ahead of" if margin >= 0 else "behind")
-        if sure
-        else ("ahead of, but not beyond doubt," if margin >= 0 else "behind, but not beyond doubt,")
-    )
-    return f"{where} {other['model']} by {abs(margin):.3f} ({low:+.3f} to {high:+.3f})"
+    side, doubt = "ahead of" if margin >= 0 else "behind", "" if low > 0 or high < 0 else ", but not beyond doubt,"
+    return f"{side}{doubt} {other['model']} by {abs(margin):.3f} ({low:+.3f} to {high:+.3f})"
