@@ -20,8 +20,8 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import digest_of_folder
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import moving
-from persona_pipelines.tracking.notes import figures_of, of_experiment, view_of
-from persona_pipelines.tracking.pages import VIEW, of_run
+from persona_pipelines.tracking.notes import figures_of, of_experiment, views_of
+from persona_pipelines.tracking.pages import VIEW_TAG, of_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,6 @@ LONGEST_NOTE = 5_000
 
 NOTE_TAG = "mlflow.note.content"
 """Of an experiment or a run: the text, in Markdown, that its page shows as its description."""
-VIEW_TAG = "mlflow.sharedViewState."
 DIGEST_TAG = "data.sha256"
 """Of a version: the digest of its folder of arrays and JSON, by which a changed one is known."""
 
@@ -137,6 +136,7 @@ class TrackedRun:
     shared_tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=list)
     waiting: _Waiting = field(default_factory=lambda: _Waiting([], [], []))
+    has_parts: bool = False
 
     @contextmanager
     def part(self, name: str, inputs: Inputs | None = None) -> Iterator[TrackedRun]:
@@ -148,6 +148,7 @@ class TrackedRun:
         import mlflow
 
         self.send()
+        self.has_parts = True
         client, inputs = mlflow.MlflowClient(), self.inputs if inputs is None else inputs
         opened = client.create_run(self.experiment_id, tags={**self.shared_tags, PARENT_TAG: self.run_id}, run_name=name)
         run = TrackedRun(self.settings, self.stage, opened.info.run_id, self.experiment_id, self.shared_tags, inputs)
@@ -205,9 +206,9 @@ class TrackedRun:
         self.waiting.tags.extend(RunTag(name, value) for name, value in values.items())
 
     def note(self, text: str) -> None:
-        """What the run's page shows as its description, in Markdown; links to all runs with their figures end it."""
+        """What the run's page shows as its description, in Markdown; links to the runs with their figures end it."""
         links = [f"[{words}]({page})" for words, page in figures_of(self.stage, self.experiment_id).items()]
-        end = f"\n\nAll runs of the experiment: {', '.join(links)}" if links else ""
+        end = f"\n\nRuns of the experiment: {', '.join(links)}" if links else ""
         self.tags({NOTE_TAG: text[: LONGEST_NOTE - len(end)] + end})
 
     def data(self, name: str, frame: pd.DataFrame, digest: str, first: str, last: str) -> Inputs:
@@ -317,10 +318,9 @@ def _experiment(settings: Settings, stage: str) -> str:
         experiment_id = str(client.create_experiment(name, location, tags={"mlflow.experimentKind": "custom_model_development"}))
     else:
         experiment_id = str(found.experiment_id)
-    wanted = {NOTE_TAG: of_experiment(settings, stage, experiment_id), f"{VIEW_TAG}{VIEW}": view_of(settings, stage)}
-    for tag, text in wanted.items():
-        if text is not None and (found is None or found.tags.get(tag) != text):
-            client.set_experiment_tag(experiment_id, tag, text)
+    about = of_experiment(settings, stage, experiment_id)
+    if found is None or found.tags.get(NOTE_TAG) != about:
+        client.set_experiment_tag(experiment_id, NOTE_TAG, about)
     return experiment_id
 
 
@@ -355,7 +355,7 @@ def _tags(settings: Settings, origin: Origin) -> dict[str, str]:
 
 @contextmanager
 def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> Iterator[TrackedRun]:
-    """Open a run in the experiment of a stage; it ends as failed where the block raises."""
+    """Open a run in the experiment of a stage; it ends as failed where the block raises. One with parts is what the experiment's views show first."""
     configure(settings)
     import mlflow
 
@@ -368,3 +368,6 @@ def tracked_run(settings: Settings, stage: str, name: str, origin: Origin) -> It
             yield run
         finally:
             run.send()
+    if run.has_parts:
+        for view, shown in views_of(settings, stage, run.run_id).items():
+            mlflow.MlflowClient().set_experiment_tag(experiment_id, f"{VIEW_TAG}{view}", shown)

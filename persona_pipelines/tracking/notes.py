@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from persona_pipelines.settings import Settings
-from persona_pipelines.tracking.pages import of_figures
+from persona_pipelines.tracking.pages import ALL, NEWEST, of_figures
 
 EXPERIMENTS = {
     "segments": (
@@ -58,7 +58,9 @@ COLUMNS = {
         "tags.decision",
     ),
 }
-"""Of the view, by stage."""
+"""Of the views, by stage."""
+BEST_FIRST = {"segments": "metrics.`silhouette`", "profiles": "metrics.`auc`", "recommendations": "metrics.`ndcg_at_10`"}
+"""What the runs below the newest one are ordered by, by stage."""
 
 MODELS = {
     "segments": "Places users in segments: features of a user in, segment out. Preprocessing and centres, whatever algorithm found them.",
@@ -74,8 +76,8 @@ ALIASES = (
 def of_experiment(settings: Settings, stage: str, experiment_id: str) -> str:
     """The description of a stage's experiment."""
     about = _with_k(EXPERIMENTS.get(stage, stage), settings)
-    views = (f"[{words}]({page}). " for words, page in figures_of(stage, experiment_id).items())
-    return f"{''.join(views)}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
+    pages = (f"[{words}]({page}). " for words, page in figures_of(stage, experiment_id).items())
+    return f"{''.join(pages)}{about}\n\nBy the Dagster assets of the group `{stage}`, of {_configuration(settings)}"
 
 
 def _configuration(settings: Settings) -> str:
@@ -90,20 +92,43 @@ def figures_of(stage: str, experiment_id: str) -> dict[str, str]:
     """
     if stage not in COLUMNS:
         return {}
-    return {"Figures in the table": of_figures(experiment_id), "Figures as charts": of_figures(experiment_id, as_charts=True)}
+    return {
+        "Newest, side by side": of_figures(experiment_id, NEWEST, as_charts=True),
+        "All in a table": of_figures(experiment_id, ALL),
+        "All as charts": of_figures(experiment_id, ALL, as_charts=True),
+    }
 
 
-def view_of(settings: Settings, stage: str) -> str | None:
-    """The view ``VIEW`` as MLflow's pages keep a shared one (JSON); None where runs have no figures."""
+def views_of(settings: Settings, stage: str, run_id: str) -> dict[str, str]:
+    """The views of an experiment's runs as MLflow's pages keep shared ones (JSON), by name; none where runs have no figures.
+
+    Args:
+        run_id: of the newest run without a parent: the runs below it are those of ``NEWEST``. MLflow unfolds no run by what a view says.
+    """
     if stage not in COLUMNS:
-        return None
+        return {}
     parted = [_with_k(column, settings).partition(".") for column in COLUMNS[stage]]
+    keys = [f"{kind}.`{name}`" for kind, _, name in parted]
+    section = {"display": True, "deleted": False}
+    chart = {"type": "BAR", "metricSectionId": ALL, "deleted": False, "isGenerated": False}
     shown = {
-        "selectedColumns": [f"{kind}.`{name}`" for kind, _, name in parted],
+        "selectedColumns": keys,
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
+        "runsHiddenMode": "FIRST_20_RUNS",
+        # MLflow adds a chart of each other figure, by the alphabet, to its own section, which is known by its name.
+        "compareRunSections": [
+            section | {"uuid": ALL, "name": "Figures", "isReordered": True, "isGenerated": False},
+            section | {"uuid": "others", "name": "Model metrics", "isReordered": False, "isGenerated": True},
+        ],
+        "compareRunCharts": [{**chart, "uuid": name, "metricKey": name} for kind, _, name in parted if kind == "metrics"],
     }
-    return json.dumps(shown)
+    below = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "orderByKey": _with_k(BEST_FIRST[stage], settings),
+        "runsHiddenMode": "SHOW_ALL",
+    }
+    return {ALL: json.dumps(shown), NEWEST: json.dumps(shown | below)}
 
 
 def _with_k(text: str, settings: Settings) -> str:

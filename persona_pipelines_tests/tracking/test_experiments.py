@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import mlflow
 import pandas as pd
@@ -28,9 +29,12 @@ def found(run_id: str) -> mlflow.entities.Run:
     return mlflow.MlflowClient().get_run(run_id)
 
 
-def test_the_description_of_a_run_ends_with_a_link_to_all_runs_with_their_figures(settings: Settings) -> None:
-    page = "#/experiments/7/runs?viewStateShareKey=figures&workflowType=machine_learning"
-    links = f"All runs of the experiment: [Figures in the table]({page}), [Figures as charts]({page}&compareRunsMode=CHART)"
+def test_the_description_of_a_run_ends_with_links_to_the_runs_with_their_figures(settings: Settings) -> None:
+    newest, every = (f"#/experiments/7/runs?viewStateShareKey={view}&workflowType=machine_learning" for view in ("newest", "figures"))
+    links = (
+        f"Runs of the experiment: [Newest, side by side]({newest}&compareRunsMode=CHART), "
+        f"[All in a table]({every}), [All as charts]({every}&compareRunsMode=CHART)"
+    )
     for stage, text, expected in (("segments", "done", f"done\n\n{links}"), ("gallery", "done", "done")):
         run = TrackedRun(settings, stage, "some run", "7")
         run.note(text)
@@ -104,7 +108,7 @@ def test_a_part_that_breaks_has_failed_and_tells_what_it_knew(settings: Settings
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["segments", "recommendations", "profiles", "gallery"])
 def test_every_experiment_says_what_it_holds_and_of_which_configuration(settings: Settings, stage: str) -> None:
-    with tracked_run(settings, stage, "a run", ORIGIN):
+    with tracked_run(settings, stage, "a run", ORIGIN) as run, run.part("a method"):
         pass
     experiment = mlflow.get_experiment_by_name(f"test-{stage}")
     assert "of the configuration **test**." in experiment.tags[NOTE_TAG]
@@ -114,18 +118,44 @@ def test_every_experiment_says_what_it_holds_and_of_which_configuration(settings
         f"(#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=figures&workflowType=machine_learning)"
         in experiment.tags[NOTE_TAG]
     )
-    columns = json.loads(experiment.tags["mlflow.sharedViewState.figures"])["selectedColumns"]
-    assert columns
-    assert all(re.fullmatch(r"(metrics|params|tags)\.`\w+`", column) for column in columns)
+    for view in ("figures", "newest"):
+        shown = json.loads(experiment.tags[f"mlflow.sharedViewState.{view}"])
+        assert shown["selectedColumns"]
+        assert all(re.fullmatch(r"(metrics|params|tags)\.`\w+`", column) for column in shown["selectedColumns"])
+        assert [f"metrics.`{chart['metricKey']}`" for chart in shown["compareRunCharts"]] == [
+            column for column in shown["selectedColumns"] if column.startswith("metrics.")
+        ]
+        assert {chart["metricSectionId"] for chart in shown["compareRunCharts"]} == {shown["compareRunSections"][0]["uuid"]}
+
+
+@pytest.mark.slow
+def test_the_newest_of_an_experiment_is_the_last_run_with_parts_that_ended_well_and_the_best_stands_first(settings: Settings) -> None:
+    def compared(figures: Mapping[str, float], *, ends_well: bool = True) -> None:
+        with tracked_run(settings, "recommendations", "a comparison", ORIGIN) as run:
+            for name, figure in figures.items():
+                with run.part(name) as part:
+                    part.metrics({"ndcg_at_10": figure})
+            assert ends_well, "no more"
+
+    compared({"of the week before": 0.9})
+    compared({"worst": 0.1, "best": 0.3, "middle": 0.2})
+    with pytest.raises(AssertionError, match="no more"):
+        compared({"broken": 0.5}, ends_well=False)
+    with tracked_run(settings, "recommendations", "without parts", ORIGIN):
+        pass
+    experiment = mlflow.get_experiment_by_name("test-recommendations")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.newest"])
+    ordered = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    shown = mlflow.MlflowClient().search_runs([experiment.experiment_id], view["searchFilter"], order_by=[ordered])
+    assert [run.info.run_name for run in shown] == ["best", "middle", "worst"]
 
 
 @pytest.mark.slow
 def test_the_view_and_the_words_have_the_length_of_the_lists_of_the_configuration(settings: Settings) -> None:
     other = settings.model_copy(update={"recommendations": settings.recommendations.model_copy(update={"k": 5})})
-    with tracked_run(settings, "recommendations", "a run", ORIGIN):
-        pass
-    with tracked_run(other, "recommendations", "a run", ORIGIN):
-        pass
+    for chosen in (settings, other):
+        with tracked_run(chosen, "recommendations", "a run", ORIGIN) as run, run.part("a method"):
+            pass
     tags = mlflow.get_experiment_by_name("test-recommendations").tags
     assert "metrics.`champion_ndcg_at_5`" in tags["mlflow.sharedViewState.figures"]
     assert "`ndcg_at_5`" in tags[NOTE_TAG]
