@@ -23,7 +23,7 @@ from persona_pipelines.audiences.own_lists import (
     require_another,
     with_pseudonyms,
 )
-from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError
+from persona_pipelines.audiences.saved import OF_SEGMENT, AudienceError, audiences
 from persona_pipelines.audiences.saved import condition_of as saved_condition
 from persona_pipelines.events.ordering import in_order
 from persona_pipelines.segments import STAGE as SEGMENTS
@@ -78,6 +78,21 @@ def meeting(store: Warehouse, settings: Settings, condition: str) -> ir.Table:
 def size(store: Warehouse, settings: Settings, condition: str) -> Size:
     """Raises ConditionError where the condition cannot be read."""
     return _counted(store, meeting(store, settings, condition))
+
+
+def unreadable(store: Warehouse, settings: Settings) -> dict[str, str]:
+    """The saved audiences whose conditions can be read no longer, with why: their attributes, targets or segments are gone, or an earlier version wrote them.
+
+    Raises:
+        AudienceError: the file that keeps them cannot be read.
+    """
+    found = {}
+    for name, condition in audiences(settings).items():
+        try:
+            meeting(store, settings, condition)
+        except ConditionError as error:
+            found[name] = f"can be read no longer: {error}"
+    return found
 
 
 def _counted(store: Warehouse, found: ir.Table) -> Size:

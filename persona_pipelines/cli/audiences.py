@@ -7,7 +7,17 @@ from pathlib import Path
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, guard_option, main, own_list_options, published, settings_of, tell
+from persona_pipelines.cli.base import (
+    CommandError,
+    config_option,
+    guard_option,
+    main,
+    own_list_options,
+    published,
+    settings_of,
+    tell,
+    without_people,
+)
 from persona_pipelines.cli.printing import say
 from persona_pipelines.settings import Settings
 
@@ -35,11 +45,14 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
     before = audiences(settings).get(name)
     with published(settings) as store:
         found = size(store, settings, condition)
+        nobody = without_people(store)
     save(settings, name, condition)
     say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
     if not found.users:
         tell(
-            'nobody meets it: persona sql "select country, count(*) from profiles.user_profiles group by 1", say, shows the values that there are'
+            f"nobody meets it: {nobody}"
+            if nobody
+            else 'nobody meets it: persona sql "select country, count(*) from profiles.user_profiles group by 1", say, shows the values that there are'
         )
     if before not in (None, condition):
         tell(f"it is saved in the place of the one of before: {before}")
@@ -54,20 +67,15 @@ def list_audiences(form: Form, config: str | None) -> None:
     settings = settings_of(config)
     import pandas as pd
 
-    from persona_pipelines.audiences.conditions import ConditionError
-    from persona_pipelines.audiences.exports import of_segments, size
+    from persona_pipelines.audiences.exports import of_segments, size, unreadable
     from persona_pipelines.audiences.saved import audiences
 
     rows = []
     with published(settings) as store:
+        problems = unreadable(store, settings)
         for name, condition in (*audiences(settings).items(), *of_segments(store).items()):
-            row = {"audience": name, "users": None, "consenting": None, "condition": condition, "problem": None}
-            try:
-                row |= vars(size(store, settings, condition))
-            except ConditionError as error:
-                # Saved with attributes, segments or an earlier version that are gone: the others are listed all the same.
-                row["problem"] = f"can be read no longer: {error}"
-            rows.append(row)
+            counted = {"users": None, "consenting": None} if name in problems else vars(size(store, settings, condition))
+            rows.append({"audience": name, **counted, "condition": condition, "problem": problems.get(name)})
     found = pd.DataFrame(rows, columns=["audience", "users", "consenting", "condition", "problem"], dtype=object)
     told = [f"{row['condition']} ({row['problem']})" if row["problem"] else row["condition"] for row in rows]
     view = found[["audience", "users", "consenting"]].assign(condition=told)

@@ -255,7 +255,22 @@ def published(settings: Settings) -> Warehouse:
 
 def advice_without(settings: Settings) -> str:
     """What to do where something that runs make is not there."""
-    return "the last run left it out, or it is gone: persona run says why" if settings.published_file.exists() else "first: persona run"
+    if not settings.published_file.exists():
+        return "first: persona run"
+    with published(settings) as store:
+        return without_people(store) or "the last run left it out, or it is gone: persona run says why"
+
+
+def without_people(store: Warehouse) -> str:
+    """Why there are no segments, profiles and lists of a log that names nobody; empty of one that does."""
+    from persona_pipelines.warehouse import contracts
+
+    if store.rows(contracts.USER_FEATURES) or not store.rows(contracts.EVENTS):
+        return ""
+    return (
+        "no event names a person (user_id): of devices alone there are sessions and items, but no segments, profiles, audiences or lists; "
+        "where anonymous_id stands for a person, call it user_id"
+    )
 
 
 def relative(path: Path) -> str:

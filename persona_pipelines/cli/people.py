@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, main, own_list_options, published, settings_of, tell
+from persona_pipelines.cli.base import (
+    CommandError,
+    advice_without,
+    config_option,
+    main,
+    own_list_options,
+    published,
+    settings_of,
+    tell,
+    without_people,
+)
 from persona_pipelines.cli.printing import print_facts, say, shown, warn
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.settings import Settings
@@ -38,6 +48,9 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
         table = store.table(contract)
         found = store.frame(table.filter(table.user_id == pseudonym))
         known = is_known(store, pseudonym)
+        nobody = without_people(store)
+    if found.empty and nobody:
+        raise CommandError(nobody)
     if found.empty and not known:
         raise CommandError(
             f"{user!r} is unknown: nobody in the logs of {settings.name} has this id (ids are told apart by their letters' case)"
@@ -109,11 +122,15 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
     """The top items for USER, a raw id as in the logs or a pseudonym. A user never seen gets an answer too, which says so."""
     settings = settings_of(config)
     from persona_pipelines.home.keys import pseudonym_of
+    from persona_pipelines.recommendations import STAGE
     from persona_pipelines.recommendations.serving import ConsentError, is_known, list_for_user
+    from persona_pipelines.tracking.registry import chosen
 
     with published(settings) as store:
         pseudonym = pseudonym_of(store, settings, user)
         known = is_known(store, pseudonym)
+        if chosen(store, settings, STAGE) is None:
+            raise CommandError(f"there is no recommender; {advice_without(settings)}")
         if not known:
             warn(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id; the answer is that for a new user")
         try:
@@ -159,6 +176,9 @@ def segments(form: Form, config: str | None) -> None:
     with published(settings) as store:
         found = store.frame(store.table(contracts.SEGMENT_PROFILES).order_by("segment_id"))
         rules = store.frame(store.table(contracts.SEGMENT_RULES).order_by("segment_id"))
+        nobody = without_people(store)
+    if nobody:
+        tell(nobody)
     shapes = rules[["segment_id", "rule", "users", "precision", "coverage"]]
     give(
         Answer(

@@ -35,7 +35,7 @@ def models(context: click.Context, form: Form, config: str | None) -> None:
         with published(settings) as store:
             if version := made_with(store, STAGE):
                 raise CommandError(f"version {version} made the lists, and no model is found any more: persona verify says what is lost")
-        raise CommandError(f"no recommender has been trained yet; {advice_without(settings)}")
+        raise CommandError(f"there is no recommender; {advice_without(settings)}")
     rows = [
         {
             "version": entry.version,

@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import as_called, config_option, main, settings_of, tell
+from persona_pipelines.cli.base import as_called, config_option, main, published, settings_of, tell
 from persona_pipelines.cli.printing import say
+from persona_pipelines.errors import StateError
 from persona_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from persona_pipelines.home.verifying import Finding
 
 
 @contextmanager
@@ -38,11 +43,28 @@ def verify(form: Form, config: str | None) -> None:
     from persona_pipelines.home.verifying import verify as looked_at
 
     with _held(settings, "persona verify"):
-        found = list(looked_at(settings))
+        found = [*looked_at(settings), *_unreadable_audiences(settings)]
     rows = [{"file": entry.file, "whole": entry.passed, "found": entry.found, "next": as_called(entry.next)} for entry in found]
     give(Answer((Rows("files", pd.DataFrame(rows)),)), form)
     if not all(entry.passed for entry in found):
         sys.exit(1)
+
+
+def _unreadable_audiences(settings: Settings) -> list[Finding]:
+    """Saved audiences whose conditions the published tables cannot answer; nothing where either cannot be read, as the file's own finding says."""
+    from persona_pipelines.audiences.exports import unreadable
+    from persona_pipelines.audiences.saved import AudienceError
+    from persona_pipelines.home.verifying import Finding
+
+    try:
+        with published(settings) as store:
+            found = unreadable(store, settings)
+    except (StateError, AudienceError):
+        return []
+    return [
+        Finding(f"audience {name}", False, f"its condition {why}", f"persona audience delete {name}, or save it anew")
+        for name, why in found.items()
+    ]
 
 
 @main.command()

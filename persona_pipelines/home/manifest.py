@@ -27,6 +27,7 @@ class Manifest:
         published: SHA-256 of the published copy.
         engine: version of the engine by which ``digests`` were made.
         rows, digests: of the published tables, by their full name.
+        pages: SHA-256 of the published pages, by their name.
     """
 
     key: str = ""
@@ -36,6 +37,7 @@ class Manifest:
     engine: str = ""
     rows: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
 
     def save(self, home: Path) -> None:
         write_whole(home / FILE, json.dumps(asdict(self), indent=1))

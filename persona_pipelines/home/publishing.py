@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from persona_pipelines.files import write_blocks, write_whole
+from persona_pipelines.files import digest_of, write_blocks, write_whole
 from persona_pipelines.home.manifest import HomeError, Manifest, read_manifest
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
@@ -112,6 +112,8 @@ def finish(settings: Settings, say: Callable[[str], None] = lambda text: None) -
             (settings.home / REPORTS).mkdir(exist_ok=True)
             os.replace(waiting / page, published_page(settings, page))
     manifest = read_manifest(settings.home)
+    there = {page: published_page(settings, page) for page in publication.pages}
+    manifest.pages |= {page: digest_of(file) for page, file in there.items() if file.exists()}
     manifest.published, manifest.rows, manifest.digests, manifest.engine = (
         publication.published,
         publication.rows,

@@ -15,14 +15,15 @@ from persona_pipelines.home import histories
 from persona_pipelines.home.keys import KEY
 from persona_pipelines.home.manifest import FILE, HomeError, Manifest, read_manifest
 from persona_pipelines.home.opening import require_as_left, require_version
-from persona_pipelines.home.publishing import JOURNAL, read_journal
+from persona_pipelines.home.publishing import JOURNAL, REPORTS, published_page, read_journal
 from persona_pipelines.privacy.pseudonyms import RESTORE, KeyFileError, fingerprint, load_key
 from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.experiments import ModelNotFoundError
 from persona_pipelines.warehouse.connection import Warehouse, WarehouseError
 
-REPAIR, RUN_AGAIN, LOOK_AGAIN = "persona repair", "persona run", "persona verify, once nothing else uses it and its disk can be written"
+REPAIR, RUN_AGAIN, WRITE_AGAIN = "persona repair", "persona run", "persona run --only gallery"
+LOOK_AGAIN = "persona verify, once nothing else uses it and its disk can be written"
 LOCKED_SECONDS = 30.0
 SAVED: dict[str, Callable[[Path], object]] = {"audiences.json": texts_by_name, "segments.json": objects_by_number}
 """Files with what people have said and no log has, each with what reads it: ValueError where it cannot be read."""
@@ -51,6 +52,7 @@ def verify(settings: Settings) -> Iterator[Finding]:
     yield _warehouse(settings, manifest)
     if settings.published_file.exists() or manifest.rows:
         yield published_as_left(settings, manifest)
+    yield from _pages(settings, manifest)
     if settings.mlflow_is_local:
         yield _model_store(settings)
         yield from _models(settings)
@@ -137,6 +139,20 @@ def published_as_left(settings: Settings, manifest: Manifest) -> Finding:
     if manifest.engine != duckdb.__version__ or not other:
         return Finding(file.name, False, "its bytes are not those that were published", REPAIR)
     return Finding(file.name, False, f"other rows than were published in {', '.join(other[:3])}", REPAIR)
+
+
+def _pages(settings: Settings, manifest: Manifest) -> Iterator[Finding]:
+    """The pages of the gallery against their digests; ones that are being published are the next run's to finish."""
+    if (settings.home / JOURNAL).exists():
+        return
+    for name, digest in manifest.pages.items():
+        file = published_page(settings, name)
+        if not file.exists():
+            yield Finding(f"{REPORTS}/{name}", False, "is gone", WRITE_AGAIN)
+        elif digest_of(file) != digest:
+            yield Finding(f"{REPORTS}/{name}", False, "its bytes are not those that were published", WRITE_AGAIN)
+        else:
+            yield Finding(f"{REPORTS}/{name}", True, "is as it was published")
 
 
 def _being_published(settings: Settings) -> str | None:

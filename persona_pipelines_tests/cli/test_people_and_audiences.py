@@ -134,6 +134,10 @@ def test_a_saved_condition_that_can_be_read_no_longer_is_said_for_itself(changed
     assert "found 'attributes.gone'" in rows["broken"]["problem"]
     assert "no such segment: found 'Gone'" in rows["old"]["problem"]
     assert "can be read no longer" in changed.asked("audience", "list").stdout
+    verified = json.loads(changed.asked("verify", "--json").stdout)
+    unread = {row["file"]: row["next"] for row in verified if row["file"].startswith("audience ")}
+    assert unread.keys() == {"audience broken", "audience old", "audience odd", "audience other"}
+    assert unread["audience old"] == "persona audience delete old, or save it anew"
     exported = changed.asked("audience", "export", "broken", str(tmp_path / "file.csv"))
     assert exported.exit_code == 1
     assert "the condition of audience 'broken' can be read no longer: at character 1: found 'attributes.gone'" in exported.stderr

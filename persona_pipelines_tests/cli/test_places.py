@@ -133,7 +133,10 @@ def test_a_web_ui_is_opened_where_it_answers(changed: Told) -> None:
 
 @pytest.mark.slow
 def test_the_web_uis_say_where_they_answer_for_as_long_as_they_do(changed: Told) -> None:
-    with closing(sqlite3.connect(changed.home / "mlflow.db")) as store, store:  # what the next comparison does with the home of an early release
+    with (
+        closing(sqlite3.connect(changed.home / "mlflow.db")) as store,
+        store,
+    ):  # what the next comparison does with the home of an early release
         store.execute("UPDATE experiments SET name = 'shop-recommendations' WHERE name = 'recommendations'")
         store.execute(
             "INSERT INTO experiment_tags SELECT 'mlflow.sharedViewState.newest', '{}', experiment_id FROM experiments WHERE name = 'shop-recommendations'"

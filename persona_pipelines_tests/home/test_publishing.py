@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_pipelines.files import write_whole
 from persona_pipelines.home import publishing
 from persona_pipelines.home.manifest import HomeError, read_manifest
 from persona_pipelines.home.opening import close_warehouse, open_warehouse
@@ -20,7 +21,7 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.tracking import registry
 from persona_pipelines.tracking.registry import Chosen, choose
 from persona_pipelines.warehouse.connection import Warehouse
-from persona_pipelines_tests.home.conftest import page_published, rows_published, run
+from persona_pipelines_tests.home.conftest import filled, page_published, rows_published, run
 
 LAST = 15
 """More changes than publishing makes."""
@@ -66,9 +67,6 @@ def test_a_process_that_dies_while_publishing_leaves_the_old_or_is_finished_by_t
     run_before = rows_published(home), page_published(home)
     store = open_warehouse(home)
     with monkeypatch.context() as patch:
-        from persona_pipelines.files import write_whole
-        from persona_pipelines_tests.home.conftest import filled
-
         filled(store, 700)
         write_whole(publishing.waiting_page(home, "page.html"), "new page")
         made = dies_at(patch, moment)
@@ -177,3 +175,25 @@ def test_versions_that_scored_before_are_forgotten_once_the_new_scores_are_publi
     assert asked == [("profiles-churn", "3", rows_published(home))]
     assert told == ["old versions of shop-profiles-churn stay: forbidden"]
     assert not (home.home / JOURNAL).exists()
+
+
+@pytest.mark.slow
+def test_a_page_that_is_lost_while_it_is_published_keeps_nothing_else_from_being_so(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def died(*_: object) -> None:
+        raise Killed
+
+    store = open_warehouse(home)
+    filled(store, 700)
+    write_whole(publishing.waiting_page(home, "page.html"), "new page")
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.Manifest, "save", died)
+        with pytest.raises(Killed):
+            publishing.publish(store, home)
+    store.close()
+    assert page_published(home) == "new page"
+    publishing.published_page(home, "page.html").unlink()
+    close_warehouse(open_warehouse(home), home)
+    assert rows_published(home) == 700
+    assert {entry.file: entry.found for entry in verify(home) if not entry.passed} == {"reports/page.html": "is gone"}

@@ -159,6 +159,19 @@ def test_damaged_databases_and_lists_are_moved_aside(home: Settings) -> None:
     assert not any(file.exists() for file in (*databases, home.home / "audiences.json", home.home / "segments.json"))
 
 
+def test_a_page_that_is_gone_or_changed_is_found_and_made_anew_by_the_next_run(home: Settings) -> None:
+    page = home.home / "reports" / "page.html"
+    page.write_text("other words")
+    assert {file: (entry.found, entry.next) for file, entry in broken(home).items()} == {
+        "reports/page.html": ("its bytes are not those that were published", "persona run --only gallery")
+    }
+    page.unlink()
+    assert broken(home)["reports/page.html"].found == "is gone"
+    assert list(repair(home)) == ["left to do: reports/page.html: is gone; persona run --only gallery"]
+    assert run(home, 500, "anew") == []
+    assert broken(home) == {}
+
+
 def test_each_database_of_dagster_that_is_gone_or_empty_is_said_with_what_was_in_it(home: Settings) -> None:
     kept = [home.dagster_home / path for path in histories.HELD]
     for file, (_, held, instead) in zip(kept, histories.HELD.values(), strict=True):

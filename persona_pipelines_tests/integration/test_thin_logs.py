@@ -76,6 +76,16 @@ def test_a_log_that_names_nobody_has_events_and_says_that_there_is_no_audience(t
     asked = run.asked("report")
     assert asked.exit_code == 1
     assert "no page: nobody is in a segment, because no event names a person (user_id)" in asked.stderr
+    for command in (("profile", "u1"), ("recommend", "u1"), ("models",), ("open", "gallery", "--print")):
+        asked = run.asked(*command)
+        assert asked.exit_code == 1
+        told = " ".join(asked.stderr.split())
+        assert "no event names a person (user_id): of devices alone there are sessions and items" in told, command
+        assert "persona run" not in told
+    for empty in (["segments"], ["audience", "save", "regulars", "--where", "sessions > 1"]):
+        asked = run.asked(*empty)
+        assert asked.exit_code == 0
+        assert "no event names a person (user_id): of devices alone" in " ".join(asked.stderr.split())
 
 
 def test_people_who_are_all_alike_and_have_consented_to_nothing(tmp_path: Path) -> None:
