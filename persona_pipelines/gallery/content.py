@@ -30,8 +30,10 @@ from persona_pipelines.warehouse.described import CHINESE, Log
 from persona_pipelines.warehouse.functions import local_time
 
 MAP_POINTS = 700
-HOURS = 3
-"""Parts of a day in which it is counted who is active."""
+HOURS = (3, 6)
+"""Parts of a day in which it is counted who is active: the first in which enough can be told."""
+TOLD_CELLS = 1 / 3
+"""Share of the parts of a week with anybody in them that have enough people to be told: of fewer, nothing is seen."""
 APART = 6
 INTERESTS = 5
 SHOWN = 0.005
@@ -52,7 +54,7 @@ class Glance:
 
     Attributes:
         buyers: share who have bought.
-        value: mean of what was spent, less what was paid back; ``total`` their sum.
+        value: mean of what was spent, less what was paid back; ``middle`` the median, rounded to tens; ``total`` the sum.
         lifetime: mean of what is expected to be spent within ``predictions.lifetime_days``.
         likely, leaving: mean chance of buying and of leaving.
         sessions: mean, of the ``seen`` of whom it is known.
@@ -69,6 +71,7 @@ class Glance:
     leaving: float | None
     sessions: float | None
     seen: int = 0
+    middle: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
     days = store.frame(accounting.group_by("day").aggregate(events=accounting.events.sum()).order_by("day"))
     currencies = [name for (name,) in store.tuples(currencies_of_money(events).select("currency"))]
     minimum, consent = settings.segments.minimum_segment_size, _consent(settings)
-    sizes = users["segment_id"].value_counts()
+    sizes, stages = users["segment_id"].value_counts(), audience.stages_of_segments(users)
     small = sizes.index[sizes < minimum]
     without = int(sizes[small].sum()) if sizes[small].sum() < minimum else 0
     shown = everybody[~everybody["segment_id"].isin(small)] if without else everybody
@@ -235,7 +238,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         alike=alike,
         leaving=None if CHURN not in told else "rhythm" if told[CHURN]["model"] == "modified_beta_geometric" else "silence",
         lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
-        first=pointers(cards, told_of, times, support, consent),
+        first=pointers(cards, told_of, stages, times, support, consent),
         glance=replace(told_of, users=len(users)),
         unplaced=_glance(users[users["segment_id"] == UNPLACED[0]]) if UNPLACED[0] in sizes else None,
         without=without,
@@ -243,7 +246,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         places=places,
         groups=np.array([number_of[segment_of[number]] for number in visible], dtype=int),
         times=times,
-        stages=audience.stages_of_segments(users),
+        stages=stages,
         grid=audience.recency_and_frequency(features),
         cohorts=audience.cohort_table(store.frame(audience.cohorts(dated, buying))) if log.dated else pd.DataFrame(),
         funnel=audience.funnel(store, events),
@@ -295,6 +298,7 @@ def _glance(users: pd.DataFrame) -> Glance:
         leaving=_mean(users["churn_probability"]),
         sessions=_mean(users["sessions"]),
         seen=int(users["sessions"].notna().sum()),
+        middle=_middle(users["monetary_value"], -1),
     )
 
 
@@ -368,37 +372,42 @@ def _cards(
 
 
 def _rhythm(store: Warehouse, segment: int, settings: Settings) -> np.ndarray | None:
-    """How many people of the segment did something by weekday (Monday first) and ``HOURS`` of the day; None where all cells have too few."""
+    """How many people of the segment did something by weekday (Monday first) and part of the day (``HOURS``), 0 where they are too few to be told;
+    None where that is so of most."""
     events, placed = store.table(contracts.EVENTS), store.table(contracts.USER_SEGMENTS)
     members = placed.filter(placed.segment_id == segment).select("user_id")
     acts = events.filter(is_act(events) & clock_support(store).timed(events))
     own = acts.semi_join(members, "user_id")
     moments = local_time(own.timestamp, settings.features.timezone)
-    marked = own.select("user_id", weekday=moments.day_of_week.index(), part=(moments.hour() // HOURS).cast("int64"))
-    found = store.frame(marked.group_by("weekday", "part").aggregate(people=marked.user_id.nunique()))
-    counts = np.zeros((7, 24 // HOURS))
-    counts[found["weekday"].to_numpy(dtype=int), found["part"].to_numpy(dtype=int)] = found["people"]
-    counts[counts < settings.segments.minimum_segment_size] = 0
-    return counts if counts.any() else None
+    for hours in HOURS:
+        marked = own.select("user_id", weekday=moments.day_of_week.index(), part=(moments.hour() // hours).cast("int64"))
+        found = store.frame(marked.group_by("weekday", "part").aggregate(people=marked.user_id.nunique()))
+        counts = np.zeros((7, 24 // hours))
+        counts[found["weekday"].to_numpy(dtype=int), found["part"].to_numpy(dtype=int)] = found["people"]
+        told = counts >= settings.segments.minimum_segment_size
+        if told.any() and told.sum() >= TOLD_CELLS * (counts > 0).sum():
+            return np.where(told, counts, 0)
+    return None
 
 
 def _typical(mine: pd.DataFrame, log: Log) -> dict[str, float | None]:
-    """The medians of the people of a segment; of two in the middle the lower one."""
-
-    def middle(column: str, digits: int) -> float | None:
-        known = mine[column].to_numpy(dtype=float, na_value=np.nan)
-        known = known[np.isfinite(known)]
-        return round(float(np.quantile(known, 0.5, method="lower")), digits) if 2 * len(known) >= len(mine) else None
-
+    """The medians of the people of a segment."""
     return {
-        "spent": middle("monetary_value", -1),
-        "recency_days": middle("recency_days", 0) if log.dated else None,
-        "frequency": middle("frequency", 0),
+        "spent": _middle(mine["monetary_value"], -1),
+        "recency_days": _middle(mine["recency_days"], 0) if log.dated else None,
+        "frequency": _middle(mine["frequency"], 0),
         # Of a log with dates, days are what people count: a purchase is a line of an order in many.
-        "purchases": None if log.dated else middle("purchases", 0),
-        "likely": middle("purchase_probability", 1),
-        "leaving": middle("churn_probability", 1),
+        "purchases": None if log.dated else _middle(mine["purchases"], 0),
+        "likely": _middle(mine["purchase_probability"], 1),
+        "leaving": _middle(mine["churn_probability"], 1),
     }
+
+
+def _middle(values: pd.Series, digits: int) -> float | None:
+    """The median of what is known, of two in the middle the lower one; None where it is known of fewer than half."""
+    known = values.to_numpy(dtype=float, na_value=np.nan)
+    known = known[np.isfinite(known)]
+    return round(float(np.quantile(known, 0.5, method="lower")), digits) if len(known) and 2 * len(known) >= len(values) else None
 
 
 def _hits(store: Warehouse, name: str, minimum: int) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from persona_pipelines.features.support import ABSENT
+from persona_pipelines.profiles.joining import AT_RISK_DAYS
 
 if TYPE_CHECKING:
     from persona_pipelines.gallery.content import Card, Glance
@@ -20,6 +21,8 @@ MOVED = 0.02
 AT_RISK = 0.05
 """By how much the mean chance of leaving has to be above everybody's."""
 HOLDS_MUCH = 0.1
+MANY_LAPSED = 0.25
+"""Share of all people from which on it is told that they have lapsed."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Pointer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support: pd.DataFrame, consent: str) -> list[Pointer]:
+def pointers(
+    cards: Sequence[Card], glance: Glance, stages: pd.DataFrame, times: pd.DataFrame, support: pd.DataFrame, consent: str
+) -> list[Pointer]:
     """The sentences whose conditions hold, most important first.
 
     Args:
+        stages: ``audience.stages_of_segments``.
         times: ``audience.over_time``.
         support: ``contracts.FEATURE_SUPPORT``.
         consent: who consents (``content.Gallery``).
@@ -56,6 +62,8 @@ def pointers(cards: Sequence[Card], glance: Glance, times: pd.DataFrame, support
         if risky:
             worst = max(risky, key=lambda card: (card.value_share or 0.0) * (card.glance.leaving or 0.0))
             found.append(Pointer("value_at_risk", worst.segment_id, {"value": worst.value_share, "leaving": worst.glance.leaving}))
+    if "lapsed" in stages and (share := stages["lapsed"].sum() / stages.to_numpy().sum()) >= MANY_LAPSED:
+        found.append(Pointer("lapsed", None, {"share": share, "days": AT_RISK_DAYS}))
     moved = [card for card in shown if card.change is not None and abs(card.change) >= MOVED]
     if moved:
         most = max(moved, key=lambda card: abs(card.change or 0.0))

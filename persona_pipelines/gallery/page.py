@@ -20,6 +20,7 @@ from persona_pipelines.gallery.panels import movement, panels
 from persona_pipelines.gallery.texts import WEEKDAYS, Language, Texts, decimal, numeral, of_100, percent, texts_of
 from persona_pipelines.profiles.checks import CALIBRATED
 from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE
+from persona_pipelines.profiles.predictions import highest_lift
 from persona_pipelines.recommendations.verdict import NO_BETTER, WORSE, against_popular
 from persona_pipelines.segments.interests import LEADING, MORE_THAN_OTHERS, NOTHING, SPREAD
 from persona_pipelines.segments.naming import PHRASES, TOLD_APART
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 ADVICE = 4
 MOST_DEVIATIONS = 3.0
 """What fills the bar of a difference."""
+FEW_HOLD_MOST = 1.5
+"""From how many times the median on a mean is not what most people spend."""
 GUESSES = ("past_spend", "past_rate")
 """Models of lifetime value that say no more than what was spent so far."""
 PLAIN_NAMES = {f"Average {people}": f"average_{people}" for people in ("visitors", "customers", "raters", "users")} | {
@@ -164,9 +167,10 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
             numeral(glance.reachable),
             texts(f"glance_reachable_{gallery.consent}"),
         ),
-        ("glance_buyers", _told(glance.buyers, percent), texts("glance_buyers_means")),
+        # Where all have bought, as in a log of orders, it tells nobody from anybody.
+        ("glance_buyers", _told(glance.buyers, percent) if gallery.glance.buyers != 1 else None, texts("glance_buyers_means")),
         ("glance_total", _told(glance.total, numeral) if whole else None, texts("glance_total_means")),
-        ("glance_value", _told(glance.value, numeral), texts("glance_value_means")),
+        ("glance_value", _told(glance.value, numeral), _value_means(glance, texts)),
         ("glance_lifetime", _told(glance.lifetime, numeral), foreseen_means(gallery, LIFETIME, texts)),
         ("glance_likely", _told(glance.likely, of_100), foreseen_means(gallery, PURCHASE, texts)),
         ("glance_leaving", _told(glance.leaving, of_100), foreseen_means(gallery, CHURN, texts)),
@@ -191,6 +195,14 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
         for key, value, meaning in found
         if value is not None
     ]
+
+
+def _value_means(glance: Glance, texts: Texts) -> str:
+    """What the mean of what was spent means; where few hold most of it, what is spent in the middle as well."""
+    said = texts("glance_value_means")
+    if glance.value is None or glance.middle is None or not glance.value >= FEW_HOLD_MOST * glance.middle > 0:
+        return said
+    return texts("glance_value_middle", meaning=said, middle=numeral(glance.middle))
 
 
 def foreseen_means(gallery: Gallery, target: str, texts: Texts) -> str:
@@ -404,12 +416,13 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
         return {"charts": []}
     steps = [f"{pd.Timestamp(day):%Y-%m-%d}" for day in days]
     charts = []
+    enough = gallery.times[gallery.times["users"] >= gallery.minimum]
     for key, column, written in (
         ("time_users", "users", numeral),
         ("time_value", "mean_monetary_value", numeral),
         ("time_buyers", "buyers_share", percent),
     ):
-        wide = gallery.times.pivot_table(index="as_of_date", columns="segment_id", values=column, aggfunc="first").reindex(days)
+        wide = enough.pivot_table(index="as_of_date", columns="segment_id", values=column, aggfunc="first").reindex(days)
         series = [
             [None if pd.isna(value) else float(value) for value in wide.get(card.segment_id, pd.Series(np.nan, wide.index))]
             for card in shown
@@ -435,8 +448,15 @@ def _times(gallery: Gallery, shown: Sequence[Card], texts: Texts, names: dict[in
 def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
     """Chances and amounts, each with the measures that it has."""
 
-    def calibration(value: float) -> str:
-        return texts("calibration_poor", error=decimal(value)) if value > CALIBRATED else decimal(value)
+    def plain(column: str, written: Callable[[float], str]) -> tuple[str, Callable[[dict[str, Any]], str]]:
+        return column, lambda row: written(row[column])
+
+    def calibration(row: dict[str, Any]) -> str:
+        error = decimal(row["calibration_error"])
+        return texts("calibration_poor", error=error) if row["calibration_error"] > CALIBRATED else error
+
+    def lift(row: dict[str, Any]) -> str:
+        return texts("lift_of", lift=decimal(row["lift"]), most=decimal(highest_lift(row["users"], row["base_rate"])))
 
     parts = []
     for title, rows, columns in (
@@ -444,20 +464,20 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
             "chances",
             gallery.predictions,
             (
-                ("judged", "users", numeral),
-                ("auc", "auc", decimal),
-                ("calibration", "calibration_error", decimal),
-                ("lift", "lift", decimal),
+                ("judged", *plain("users", numeral)),
+                ("auc", *plain("auc", decimal)),
+                ("calibration", "calibration_error", calibration),
+                ("lift", "lift", lift),
             ),
         ),
         (
             "amounts",
             gallery.amounts,
             (
-                ("judged", "users", numeral),
-                ("spearman", "spearman", decimal),
-                ("mae", "mean_absolute_error", numeral),
-                ("level", "level", decimal),
+                ("judged", *plain("users", numeral)),
+                ("spearman", *plain("spearman", decimal)),
+                ("mae", *plain("mean_absolute_error", numeral)),
+                ("level", *plain("level", decimal)),
             ),
         ),
     ):
@@ -481,7 +501,7 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
                         _target(row["target"], texts),
                         _definition(gallery, row, texts),
                         _named("model", row["model"], texts),
-                        *(texts("none") if row[column] is None else written(row[column]) for _, column, written in kept),
+                        *(texts("none") if row[column] is None else written(row) for _, column, written in kept),
                     ]
                     for row in rows
                 ],

@@ -119,15 +119,16 @@ def panels(gallery: Gallery, texts: Texts, names: dict[int, str]) -> list[dict[s
             )
     if gallery.funnel:
         most = gallery.funnel[0][1]
+        cells, note = _told(gallery, np.array([count for _, count in gallery.funnel]), texts)
         panels.append(
             {
                 "anchor": "funnel",
                 "title": texts("funnel"),
-                "note": texts("funnel_note"),
+                "note": texts("funnel_note") + note,
                 "header": [(texts("funnel_steps"), ""), (texts("user"), ""), (texts("share"), "")],
                 "rows": [
-                    [texts(f"step_{name}"), few if 0 < count < gallery.minimum else numeral(count), percent(count / most)]
-                    for name, count in gallery.funnel
+                    [texts(f"step_{name}"), cell, few if cell == few else percent(count / most)]
+                    for (name, count), cell in zip(gallery.funnel, cells, strict=True)
                 ],
             }
         )

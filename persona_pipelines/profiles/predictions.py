@@ -298,6 +298,11 @@ def lift(happened: np.ndarray, chances: np.ndarray) -> float:
     return float(doers / places / happened.mean())
 
 
+def highest_lift(users: int, base_rate: float) -> float:
+    """What ``lift`` can be at most: everybody among the tenth has done it, or everybody who has is among the tenth."""
+    return min(1 / base_rate, users / max(1, users // 10))
+
+
 def no_drivers() -> pd.DataFrame:
     """Rows of ``contracts.PREDICTION_DRIVERS`` but the target, of a model that looks at no feature."""
     return pd.DataFrame(columns=["feature", "rank", "importance", "correlation"])

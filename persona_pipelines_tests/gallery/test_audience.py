@@ -102,6 +102,7 @@ def test_over_time_tells_who_had_bought_by_then(warehouse) -> None:
 
 WHOLE = Glance(1000, 700, 0.5, 10.0, 10_000.0, None, 0.2, 0.3, None)
 SUPPORT = pd.DataFrame({"feature": ["sessions", "ratings"], "support": ["measured", "measured"]})
+STAGES = pd.DataFrame({"active": [761], "lapsed": [239]})
 TIMES = pd.DataFrame({"as_of_date": pd.to_datetime(["2026-01-01", "2026-01-08"])})
 
 
@@ -124,17 +125,28 @@ def card(segment: int, share: float, value: float, leaving: float | None = None,
 )
 def test_what_is_said_first_has_its_conditions(cards: list[Card], expected: list[str]) -> None:
     whole = dataclasses.replace(WHOLE, reachable=1000)
-    assert [pointer.key for pointer in pointers(cards, whole, TIMES, SUPPORT, "listed")] == expected
+    assert [pointer.key for pointer in pointers(cards, whole, STAGES, TIMES, SUPPORT, "listed")] == expected
+
+
+def test_that_many_have_lapsed_is_said() -> None:
+    lapsed = pd.DataFrame({"new": [40, 400], "lapsed": [160, 0]})
+    whole = dataclasses.replace(WHOLE, reachable=1000)
+    (found,) = pointers([], whole, lapsed.assign(lapsed=[160, 200]), TIMES, SUPPORT, "listed")
+    assert (found.key, found.figures) == ("lapsed", {"share": 0.45, "days": 90})
+    for few in (lapsed, lapsed[["new"]], pd.DataFrame()):
+        assert [
+            pointer.key for pointer in pointers([], whole, few.assign(new=1000) if "new" in few else few, TIMES, SUPPORT, "listed")
+        ] == []
 
 
 def test_of_segments_too_small_to_be_shown_nothing_is_said() -> None:
     small = dataclasses.replace(card(1, 0.1, 0.9, leaving=0.9, change=0.1), details=None)
-    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), TIMES, SUPPORT, "listed") == []
+    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), STAGES, TIMES, SUPPORT, "listed") == []
 
 
 def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> None:
     absent = SUPPORT.assign(support=["absent", "measured"])
-    found = pointers([], WHOLE, TIMES, absent, "listed")
+    found = pointers([], WHOLE, STAGES, TIMES, absent, "listed")
     assert [(pointer.key, pointer.figures) for pointer in found] == [
         ("reachable", {"reachable": 700, "users": 1000}),
         ("not_held", {"absent": 1, "all": 2}),

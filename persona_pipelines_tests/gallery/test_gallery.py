@@ -77,6 +77,7 @@ CHANCES = {
     "model": "random_forest",
     "window_days": 30,
     "users": 640,
+    "base_rate": 0.25,
     "auc": 0.8,
     "calibration_error": 0.02,
     "lift": 3.1,
@@ -253,7 +254,7 @@ def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out()
     told = seen(text)
     assert "Fewer than 20 users: not shown" in told
     assert "<td>Few</td>" not in text
-    assert "500 users stayed in their segment, 43 moved, 25 came" in told
+    assert "500 users stayed in their segment, 43 moved, 25 are new" in told
     assert "Owls <i> Larks 40" in told
     assert "(new) Owls <i> 20" in told, "that 3 have moved to a small segment would follow from 25"
     assert "<td>Few</td>" not in text
@@ -521,3 +522,43 @@ def test_every_model_and_algorithm_has_a_name_on_the_page(language: Language) ->
     names = {*classifiers(1), *regressors(1), *BASELINES, *ALGORITHMS, BASE_RATE, MEAN, "combined", "modified_beta_geometric"}
     assert {f"model_{name}" for name in names} <= set(texts_of(language).entries)
     assert {f"feature_{name}" for name in DERIVED} <= set(texts_of(language).entries)
+
+
+@pytest.mark.parametrize(
+    ("error", "english", "chinese"), [(0.17, "0.17, too much to take the chances as they stand", "误差过大"), (0.1, "0.10", "")]
+)
+def test_chances_that_are_far_from_what_happened_are_told_so(error: float, english: str, chinese: str) -> None:
+    for language, words in zip(LANGUAGES, (english, chinese), strict=True):
+        told = seen(page(gallery(predictions=[CHANCES | {"calibration_error": error}]), language))
+        assert words in told
+        assert (("too much" in told) or ("误差过大" in told)) == (error > 0.1)
+
+
+@pytest.mark.parametrize(("users", "base_rate", "most"), [(640, 0.5, "2.00"), (640, 0.02, "10.00"), (95, 0.05, "10.56")])
+def test_beside_a_lift_stands_the_most_that_it_could_be(users: int, base_rate: float, most: str) -> None:
+    assert f"3.10 of {most}" in seen(page(gallery(predictions=[CHANCES | {"users": users, "base_rate": base_rate}]), "en"))
+
+
+def test_that_all_have_bought_is_no_figure() -> None:
+    assert seen(page(gallery(), "en")).count("Have bought") == 2
+    bought = dataclasses.replace(GLANCE, buyers=1.0)
+    assert "Have bought" not in seen(page(gallery(glance=bought, cards=[dataclasses.replace(CARD, glance=bought)]), "en"))
+
+
+@pytest.mark.parametrize(("middle", "told"), [(8.0, True), (10.0, False), (0.0, False), (None, False)])
+def test_where_few_hold_most_the_median_stands_beside_the_mean(middle: float | None, told: bool) -> None:
+    text = seen(page(gallery(glance=dataclasses.replace(GLANCE, middle=middle)), "en"))
+    assert ("so it may be below 0; in the middle of them about 8" in text) == told
+
+
+def test_a_step_of_few_people_follows_from_no_share() -> None:
+    told = seen(page(gallery(funnel=[("item_view", 804), ("purchase", 7)]), "en"))
+    assert "opened an item 800 100% bought fewer than 20 fewer than 20" in told
+    assert "opened an item 804 100% bought 200 25%" in seen(page(gallery(funnel=[("item_view", 804), ("purchase", 200)]), "en"))
+
+
+def test_of_a_day_on_which_a_segment_was_small_its_chart_tells_nothing() -> None:
+    times = TIMES.assign(users=[7, 9, 880, 7])
+    told = seen(page(gallery(times=times), "en"))
+    assert "2025-09-01 none 2025-09-08 12.50" in told
+    assert "2025-09-01 10 2025-09-08 12.50" in seen(page(gallery(), "en"))

@@ -20,6 +20,7 @@ import yaml
 import persona_pipelines
 from persona_pipelines.gallery.texts import Language, texts_of
 from persona_pipelines.warehouse.described import FEATURES, INTEREST_VERBS
+from persona_pipelines_tests.gallery.figures import Figures, close
 
 PACKAGE = Path(persona_pipelines.__file__).parent
 BLOCKS = {
@@ -154,7 +155,7 @@ class Warrants:
         self.queries: list[str] = []
         self.blocks = Page(page).blocks
         self.patterns = {
-            key: [pattern_of(form) for form in (entry.values() if isinstance(entry, dict) else [str(entry)])]
+            key: [pattern_of(form.strip()) for form in (entry.values() if isinstance(entry, dict) else [str(entry)])]
             for key, entry in self.texts.entries.items()
         }
         raw = yaml.safe_load((PACKAGE / "warehouse" / "user_features.yaml").read_text(encoding="utf-8"))
@@ -203,7 +204,7 @@ class Warrants:
         if link or block.tag in ("title", "footer", "h1", "code", "summary") or text in self.texts.entries.values():
             return self.code(block) if block.tag == "code" else True
         if block.tag in ("td", "th") or (block.tag == "text" and re.fullmatch(r"[+-]?[\d.,%]+|\d{4}-\d{2}-\d{2}|[MTWFS]\w\w|周.", text)):
-            return True  # held against the tables as whole tables, below
+            return True  # held against the tables as whole tables (``figures.Figures``)
         best: bool | str | None = None
         for key, figures in self.matches(text):
             ask = getattr(self, f"claim_{key}", None) or next(
@@ -219,7 +220,8 @@ class Warrants:
         if block.segment is not None and (outcome := self.of_card(block)) is not None:
             self.asked += outcome is True
             return outcome
-        return best if best is not None else self.named(block)
+        outcome = self.named(block)
+        return best if outcome is None else outcome
 
     def fact(self, key: str) -> bool | str:
         """Whether a text without a gap is true."""
@@ -244,6 +246,14 @@ class Warrants:
             "movement_": self.movement,
             "quality_segments_told": self.segment_quality,
         }
+
+    def claim_glance_value_middle(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        """The median of what all have spent, to the next ten, and that it is far below the mean."""
+        middle, mean = self.rows(
+            f"SELECT quantile_disc(monetary_value, 0.5), avg(monetary_value) FROM profiles.user_profiles WHERE {self.people_told_of()}"
+        )[0]
+        told = abs(float(figures["middle"].replace(",", "")) - middle) <= 5.01
+        return (told and mean > 1.4 * middle) or f"the median is {middle}, the mean {mean}"
 
     # What stands outside of cards
 
@@ -379,6 +389,12 @@ class Warrants:
         return (
             close(figures["value"], value) and close(figures["leaving"], leaving) and leaving > all_leaving
         ) or f"{value:.3f}, {leaving:.1f}"
+
+    def claim_first_lapsed(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        share = self.value(
+            "SELECT avg((recency_days > 90 AND NOT tenure_days <= 14)::INT) FROM features.user_features WHERE recency_days IS NOT NULL"
+        )
+        return (close(figures["share"], share) and share >= 0.25 and figures["days"] == "90") or f"{share} of them"
 
     def claim_first_grown(self, block: Block, key: str, figures: dict[str, str]) -> bool | str | None:
         if (segment := self.names.get(figures["name"])) is None:
@@ -732,11 +748,13 @@ class Warrants:
 
     def claim_rule_quality(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         rule = self.value("SELECT rule FROM segments.segment_rules WHERE segment_id = ?", block.segment)
-        if "attributes." in rule:
-            return True
+        cell = r"json_extract_string(attributes, '$.\1')"
+        rule = re.sub(r"attributes\.(\w+)(?= (?:<|>)=? )", f"try_cast({cell} AS DOUBLE)", rule)
+        rule = re.sub(r"attributes\.(\w+)", cell, rule)
         met, inside, size = self.rows(
             f"SELECT count(*), count(*) FILTER (user_id IN ({MEMBERS.format(segment=block.segment)})), "
-            f"(SELECT count(*) FROM ({MEMBERS.format(segment=block.segment)})) FROM features.user_features WHERE {rule}"
+            f"(SELECT count(*) FROM ({MEMBERS.format(segment=block.segment)})) "
+            f"FROM (SELECT user_id, attributes FROM profiles.user_profiles) LEFT JOIN features.user_features USING (user_id) WHERE {rule}"
         )[0]
         told = close(figures["precision"], inside / max(met, 1)) and close(figures["coverage"], inside / max(size, 1))
         return told or f"{inside} of {met} who meet it, of {size}"
@@ -758,15 +776,6 @@ class Warrants:
             return True
         rule = self.value("SELECT rule FROM segments.segment_rules WHERE segment_id = ?", block.segment)
         return rule in block.text or f"the rule is {rule}"
-
-
-def close(shown: str, value: float | None) -> bool:
-    """Whether a figure as it is shown is that number, rounded."""
-    if value is None:
-        return False
-    plain = float(re.sub(r"[,%]", "", shown))
-    digits = len(shown.rstrip("%").partition(".")[2])
-    return abs(plain - (100 * value if shown.endswith("%") else value)) <= 0.5 * 10**-digits + 1e-9
 
 
 def figures_beside_names(warrants: Warrants) -> list[str]:
@@ -807,7 +816,9 @@ def words_without_support(warrants: Warrants) -> list[str]:
     titles = {
         row[0]
         for row in warrants.rows(
-            "SELECT DISTINCT coalesce(title, item_id) FROM events.items UNION SELECT DISTINCT category FROM events.items"
+            "SELECT DISTINCT coalesce(title, item_id) FROM events.items UNION SELECT DISTINCT category FROM events.items "
+            "UNION SELECT unnest([target, replace(target, '_', ' '), definition]) FROM profiles.prediction_quality "
+            "WHERE target NOT IN ('purchase', 'churn', 'spend', 'lifetime value')"
         )
         if row[0]
     }
@@ -827,7 +838,7 @@ def false_claims(page: Path, published: Path, language: Language, minimum: int =
     text = page.read_text(encoding="utf-8")
     warrants = Warrants(text, published, language, minimum)
     try:
-        found = warrants.check() + figures_beside_names(warrants)
+        found = warrants.check() + figures_beside_names(warrants) + Figures(text, warrants).wrong()
         return found + (words_without_support(warrants) if language == "en" else [])
     finally:
         warrants.connection.close()
@@ -889,6 +900,14 @@ def lies_about(page: str) -> Iterator[Lie]:
             break
     if found := re.search(r"Compared with the others, they [^<]+?\.(?= |<)", page):
         yield Lie("a segment that is said to be like the others", page.replace(found[0], DIFFERS_LITTLE, 1))
+    few = texts_of("en")("few").format(minimum=20)
+    for number, table in enumerate(re.finditer(r"<table>.*?</table>", page, re.S), start=1):
+        for cell in re.finditer(r'<td class="n">([^<]*?)(\d)([^<]*)</td>', table[0]):
+            figure = cell[1] + cell[2] + cell[3]
+            other = "7" if figure == few else f"{cell[1]}9{cell[2]}{cell[3]}"
+            start, end = (table.start() + place for place in cell.span())
+            yield Lie(f"{figure} in table {number}", page[:start] + f'<td class="n">{other}</td>' + page[end:])
+            break
     if (undated := texts_of("en")("undated")) not in page:
         yield Lie("a text without a gap", page.replace('<ul class="first">', f'<ul class="first"><li>{undated}</li>', 1))
     yield Lie("a sentence that nothing warrants", page.replace('<ul class="first">', '<ul class="first"><li>They love you.</li>', 1))
