@@ -6,11 +6,13 @@ import contextlib
 import datetime as dt
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import ibis
@@ -18,6 +20,7 @@ import ibis.expr.types as ir
 import orjson
 import pandas as pd
 import pyarrow as pa
+import yaml
 
 from persona_pipelines.files import require_regular
 from persona_pipelines.logs.encoding import as_utf8, guessed
@@ -52,139 +55,8 @@ SAMPLED = 200
 FIRST_LINES = 50
 LONGEST_SHOWN = 200
 PAID = "paid"
-AMOUNTS = (
-    "amountpaid",
-    "paidamount",
-    "totalpaid",
-    "pricepaid",
-    "totalamount",
-    "amounttotal",
-    "totalprice",
-    "pricetotal",
-    "totalvalue",
-    "grandtotal",
-    "ordertotal",
-    "ordervalue",
-    "orderamount",
-    "saleamount",
-    "salesamount",
-    "purchaseamount",
-    "transactionamount",
-    "paymentamount",
-    "price",
-    "amount",
-    "revenue",
-    "total",
-    "linetotal",
-    "subtotal",
-    "sum",
-    "turnover",
-    PAID,
-)
-"""Fields of money. A cost is none of them: it may be that of an advertisement, or the shop's own."""
-ALSO_CALLED: dict[str, tuple[str, ...]] = {
-    "timestamp": (
-        "timestamp",
-        "eventtime",
-        "eventtimestamp",
-        "time",
-        "ts",
-        "datetime",
-        "createdat",
-        "date",
-        "invoicedate",
-        "orderdate",
-        "occurredat",
-        "saledate",
-        "purchasedate",
-    ),
-    "user_id": (
-        "userid",
-        "user",
-        "customerid",
-        "customer",
-        "clientid",
-        "memberid",
-        "accountid",
-        "uid",
-        "visitorid",
-        "personid",
-        "distinctid",
-        "email",
-        "emailaddress",
-    ),
-    "anonymous_id": ("anonymousid", "deviceid", "cookieid", "visitorid", "sessionid", "userpseudoid", "visitor"),
-    "event_id": ("eventid", "messageid", "insertid", "transactionid"),
-    "event_type": ("eventtype", "event", "eventname", "action", "type", "behavior", "behaviour"),
-    "item_id": (
-        "itemid",
-        "item",
-        "productid",
-        "sku",
-        "stockcode",
-        "movieid",
-        "articleid",
-        "contentid",
-        "asin",
-        "product",
-        "article",
-        "creativeid",
-        "creative",
-        "gameid",
-        "bookid",
-        "isbn",
-        "songid",
-        "trackid",
-        "artistid",
-        "videoid",
-        "newsid",
-        "postid",
-        "appid",
-        "courseid",
-        "recipeid",
-        "hotelid",
-        "jobid",
-        "offerid",
-        "adid",
-    ),
-    "value": ("value", "rating", *AMOUNTS, "score"),
-    "quantity": ("quantity", "qty", "count"),
-    "currency": ("currency", "currencycode"),
-    "country": ("country", "countrycode", "geocountry"),
-    "channel": ("channel", "source", "medium"),
-    "url": ("url", "pageurl", "page"),
-    "user_agent": ("useragent",),
-}
-SAID_OTHERWISE: dict[str, tuple[str, ...]] = {
-    "purchase": (
-        "buy",
-        "buys",
-        "bought",
-        "purchased",
-        "order",
-        "ordered",
-        "sale",
-        "sold",
-        "paid",
-        "payment",
-        "transaction",
-        "checkoutcompleted",
-    ),
-    "refund": ("return", "returned", "refunded"),
-    "add_to_cart": ("cart", "basket", "addcart", "addtobasket", "addtobag"),
-    "add_to_wishlist": ("fav", "favorite", "favourite", "favorited", "bookmark", "wish", "wishlist", "save", "saved"),
-    "item_view": ("view", "viewed", "viewitem", "detail", "productview"),
-    "page_view": ("pv", "visit", "pageview", "screenview"),
-    "play": ("watch", "watched", "listen", "listened", "stream", "streamed", "read"),
-    "rating": ("rate", "rated"),
-    "sign_up": ("register", "registered", "registration", "signedup"),
-    "login": ("signin", "signedin", "loggedin"),
-    "logout": ("signout", "signedout", "loggedout"),
-    "impression": ("shown", "exposure"),
-    "click": ("clicked", "tap"),
-}
-"""What is done, in words that no preset has; by their letters and digits."""
-PRICES = ("price", "unitprice", "itemprice", "lineprice", *(name for name in AMOUNTS if name not in ("price", PAID)))
+NO_MONEY = ("value", "rating", "score", "评分", PAID)
+"""Names of amounts that are none of money, or may be none."""
 NUMBERS: tuple[dict[str, str], ...] = (
     {"decimal": ".", "thousands": ","},
     {"decimal": ","},
@@ -519,7 +391,7 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     if PAID in plain and not _are_amounts(sample[plain[PAID]]):
         del plain[PAID]
     inside = _plain_names([path.partition(".")[2] for path in plain.values()])
-    for canonical, names in ALSO_CALLED.items():
+    for canonical, names in _names().fields.items():
         column = next((plain[name] for name in names if name in plain), None)
         if column is None and canonical in TELLING:
             behind = next((inside[name] for name in names if name in inside and name not in VAGUE), None)
@@ -544,11 +416,11 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
         remarks.append("no field looks like a time: the order of the records stands for it")
     found = set(sample[fields["event_type"]].dropna().astype(str)) if "event_type" in fields else set()
     if not found:
-        fields["event_type"] = {"value": "rating" if "rating" in plain else "interaction"}
+        fields["event_type"] = {"value": "rating" if {"rating", "评分"} & plain.keys() else "interaction"}
         remarks.append(f"no field says what was done: every record is taken for {fields['event_type']['value']}")
     elif unknown := sorted(found - set(EVENT_TYPES)):
         known = _types_of_presets()
-        meant = {word: known.get(_letters(word), "interaction") for word in unknown}
+        meant = {word: known.get(letters(word), "interaction") for word in unknown}
         fields["event_type"] = {"from": fields["event_type"], "map": meant}
         remarks.append(
             f"event_type: {', '.join(f'{word} is taken for {meant[word]}' for word in unknown[:8])}{' ...' if len(unknown) > 8 else ''}: "
@@ -595,7 +467,7 @@ def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame)
     """What other fields may say of those that were chosen."""
     doubts = []
     value = fields.get("value")
-    others = [plain[name] for name in PRICES if name in plain and plain[name] != value]
+    others = [plain[name] for name in _names().prices if name in plain and plain[name] != value]
     if value and (others or "quantity" in fields):
         beside = f"{', '.join(others)} may be meant, and " if others else ""
         doubts.append(
@@ -690,24 +562,59 @@ def _plain_names(paths: list[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in paths:
         # {"$oid": ...}, {"$date": ...}: how MongoDB tells the types of its values.
-        names.setdefault(_letters(re.sub(r'\."?\$\w+"?$', "", path)), path)
+        names.setdefault(letters(re.sub(r'\."?\$\w+"?$', "", path)), path)
     for path in paths:
         first, _, rest = path.partition(".")
         if first.lower() in ENVELOPES and rest:
-            names.setdefault(_letters(rest), path)
+            names.setdefault(letters(rest), path)
     for name, path in list(names.items()):
-        names.setdefault(re.sub(r"(?<=.{3})(?:number|num|nr|no)$", "id", name), path)
+        names.setdefault(re.sub(r"(?<=.{3})(?:number|nummer|num|nr|no)$", "id", name), path)
     return names
 
 
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def letters(name: str) -> str:
+    """A name in small letters and digits alone, of any script, without accents.
+
+    >>> letters("Kunden-Nr."), letters("Quantité"), letters("用户 ID")
+    ('kundennr', 'quantite', '用户id')
+    """
+    return "".join(sign for sign in unicodedata.normalize("NFKD", name.casefold()) if sign.isalnum())
+
+
+class Names(NamedTuple):
+    """What others call things (``names.yaml``): columns and types of events by the vocabulary's, in the order in which they count.
+
+    Attributes:
+        prices: of one piece, or amounts of a record: others that may be meant.
+        time, no_time: patterns of the names of dates, and of those that are of something else.
+    """
+
+    fields: dict[str, list[str]]
+    events: dict[str, list[str]]
+    prices: list[str]
+    time: re.Pattern[str]
+    no_time: re.Pattern[str]
+
+
+@cache
+def _names() -> Names:
+    read = yaml.safe_load(resources.files("persona_pipelines.logs").joinpath("names.yaml").read_text(encoding="utf-8"))
+    fields, events = ({name: _of_languages(words) for name, words in read[kind].items()} for kind in ("fields", "events"))
+    amounts = [name for name in fields["value"] if name not in NO_MONEY]
+    times = read["times"]
+    return Names(
+        fields, events, [*_of_languages(read["prices"]), *amounts], *(re.compile("|".join(times[which])) for which in ("is", "is_not"))
+    )
+
+
+def _of_languages(words: dict[str, list[str]]) -> list[str]:
+    return [word for language in words.values() for word in language]
 
 
 def _types_of_presets() -> dict[str, str]:
     """What other programs call the types of the vocabulary: words as ``_letters`` and types, as the presets know them; and the types themselves."""
-    found = {_letters(name): name for name in EVENT_TYPES}
-    found |= {word: name for name, words in SAID_OTHERWISE.items() for word in words}
+    found = {letters(name): name for name in EVENT_TYPES}
+    found |= {word: name for name, words in _names().events.items() for word in words}
     for preset in presets().values():
         described = preset.get("fields", {}).get("event_type")
         if isinstance(described, dict):
@@ -716,14 +623,14 @@ def _types_of_presets() -> dict[str, str]:
                 test = case["when"]
                 words += [(word, case["value"]) for word in [*([test["equals"]] if "equals" in test else []), *test.get("one_of", [])]]
             for word, kind in words:
-                found.setdefault(_letters(str(word)), str(kind))
+                found.setdefault(letters(str(word)), str(kind))
     return found
 
 
 def _called_like_a_time(plain: dict[str, str], sample: pd.DataFrame, engine: Warehouse) -> str | None:
     """A field that is called a date or time of anything but a birth or an end, and whose texts are such."""
     for name, path in plain.items():
-        if re.search(r"date|time|(?:at|on)$", name) and not re.search(r"birth|expir|until|zone|updated", name):
+        if _names().time.search(name) and not _names().no_time.search(name):
             texts = sample[path].dropna().astype(str).str.strip().tolist()
             if (
                 texts

@@ -471,6 +471,45 @@ def test_columns_that_a_preset_leaves_out_are_said(tmp_path: Path) -> None:
         assert (found.preset, found.remarks) == ("kaggle_ecommerce", told)
 
 
+@pytest.mark.parametrize(
+    ("header", "words", "types"),
+    [
+        ("Bestelldatum;Kunden-Nr.;Artikelnummer;Aktion;Betrag;Menge;Währung", ["Kauf", "Rückgabe"], ["purchase", "refund"]),
+        ("Date de commande;Numéro client;Code produit;Événement;Montant;Quantité;Devise", ["Achat", "Vue"], ["purchase", "item_view"]),
+        ("Fecha;ID Cliente;Código producto;Evento;Importe;Cantidad;Moneda", ["Compra", "Búsqueda"], ["purchase", "search"]),
+        ("Data ordine;Codice cliente;Prodotto;Azione;Importo;Quantità;Valuta", ["Acquisto", "Reso"], ["purchase", "refund"]),
+        ("Data do pedido;Cod. cliente;Produto;Ação;Valor;Quantidade;Moeda", ["Compra", "Clique"], ["purchase", "click"]),
+        ("Besteldatum;Klantnummer;Artikel;Actie;Bedrag;Aantal;Valuta", ["Bestelling", "Klik"], ["purchase", "click"]),
+        ("下单时间;用户ID;商品编号;行为;金额;数量;币种", ["购买", "加购"], ["purchase", "add_to_cart"]),
+    ],
+)
+def test_fields_and_acts_are_found_in_other_languages(header: str, words: list[str], types: list[str], tmp_path: Path) -> None:
+    lines = [f"2026-03-0{number} 10:00:00;u{number};p{number};{words[number % 2]};{number}.5;1;EUR" for number in range(1, 9)]
+    (tmp_path / "own.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    fields, names = guess(tmp_path / "own.csv").source["fields"], header.split(";")
+    assert {**fields, "event_type": fields["event_type"]["from"]} == dict(
+        zip(("timestamp", "user_id", "item_id", "event_type", "value", "quantity", "currency"), names, strict=True)
+    )
+    assert fields["event_type"]["map"] == dict(zip(words, types, strict=True))
+
+
+def test_a_day_of_birth_or_of_expiry_is_no_time_in_any_language(tmp_path: Path) -> None:
+    for name in ("birth_date", "Geburtsdatum", "fecha de nacimiento", "Data di nascita", "gültig bis Datum", "出生日期"):
+        (tmp_path / "own.csv").write_text(f"{name};Kunde\n2001-03-05;k1\n1999-01-02;k2\n", encoding="utf-8")
+        assert guess(tmp_path / "own.csv").source["fields"]["timestamp"] == {"order": {"start": "2000-01-01"}}
+
+
+def test_no_name_stands_for_two_columns_or_two_types() -> None:
+    """But where an English name does on purpose: the first column that is free takes it."""
+    from persona_pipelines.logs.guessing import _names, letters
+
+    names = _names()
+    for kind in (names.fields, names.events):
+        said = [(word, name) for name, words in kind.items() for word in words]
+        assert all(word == letters(word) for word, _ in said)
+        assert {word for word, name in said if any(word == other and name != what for other, what in said)} <= {"visitorid"}
+
+
 def test_words_for_what_is_done_are_understood(tmp_path: Path) -> None:
     words = {
         "Buy": "purchase",
