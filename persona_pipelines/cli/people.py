@@ -28,6 +28,23 @@ from persona_pipelines.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_pipelines.warehouse.connection import Warehouse
+
+
+ONE = {
+    "days": "day",
+    "sessions": "session",
+    "purchases": "purchase",
+    "items": "item",
+    "actions": "action",
+    "searches": "search",
+    "ratings": "rating",
+    "events": "event",
+    "users": "user",
+    "bits": "bit",
+}
+"""Units of one."""
+
 
 @main.command()
 @click.argument("user")
@@ -42,8 +59,8 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
     from persona_pipelines.warehouse import contracts
 
     contract = contracts.PROFILE_DOCUMENTS if why else contracts.USER_PROFILES
-    units = units_of(settings)
     with published(settings) as store:
+        units = units_of(store, settings)
         pseudonym = pseudonym_of(store, settings, user)
         table = store.table(contract)
         found = store.frame(table.filter(table.user_id == pseudonym))
@@ -74,14 +91,18 @@ def _with_unit(value: Any, unit: str) -> str:
     """A value as a person reads it; a share as a percentage."""
     if unit == "share" and isinstance(value, int | float) and value == value:
         return f"{100 * value:.3g}%"
-    return f"{shown(value)} {unit}".strip() if shown(value) else ""
+    counted = ONE.get(unit, unit) if shown(value) == "1" else unit
+    return f"{shown(value)} {counted}".strip() if shown(value) else ""
 
 
-def units_of(settings: Settings) -> dict[str, str]:
-    """The unit of each number of a profile and of a feature; of amounts the currency that they are converted into, where one is set."""
+def units_of(store: Warehouse, settings: Settings) -> dict[str, str]:
+    """The unit of each number of a profile and of a feature; of amounts the currency that they are converted into, or that all of them are in."""
+    from persona_pipelines.events.checks import currencies_of_money
     from persona_pipelines.warehouse import contracts
 
-    money = settings.currencies.base if settings.currencies else "(the logs' currency)"
+    currencies = [name for (name,) in store.tuples(currencies_of_money(store.table(contracts.EVENTS)).select("currency"))]
+    only = currencies[0] if len(currencies) == 1 else "(the logs' currency)"
+    money = settings.currencies.base if settings.currencies else only
     columns = (*contracts.USER_FEATURES.columns, *contracts.USER_PROFILES.columns)
     return {column.name: money if column.unit == "currency" else column.unit for column in columns if column.unit}
 

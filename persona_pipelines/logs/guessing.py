@@ -151,7 +151,23 @@ def guess(file: Path) -> Guess:
             made = replace(made, source={**made.source, "format": {**settings, "encoding": encoding}}, remarks=(*made.remarks, remark))
         if not whole or (made.last is not None and (made.last - made.start).days > A_YEAR):
             made = _with_start(made, file, engine)
-        return _anonymous(made)
+        return _cut_off(_anonymous(made), file) if head != file else _anonymous(made)
+
+
+def _cut_off(made: Guess, file: Path) -> Guess:
+    """With a remark where the file is packed and not whole: no run takes it like that."""
+    with file.open("rb") as stream:
+        packed = packing_of(stream.read(4096))
+    if packed is None:
+        return made
+    for member in members(file, None)[:1] if packed == "zip" else [None]:
+        unpacked = Unpacked(file, member)
+        for _ in unpacked.blocks():
+            pass
+        if unpacked.break_found:
+            remark = f"{unpacked.break_found}: fetch it again, as a run refuses it (or logs.use_truncated: true uses what is whole)"
+            return replace(made, remarks=(*made.remarks, remark))
+    return made
 
 
 def _anonymous(made: Guess) -> Guess:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from persona_pipelines.errors import ProjectError, plain
-from persona_pipelines.settings.problems import problems_of, shortened
+from persona_pipelines.settings.problems import line_of, place_of, problems_of, shortened
 from persona_pipelines.settings.strict import (
     NOT_WRITTEN,
 )
@@ -32,18 +32,21 @@ class ConfigurationError(ProjectError):
 _VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
-def _expanded(value: Any, place: str, file: Path) -> Any:
+def _expanded(value: Any, location: tuple[Any, ...], file: str, text: str) -> Any:
+    """A value of the file ``file``, which holds ``text``, with what the environment says in the place of ${NAME}."""
     if isinstance(value, dict):
-        return {key: _expanded(entry, f"{place}.{key}" if place else str(key), file) for key, entry in value.items()}
+        return {key: _expanded(entry, (*location, key), file, text) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_expanded(entry, f"{place}[{index}]", file) for index, entry in enumerate(value)]
+        return [_expanded(entry, (*location, index), file, text) for index, entry in enumerate(value)]
     if not isinstance(value, str):
         return value
 
     def substitute(match: re.Match[str]) -> str:
         found = os.environ.get(match[1], match[2])
         if found is None:
-            raise ConfigurationError(f"{file}: {place}: the environment variable {match[1]} is not set, and there is no default")
+            raise ConfigurationError(
+                f"{file}, line {line_of(text, location)}: {place_of(location)}: the environment variable {match[1]} is not set, and there is no default"
+            )
         return found
 
     return _VARIABLE.sub(substitute, value)
@@ -174,7 +177,7 @@ def load_settings(file: str | Path | None = None) -> Settings:
         ) from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{shown}: found {shortened(content)}; expected settings, at least start_date and sources")
-    content = _expanded(content, "", Path(shown))
+    content = _expanded(content, (), shown, text)
     # A file may be called anything: what a name cannot have becomes a hyphen.
     content.setdefault("name", re.sub(r"[^a-z0-9._]+", "-", path.stem.lower()).strip("-._")[:48] or "persona")
     for reserved in NOT_WRITTEN:

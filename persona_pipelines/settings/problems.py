@@ -24,10 +24,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], file: str, text:
     Args:
         file: its name; ``text``: what it holds, of which YAML makes something.
     """
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    assert root is not None, "nothing in it is wrong where nothing is in it"
     found = zip(error.errors(), _problems(error, model), strict=True)
-    return [f"{file}, line {_line(root, [*problem['loc'], *_named(problem['msg'])])}: {told}" for problem, told in found]
+    return [f"{file}, line {line_of(text, [*problem['loc'], *_named(problem['msg'])])}: {told}" for problem, told in found]
 
 
 def _named(message: str) -> list[Any]:
@@ -36,9 +34,15 @@ def _named(message: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.findall(r"\w+", begin[1])] if begin else []
 
 
-def _line(root: yaml.Node, location: Sequence[Any]) -> int:
-    """The line of a setting, of what it would stand in where it is not there."""
-    node, line = root, root.start_mark.line
+def line_of(text: str, location: Sequence[Any]) -> int:
+    """The line of a setting in a text of YAML, of what it would stand in where it is not there.
+
+    Args:
+        location: keys and places in lists, from the outermost on.
+    """
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert node is not None, "nothing in it is wrong where nothing is in it"
+    line = node.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
             # Which class of a union was tried is a part that is no key.
@@ -53,7 +57,7 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """The setting, what was found, what is expected, of each problem."""
     lines = []
     for problem in error.errors():
-        place, context = _place(problem["loc"]), problem.get("ctx", {})
+        place, context = place_of(problem["loc"]), problem.get("ctx", {})
         if problem["type"] == "union_tag_invalid":
             place = f"{place}.{context['discriminator'].strip(chr(39))}"
             names = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
@@ -95,7 +99,8 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def place_of(location: tuple[Any, ...]) -> str:
+    """How a setting is called."""
     text, previous = "", None
     for part in location:
         if previous != "format" or part not in _FORMAT_TAGS:  # which class of formats was tried is no part of the file

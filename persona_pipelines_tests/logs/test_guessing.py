@@ -499,6 +499,18 @@ def test_a_day_of_birth_or_of_expiry_is_no_time_in_any_language(tmp_path: Path) 
         assert guess(tmp_path / "own.csv").source["fields"]["timestamp"] == {"order": {"start": "2000-01-01"}}
 
 
+@pytest.mark.parametrize("lines", [20, 20_000])
+def test_a_packed_file_that_is_cut_off_is_said_to_be(lines: int, tmp_path: Path) -> None:
+    content = gzip.compress("\n".join(["time,user,item", *(f"2026-03-01T10:00:00Z,u{line},p{line * 7}" for line in range(lines))]).encode())
+    (tmp_path / "own.csv.gz").write_bytes(content)
+    assert not any("truncated" in remark for remark in guess(tmp_path / "own.csv.gz").remarks)
+    (tmp_path / "own.csv.gz").write_bytes(content[:-20])
+    assert any(
+        remark.startswith("truncated: the compressed file ends at byte") and "fetch it again" in remark
+        for remark in guess(tmp_path / "own.csv.gz").remarks
+    )
+
+
 def test_no_name_stands_for_two_columns_or_two_types() -> None:
     """But where an English name does on purpose: the first column that is free takes it."""
     from persona_pipelines.logs.guessing import _names, letters
