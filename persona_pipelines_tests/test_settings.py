@@ -210,7 +210,7 @@ def load(tmp_path: Path, text: str):
         ("just text", "found 'just text'; expected settings"),
         (
             "start_date: 2025-01-01\ndescription: ${NO_SUCH_VARIABLE_HERE}\nsources:" + SOURCE,
-            "description: the environment variable NO_SUCH_VARIABLE_HERE",
+            "line 2: description: the environment variable NO_SUCH_VARIABLE_HERE",
         ),
     ],
 )

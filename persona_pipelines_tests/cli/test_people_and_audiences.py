@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_pipelines.cli.people import _with_unit
 from persona_pipelines_tests.cli.conftest import Told
 
 pytestmark = pytest.mark.slow
@@ -196,3 +197,18 @@ def test_a_list_that_names_people_twice_is_said_to(changed: Told) -> None:
         assert ("own.csv names people more than once" in done.stderr) == told
     rows = len((changed.folder / "mail.csv").read_text().splitlines()) - 1
     assert f"the {rows:,} rows are of {rows // 2:,} people" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (1, "days", "1 day"),
+        (1.0, "searches", "1 search"),
+        (2, "days", "2 days"),
+        (1, "ms", "1 ms"),
+        (0, "purchases", "0 purchases"),
+        (1.5, "bits", "1.5 bits"),
+    ],
+)
+def test_one_is_no_plural(value: float, unit: str, told: str) -> None:
+    assert _with_unit(value, unit) == told
