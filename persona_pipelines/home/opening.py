@@ -73,7 +73,7 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
         if before := moving.follow(settings):
             say(f"the state folder was moved from {before}: the addresses in mlflow.db follow it")
     except moving.StoreError as error:
-        raise DamagedError(f"{error}; next: persona repair") from None
+        raise DamagedError(str(error)) from None
     require_as_left(settings, manifest)
     key, as_left = key_to_write_with(settings, manifest), bool(manifest.warehouse) and not manifest.being_written
     store = _opened(settings, key)

@@ -59,7 +59,7 @@ def follow(settings: Settings) -> str | None:
     except sqlite3.OperationalError as error:
         raise of_the_state(error, settings.home) from None
     except sqlite3.Error as error:
-        raise StoreError(f"{file}: {error}; next: persona verify") from None
+        raise StoreError(f"{file}: {error}; next: persona repair") from None
 
 
 def _keep_a_write_ahead_log(file: Path) -> None:

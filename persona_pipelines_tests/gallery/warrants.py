@@ -146,9 +146,18 @@ class Warrants:
     ``findings`` are the claims that do not hold or that nothing warrants; ``asked`` counts those that were held against a query.
     """
 
-    def __init__(self, page: str, published: Path, language: Language = "en", minimum: int = 20) -> None:
+    def __init__(
+        self,
+        page: str,
+        published: Path,
+        language: Language = "en",
+        minimum: int = 20,
+        answers: dict[Any, list[tuple[Any, ...]]] | None = None,
+    ) -> None:
+        """Args: answers: of the tables to what was asked before; those to what is asked now are put there."""
         self.texts, self.language, self.minimum = texts_of(language), language, minimum
         self.connection = duckdb.connect(str(published), read_only=True)
+        self.answers = {} if answers is None else answers
         self.findings: list[str] = []
         self.asked = 0
         self.sentences: list[Sentence] = []
@@ -169,7 +178,9 @@ class Warrants:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         self.queries.append(" ".join(query.split()))
-        return self.connection.execute(query, values).fetchall()
+        if (query, values) not in self.answers:
+            self.answers[query, values] = self.connection.execute(query, values).fetchall()
+        return self.answers[query, values]
 
     def value(self, query: str, *values: Any) -> Any:
         return self.rows(query, *values)[0][0]
@@ -833,10 +844,16 @@ def words_without_support(warrants: Warrants) -> list[str]:
     return findings
 
 
-def false_claims(page: Path, published: Path, language: Language, minimum: int = 20) -> list[str]:
-    """What a page says that the published tables do not warrant."""
+def false_claims(
+    page: Path, published: Path, language: Language, minimum: int = 20, answers: dict[Any, list[tuple[Any, ...]]] | None = None
+) -> list[str]:
+    """What a page says that the published tables do not warrant.
+
+    Args:
+        answers: of these tables to what other pages of theirs were asked.
+    """
     text = page.read_text(encoding="utf-8")
-    warrants = Warrants(text, published, language, minimum)
+    warrants = Warrants(text, published, language, minimum, answers)
     try:
         found = warrants.check() + figures_beside_names(warrants) + Figures(text, warrants).wrong()
         return found + (words_without_support(warrants) if language == "en" else [])

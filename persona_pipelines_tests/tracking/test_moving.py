@@ -19,7 +19,7 @@ def test_a_disk_that_is_full_is_no_damage(configure, monkeypatch: pytest.MonkeyP
     settings = configure(CLICKS)
     settings.home.mkdir(parents=True, exist_ok=True)
     settings.mlflow_file.write_bytes(b"no database" * 100)
-    with pytest.raises(moving.StoreError, match=r"mlflow.db: file is not a database; next: persona verify"):
+    with pytest.raises(moving.StoreError, match=r"mlflow.db: file is not a database; next: persona repair"):
         moving.follow(settings)
 
     def full(*_: object, **__: object) -> None:
