@@ -80,6 +80,12 @@ order or a rating says nothing of the kind. Where one of them is, there is a vis
 MOMENT, DAY, ORDER = "moment", "day", "order"
 """What the times of a source are worth: moments, days alone, or the order of the records."""
 
+OF_DEVICES_ALONE = (
+    "of devices alone there are sessions and items, but no segments, profiles, audiences or lists; where anonymous_id stands for a person, "
+    "call it user_id"
+)
+"""What follows where no event names a person."""
+
 LOG_FORMATS: dict[str, str] = {
     "combined": '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
     "common": '%h %l %u %t "%r" %>s %b',

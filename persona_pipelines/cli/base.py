@@ -19,6 +19,7 @@ from persona_pipelines.cli.printing import keep_terminal, warn
 from persona_pipelines.cli.progress import progress
 from persona_pipelines.errors import ProjectError, StateError, fault, is_of_the_state, of_the_state
 from persona_pipelines.settings import Settings, load_settings
+from persona_pipelines.vocabulary import OF_DEVICES_ALONE
 
 if TYPE_CHECKING:
     from persona_pipelines.orchestration.runs import RunResult
@@ -267,10 +268,7 @@ def without_people(store: Warehouse) -> str:
 
     if store.rows(contracts.USER_FEATURES) or not store.rows(contracts.EVENTS):
         return ""
-    return (
-        "no event names a person (user_id): of devices alone there are sessions and items, but no segments, profiles, audiences or lists; "
-        "where anonymous_id stands for a person, call it user_id"
-    )
+    return f"no event names a person (user_id): {OF_DEVICES_ALONE}"
 
 
 def relative(path: Path) -> str:

@@ -38,7 +38,7 @@ from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat, JsonFormat, W3CFormat
 from persona_pipelines.settings.log_formats import line_pattern
 from persona_pipelines.settings.presets import presets
-from persona_pipelines.vocabulary import EVENT_TYPES
+from persona_pipelines.vocabulary import EVENT_TYPES, OF_DEVICES_ALONE
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.functions import try_strptime
 
@@ -160,7 +160,7 @@ def _cut_off(made: Guess, file: Path) -> Guess:
         packed = packing_of(stream.read(4096))
     if packed is None:
         return made
-    for member in members(file, None)[:1] if packed == "zip" else [None]:
+    for member in members(file, None) if packed == "zip" else [None]:
         unpacked = Unpacked(file, member)
         for _ in unpacked.blocks():
             pass
@@ -175,11 +175,7 @@ def _anonymous(made: Guess) -> Guess:
     source = Source.model_validate({**made.source, "path": "x"})
     if source.kind != "events" or "user_id" in source.fields or "anonymous_id" not in source.fields:
         return made
-    remark = (
-        "no field names a person (user_id): of devices alone there are sessions and items, but no segments, profiles, audiences or lists; where "
-        "anonymous_id stands for a person, call it user_id"
-    )
-    return replace(made, remarks=(*made.remarks, remark))
+    return replace(made, remarks=(*made.remarks, f"no field names a person (user_id): {OF_DEVICES_ALONE}"))
 
 
 def _with_start(made: Guess, file: Path, engine: Warehouse) -> Guess:
