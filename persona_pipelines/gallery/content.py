@@ -15,7 +15,7 @@ from persona_pipelines.events.ordering import in_order
 from persona_pipelines.features.attention import is_act
 from persona_pipelines.features.support import ABSENT, clock_support, stored_support
 from persona_pipelines.gallery import audience
-from persona_pipelines.gallery.first import Pointer, pointers
+from persona_pipelines.gallery.first import Pointer, pointers, spent_most
 from persona_pipelines.profiles.forecasting import CHURN, LIFETIME, PURCHASE, SPEND
 from persona_pipelines.profiles.predictions import BASE_RATE, MEAN
 from persona_pipelines.segments.interests import Statement, statement
@@ -32,8 +32,8 @@ from persona_pipelines.warehouse.functions import local_time
 MAP_POINTS = 700
 HOURS = (3, 6)
 """Parts of a day in which it is counted who is active: the first in which enough can be told."""
-TOLD_CELLS = 1 / 3
-"""Share of the parts of a week with anybody in them that have enough people to be told: of fewer, nothing is seen."""
+TOLD_SHARE = 0.5
+"""Share of what is done that has to be in parts of a week with enough people to be told: of less, nothing is seen."""
 APART = 6
 INTERESTS = 5
 SHOWN = 0.005
@@ -238,7 +238,7 @@ def gathered(store: Warehouse, settings: Settings, model: SegmentModel) -> Galle
         alike=alike,
         leaving=None if CHURN not in told else "rhythm" if told[CHURN]["model"] == "modified_beta_geometric" else "silence",
         lifetime_model=told[LIFETIME]["model"] if LIFETIME in told else None,
-        first=pointers(cards, told_of, stages, times, support, consent),
+        first=pointers(cards, told_of, spent_most(users["monetary_value"], minimum), stages, times, support, consent),
         glance=replace(told_of, users=len(users)),
         unplaced=_glance(users[users["segment_id"] == UNPLACED[0]]) if UNPLACED[0] in sizes else None,
         without=without,
@@ -344,7 +344,7 @@ def _cards(
                     if share >= SHOWN
                 ],
                 statement=statement(turned_to),
-                rhythm=_rhythm(store, segment, settings) if "night_share" not in absent else None,
+                rhythm=None if {"night_share", "weekend_share"} & absent else _rhythm(store, segment, settings),
                 typical=_typical(mine, log),
                 recommended=_recommended(store, segment),
                 hits=_hits(store, row["segment_name"], settings.segments.minimum_segment_size),
@@ -385,7 +385,7 @@ def _rhythm(store: Warehouse, segment: int, settings: Settings) -> np.ndarray | 
         counts = np.zeros((7, 24 // hours))
         counts[found["weekday"].to_numpy(dtype=int), found["part"].to_numpy(dtype=int)] = found["people"]
         told = counts >= settings.segments.minimum_segment_size
-        if told.any() and told.sum() >= TOLD_CELLS * (counts > 0).sum():
+        if told.any() and counts[told].sum() >= TOLD_SHARE * counts.sum():
             return np.where(told, counts, 0)
     return None
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from persona_pipelines.features.support import ABSENT
@@ -21,6 +22,9 @@ MOVED = 0.02
 AT_RISK = 0.05
 """By how much the mean chance of leaving has to be above everybody's."""
 HOLDS_MUCH = 0.1
+TENTH = 0.1
+FAR_AHEAD = 0.2
+"""By how much the share of value of those who spent most has to be above their share of people."""
 MANY_LAPSED = 0.25
 """Share of all people from which on it is told that they have lapsed."""
 
@@ -34,12 +38,37 @@ class Pointer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
+def spent_most(spent: pd.Series, minimum: int) -> Pointer | None:
+    """How much of what was spent about a tenth of the people hold, and from which sum on one is among them: a number of two digits, so that it is
+    nobody's own. None where they are fewer than ``minimum``, or hold little more than their share.
+
+    Args:
+        spent: of every person, in any order, less what was paid back.
+    """
+    known = spent.dropna().to_numpy(dtype=float)
+    if not len(known) or known.sum() <= 0:
+        return None
+    least = float(f"{np.sort(known)[-max(1, round(TENTH * len(known)))]:.1e}")
+    most = known >= least
+    share, value = float(most.sum() / len(spent)), float(known[most].sum() / known.sum())
+    if most.sum() < minimum or value - share < FAR_AHEAD:
+        return None
+    return Pointer("spent_most", None, {"share": share, "value": value, "least": f"{least:.12g}"})
+
+
 def pointers(
-    cards: Sequence[Card], glance: Glance, stages: pd.DataFrame, times: pd.DataFrame, support: pd.DataFrame, consent: str
+    cards: Sequence[Card],
+    glance: Glance,
+    spenders: Pointer | None,
+    stages: pd.DataFrame,
+    times: pd.DataFrame,
+    support: pd.DataFrame,
+    consent: str,
 ) -> list[Pointer]:
     """The sentences whose conditions hold, most important first.
 
     Args:
+        spenders: ``spent_most``.
         stages: ``audience.stages_of_segments``.
         times: ``audience.over_time``.
         support: ``contracts.FEATURE_SUPPORT``.
@@ -51,6 +80,8 @@ def pointers(
     if valued:
         most = max(valued, key=lambda card: (card.value_share or 0.0) - card.share)
         found.append(Pointer("value_held", most.segment_id, {"share": most.share, "value": most.value_share}))
+    if spenders is not None:
+        found.append(spenders)
     if glance.leaving is not None:
         risky = [
             card

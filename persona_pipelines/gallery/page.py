@@ -173,7 +173,11 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
         ("glance_value", _told(glance.value, numeral), _value_means(glance, texts)),
         ("glance_lifetime", _told(glance.lifetime, numeral), foreseen_means(gallery, LIFETIME, texts)),
         ("glance_likely", _told(glance.likely, of_100), foreseen_means(gallery, PURCHASE, texts)),
-        ("glance_leaving", _told(glance.leaving, of_100), foreseen_means(gallery, CHURN, texts)),
+        (
+            "glance_left" if gallery.leaving == "rhythm" else "glance_leaving",
+            _told(glance.leaving, of_100),
+            foreseen_means(gallery, CHURN, texts),
+        ),
         (
             "glance_sessions",
             _told(glance.sessions, numeral),
@@ -182,7 +186,7 @@ def _glance(gallery: Gallery, glance: Glance, texts: Texts, *, whole: bool) -> l
             else texts("glance_sessions_seen", n=numeral(glance.seen) if glance.seen >= gallery.minimum else few),
         ),
     ]
-    chances = ("glance_likely", "glance_leaving")
+    chances = ("glance_likely", "glance_leaving", "glance_left")
     # A card has no room for meanings; how far ahead a figure looks it has to say.
     days = {"glance_lifetime": gallery.lifetime_days, "glance_likely": gallery.horizon_days}
     days |= {"glance_leaving": gallery.horizon_days} if gallery.leaving == "silence" else {}
@@ -456,6 +460,8 @@ def _predictions(gallery: Gallery, texts: Texts) -> list[dict[str, Any]]:
         return texts("calibration_poor", error=error) if row["calibration_error"] > CALIBRATED else error
 
     def lift(row: dict[str, Any]) -> str:
+        if row["target"] == CHURN and gallery.leaving == "rhythm":
+            return texts("none")  # judged are the purchases that it implies: the tenth would be of buyers
         return texts("lift_of", lift=decimal(row["lift"]), most=decimal(highest_lift(row["users"], row["base_rate"])))
 
     parts = []

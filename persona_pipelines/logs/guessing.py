@@ -426,10 +426,20 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     else:
         fields["timestamp"] = {"order": {"start": "2000-01-01"}}
         remarks.append("no field looks like a time: the order of the records stands for it")
+        for name, other, kind, what in (("user_id", "item_id", "users", "customers"), ("item_id", "user_id", "items", "things")):
+            if name in fields and other not in fields and len(sample) > 1 and sample[fields[name]].dropna().is_unique:
+                remarks.append(
+                    f"{fields[name]} is another one in each record: a list of {what} is no log; say kind: {kind} (docs/bring-your-own-logs.md)"
+                )
+                break
     found = set(sample[fields["event_type"]].dropna().astype(str)) if "event_type" in fields else set()
     if not found:
-        fields["event_type"] = {"value": "rating" if {"rating", "评分"} & plain.keys() else "interaction"}
-        remarks.append(f"no field says what was done: every record is taken for {fields['event_type']['value']}")
+        order = next((plain[name] for name in _names().orders if name in plain and plain[name] not in fields.values()), None)
+        if order is not None and {"value", "quantity"} & fields.keys():
+            remarks += _as_orders(fields, sample, order)
+        else:
+            fields["event_type"] = {"value": "rating" if {"rating", "评分"} & plain.keys() else "interaction"}
+            remarks.append(f"no field says what was done: every record is taken for {fields['event_type']['value']}")
     elif unknown := sorted(found - set(EVENT_TYPES)):
         known = _types_of_presets()
         meant = {word: known.get(letters(word), "interaction") for word in unknown}
@@ -469,6 +479,25 @@ def _by_names(file: Path, head: Path, documents: list[dict[str, Any]], engine: W
     return Guess(None, source, start, tuple(remarks), last)
 
 
+def _as_orders(fields: dict[str, Any], sample: pd.DataFrame, order: str) -> list[str]:
+    """Make of the fields those of purchases, of what is below zero refunds; what is to be said of that."""
+    below = next(
+        (fields[name] for name in ("quantity", "value") if name in fields and sample[fields[name]].astype(str).str.match(r"\s*-\d").any()),
+        None,
+    )
+    if below is None:
+        fields["event_type"] = {"value": "purchase"}
+        return [
+            f"no field says what was done: every record is taken for a purchase, as it has {order}; drop_when leaves out what was cancelled"
+        ]
+    fields["event_type"] = {"cases": [{"when": {"field": below, "below": 0}, "value": "refund"}], "default": "purchase"}
+    fields |= {name: {"from": fields[name], "absolute": True} for name in ("quantity", "value") if name in fields}
+    return [
+        f"no field says what was done: every record is taken for a purchase, as it has {order}, and for a refund where {below} is below 0; "
+        "drop_when leaves out what was cancelled"
+    ]
+
+
 def _are_amounts(values: pd.Series) -> bool:
     """Whether a field that may be a yes or no, or a date, holds amounts of money."""
     texts = values.dropna().astype(str).str.strip()
@@ -478,7 +507,7 @@ def _are_amounts(values: pd.Series) -> bool:
 def _doubts(fields: dict[str, Any], plain: dict[str, str], sample: pd.DataFrame) -> list[str]:
     """What other fields may say of those that were chosen."""
     doubts = []
-    value = fields.get("value")
+    value = fields["value"]["from"] if isinstance(fields.get("value"), dict) else fields.get("value")
     others = [plain[name] for name in _names().prices if name in plain and plain[name] != value]
     if value and (others or "quantity" in fields):
         beside = f"{', '.join(others)} may be meant, and " if others else ""
@@ -598,12 +627,14 @@ class Names(NamedTuple):
 
     Attributes:
         prices: of one piece, or amounts of a record: others that may be meant.
+        orders: what an order or an invoice is called: who has one has bought.
         time, no_time: patterns of the names of dates, and of those that are of something else.
     """
 
     fields: dict[str, list[str]]
     events: dict[str, list[str]]
     prices: list[str]
+    orders: list[str]
     time: re.Pattern[str]
     no_time: re.Pattern[str]
 
@@ -615,7 +646,11 @@ def _names() -> Names:
     amounts = [name for name in fields["value"] if name not in NO_MONEY]
     times = read["times"]
     return Names(
-        fields, events, [*_of_languages(read["prices"]), *amounts], *(re.compile("|".join(times[which])) for which in ("is", "is_not"))
+        fields,
+        events,
+        [*_of_languages(read["prices"]), *amounts],
+        _of_languages(read["orders"]),
+        *(re.compile("|".join(times[which])) for which in ("is", "is_not")),
     )
 
 
@@ -680,9 +715,9 @@ def _texts(texts: Sequence[str]) -> ir.Table:
 
 
 def _are_moments(engine: Warehouse, texts: list[str], read: Callable[[ir.StringColumn], ir.TimestampColumn]) -> bool:
-    """Whether all texts can be read so, as moments of this century or the last: 26/01/05 would be in the year 26."""
+    """Whether the texts can be read so, but for a few broken ones, as moments of this century or the last: 26/01/05 would be in the year 26."""
     moments = read(_texts(texts).text).cast("timestamp")
-    return bool(engine.value((moments >= ibis.timestamp("1900-01-01 00:00:00")).fill_null(False).all()))
+    return bool(engine.value((moments >= ibis.timestamp("1900-01-01 00:00:00")).fill_null(False).mean()) >= GOOD_ENOUGH)
 
 
 def _is_iso(texts: list[str], engine: Warehouse) -> bool:

@@ -17,7 +17,7 @@ CLEARLY = 0.2
 PREDICTIONS = {
     "purchase_probability": ("is likely to buy", "is unlikely to buy"),
     "churn_probability": ("is likely to leave", "is likely to stay"),
-    "lifetime_value": ("is worth much", ""),
+    "lifetime_value": ("is expected to spend much", ""),
 }
 PARTS = ("behaviour", "interests", "spending_power", "attention")
 TOLD = {part: [name for name, feature in FEATURES.items() if feature.profile == part] for part in PARTS} | {
@@ -63,6 +63,9 @@ def documents(profiles: pd.DataFrame, features: pd.DataFrame, log: Log) -> list[
                 for name in names
                 if varied[name] and (text := _chosen(name, values[name][number], places[name][number], log))
             ]
+        if any(entry["statement"] == PREDICTIONS["churn_probability"][0] for entry in document["predictions"]):
+            # Of who leaves nothing is expected: what was spent before may be all that a forecast knows.
+            document["predictions"] = [entry for entry in document["predictions"] if entry["evidence"]["feature"] != "lifetime_value"]
         document["targets"] = {name: round(chance, 4) for name, chance in _object(row.get("targets")).items()}
         document["interests"] += _categories(row.get("top_interests"), INTEREST_VERBS[log.interest].singular)
         document["life_cycle"] = {

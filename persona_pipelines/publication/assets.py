@@ -44,7 +44,9 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
 
         store, chosen = warehouse.get(), warehouse.settings
         accepted = config.accept_shrink or ACCEPT_SHRINK_TAG in context.run.tags
-        found = shrunk(read_manifest(chosen.home).rows, store.counts(), chosen.logs.smallest_share_of_rows)
+        logs = [contracts.raw_events(source.name).full_name for source in chosen.sources_of("events")]
+        lists = [contracts.raw_listing(source.name, kind).full_name for kind in ("users", "items") for source in chosen.sources_of(kind)]
+        found = shrunk(read_manifest(chosen.home).rows, store.counts(), chosen.logs.smallest_share_of_rows, logs, lists)
         if not found.passed and not accepted:
             raise Refusal(str(found.words))
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from persona_pipelines.findings import Finding
 from persona_pipelines.warehouse import contracts
@@ -12,23 +12,29 @@ FEWEST = 100
 """Rows below which a table is too small to tell a loss from a change."""
 
 
-def shrunk(published: Mapping[str, int], now: Mapping[str, int], smallest: float) -> Finding:
-    """Whether events, people or items became much fewer than they are in the published copy.
+def shrunk(
+    published: Mapping[str, int], now: Mapping[str, int], smallest: float, logs: Sequence[str] = (), lists: Sequence[str] = ()
+) -> Finding:
+    """Whether events, people, items or a list became much fewer than they are in the published copy.
 
     Args:
         published, now: rows of tables by their full name.
         smallest: share of the published rows that has to be left.
+        logs, lists: tables of the sources of events, and of lists of customers and items. Less of one source of events shows among all of them; a
+            list that was cut off looks whole.
     """
-    lost: list[str] = []
-    numbers: dict[str, int] = {}
-    for name in WATCHED:
-        before, left = published.get(name, 0), now.get(name, 0)
-        numbers[name] = left
-        if before >= FEWEST and left < smallest * before:
-            lost.append(f"{name} has {left:,} rows, the published copy {before:,}")
+
+    def fewer(name: str) -> bool:
+        before = published.get(name, 0)
+        return before >= FEWEST and now.get(name, 0) < smallest * before
+
+    lost = [name for name in (*WATCHED, *lists) if fewer(name)]
+    told = [f"{name} has {now.get(name, 0):,} rows, the published copy {published[name]:,}" for name in lost]
+    sources = [f"{name} {now.get(name, 0):,} of {published[name]:,}" for name in logs if lost and fewer(name)]
+    of = f" (of the sources {', '.join(sources)})" if sources else ""
     words = (
-        f"{'; '.join(lost)}: not published. Where that is meant, run with --accept-shrink; else run all days again (persona run)"
+        f"{'; '.join(told)}{of}: not published. Are the files whole? Bring them back and run again; where fewer are meant, run with --accept-shrink"
         if lost
         else None
     )
-    return Finding(not lost, words, numbers)
+    return Finding(not lost, words, {name: now.get(name, 0) for name in WATCHED})

@@ -91,6 +91,8 @@ def choose(sample: np.ndarray, settings: SegmentsSettings, minimum_size: int) ->
     usable = [entry for entry in tried if entry.k >= 2 and entry.noise <= settings.maximum_noise_share]
     if not usable:
         raise ValueError("no algorithm finds two groups of users that are large enough")
+    # Algorithms that find their own number may find fewer than are asked for: two groups tell a marketer next to nothing.
+    usable = [entry for entry in usable if entry.k >= settings.minimum_k] or usable
     finalists = sorted(usable, key=lambda entry: (-entry.silhouette, entry.k, entry.algorithm))[:FINALISTS]
     stability = side_by_side([partial(_with_stability, entry, sample, settings, minimum_size) for entry in finalists], MOST_AT_ONCE)
     measured = {id(entry): found for entry, found in zip(finalists, stability, strict=True)}

@@ -194,7 +194,7 @@ class SegmentsSettings(Strict):
         min_length=1,
         description="Algorithms that are tried.",
     )
-    minimum_k: int = Field(3, ge=2, description="Fewest segments that are tried, where an algorithm asks for a number.")
+    minimum_k: int = Field(3, ge=2, description="Fewest segments. Fewer are taken only where no algorithm finds as many.")
     maximum_k: int = Field(8, ge=2, description="Most segments that are tried.")
     minimum_segment_size: int = Field(20, ge=1, description="Smaller groups are merged into the nearest segment.")
     maximum_noise_share: float = Field(0.1, ge=0, le=1, description="With more users in no segment, an algorithm is not chosen.")

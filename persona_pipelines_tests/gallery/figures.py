@@ -226,15 +226,19 @@ class Figures:
 
     def cells(self, table: Shown, counts: Mapping[tuple[int, int], float]) -> list[str]:
         """People by weekday and part of the day: exact where they are enough."""
-        found, told = [], 0
+        found, told = [], 0.0
         for line, row in enumerate(table.rows):
             for column, shown in enumerate(row[1:], start=1):
                 people = counts.get((line, column), 0)
                 self.asked += 1
-                told += people >= self.warrants.minimum
+                told += people if people >= self.warrants.minimum else 0
                 right = shown == self.few if people < self.warrants.minimum else close(shown, people)
                 found += [] if right else [f"{table.segment}, {row[0]}, {table.header[column]}: {shown!r}; found {people}"]
-        return found + ([] if 3 * told >= sum(people > 0 for people in counts.values()) else [f"{table.segment}: hours of few people"])
+        absent = self.value(
+            "SELECT count(*) FROM features.feature_support WHERE support = 'absent' AND feature IN ('night_share', 'weekend_share')"
+        )
+        found += [f"{table.segment}: the log tells no hours or weekdays"] if absent else []
+        return found + ([] if 2 * told >= sum(counts.values()) else [f"{table.segment}: hours of few people"])
 
     def over_time(self, table: Shown) -> list[str]:
         key = next(key for key in ("time_users", "time_value", "time_buyers") if self.texts(key) == table.caption)
@@ -359,8 +363,8 @@ class Figures:
             definition, days = self.warrants.rows(
                 "SELECT definition, window_days FROM profiles.prediction_quality WHERE chosen AND target = ?", target
             )[0]
-            ahead = re.findall(r"\d+", definition)
-            if re.findall(r"\d+", row[1]) not in (ahead, [*ahead, str(days)]):
+            ahead = re.findall(r"(\d+) days", definition)
+            if re.findall(r"(\d+) (?:days|天)", row[1]) not in (ahead, [*ahead, str(days)]):
                 found.append(f"predictions, {row[0]}: {row[1]!r}; found {definition!r}, judged on {days} days")
             model = self.value("SELECT model FROM profiles.prediction_quality WHERE chosen AND target = ?", target)
             if row[2] != str(self.texts.entries.get(f"model_{model}", model.replace("_", " "))):
@@ -372,6 +376,9 @@ class Figures:
     def measure(self, target: str, name: str, shown: str) -> list[str]:
         query = "SELECT {} FROM profiles.prediction_quality WHERE chosen AND target = ?"
         if name == self.texts("lift"):
+            model = self.value(query.format("model"), target)
+            if model == "modified_beta_geometric":
+                return self.told(shown, None, f"{target}, lift")
             lift, rate, users = self.warrants.rows(query.format("lift, base_rate, users"), target)[0]
             if shown == self.texts("none") or lift is None:
                 return self.told(shown, lift, f"{target}, lift")

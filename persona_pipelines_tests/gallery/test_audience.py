@@ -11,7 +11,7 @@ import pytest
 
 from persona_pipelines.gallery import audience
 from persona_pipelines.gallery.content import Card, Glance
-from persona_pipelines.gallery.first import pointers
+from persona_pipelines.gallery.first import pointers, spent_most
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import from_frame
@@ -125,28 +125,40 @@ def card(segment: int, share: float, value: float, leaving: float | None = None,
 )
 def test_what_is_said_first_has_its_conditions(cards: list[Card], expected: list[str]) -> None:
     whole = dataclasses.replace(WHOLE, reachable=1000)
-    assert [pointer.key for pointer in pointers(cards, whole, STAGES, TIMES, SUPPORT, "listed")] == expected
+    assert [pointer.key for pointer in pointers(cards, whole, None, STAGES, TIMES, SUPPORT, "listed")] == expected
+
+
+def test_how_much_those_hold_who_spent_most_is_said_with_the_condition_that_has_them() -> None:
+    spent = pd.Series([483.7] * 30 + [10.0] * 270)
+    found = spent_most(spent, 20)
+    assert found is not None
+    assert found.figures == {"share": 0.1, "value": pytest.approx(30 * 483.7 / spent.sum()), "least": "480"}
+    assert pointers([], WHOLE, found, STAGES, TIMES, SUPPORT, "listed")[0] == found
+    assert spent_most(spent, 31) is None
+    assert spent_most(pd.Series([10.0] * 300), 20) is None
+    assert spent_most(pd.Series([np.nan] * 300), 20) is None
+    assert spent_most(pd.Series([-1.0] * 300), 20) is None
 
 
 def test_that_many_have_lapsed_is_said() -> None:
     lapsed = pd.DataFrame({"new": [40, 400], "lapsed": [160, 0]})
     whole = dataclasses.replace(WHOLE, reachable=1000)
-    (found,) = pointers([], whole, lapsed.assign(lapsed=[160, 200]), TIMES, SUPPORT, "listed")
+    (found,) = pointers([], whole, None, lapsed.assign(lapsed=[160, 200]), TIMES, SUPPORT, "listed")
     assert (found.key, found.figures) == ("lapsed", {"share": 0.45, "days": 90})
     for few in (lapsed, lapsed[["new"]], pd.DataFrame()):
         assert [
-            pointer.key for pointer in pointers([], whole, few.assign(new=1000) if "new" in few else few, TIMES, SUPPORT, "listed")
+            pointer.key for pointer in pointers([], whole, None, few.assign(new=1000) if "new" in few else few, TIMES, SUPPORT, "listed")
         ] == []
 
 
 def test_of_segments_too_small_to_be_shown_nothing_is_said() -> None:
     small = dataclasses.replace(card(1, 0.1, 0.9, leaving=0.9, change=0.1), details=None)
-    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), STAGES, TIMES, SUPPORT, "listed") == []
+    assert pointers([small], dataclasses.replace(WHOLE, reachable=1000), None, STAGES, TIMES, SUPPORT, "listed") == []
 
 
 def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> None:
     absent = SUPPORT.assign(support=["absent", "measured"])
-    found = pointers([], WHOLE, STAGES, TIMES, absent, "listed")
+    found = pointers([], WHOLE, None, STAGES, TIMES, absent, "listed")
     assert [(pointer.key, pointer.figures) for pointer in found] == [
         ("reachable", {"reachable": 700, "users": 1000}),
         ("not_held", {"absent": 1, "all": 2}),

@@ -401,6 +401,15 @@ class Warrants:
             close(figures["value"], value) and close(figures["leaving"], leaving) and leaving > all_leaving
         ) or f"{value:.3f}, {leaving:.1f}"
 
+    def claim_first_spent_most(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
+        people, value, share = self.rows(
+            f"SELECT count(*) FILTER (monetary_value >= {figures['least']}), "
+            f"sum(monetary_value) FILTER (monetary_value >= {figures['least']}) / sum(monetary_value), "
+            f"count(*) FILTER (monetary_value >= {figures['least']}) / count(*) FROM profiles.user_profiles"
+        )[0]
+        told = close(figures["share"], share) and close(figures["value"], value)
+        return (told and people >= self.minimum and 0.02 <= share <= 0.25) or f"{people} people, {share:.3f}, hold {value:.3f}"
+
     def claim_first_lapsed(self, block: Block, key: str, figures: dict[str, str]) -> bool | str:
         share = self.value(
             "SELECT avg((recency_days > 90 AND NOT tenure_days <= 14)::INT) FROM features.user_features WHERE recency_days IS NOT NULL"
@@ -800,6 +809,7 @@ def figures_beside_names(warrants: Warrants) -> list[str]:
         "glance_lifetime": "avg(lifetime_value)",
         "glance_likely": "100 * avg(purchase_probability)",
         "glance_leaving": "100 * avg(churn_probability)",
+        "glance_left": "100 * avg(churn_probability)",
         "glance_sessions": "avg(sessions)",
     }
     named = {warrants.texts(key): query for key, query in queries.items()}

@@ -17,7 +17,7 @@ from persona_pipelines.logs.files import LogFileError
 from persona_pipelines.logs.loading import load_events, load_listing
 from persona_pipelines.logs.profile import profile_source
 from persona_pipelines.warehouse import contracts
-from persona_pipelines_tests.conftest import DAY, law, write
+from persona_pipelines_tests.conftest import CLICKS, DAY, law, write
 
 LOG = {
     "name": "log",
@@ -206,3 +206,30 @@ def test_what_is_counted_is_what_was_written(warehouse, configure, tmp_path, day
     ]
     assert sorted(pd.Series(found.over["window"])) == sorted(name for name, _, _ in wrong)
     assert (found.described is None) == (not wrong)
+
+
+def test_a_mapping_of_whose_words_no_cell_has_one_is_looked_at_like_any_other(configure, tmp_path) -> None:
+    """What its columns can never be is folded away by the engine, which then could not bind what is left."""
+    rows = (
+        f"c{number},{number % 28 + 1:02d}.03.2020,DE,{'ja' if number % 2 else 'nein'},{'ja' if number % 3 else 'nein'},{1950 + number}\n"
+        for number in range(50)
+    )
+    (tmp_path / "people.csv").write_text("id,since,land,mail,own,born\n" + "".join(rows))
+    words = {"Ja": "yes", "Nein": "no"}
+    people = {
+        "name": "people",
+        "kind": "users",
+        "path": "people.csv",
+        "format": "csv",
+        "fields": {
+            "user_id": "id",
+            "signup_date": {"from": "since", "format": "%d.%m.%Y"},
+            "country": "land",
+            "consent_marketing": {"from": "mail", "map": words},
+            "consent_personalisation": {"from": "own", "map": dict(words)},
+        },
+        "attributes": {"born": {"from": "born", "type": "number"}},
+    }
+    settings = configure(CLICKS, people)
+    found = profile_source(settings.sources[1], settings, 3)
+    assert list(found.rows["problem"]) == ["consent_marketing: neither true nor false"] * 3

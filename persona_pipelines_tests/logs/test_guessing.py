@@ -499,6 +499,45 @@ def test_a_day_of_birth_or_of_expiry_is_no_time_in_any_language(tmp_path: Path) 
         assert guess(tmp_path / "own.csv").source["fields"]["timestamp"] == {"order": {"start": "2000-01-01"}}
 
 
+@pytest.mark.parametrize("broken", ["SUMME;;;;", "31.02.2026 10:00;4711;k9;7;1,50"])
+@pytest.mark.parametrize("at", [0, 100, 199])
+def test_a_broken_line_keeps_neither_the_times_nor_the_amounts_from_being_read(broken: str, at: int, tmp_path: Path) -> None:
+    lines = [f"{1 + number % 28:02d}.03.2026 14:05;{number // 2};k{number % 50};{number % 9};{number % 7},50" for number in range(200)]
+    text = "\n".join(["Bestelldatum;Bestellnummer;Kundennummer;Artikelnummer;Betrag", *lines[:at], broken, *lines[at:]])
+    (tmp_path / "own.csv").write_text(text + "\n")
+    found = guess(tmp_path / "own.csv")
+    assert found.source["fields"]["timestamp"] == {"from": "Bestelldatum", "format": "%d.%m.%Y %H:%M"}
+    assert found.source["number"] == {"decimal": ","}
+    assert found.source["fields"]["event_type"] == {"value": "purchase"}
+    assert any("as it has Bestellnummer" in remark for remark in found.remarks)
+
+
+def test_of_orders_what_is_below_zero_is_a_refund(tmp_path: Path) -> None:
+    lines = [f"2026-03-0{1 + number % 9}T10:00:00Z,o{number},u{number},p{number},{-1 if number == 5 else 2},3.5" for number in range(20)]
+    (tmp_path / "own.csv").write_text("\n".join(["date,order_number,user,item,quantity,amount", *lines]) + "\n")
+    found = guess(tmp_path / "own.csv")
+    assert found.source["fields"]["event_type"] == {
+        "cases": [{"when": {"field": "quantity", "below": 0}, "value": "refund"}],
+        "default": "purchase",
+    }
+    assert found.source["fields"]["value"] == {"from": "amount", "absolute": True}
+    assert not any("would be rejected" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("customer_id,country\nc1,DE\nc2,FR\n", "users"),
+        ("sku,title,price\ns1,A,1\ns2,B,2\n", "items"),
+        ("user_id,movie_id\n1,2\n1,3\n", None),
+    ],
+)
+def test_a_list_of_customers_or_things_is_said_to_be_no_log(content: str, kind: str | None, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(content)
+    said = [remark for remark in guess(tmp_path / "own.csv").remarks if "is no log" in remark]
+    assert [f"kind: {kind}" in remark for remark in said] == ([True] if kind else [])
+
+
 @pytest.mark.parametrize("lines", [20, 20_000])
 def test_a_packed_file_that_is_cut_off_is_said_to_be(lines: int, tmp_path: Path) -> None:
     content = gzip.compress("\n".join(["time,user,item", *(f"2026-03-01T10:00:00Z,u{line},p{line * 7}" for line in range(lines))]).encode())
