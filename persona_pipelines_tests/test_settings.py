@@ -525,3 +525,14 @@ def test_the_links_of_the_page_of_settings_lead_to_its_headings() -> None:
     linked = set(re.findall(r"\]\(#([^)]*)\)", page))
     assert len(linked) > 30
     assert linked <= headings
+
+
+@pytest.mark.parametrize("content", [b"K\xfcnstler;1\n", b"customer;age\nc1;30\n"])
+def test_a_log_in_place_of_a_configuration_is_told_so(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"where people.csv is a log: persona init makes a configuration for it"):
+        load_settings(tmp_path / "people.csv")
+    (tmp_path / "people.yaml").write_bytes(content)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path / "people.yaml")
+    assert "persona init" not in str(refused.value)

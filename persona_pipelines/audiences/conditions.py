@@ -153,7 +153,8 @@ class _Reader:
         column = SHORT.get(name.text, name.text)
         if (column not in self.profiles.columns or column not in TYPES) and column not in self.inner:
             known = [entry for entry in self.profiles.columns if entry in TYPES] + [*self.inner]
-            meant = suggestion(name.text, known)
+            inside = next((entry for entry in self.inner if entry.partition(".")[2] == name.text), None)
+            meant = f" (did you mean {inside!r}?)" if inside else suggestion(name.text, known)
             raise ConditionError(
                 f"at character {name.place + 1}: found {name.text!r}{meant}; expected a column of {self.named}"
                 + ("" if meant else f": {', '.join(known)}")

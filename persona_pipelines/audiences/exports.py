@@ -101,9 +101,9 @@ def _counted(store: Warehouse, found: ir.Table) -> Size:
 
 
 def of_segments(store: Warehouse) -> dict[str, str]:
-    """Conditions by name of the audiences that every segment has by itself: ``segment-3``."""
+    """Conditions by name of the audiences that every segment has by itself: ``segment-3``; ``segment-0`` are those in no segment."""
     segments = store.table(contracts.SEGMENT_PROFILES)
-    numbers = store.tuples(segments.filter(segments.segment_id > 0).select("segment_id").order_by("segment_id"))
+    numbers = store.tuples(segments.select("segment_id").order_by("segment_id"))
     return {f"{OF_SEGMENT}{number}": f"segment_id = {number}" for (number,) in numbers}
 
 

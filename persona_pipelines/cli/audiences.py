@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -49,14 +50,28 @@ def save_audience(name: str, condition: str, config: str | None) -> None:
     save(settings, name, condition)
     say(f"audience {name}: {found.users:,} users, {found.consenting:,} of them with consent to marketing")
     if not found.users:
-        tell(
-            f"nobody meets it: {nobody}"
-            if nobody
-            else 'nobody meets it: persona sql "select country, count(*) from profiles.user_profiles group by 1", say, shows the values that there are'
-        )
+        tell(f"nobody meets it: {nobody or _values_asked_for(condition)}")
     if before not in (None, condition):
         tell(f"it is saved in the place of the one of before: {before}")
     _tell_assumed(settings)
+
+
+def _values_asked_for(condition: str) -> str:
+    """The query that shows what values the first column of a condition has."""
+    from persona_pipelines.audiences.conditions import SHORT
+    from persona_pipelines.warehouse import contracts
+
+    kinds = {column.name: (table, column.type) for table in (contracts.USER_FEATURES, contracts.USER_PROFILES) for column in table.columns}
+    words = [SHORT.get(word, word) for word in re.findall(r"\w+", condition)]
+    name = next((word for word in words if word in kinds), "segment_name")
+    table, kind = kinds[name]
+    numbers = kind in ("int64", "float64")
+    query = (
+        f"select min({name}), median({name}), max({name}) from {table.name}"
+        if numbers
+        else f"select {name}, count(*) from {table.name} group by 1"
+    )
+    return f'persona sql "{query}" shows the values that there are{" (a share is from 0 to 1)" if numbers and name.endswith(("_share", "_probability", "_rate")) else ""}'
 
 
 @audience.command("list")
@@ -192,6 +207,8 @@ def lookalike(seeds: str, size: int, output: str, at_least: float, config: str |
     from persona_pipelines.audiences.exports import export_alike
 
     with published(settings) as store:
+        if nobody := without_people(store):
+            raise CommandError(nobody)
         found = export_alike(store, settings, Path(seeds), size, Path(output), at_least)
     _tell_encoding(Path(seeds))
     _tell_assumed(settings)

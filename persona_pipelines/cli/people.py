@@ -61,7 +61,7 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
     contract = contracts.PROFILE_DOCUMENTS if why else contracts.USER_PROFILES
     with published(settings) as store:
         units = units_of(store, settings)
-        pseudonym = pseudonym_of(store, settings, user)
+        pseudonym = pseudonym_of(store, settings, user.strip())
         table = store.table(contract)
         found = store.frame(table.filter(table.user_id == pseudonym))
         known = is_known(store, pseudonym)
@@ -84,13 +84,26 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
 
 
 def _print_values(values: Mapping[str, Any], units: Mapping[str, str]) -> None:
-    print_facts({name: _with_unit(value, units.get(name, "")) for name, value in values.items()})
+    print_facts(
+        {name: _attributes(value) if isinstance(value, dict) else _with_unit(value, units.get(name, "")) for name, value in values.items()}
+    )
+
+
+def _attributes(values: Mapping[str, Any]) -> str:
+    """What a list says of somebody: a number may be a year or a house's, and stands as it is."""
+    numbers = {
+        name: f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
+        for name, value in values.items()
+    }
+    return ", ".join(f"{name} {value}" for name, value in numbers.items())
 
 
 def _with_unit(value: Any, unit: str) -> str:
     """A value as a person reads it; a share as a percentage."""
     if unit == "share" and isinstance(value, int | float) and value == value:
         return f"{100 * value:.3g}%"
+    if len(unit) == 3 and unit.isupper() and isinstance(value, float):
+        return f"{value:,.2f} {unit}" if value == value else ""
     counted = ONE.get(unit, unit) if shown(value) == "1" else unit
     return f"{shown(value)} {counted}".strip() if shown(value) else ""
 
@@ -148,7 +161,7 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
     from persona_pipelines.tracking.registry import chosen
 
     with published(settings) as store:
-        pseudonym = pseudonym_of(store, settings, user)
+        pseudonym = pseudonym_of(store, settings, user.strip())
         known = is_known(store, pseudonym)
         if chosen(store, settings, STAGE) is None:
             raise CommandError(f"there is no recommender; {advice_without(settings)}")

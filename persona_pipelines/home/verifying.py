@@ -180,7 +180,8 @@ def database(file: Path) -> Finding:
         return Finding(file.name, False, str(error), LOOK_AGAIN)
     except sqlite3.Error as error:
         return Finding(file.name, False, str(error), REPAIR)
-    return Finding(file.name, answer == "ok", "is whole" if answer == "ok" else str(answer), "" if answer == "ok" else REPAIR)
+    found = " ".join(str(answer).replace("*** in database main ***", "").split())
+    return Finding(file.name, answer == "ok", "is whole" if answer == "ok" else found, "" if answer == "ok" else REPAIR)
 
 
 def _model_store(settings: Settings) -> Finding:

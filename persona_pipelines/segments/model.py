@@ -26,7 +26,7 @@ from persona_pipelines.settings.stages import SegmentsSettings
 from persona_pipelines.warehouse.described import A_SHOP, Log
 
 FORMAT = 2
-UNPLACED = (0, "Unplaced")
+UNPLACED = (0, "In no segment")
 """Id and name of users who belong to no segment."""
 ROUNDS = 20
 

@@ -143,6 +143,11 @@ def as_named(file: Path) -> str:
     return "" if name == DEFAULT_CONFIGURATION else name.as_posix()
 
 
+def _of_a_log(file: Path) -> str:
+    """What to do where somebody gives a log in place of a configuration."""
+    return "" if file.suffix.lower() in (".yaml", ".yml") else f" (where {file.name} is a log: persona init makes a configuration for it)"
+
+
 def load_settings(file: str | Path | None = None) -> Settings:
     """Read and validate the configuration: the one that is named, else PERSONA_CONFIG, else that of the project folder.
 
@@ -166,7 +171,9 @@ def load_settings(file: str | Path | None = None) -> Settings:
             f"{shown}: cannot be read ({error.strerror}{where}); expected a configuration file (--config FILE or PERSONA_CONFIG names another)"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{shown}: not UTF-8 text at byte {error.start}; expected UTF-8: save the file so") from None
+        raise ConfigurationError(
+            f"{shown}: not UTF-8 text at byte {error.start}; expected UTF-8: save the file so{_of_a_log(path)}"
+        ) from None
     try:
         content = yaml.load(text, Loader=PlainLoader)  # noqa: S506 - derived from SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
@@ -176,7 +183,9 @@ def load_settings(file: str | Path | None = None) -> Settings:
             f"{shown}{line}: not readable as YAML: {_in_words(str(getattr(error, 'problem', None) or error))}"
         ) from None
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{shown}: found {shortened(content)}; expected settings, at least start_date and sources")
+        raise ConfigurationError(
+            f"{shown}: found {shortened(content)}; expected settings, at least start_date and sources{_of_a_log(path)}"
+        )
     content = _expanded(content, (), shown, text)
     # A file may be called anything: what a name cannot have becomes a hyphen.
     content.setdefault("name", re.sub(r"[^a-z0-9._]+", "-", path.stem.lower()).strip("-._")[:48] or "persona")

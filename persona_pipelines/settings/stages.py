@@ -76,7 +76,10 @@ class LogsSettings(Strict):
     money: MoneyBounds = Field(MoneyBounds(), description="Bounds of amounts; a record outside of them is rejected.")
     ratings: RatingBounds = Field(RatingBounds(), description="Bounds of ratings; a record outside of them is rejected.")
     smallest_share_of_rows: float = Field(
-        0.8, ge=0, le=1, description="Events, people or items fewer than this share of the published ones are not published unless told to."
+        0.8,
+        ge=0,
+        le=1,
+        description="Where events, people, items or the records of a list are fewer than this share of the published ones, nothing is published unless told to.",
     )
     smallest_share_of_day: float = Field(
         0.2,

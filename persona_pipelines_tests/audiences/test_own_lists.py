@@ -56,7 +56,7 @@ def store(warehouse: Warehouse) -> Warehouse:
     put(
         warehouse,
         contracts.SEGMENT_PROFILES,
-        [{"segment_id": number, "segment_name": name} for number, name in ((0, "Unplaced"), (1, "Early"), (2, "Late"))],
+        [{"segment_id": number, "segment_name": name} for number, name in ((0, "In no segment"), (1, "Early"), (2, "Late"))],
     )
     return warehouse
 
@@ -172,9 +172,9 @@ def test_an_export_has_ids_alone_and_the_columns_asked_for(store, settings, tmp_
 
 
 def test_every_segment_has_an_audience_by_itself_whose_name_nothing_else_takes(store, settings, tmp_path) -> None:
-    assert of_segments(store) == {"segment-1": "segment_id = 1", "segment-2": "segment_id = 2"}
+    assert of_segments(store) == {"segment-0": "segment_id = 0", "segment-1": "segment_id = 1", "segment-2": "segment_id = 2"}
     assert condition_of(store, settings, "segment-2") == "segment_id = 2"
-    with pytest.raises(AudienceError, match=r"no audience 'segment-3'.*segment-1, segment-2"):
+    with pytest.raises(AudienceError, match=r"no audience 'segment-3'.*segment-0, segment-1, segment-2"):
         condition_of(store, settings, "segment-3")
     with pytest.raises(AudienceError, match="the audience that the segment has by itself"):
         save(settings, "segment-9", "frequency > 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,26 @@ def test_a_list_that_names_people_twice_is_said_to(changed: Told) -> None:
 )
 def test_one_is_no_plural(value: float, unit: str, told: str) -> None:
     assert _with_unit(value, unit) == told
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("weekend_share > 60", "select min(weekend_share), median(weekend_share), max(weekend_share) from user_profiles"),
+        ("weekend_share > 60", "(a share is from 0 to 1)"),
+        ("lifecycle_stage = 'lost' and country = 'XX'", "select lifecycle_stage, count(*) from user_profiles group by 1"),
+        ("not searches >= 0 and searches < -1", "max(searches) from user_features"),
+    ],
+)
+def test_where_nobody_meets_a_condition_the_values_that_it_asks_for_are_shown(changed: Told, pasted, condition: str, told: str) -> None:
+    done = changed.asked("audience", "save", "none", "--where", condition)
+    assert done.exit_code == 0, done.output
+    assert told in pasted(done.stderr)
+    query = re.search(r'persona sql "(.*?)"', pasted(done.stderr))
+    assert query is not None
+    assert changed.asked("sql", query[1]).exit_code == 0
+
+
+def test_blanks_around_an_id_are_none_of_it(told: Told) -> None:
+    who = told.person()
+    assert told.asked("profile", f" {who} ").stdout == told.asked("profile", who).stdout

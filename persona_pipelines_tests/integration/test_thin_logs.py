@@ -76,7 +76,14 @@ def test_a_log_that_names_nobody_has_events_and_says_that_there_is_no_audience(t
     asked = run.asked("report")
     assert asked.exit_code == 1
     assert "no page: nobody is in a segment, because no event names a person (user_id)" in asked.stderr
-    for command in (("profile", "u1"), ("recommend", "u1"), ("models",), ("open", "gallery", "--print")):
+    (tmp_path / "seeds.csv").write_text("u1\nu2\n")
+    for command in (
+        ("profile", "u1"),
+        ("recommend", "u1"),
+        ("models",),
+        ("open", "gallery", "--print"),
+        ("audience", "lookalike", "seeds.csv"),
+    ):
         asked = run.asked(*command)
         assert asked.exit_code == 1
         told = " ".join(asked.stderr.split())
