@@ -130,6 +130,8 @@ def test_columns_of_features_are_named_where_they_may_be_asked_for() -> None:
     more = features(searches=[1.0, 5.0, None, 9.0])
     with pytest.raises(ConditionError, match=r"found 'search' \(did you mean 'searches'\?\); expected a column of profiles or features$"):
         matching(TABLE, "search > 1", features=more)
+    with pytest.raises(ConditionError, match=r"found 'born' \(did you mean 'attributes.born'\?\)"):
+        matching(TABLE, "born < 1960", {"attributes.born": "float64"}, more)
     with pytest.raises(ConditionError, match=r"found 'xyz'; expected a column of profiles or features: user_id, .*, searches$"):
         matching(TABLE, "xyz > 1", features=more)
 

@@ -209,6 +209,8 @@ def test_a_list_that_names_people_twice_is_said_to(changed: Told) -> None:
         (1, "ms", "1 ms"),
         (0, "purchases", "0 purchases"),
         (1.5, "bits", "1.5 bits"),
+        (679.2596, "EUR", "679.26 EUR"),
+        (6605.0, "EUR", "6,605.00 EUR"),
     ],
 )
 def test_one_is_no_plural(value: float, unit: str, told: str) -> None:

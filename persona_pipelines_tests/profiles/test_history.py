@@ -116,5 +116,23 @@ def test_a_document_gives_the_evidence_for_each_statement_and_holds_no_nan() -> 
         }
     ]
     assert found[10]["spending_power"] == []
+    assert found[19]["predictions"] == []
     assert [entry["statement"] for entry in found[0]["interests"]] == ["gives attention to Garden", "gives attention to Fine Wine"]
     assert found[0]["basics"]["country"] == "DE"
+
+
+def test_of_who_is_likely_to_leave_it_is_not_said_that_much_is_expected() -> None:
+    """What people spent before may be all that a forecast of value knows."""
+    count = 20
+    features = pd.DataFrame({column.name: np.nan for column in contracts.USER_FEATURES.columns}, index=range(count))
+    features["user_id"] = [f"u{number:02d}" for number in range(count)]
+    shown = pd.DataFrame({column.name: None for column in contracts.USER_PROFILES.columns}, index=range(count)).assign(
+        user_id=features["user_id"], as_of_date=pd.Timestamp("2025-09-30"), segment_id=1, segment_name="All", lifecycle_stage="loyal"
+    )
+    shown["lifetime_value"] = np.arange(count) * 10.0
+    for leaving, said in (
+        (np.arange(count) / count, ["is likely to leave"]),
+        (1 - np.arange(count) / count, ["is likely to stay", "is expected to spend much"]),
+    ):
+        told = json.loads(documents(shown.assign(churn_probability=leaving), features, Log())[19])["predictions"]
+        assert [entry["statement"] for entry in told] == said

@@ -17,6 +17,7 @@ from persona_pipelines.segments.model import SegmentModel, fit_segments
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.segments.preprocessing import PLAIN, SKEWED, fit_scaler
 from persona_pipelines.segments.rules import segment_rules
+from persona_pipelines.segments.selection import choose
 from persona_pipelines.segments.summary import summary
 from persona_pipelines.settings.sources import COLUMN_TYPES
 from persona_pipelines.settings.stages import SegmentsSettings
@@ -191,6 +192,18 @@ def test_every_algorithm_finds_three_far_groups(name: str) -> None:
     assert np.isfinite(distance).all()
     if name in FINDS_ITS_OWN_NUMBER and (labels == NOISE).any():
         assert placed[1] == NOISE
+
+
+def test_two_groups_are_taken_only_where_no_algorithm_finds_as_many_as_are_asked_for() -> None:
+    """Two far clouds, one of them of two parts: by the silhouette two groups are better than three."""
+    generator = np.random.default_rng(3)
+    sample = np.array([[0, 0], [1.6, 0], [30, 0]])[np.repeat(np.arange(3), 60)] + generator.normal(0, 0.4, (180, 2))
+    settings = SegmentsSettings(algorithms=["dbscan", "k_means"], minimum_k=3, maximum_k=4, stability_refits=2)
+    found = choose(sample, settings, 20)
+    best = max((entry for entry in found.candidates if entry.k >= 2), key=lambda entry: entry.silhouette)
+    assert (best.algorithm, best.k) == ("dbscan", 2)
+    assert found.chosen.k >= 3
+    assert choose(sample, settings.model_copy(update={"algorithms": ["dbscan"]}), 20).chosen.k == 2
 
 
 @pytest.mark.slow
