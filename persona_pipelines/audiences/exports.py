@@ -215,7 +215,7 @@ def export_with_own_ids(
     numbered = rows[kept].astype(object).assign(**{ROW: np.arange(len(rows))})
     with store.scratch():
         table = store.keep("own_list", from_frame(numbered) if len(rows) else _nobody(kept))
-        export_rows(store, table, [ROW], file, guard=guard, leave_out=[ROW])
+        export_rows(store, table, [ROW], file, guard=guard, leave_out=[ROW], private=True)
     size = _counted(store, found)
     return Joined(len(rows), rows[PSEUDONYM].nunique(), len(inside - set(rows[PSEUDONYM])), size.users - size.consenting)
 

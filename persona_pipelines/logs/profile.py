@@ -128,7 +128,9 @@ def _profile(
 ) -> Profile:
     people = _of_people(source, settings)
     ids = {path for name in people for path in source.fields[name].paths()}
-    fields = _fields(store, looked, source, ids)
+    # What a line holds that is cut into other columns than it has is nothing of its fields.
+    parted = looked.filter(looked.problem.isnull())
+    fields = _fields(store, parted, source, ids)
     if source.kind == "lookup":
         joins = [lookup for other in settings.sources for lookup in other.join if lookup.source == source.name]
         keys = list(joins[0].on.values()) if joins else []
@@ -149,7 +151,7 @@ def _profile(
     first = mapped.order_by("source_line", "source_part").limit(records).drop(*place.intersection(mapped.columns))
     rows = store.frame(_without_names(first, ()))
     facts: list[str] = []
-    hints = _about_ids(store, looked, source) + _about_conditions(store, looked, source)
+    hints = _about_ids(store, looked, source) + _about_conditions(store, parted, source)
     hints += _about_lookups(store, looked, source) + _about_joined_ids(store, looked, source)
     if source.kind == "events":
         facts, more_hints = _about_events(store, mapped, source, settings, count)

@@ -75,6 +75,7 @@ def test_a_list_is_read_as_spreadsheets_save_it(store, settings, tmp_path, writt
     (tmp_path / "own.csv").write_bytes("\r\n".join(delimiter.join(row) for row in rows).encode(written))
     export_with_own_ids(store, settings, "segment-1", tmp_path / "out.csv", tmp_path / "own.csv", None, ["name"])
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == ["name", "Zoë Größe", "Ana"]
+    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o600
 
 
 def test_bytes_are_no_list(store, settings, tmp_path) -> None:

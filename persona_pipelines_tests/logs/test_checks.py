@@ -233,3 +233,19 @@ def test_a_mapping_of_whose_words_no_cell_has_one_is_looked_at_like_any_other(co
     settings = configure(CLICKS, people)
     found = profile_source(settings.sources[1], settings, 3)
     assert list(found.rows["problem"]) == ["consent_marketing: neither true nor false"] * 3
+
+
+def test_a_malformed_line_is_told_once_and_is_nothing_of_its_fields(configure, tmp_path) -> None:
+    lines = [f"2025-09-01T10:{number:02d}:00Z,u{number},i{number},{number}" for number in range(30)]
+    odd = ["2025-09-01T11:00:00Z,a,u1,i9,many", "2025-09-01T11:01:00Z,b,u2,i9,more"]
+    write(tmp_path, "own.csv", "at,user,item,n", *lines, *odd)
+    fields = {
+        "timestamp": "at",
+        "user_id": "user",
+        "item_id": "item",
+        "event_type": {"cases": [{"when": {"field": "n", "below": 0}, "value": "refund"}], "default": "purchase"},
+    }
+    settings = configure({"name": "own", "path": "own.csv", "format": "csv", "fields": fields})
+    found = profile_source(settings.sources[0], settings, 3)
+    assert not any("are no numbers" in hint for hint in found.hints)
+    assert found.fields.set_index("field").at["n", "maximum"] == "29"
