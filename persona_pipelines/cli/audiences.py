@@ -119,6 +119,7 @@ def show_audience(name: str, form: Form, config: str | None) -> None:
         "consenting": int(found["consenting"].sum()),
     }
     give(Answer((Rows("segments", found, "By segment"),), facts), form)
+    _tell_numbers(settings, name)
     _tell_assumed(settings)
 
 
@@ -176,7 +177,26 @@ def export(
             if joined.people < joined.rows:
                 tell(f"{customers} names people more than once: the {joined.rows:,} rows are of {joined.people:,} people")
             _tell_encoding(customers)
+    _tell_numbers(settings, name)
     _tell_assumed(settings)
+
+
+def _tell_numbers(settings: Settings, name: str) -> None:
+    """Say which segments a saved condition asks for by their numbers: after another training a number may be of others than when it was saved."""
+    from persona_pipelines.audiences.saved import audiences
+    from persona_pipelines.warehouse import contracts
+
+    asked = re.search(r"\bsegment_id\s*(?:=|in)\s*\(?([\d\s,]+)", audiences(settings).get(name, ""))
+    if asked is None:
+        return
+    with published(settings) as store:
+        names = dict(store.tuples(store.table(contracts.SEGMENT_PROFILES).select("segment_id", "segment_name")))
+    for number in map(int, re.findall(r"\d+", asked[1])):
+        tell(
+            f"segment {number} is now {names[number]!r}: numbers may go to other people when segments are trained again, names do not"
+            if number in names
+            else f"there is no segment {number} any more"
+        )
 
 
 def _tell_assumed(settings: Settings) -> None:

@@ -238,3 +238,15 @@ def test_where_nobody_meets_a_condition_the_values_that_it_asks_for_are_shown(ch
 def test_blanks_around_an_id_are_none_of_it(told: Told) -> None:
     who = told.person()
     assert told.asked("profile", f" {who} ").stdout == told.asked("profile", who).stdout
+
+
+def test_which_segment_a_number_is_now_is_said(changed: Told, tmp_path: Path, pasted) -> None:
+    ((name,),) = changed.rows("SELECT segment_name FROM segments.segment_profiles WHERE segment_id = 1")
+    (changed.home / "audiences.json").write_text(json.dumps({"first": "segment_id in (1, 99) and sessions >= 0", "other": "sessions >= 0"}))
+    for command in (("show",), ("export",)):
+        done = changed.asked("audience", *command, "first", *([str(tmp_path / "first.csv")] if command == ("export",) else []))
+        assert done.exit_code == 0, done.output
+        assert f"segment 1 is now {name!r}: numbers may go to other people" in pasted(done.stderr)
+        assert "there is no segment 99 any more" in pasted(done.stderr)
+    assert "is now" not in changed.asked("audience", "show", "other").stderr
+    assert "is now" not in changed.asked("audience", "show", "segment-1").stderr
