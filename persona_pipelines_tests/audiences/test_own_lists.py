@@ -19,6 +19,8 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 from persona_pipelines_tests.conftest import CLICKS, DAY, KEY, at
 
+pytestmark = pytest.mark.slow
+
 COUNT = 8
 
 

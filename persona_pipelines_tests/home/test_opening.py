@@ -23,6 +23,8 @@ from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.home.conftest import filled, rows_published, run
 
+pytestmark = pytest.mark.slow
+
 
 def kept(settings: Settings) -> tuple[bytes, bytes]:
     return settings.warehouse_file.read_bytes(), settings.published_file.read_bytes()

@@ -158,6 +158,7 @@ def test_the_exit_code_of_a_look_at_logs_tells_whether_a_run_would_take_them(con
     assert (told in done.output) == bool(code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("used", "code"), [(False, 1), (True, 0)])
 def test_a_file_that_is_cut_off_is_refused_beforehand_as_by_a_run(warehouse, configure, tmp_path, used: bool, code: int) -> None:
     whole = gzip.compress("\n".join(["at,u,n", *lines(0, 400, 0)]).encode())

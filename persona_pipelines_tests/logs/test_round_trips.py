@@ -466,6 +466,7 @@ def test_json_comes_back_equal_in_every_layout(
         assert (file.good, file.problems, file.records) == (document.expected, [], len(document.expected))
 
 
+@pytest.mark.slow
 @law(40)
 @given(
     records=RECORDS,
