@@ -61,7 +61,7 @@ def profile(user: str, why: bool, form: Form, config: str | None) -> None:
     contract = contracts.PROFILE_DOCUMENTS if why else contracts.USER_PROFILES
     with published(settings) as store:
         units = units_of(store, settings)
-        pseudonym = pseudonym_of(store, settings, user.strip())
+        pseudonym = pseudonym_of(store, settings, user)
         table = store.table(contract)
         found = store.frame(table.filter(table.user_id == pseudonym))
         known = is_known(store, pseudonym)
@@ -161,7 +161,7 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
     from persona_pipelines.tracking.registry import chosen
 
     with published(settings) as store:
-        pseudonym = pseudonym_of(store, settings, user.strip())
+        pseudonym = pseudonym_of(store, settings, user)
         known = is_known(store, pseudonym)
         if chosen(store, settings, STAGE) is None:
             raise CommandError(f"there is no recommender; {advice_without(settings)}")

@@ -11,6 +11,7 @@ import pandas as pd
 from persona_pipelines.gallery.audience import FREQUENCIES, RECENCY_DAYS
 from persona_pipelines.gallery.content import Gallery
 from persona_pipelines.gallery.texts import Texts, numeral, of_100, percent
+from persona_pipelines.segments.model import UNPLACED
 
 
 def movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def movement(gallery: Gallery, texts: Texts, names: dict[int, str]) -> dict[str,
     came, gone = table["from_segment"] == "(new)", table["to_segment"] == "(gone)"
     same = table["from_segment"] == table["to_segment"]
     shown = {card.name.text: names[card.segment_id] for card in gallery.cards} | {
+        UNPLACED[1]: texts("unplaced"),
         "(new)": texts("movement_new"),
         "(gone)": texts("movement_gone"),
     }

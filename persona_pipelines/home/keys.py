@@ -60,12 +60,13 @@ def key_of(store: Warehouse) -> str | None:
 
 
 def pseudonym_of(store: Warehouse, settings: Settings, user: str) -> str:
-    """The pseudonym of a raw id as in the logs; a pseudonym stays one, and needs no key.
+    """The pseudonym of a raw id as in the logs, where blanks around it are none of it; a pseudonym stays one, and needs no key.
 
     Raises:
         KeyFileError: there is no key, or it cannot be used.
         KeyChangedError: the tables were made with another one.
     """
+    user = user.strip()
     return user if looks_like_pseudonym(user) else pseudonyms_of(store, settings, [user])[0]
 
 

@@ -20,6 +20,7 @@ from persona_pipelines.profiles.points import DERIVED
 from persona_pipelines.profiles.predictions import BASE_RATE, MEAN, classifiers, regressors
 from persona_pipelines.segments.algorithms import ALGORITHMS
 from persona_pipelines.segments.interests import LEADING, Statement, sentence
+from persona_pipelines.segments.model import UNPLACED
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.warehouse.described import INTEREST_VERBS, Log
 from persona_pipelines_tests.gallery.warrants import TIME_WORDS, VISIT_WORDS
@@ -261,6 +262,14 @@ def test_a_small_segment_has_no_details_and_small_moves_and_cells_are_left_out()
     assert "fewer than 20" in told
     assert not re.search(r"1 purchase day 5\b", told)
     assert "1 purchase day fewer than 20 40" in told
+
+
+def test_who_went_to_no_segment_is_told_in_the_words_of_the_page() -> None:
+    moves = MOVES.head(2).assign(to_segment=["Owls <i>", UNPLACED[1]])
+    assert "Owls <i> In no segment 40" in seen(page(gallery(movement=moves), "en"))
+    chinese = seen(page(gallery(movement=moves), "zh"))
+    assert f"{texts_of('zh')('unplaced')} 40" in chinese
+    assert UNPLACED[1] not in chinese
 
 
 def test_of_a_small_segment_no_figure_stands_in_the_comparison() -> None:
