@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from persona_pipelines.gallery import audience
-from persona_pipelines.gallery.content import Card, Glance
+from persona_pipelines.gallery.content import Card, Glance, _rhythm
 from persona_pipelines.gallery.first import pointers, spent_most
 from persona_pipelines.segments.naming import Name
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import from_frame
 from persona_pipelines.warehouse.described import Log
-from persona_pipelines_tests.conftest import events_table
+from persona_pipelines_tests.conftest import CLICKS, events_table
 
 
 def bought(user: str | None, *days: str, kind: str = "purchase") -> list[dict]:
@@ -163,3 +163,31 @@ def test_who_may_not_be_written_to_and_what_the_log_does_not_hold_is_said() -> N
         ("reachable", {"reachable": 700, "users": 1000}),
         ("not_held", {"absent": 1, "all": 2}),
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("alone", "parts"), [(0, 8), (30, 4), (100, None)])
+def test_when_people_are_active_is_told_in_parts_of_the_day_that_hold_most_of_what_they_did(
+    warehouse, configure, alone: int, parts: int | None
+) -> None:
+    """25 people on Saturdays from 9 to 12, and others each at an hour of their own: alone in three hours, not in six where they are many."""
+    together = [event for number in range(25) for event in bought(f"u{number}", "2026-01-03 10:00:00")]
+    spread = [
+        event
+        for number in range(alone)
+        for event in bought(
+            f"s{number}",
+            f"2026-01-{5 + (number % 7 if parts is None else 0):02d} {number % 24 if parts is None else 12 + number % 2 * 3:02d}:00:00",
+        )
+    ]
+    warehouse.replace(contracts.EVENTS, events_table(warehouse, *together, *spread))
+    people = [f"u{number}" for number in range(25)] + [f"s{number}" for number in range(alone)]
+    placed = pd.DataFrame(
+        [(user, dt.date(2026, 1, 31), 1, "All", 0.0, "1") for user in people], columns=contracts.USER_SEGMENTS.column_names
+    )
+    warehouse.replace(contracts.USER_SEGMENTS, from_frame(placed))
+    found = _rhythm(warehouse, 1, configure(CLICKS))
+    assert (None if found is None else found.shape[1]) == parts
+    if found is not None:
+        assert found[5].max() == 25
+        assert all(count == 0 or count >= 20 for count in found.ravel())
