@@ -16,7 +16,7 @@ WITHOUT_LIGHTFM := import tomllib; project = tomllib.load(open("pyproject.toml",
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations=10
 
 # Rooms of rules have to be covered, lines and branches, by this share; what only prints or hands on is told without one.
-RULES := logs events features segments profiles recommendations audiences privacy warehouse settings home publication
+RULES := logs events features segments profiles recommendations audiences privacy warehouse settings home publication serving
 OTHERS := cli gallery orchestration simulation tracking
 COVERED := 90
 

@@ -4,6 +4,7 @@
     python benchmarks/recommenders.py --protocol time --data movielens      (or online-retail)
     python benchmarks/recommenders.py --protocol new-users
     python benchmarks/recommenders.py --protocol new-items
+    python benchmarks/recommenders.py --protocol last-item
     python benchmarks/recommenders.py --protocol throughput
 
 The data are looked for below PERSONA_SHARED_DATA, default ../shared/data.
@@ -27,14 +28,15 @@ import scipy.sparse as sp
 
 from persona_pipelines.features.interactions import InteractionRules, interactions
 from persona_pipelines.intervals import interval
-from persona_pipelines.recommendations.data import Audience, Interactions, build, positions
+from persona_pipelines.recommendations.data import Audience, Interactions, band_edges, banded, build, positions
 from persona_pipelines.recommendations.evaluation.audit import TEST, Known, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
-from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, random_pairs
+from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, last_items_out, random_pairs
 from persona_pipelines.recommendations.models import LearnedModel
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
+    ContentToTasteSettings,
     HybridSettings,
     ItemNeighbourhoodSettings,
     LightFMSettings,
@@ -69,14 +71,21 @@ def movielens() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     events = pd.read_csv(folder / "ml-100k.inter.gz", sep="\t", dtype={0: str, 1: str})
     events.columns = ["user_id", "item_id", "value", "seconds"]
     events["timestamp"] = pd.to_datetime(events["seconds"], unit="s")
+    events["source_line"], events["source_part"] = np.arange(len(events)) + 2, 0
     items = pd.read_csv(folder / "ml-100k.item", sep="\t", dtype=str)
     items.columns = ["item_id", "title", "year", "categories"]
     items["category"] = items["categories"].str.split(" ").str[0]
     items["categories"] = items["categories"].str.replace(" ", "|")
+    items["numbers.year"] = pd.to_numeric(items["year"], errors="coerce")
+    items["attributes.year"] = banded(items["numbers.year"].to_numpy(), band_edges(items["numbers.year"].to_numpy()))
     users = pd.read_csv(folder / "ml-100k.user", sep="\t", dtype=str)
     users.columns = ["user_id", "age_group", "gender", "occupation", "zip"]
     users["age_group"] = users["age_group"].str[:-1]
-    return events.assign(event_type="rating", session_id=events["user_id"]), users, items[["item_id", "title", "category", "categories"]]
+    return (
+        events.assign(event_type="rating", session_id=events["user_id"]),
+        users,
+        items[["item_id", "title", "category", "categories", "numbers.year", "attributes.year"]],
+    )
 
 
 def online_retail() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -297,7 +306,8 @@ def new_items() -> None:
     ratings, users, items = movielens()
     counts = ratings["item_id"].value_counts()
     candidates = np.array(sorted(counts[counts >= 20].index), dtype=object)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    gains: list[np.ndarray] = []
     for seed in (1, 2, 3):
         new = set(np.random.default_rng(seed).permutation(candidates)[: len(candidates) // 5])
         training = ratings[~ratings["item_id"].isin(new)]
@@ -306,15 +316,17 @@ def new_items() -> None:
         test = pairs_of(ratings[ratings["item_id"].isin(new)]).assign(first_time=lambda tested: tested["last_time"])
         split = Split("random by user", end.to_pydatetime(), pairs, build(pairs, users, items, end), test)
         judged_by = task(split, users, True)
-        methods = tuple(
-            method for method in DEFAULT_METHODS if method.name in {"content_based", "lightfm_warp", "most_popular", *NEW_ITEM_METHODS}
-        )
+        named = {"content_based", "lightfm_warp", "most_popular", *NEW_ITEM_METHODS}
+        methods = (*(method for method in DEFAULT_METHODS if method.name in named), ContentToTasteSettings(attributes=False))
         models, _ = fit_all(methods, split.training, seed)
         inner = task(random_split(training, users, items, 0.75, seed), users, True)
         validated, _ = fit_all(methods, inner.training, seed)
         blend_all(methods, validated, inner.window(), models, split.training, K, seed)
         judged = [entry for entry in compare(models, judged_by, K)[0] if entry.case == NEW_ITEM]
         rows += [{"model": entry.model, "ndcg_at_k": entry.scores.means()["ndcg_at_k"]} for entry in judged]
+        by_user = {entry.model: entry.scores.by_user["ndcg_at_k"] for entry in judged}
+        gains.append(by_user["content_to_taste"] - by_user["content_to_taste_without_attributes"])
+        print(f"seed {seed}: penalty {float(models['content_to_taste'].state['regularisation']):g}, chosen on items of the training")
         newcomers = np.flatnonzero(split.training.item_users() == 0)
         relevant = judged_by.relevant[:, newcomers]
         relevant = sp.csr_matrix(relevant[np.diff(sp.csr_matrix(relevant).indptr) > 0])
@@ -322,9 +334,59 @@ def new_items() -> None:
         drawn = np.stack([generator.permutation(len(newcomers))[:K] for _ in range(relevant.shape[0])])
         rows.append({"model": "random order", "ndcg_at_k": score(drawn, relevant, K, judged_by.catalogue).by_user["ndcg_at_k"].mean()})
     print(pd.DataFrame(rows).groupby("model")["ndcg_at_k"].mean().sort_values(ascending=False).round(4).to_string())
+    ahead = interval(np.concatenate(gains), 20)
+    print(
+        f"attributes and numbers beside the texts: ahead by {ahead.mean:.4f} ({ahead.low:.4f} to {ahead.high:.4f}, paired over people and seeds)"
+    )
 
 
-NEW_ITEM_METHODS = ("ease_items", "als", "hybrid")
+NEW_ITEM_METHODS = ("ease_items", "als", "hybrid", "content_to_taste")
+
+
+def last_item() -> None:
+    for in_order_of_the_file in (False, True):
+        _last_item(in_order_of_the_file)
+
+
+def _last_item(in_order_of_the_file: bool) -> None:
+    """Each person's last item is to be found from all before it, among all items that the person has not had.
+
+    Ratings of one second have no order: the last of them is drawn (``last_items_out``), or is the last of the file. Everything is chosen within
+    the training.
+    """
+    events, users, items = movielens()
+    if in_order_of_the_file:
+        events["timestamp"] += pd.to_timedelta(events["source_line"], unit="us")
+    with Warehouse(None) as store:
+        known = sources(store, events, users, items, 4.0, 365.0)
+        end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
+        judged_by = task(last_items_out(known, end), known.users(end), True)
+    names = {"most_popular", "most_popular_7_days", "ease_items", "item_neighbourhood_cosine", "recent_ease", "transitions", "live_blend"}
+    models, failed = fit_all([method for method in DEFAULT_METHODS if method.name in names], judged_by.training, 20)
+    for name, reason in failed.items():
+        print(f"left out: {name}: {reason}")
+    judged = {entry.model: entry for entry in compare(models, judged_by, K)[0] if (entry.case, entry.segment) == (WARM, ALL)}
+    live = judged["live_blend"].scores.by_user["ndcg_at_k"]
+    state = models["live_blend"].state
+    order = "in the order of the file" if in_order_of_the_file else "drawn"
+    print(
+        f"{len(live)} people, of ratings of one second the last {order}; live_blend chose share {float(state['share']):.2f} of transitions, decay {float(state['decay']):.1f}"
+    )
+    rows = []
+    for name, entry in judged.items():
+        own, ahead = entry.scores.by_user["ndcg_at_k"], interval(live - entry.scores.by_user["ndcg_at_k"], 20)
+        hits = entry.scores.means()["hit_rate_at_k"]
+        rows.append(
+            {
+                "model": name,
+                "ndcg_at_k": own.mean(),
+                "hit_rate_at_k": hits,
+                "live_blend is ahead by": ahead.mean,
+                "from": ahead.low,
+                "to": ahead.high,
+            }
+        )
+    print(pd.DataFrame(rows).sort_values("ndcg_at_k", ascending=False).round(4).to_string(index=False))
 
 
 def throughput() -> None:
@@ -370,7 +432,9 @@ def throughput() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--protocol", required=True, choices=["stratified-75-25", "time", "new-users", "new-items", "throughput"])
+    parser.add_argument(
+        "--protocol", required=True, choices=["stratified-75-25", "time", "new-users", "new-items", "last-item", "throughput"]
+    )
     parser.add_argument("--data", choices=["movielens", "online-retail"], default="movielens")
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
@@ -379,7 +443,12 @@ def main() -> None:
     elif chosen.protocol == "time":
         over_time(chosen.data)
     else:
-        {"new-users": new_users, "new-items": new_items, "throughput": throughput}[chosen.protocol]()
+        {
+            "new-users": new_users,
+            "new-items": new_items,
+            "last-item": last_item,
+            "throughput": throughput,
+        }[chosen.protocol]()
 
 
 if __name__ == "__main__":

@@ -497,7 +497,7 @@ def test_what_only_dagster_or_the_engine_would_refuse_later_is_refused_here(conf
 @pytest.mark.parametrize("method", DEFAULT_METHODS, ids=lambda method: method.name)
 def test_whatever_tuning_may_choose_is_a_setting(method) -> None:
     space = type(method).space()
-    assert bool(space) == (method.method not in ("most_popular", "content_based", "hybrid"))
+    assert bool(space) == (method.method not in ("most_popular", "content_based", "content_to_taste", "hybrid"))
     for name, bounds in space.items():
         assert bounds.low < bounds.high
         for value in (bounds.low, bounds.high):

@@ -16,6 +16,8 @@ USER_ATTRIBUTES = ("country", "gender", "age_group", "occupation")
 ITEM_ATTRIBUTES = ("category", "brand", "price")
 BANDS = 5
 UNKNOWN_SEGMENT = 0
+NUMBER = "numbers."
+"""Before the name of a column with an attribute as the number that it is, beside its band."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class Features:
     """
 
     matrix: sp.csr_matrix
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Attributes of items that are numbers: ``matrix`` of shape (items, names), nan where unknown."""
+
+    matrix: np.ndarray
     names: tuple[str, ...]
 
 
@@ -41,6 +51,7 @@ class Audience:
         tokens: the attributes of each, as in ``Features.names``.
         segments: shape (n,), segment ids; ``UNKNOWN_SEGMENT`` where there is none.
         follows: shape (n, users of the training), an entry where one follows the other; None where it is not known.
+        age_days: the same sparsity as ``history``: days since the last event of the pair; None where no order is known.
     """
 
     ids: np.ndarray
@@ -50,6 +61,7 @@ class Audience:
     tokens: list[list[str]]
     segments: np.ndarray
     follows: sp.csr_matrix | None = None
+    age_days: sp.csr_matrix | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,6 +77,7 @@ class Audience:
             [self.tokens[n] for n in numbers],
             self.segments[numbers],
             None if self.follows is None else self.follows[numbers],
+            None if self.age_days is None else self.age_days[numbers],
         )
 
     def known(self) -> np.ndarray:
@@ -74,6 +87,13 @@ class Audience:
     def active(self) -> np.ndarray:
         """Whether each cares for anything, shape (n,)."""
         return np.diff(self.history.indptr) > 0
+
+    def recent(self, decay: float) -> sp.csr_matrix:
+        """The history where each item counts ``decay`` to the power of its place from the newest, which has place 0.
+
+        Items of one moment share the mean of their places. Without an order all count 1.
+        """
+        return binary(self.history) if self.age_days is None else recency_weights(self.age_days, decay)
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class Interactions:
         ratings: shape (users, items), the mean rating of the pair, good or bad; an entry only where there is one.
         baskets: shape (baskets, items), 1 for each item of a basket.
         user_features, item_features: of the users and items.
+        item_numbers: prices and attributes of the items that are numbers.
         texts: title, categories and brand of each item, for methods that read.
         segments: shape (users,), ids; ``UNKNOWN_SEGMENT`` where there is none.
         digest: of everything above and of who of the users follows whom, but not of users' ids: it is the same under every key. A model
@@ -107,6 +128,7 @@ class Interactions:
     baskets: sp.csr_matrix
     user_features: Features
     item_features: Features
+    item_numbers: Numbers
     texts: tuple[str, ...]
     segments: np.ndarray
     digest: str
@@ -144,7 +166,29 @@ class Interactions:
             tokens(attributes, "user_id", ids, USER_ATTRIBUTES),
             own,
             None if self.follow_pairs is None else followed(self.follow_pairs, ids, self.users),
+            sp.csr_matrix(rows @ self.age_days),
         )
+
+
+def places_from_newest(age_days: sp.csr_matrix) -> sp.csr_matrix:
+    """The place of each entry among those of its row, from 0 for the one of the lowest age; entries of equal age share the mean of their places."""
+    rows = np.repeat(np.arange(age_days.shape[0]), np.diff(age_days.indptr))
+    order = np.lexsort((age_days.data, rows))
+    row, age = rows[order], age_days.data[order]
+    place = np.arange(len(order), dtype=float) - age_days.indptr[row]
+    starts = (
+        np.flatnonzero(np.concatenate([[True], (row[1:] != row[:-1]) | (age[1:] != age[:-1])])) if len(order) else np.array([], dtype=int)
+    )
+    lengths = np.diff(np.append(starts, len(order)))
+    shared = np.empty(len(order))
+    shared[order] = np.repeat(place[starts] + (lengths - 1) / 2, lengths)
+    return sp.csr_matrix((shared, age_days.indices, age_days.indptr), shape=age_days.shape)
+
+
+def recency_weights(age_days: sp.csr_matrix, decay: float) -> sp.csr_matrix:
+    """``decay`` to the power of the place of each entry from the newest of its row, float32."""
+    places = places_from_newest(age_days)
+    return sp.csr_matrix((np.power(decay, places.data).astype(np.float32), places.indices, places.indptr), shape=places.shape)
 
 
 def positions(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -229,6 +273,15 @@ def features(rows: list[list[str]]) -> Features:
     return Features(sp.csr_matrix((np.ones(len(columns), dtype=np.float32), (owner, columns)), shape=(len(rows), len(names))), tuple(names))
 
 
+def numbers(items: pd.DataFrame, ids: np.ndarray) -> Numbers:
+    """The price and the columns ``numbers.NAME`` of ``contracts.ITEMS`` (``listed.described``)."""
+    names = [name for name in items.columns if name == "price" or name.startswith(NUMBER)]
+    found = items.set_index("item_id").reindex(ids)
+    columns = [pd.to_numeric(found[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan) for name in names]
+    matrix = np.column_stack(columns) if columns else np.empty((len(ids), 0))
+    return Numbers(np.where(np.isfinite(matrix), matrix, np.nan), tuple(name.removeprefix(NUMBER) for name in names))
+
+
 def texts(items: pd.DataFrame, ids: np.ndarray) -> tuple[str, ...]:
     """Title, categories and brand of each item in one text; empty where nothing is known."""
     found = items.set_index("item_id").reindex(ids)
@@ -301,7 +354,7 @@ def build(
     of_users = features(tokens(users, "user_id", user_ids, USER_ATTRIBUTES))
     met = interactions["item_id"].unique()
     of_items = features(tokens(with_price_bands(items, met), "item_id", item_ids, ITEM_ATTRIBUTES))
-    item_texts = texts(items, item_ids)
+    item_numbers, item_texts = numbers(items, item_ids), texts(items, item_ids)
     segment = np.array([(segments or {}).get(user, UNKNOWN_SEGMENT) for user in user_ids], dtype=np.int64)
     digest = hashlib.sha256()
     for names in (item_ids, of_users.names, of_items.names, item_texts):
@@ -309,7 +362,7 @@ def build(
     for matrix in (weights, importance, age_days, seen, ratings, basket_matrix, of_users.matrix, of_items.matrix):
         for array in (matrix.data, matrix.indices, matrix.indptr):
             digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(segment.tobytes())
+    digest.update("\0".join(item_numbers.names).encode() + item_numbers.matrix.tobytes() + segment.tobytes())
     if follows is not None:
         follows = follows[positions(user_ids, follows["target_user_id"].to_numpy(dtype=object)) >= 0]
         among = followed(follows, user_ids, user_ids)
@@ -325,6 +378,7 @@ def build(
         basket_matrix,
         of_users,
         of_items,
+        item_numbers,
         item_texts,
         segment,
         digest.hexdigest(),

@@ -11,7 +11,17 @@ import pandas as pd
 
 from persona_pipelines.events.listings import paid_prices
 from persona_pipelines.features.attributes import PREFIX, expanded
-from persona_pipelines.recommendations.data import BANDS, ITEM_ATTRIBUTES, USER_ATTRIBUTES, banded, tokens, with_price_bands
+from persona_pipelines.recommendations.data import (
+    BANDS,
+    ITEM_ATTRIBUTES,
+    NUMBER,
+    USER_ATTRIBUTES,
+    Numbers,
+    banded,
+    numbers,
+    tokens,
+    with_price_bands,
+)
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.sources import AttributeType
 from persona_pipelines.warehouse import contracts
@@ -63,8 +73,9 @@ def _items(warehouse: Warehouse, items: ir.Table, moment: dt.datetime) -> pd.Dat
 
 def features_then(
     warehouse: Warehouse, settings: Settings, contract: contracts.Table, moment: dt.datetime, met: np.ndarray
-) -> dict[str, frozenset[str]]:
-    """Names of the features of each user or item, as a list would give them from which all that became known later is struck out.
+) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
+    """Names of the features of each user or item, and of items their numbers by id, as a list would give them from which all that became known
+    later is struck out.
 
     Args:
         met: ids of items with interactions, by which prices are cut into bands.
@@ -74,17 +85,19 @@ def features_then(
     frame = described(warehouse, settings, contract, _users(warehouse, known) if of_users else _items(warehouse, known, moment), known)
     (key,) = contract.key
     ids = frame[key].to_numpy(dtype=object)
+    of_items = Numbers(np.empty((len(ids), 0)), ()) if of_users else numbers(frame, ids)
     if not of_users:
         frame = with_price_bands(frame, met)
     found = tokens(frame, key, ids, USER_ATTRIBUTES if of_users else ITEM_ATTRIBUTES)
-    return {name: frozenset(row) for name, row in zip(ids, found, strict=True)}
+    features = {name: frozenset(row) for name, row in zip(ids, found, strict=True)}
+    return features, pd.DataFrame(of_items.matrix, index=ids, columns=list(of_items.names))
 
 
 def described(
     warehouse: Warehouse, settings: Settings, contract: contracts.Table, frame: pd.DataFrame, known: ir.Table | None = None
 ) -> pd.DataFrame:
     """Rows of ``contracts.USERS`` or ``contracts.ITEMS`` with a text column ``attributes.NAME`` for each attribute in place of
-    ``attributes``; None where unknown. Numbers and dates are ``band 0`` to ``band 4``.
+    ``attributes``; None where unknown. Numbers and dates are ``band 0`` to ``band 4``, and beside that a column ``numbers.NAME``.
 
     Args:
         known: the rows by whose fifths the bands are cut; None for the whole table.
@@ -94,20 +107,21 @@ def described(
         return frame
     found = expanded(frame, types)
     for name, edges in _edges(warehouse, warehouse.table(contract) if known is None else known, types).items():
-        found[PREFIX + name] = banded(found[PREFIX + name].to_numpy(), edges)
+        found[NUMBER + name] = found[PREFIX + name]
+        found[PREFIX + name] = banded(found[NUMBER + name].to_numpy(), edges)
     return found
 
 
 def _edges(warehouse: Warehouse, table: ir.Table, types: Mapping[str, AttributeType]) -> dict[str, np.ndarray]:
-    numbers = [name for name, kind in types.items() if kind in ("number", "date")]
-    if not numbers:
+    wanted = [name for name, kind in types.items() if kind in ("number", "date")]
+    if not wanted:
         return {}
     measures = {}
-    for name in numbers:
+    for name in wanted:
         text = json_text(table.attributes, f'$."{name}"')
         value = text.try_cast("float64") if types[name] == "number" else text.try_cast("date").epoch_seconds() / 86_400.0
         for band in range(1, BANDS):
             measures[f"{name} {band}"] = value.quantile(band / BANDS)
     found = dict(zip(measures, warehouse.row(table.aggregate(**measures)), strict=True))
-    edges = {name: np.array([found[f"{name} {band}"] for band in range(1, BANDS)], dtype=float) for name in numbers}
+    edges = {name: np.array([found[f"{name} {band}"] for band in range(1, BANDS)], dtype=float) for name in wanted}
     return {name: np.unique(values[np.isfinite(values)]) for name, values in edges.items()}

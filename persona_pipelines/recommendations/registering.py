@@ -220,14 +220,14 @@ def _version(
     decision, recipe = comparison.decision, comparison.recipes[name]
     refused = name != decision.champion
     example = pd.DataFrame({"user_id": ["0" * 32], "k": [settings.recommendations.k]})
-    answer = PyfuncRecommender(model, interactions.weights, interactions.seen).predict(example)
+    answer = PyfuncRecommender(model, interactions.weights, interactions.seen, interactions.age_days).predict(example)
     tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": recipe.name}
     whole = rows[(rows["case"] == WARM) & (rows["segment"] == ALL)]
     if len(whole):
         tags["ndcg_at_k"] = f"{whole['ndcg_at_k'].iloc[0]:.6f}"
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
-        save(folder, model, interactions.weights, interactions.seen)
+        save(folder, model, interactions)
         recipe.save(folder)
         description = told.note_of_a_version(comparison, name, recipe.name, rows, learned_from)
         return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags).version

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.following import follows
 from persona_pipelines.recommendations import STAGE
-from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, followed, positions, tokens
+from persona_pipelines.recommendations.data import UNKNOWN_SEGMENT, USER_ATTRIBUTES, Audience, Interactions, followed, positions, tokens
 from persona_pipelines.recommendations.evaluation.comparison import NEW_USER, WARM
 from persona_pipelines.recommendations.listed import described
 from persona_pipelines.recommendations.models import LearnedModel, load
@@ -26,6 +26,7 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 HISTORY_FILE = "history.npz"
 SEEN_FILE = "seen.npz"
+AGES_FILE = "age_days.npz"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Tables:
 
     Attributes:
         users: ``contracts.USERS`` of those to be answered, one row each.
-        interactions: ``user_id``, ``item_id``, ``weight``, ``liked``.
+        interactions: ``user_id``, ``item_id``, ``weight``, ``liked``, ``last_time``.
         items: ``contracts.ITEMS``.
         segments: ``user_id``, ``segment_id``, ``segment_name``.
         similar: ``contracts.SIMILAR_ITEMS``.
@@ -68,7 +69,7 @@ def read(warehouse: Warehouse, settings: Settings, users: pd.DataFrame) -> Table
     known = warehouse.value(features.age_days.max())
     return Tables(
         described(warehouse, settings, contracts.USERS, users),
-        warehouse.frame(interactions.select("user_id", "item_id", "weight", "liked")),
+        warehouse.frame(interactions.select("user_id", "item_id", "weight", "liked", "last_time")),
         described(warehouse, settings, contracts.ITEMS, warehouse.frame(warehouse.table(contracts.ITEMS).order_by("item_id"))),
         warehouse.frame(segments.select("user_id", "segment_id", "segment_name")),
         warehouse.frame(warehouse.table(contracts.SIMILAR_ITEMS).select("item_id", "similar_item_id", "similarity")),
@@ -93,7 +94,14 @@ def audience_of(model: LearnedModel, tables: Tables) -> Audience:
         tokens(tables.users, "user_id", ids, USER_ATTRIBUTES),
         np.array([segment.get(user, UNKNOWN_SEGMENT) for user in ids], dtype=np.int64),
         followed(tables.follows, ids, model.users),
+        _by_user(model, tables, _age_days(tables.interactions), weight > 0),
     )
+
+
+def _age_days(interactions: pd.DataFrame) -> np.ndarray:
+    """Days from the last event of each pair to the newest of all, and one more: no pair has an age of 0."""
+    moments = pd.to_datetime(interactions["last_time"])
+    return ((moments.max() - moments).dt.total_seconds() / 86_400 + 1).to_numpy(dtype=float)
 
 
 def _by_user(model: LearnedModel, tables: Tables, value: np.ndarray, wanted: np.ndarray) -> sp.csr_matrix:
@@ -210,10 +218,11 @@ class PyfuncRecommender:
     Rules, reasons and later histories are the pipeline's part: the table ``recommendations`` has them.
     """
 
-    def __init__(self, model: LearnedModel, history: sp.csr_matrix, seen: sp.csr_matrix) -> None:
+    def __init__(self, model: LearnedModel, history: sp.csr_matrix, seen: sp.csr_matrix, age_days: sp.csr_matrix | None) -> None:
         self.model = model
         self.history = history
         self.seen = seen
+        self.age_days = age_days
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
         """``user_id`` (pseudonyms) and ``k`` in, ``user_id``, ``rank``, ``item_id``, ``score`` out."""
@@ -222,19 +231,23 @@ class PyfuncRecommender:
         place = positions(self.model.users, ids)
         known = np.flatnonzero((place >= 0) & (place < self.history.shape[0]))
         chosen = sp.csr_matrix((np.ones(len(known), dtype=np.float32), (known, place[known])), shape=(len(ids), self.history.shape[0]))
-        history, seen = (sp.csr_matrix(chosen @ matrix) for matrix in (self.history, self.seen))
-        audience = Audience(ids, place, history, seen, [[] for _ in ids], np.full(len(ids), UNKNOWN_SEGMENT))
+        history, seen, ages = (
+            None if matrix is None else sp.csr_matrix(chosen @ matrix) for matrix in (self.history, self.seen, self.age_days)
+        )
+        audience = Audience(ids, place, history, seen, [[] for _ in ids], np.full(len(ids), UNKNOWN_SEGMENT), age_days=ages)
         best, scores = self.model.top(audience, k, seen)
         return listed(self.model, ids, best, scores, np.full(best.shape, "", dtype=object)).drop(columns="reason")
 
 
-def save(folder: Path, model: LearnedModel, history: sp.csr_matrix, seen: sp.csr_matrix) -> None:
+def save(folder: Path, model: LearnedModel, interactions: Interactions) -> None:
     """A model with the interactions that it has learned from: arrays and JSON, no pickle, no code."""
     model.save(folder)
-    sp.save_npz(folder / HISTORY_FILE, history)
-    sp.save_npz(folder / SEEN_FILE, seen)
+    for name, matrix in ((HISTORY_FILE, interactions.weights), (SEEN_FILE, interactions.seen), (AGES_FILE, interactions.age_days)):
+        sp.save_npz(folder / name, matrix)
 
 
 def _load_pyfunc(path: str) -> PyfuncRecommender:
     """What MLflow calls to load a stored model: reads arrays and JSON, runs nothing from the artifact."""
-    return PyfuncRecommender(load(Path(path)), *(sp.csr_matrix(sp.load_npz(Path(path) / name)) for name in (HISTORY_FILE, SEEN_FILE)))
+    history, seen = (sp.csr_matrix(sp.load_npz(Path(path) / name)) for name in (HISTORY_FILE, SEEN_FILE))
+    ages = Path(path) / AGES_FILE  # models of before know no order
+    return PyfuncRecommender(load(Path(path)), history, seen, sp.csr_matrix(sp.load_npz(ages)) if ages.exists() else None)

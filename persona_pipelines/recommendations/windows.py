@@ -105,8 +105,9 @@ def known_before_test(sources: Sources, settings: Settings, split: Split, end: d
         pairs = pairs[~pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]).isin(tested)]
     people = store.frame(before.filter(before.user_id.notnull()).select("user_id").distinct())["user_id"] if split.by_time else None
     met = split.pairs["item_id"].unique()
-    items, users = (features_then(store, settings, contract, split.cut, met) for contract in (contracts.ITEMS, contracts.USERS))
-    return Known(pairs, end, None if people is None else frozenset(people), items, users)
+    items, item_numbers = features_then(store, settings, contracts.ITEMS, split.cut, met)
+    users, _ = features_then(store, settings, contracts.USERS, split.cut, met)
+    return Known(pairs, end, None if people is None else frozenset(people), items, users, item_numbers)
 
 
 def _before_own_test(events: ir.Table, test: pd.DataFrame) -> ir.Table:

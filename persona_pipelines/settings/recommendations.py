@@ -110,6 +110,21 @@ class ContentBasedSettings(MethodSettings):
     maximum_terms: int = Field(20_000, ge=1, description="Most different words of titles, categories and brands that are looked at.")
 
 
+class ContentToTasteSettings(MethodSettings):
+    """Who wants an item, by ridge regression from its texts, attributes and numbers; items that nobody has turned to yet among them."""
+
+    variant = ("attributes",)
+    method: Literal["content_to_taste"] = Field("content_to_taste", description="The method.")
+    regularisation: float | None = Field(
+        None, gt=0, description="Penalty on large weights; without it the one that finds items best which were left out."
+    )
+    attributes: bool = Field(True, description="Whether categories, brand, price and other attributes are used beside the texts.")
+    maximum_terms: int = Field(
+        3_000, ge=1, le=20_000, description="Most different words that are looked at: a dense square matrix is made of them."
+    )
+    validation_users: int = Field(500, ge=10, description="The penalty is chosen on at most so many people.")
+
+
 class LightFMSettings(MethodSettings):
     variant = ("loss", "features")
     method: Literal["lightfm"] = Field("lightfm", description="The method.")
@@ -172,6 +187,51 @@ class EASESettings(MethodSettings):
     )
 
 
+class RecentEASESettings(MethodSettings):
+    """EASE over items, asked by a history in which the newest items count most."""
+
+    method: Literal["recent_ease"] = Field("recent_ease", description="The method.")
+    regularisation: Annotated[float, Searched(10.0, 5000.0)] = Field(400, gt=0, description="Penalty on large weights.")
+    decay: Annotated[float, Searched(0.4, 1.0)] = Field(
+        0.8, gt=0, le=1, description="Each item of the history counts this to the power of its place from the newest."
+    )
+    maximum_size: int = Field(
+        MAXIMUM_DENSE, ge=1, le=50_000, description="With more items the method is left out: it makes a dense square matrix of them."
+    )
+
+
+class TransitionsSettings(MethodSettings):
+    """What people turn to soon after the items of the history."""
+
+    method: Literal["transitions"] = Field("transitions", description="The method.")
+    window: int = Field(10, ge=1, le=100, description="Most places between two items of one person of which one leads to the other.")
+    distance_decay: Annotated[float, Searched(0.3, 1.0)] = Field(
+        0.9, gt=0, le=1, description="Each place between the two makes the step count this much less."
+    )
+    shrinkage: Annotated[float, Searched(1.0, 200.0)] = Field(
+        10, ge=0, description="The steps from an item are divided by their sum plus this, so that few say little."
+    )
+    decay: Annotated[float, Searched(0.4, 1.0)] = Field(
+        0.8, gt=0, le=1, description="Each item of the history counts this to the power of its place from the newest."
+    )
+    neighbours: int = Field(200, ge=1, description="Most items to which one leads.")
+
+
+class LiveBlendSettings(MethodSettings):
+    """Which items go together, blended with what comes after what: a table so small that a list can be made from it at every click."""
+
+    method: Literal["live_blend"] = Field("live_blend", description="The method.")
+    regularisation: Annotated[float, Searched(10.0, 5000.0)] = Field(400, gt=0, description="Penalty on large weights of EASE.")
+    window: int = Field(10, ge=1, le=100, description="As of `transitions`.")
+    distance_decay: float = Field(0.9, gt=0, le=1, description="As of `transitions`.")
+    shrinkage: float = Field(10, ge=0, description="As of `transitions`.")
+    neighbours: int = Field(200, ge=1, description="Most items that are kept of each.")
+    maximum_size: int = Field(
+        MAXIMUM_DENSE, ge=1, le=50_000, description="With more items cosine similarities stand in the place of EASE's dense weights."
+    )
+    validation_users: int = Field(1_000, ge=10, description="The blend is chosen on the last items of at most so many people.")
+
+
 class AssociationRulesSettings(MethodSettings):
     method: Literal["association_rules"] = Field("association_rules", description="The method.")
     minimum_support: Annotated[float, Searched(0.001, 0.1)] = Field(
@@ -187,10 +247,10 @@ class AssociationRulesSettings(MethodSettings):
 
 
 class HybridSettings(MethodSettings):
-    """A blend of other methods of the list, by name; empty for all that are not popularity alone."""
+    """A blend of other methods of the list, by name; empty for all but those made for the next click (recent_ease, transitions, live_blend)."""
 
     method: Literal["hybrid"] = Field("hybrid", description="The method.")
-    members: list[str] = Field([], description="Names of the methods that are blended; empty for all that are not popularity alone.")
+    members: list[str] = Field([], description="Names of the methods that are blended; empty for all but those made for the next click.")
     validation_users: int = Field(2_000, ge=10, description="Weights are learned on at most so many users of the validation window.")
     candidates: int = Field(100, ge=10, description="How many of the best items of each member are weighed.")
     short_history: float = Field(10.0, gt=0, description="A new user's n interactions count n / (n + short_history) against the rules.")
@@ -203,12 +263,16 @@ BuiltIn = Annotated[
     | ItemNeighbourhoodSettings
     | FollowedSettings
     | ContentBasedSettings
+    | ContentToTasteSettings
     | LightFMSettings
     | ALSSettings
     | BPRSettings
     | TruncatedSVDSettings
     | BiasedFactorsSettings
     | EASESettings
+    | RecentEASESettings
+    | TransitionsSettings
+    | LiveBlendSettings
     | AssociationRulesSettings
     | HybridSettings,
     Field(discriminator="method"),
@@ -237,6 +301,7 @@ DEFAULT_METHODS: tuple[MethodSettings, ...] = (
     ItemNeighbourhoodSettings(),
     FollowedSettings(),
     ContentBasedSettings(),
+    ContentToTasteSettings(),
     AssociationRulesSettings(),
     TruncatedSVDSettings(),
     BiasedFactorsSettings(),
@@ -245,6 +310,9 @@ DEFAULT_METHODS: tuple[MethodSettings, ...] = (
     LightFMSettings(),
     EASESettings(),
     EASESettings(over="users"),
+    RecentEASESettings(),
+    TransitionsSettings(),
+    LiveBlendSettings(),
     HybridSettings(),
 )
 
@@ -291,7 +359,7 @@ class RecommendationsSettings(Strict):
     methods: list[Method] = Field(
         [*DEFAULT_METHODS],  # type: ignore[list-item]
         min_length=1,
-        description="The methods that are compared, each with its settings; by default the seventeen of the list in recommenders.md.",
+        description="The methods that are compared, each with its settings; by default the twenty-one of the list in recommenders.md.",
     )
     gate: GateSettings = Field(GateSettings(), description="When a challenger becomes champion.")
     tuning: TuningSettings = Field(TuningSettings(), description="The search for better parameters.")

@@ -281,6 +281,23 @@ class PrivacySettings(Strict):
     consent_when_unknown: bool = Field(False, description="Whether people consent of whom no customer list says whether they do.")
 
 
+class ServingSettings(Strict):
+    live_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="How much a person's last items count against the list of the last run, where the champion cannot follow them itself.",
+    )
+    largest_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger requests are refused.")
+    largest_batch: int = Field(1_000, ge=1, le=100_000, description="Most events of one request.")
+    requests_per_second: float = Field(
+        500.0,
+        gt=0,
+        description="Of one address, on average; so many again at once. It holds where the service listens beyond this machine.",
+    )
+    body_seconds: float = Field(10.0, gt=0, description="A request whose body takes longer to come is given up.")
+
+
 class SchedulesSettings(Strict):
     daily: Cron = Field("15 4 * * *", description="When the daily job starts, as five fields of cron.")
     weekly: Cron = Field("45 5 * * 1", description="When the weekly job (training, comparison, gate) starts, as five fields of cron.")

@@ -24,6 +24,7 @@ from persona_pipelines.settings.stages import (
     PrivacySettings,
     SchedulesSettings,
     SegmentsSettings,
+    ServingSettings,
     WarehouseSettings,
 )
 from persona_pipelines.settings.strict import (
@@ -65,6 +66,7 @@ class Settings(Strict):
     recommendations: RecommendationsSettings = Field(
         RecommendationsSettings(), description="Methods, their comparison, the gate and the rules for lists."
     )
+    serving: ServingSettings = Field(ServingSettings(), description="The live service, `persona serve`.")
     privacy: PrivacySettings = Field(PrivacySettings(), description="What holds of people of whom no list says it.")
     schedules: SchedulesSettings = Field(SchedulesSettings(), description="When scheduled runs start, once they are switched on.")
     warehouse: WarehouseSettings = Field(WarehouseSettings(), description="Memory, threads and waiting of the database.")

@@ -44,8 +44,8 @@ def test_an_engine_out_of_memory_says_which_setting_to_raise(message: str, told:
     assert _innermost_text(event).endswith(told)  # type: ignore[arg-type]
 
 
-WITHIN = {"PackingError", "HeaderError", "TooLittleHistoryError"}
-"""Errors that the room which raises them turns into others, or into a stage that is left out: nobody reads them as they are."""
+WITHIN = {"PackingError", "HeaderError", "TooLittleHistoryError", "Problem"}
+"""Errors that the room which raises them turns into others, into an answer over HTTP, or into a stage that is left out: nobody reads them as they are."""
 
 
 @pytest.mark.slow

@@ -95,8 +95,8 @@ OF_A_MOMENT = re.compile(r"[0-9:]{8} +[0-9]+/[0-9]+ ")
 """A line of a run's progress."""
 OF_RUNS = ("docs/command-line.md", "docs/operating.md")
 """Pages with runs of many kinds: they are of a log that takes seconds."""
-ELSEWHERE = {"ui", "open dagster", "open mlflow"}
-"""What ``cli/test_places`` types: it starts servers and ends them."""
+ELSEWHERE = {"ui", "open dagster", "open mlflow", "serve"}
+"""What ``cli/test_places`` and ``test_whole_flow`` type: they start servers and end them."""
 BEFORE = {
     "docs/command-line.md": ['audience save winback --where "sessions > 1"'],
     "docs/recommenders.md": ["run --only recommendations --config data/persona.yaml"],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from click.testing import Result
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.gallery.writing import gallery_of
 from persona_pipelines.home.manifest import read_manifest
+from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
+from persona_pipelines.serving.building import build
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
@@ -520,3 +524,127 @@ def test_the_gallery_and_audiences_come_from_the_command_line(shop: Shop) -> Non
     (shop.folder / "seeds.csv").write_text("nobody\n")
     said = shop.asked("audience", "lookalike", "seeds.csv").stderr
     assert "0 of the seeds are users with features; at least 5 are needed; an id stands in each line: the first is read as 'nobody'" in said
+
+
+def test_what_the_service_knows_is_what_the_tables_say(copy: Shop) -> None:
+    """Histories, what people have had, consent, devices and profiles of every user, against plain SQL."""
+    settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": copy.folder / "home"})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        snapshot = build(store, settings)
+        assert build(store, settings).folder == snapshot.folder
+    items = np.array(snapshot.items)
+    for number, name in enumerate(snapshot.users.tolist()):
+        user = name.decode()
+        found = copy.query(
+            f"SELECT item_id, weight > 0, epoch_us(last_time) FROM features.interactions WHERE user_id = '{user}' ORDER BY last_time DESC, item_id"
+        )
+        part = slice(snapshot.history_start[number], snapshot.history_start[number + 1])
+        good = [(item, moment) for item, positive, moment in found if positive][:50]
+        assert list(zip(items[snapshot.history_item[part]], snapshot.history_time[part], strict=True)) == good
+        seen = snapshot.seen_item[snapshot.seen_start[number] : snapshot.seen_start[number + 1]]
+        assert set(items[seen]) == {item for item, _, _ in found}
+    told = dict(copy.query("SELECT user_id, consent_personalisation FROM events.users"))
+    assert dict(zip((name.decode() for name in snapshot.users.tolist()), snapshot.consent.tolist(), strict=True)) == told
+    documents = dict(copy.query("SELECT user_id, document FROM profiles.profile_documents"))
+    assert {
+        name.decode(): snapshot.profile_of(number).decode() for number, name in enumerate(snapshot.users) if snapshot.profile_of(number)
+    } == documents
+    last = copy.query(
+        "SELECT anonymous_id, arg_max(user_id, timestamp), arg_max(event_type, timestamp), count(DISTINCT user_id) FROM events.events "
+        "WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL GROUP BY ALL"
+    )
+    assert len(last) > 50
+    for device, user, kind, users in last:
+        place = snapshot.user_of_device(device)
+        assert (snapshot.users[place].decode() if place >= 0 else None) == (None if kind == "logout" or users > 5 else user)
+    price = dict(copy.query("SELECT item_id, price FROM events.items"))
+    assert [None if np.isnan(value) else value for value in snapshot.price] == [price[item] for item in snapshot.items]
+
+
+class Served:
+    """``persona serve`` over a shop."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.process = shop.start("serve", "--port", "0")
+        assert self.process.stdout is not None
+        self.said: list[str] = []
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if found := re.match(r"http://127\.0\.0\.1:(\d+)/", line):
+                self.port = int(found[1])
+                break
+        else:
+            raise AssertionError(f"it did not start: {self.said} {self.process.stderr.read()}")
+
+    def ask(self, path: str, document: object = None) -> dict:
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=30)
+
+
+def test_the_service_serves_what_the_run_made_knows_the_last_click_and_loses_none_of_them(copy: Shop) -> None:
+    (served_id,) = copy.query("SELECT user_id FROM recommendations.recommendations ORDER BY user_id LIMIT 1")[0]
+    raw = {pseudonym(f"u{number:06d}", load_key(copy.folder / "home" / "pseudonym.key")): f"u{number:06d}" for number in range(PLAN.users)}
+    user = raw[served_id]
+    stored = [
+        row[0] for row in copy.query(f"SELECT item_id FROM recommendations.recommendations WHERE user_id = '{served_id}' ORDER BY rank")
+    ]
+    service = Served(copy)
+    try:
+        before = service.ask(f"/v1/recommendations/{user}?k={len(stored)}")
+        assert before["known"]
+        assert before["personal"]
+        # Until something is done, the list is that of the last run.
+        assert [entry["item_id"] for entry in before["items"]] == stored
+        assert service.ask(f"/v1/profiles/{user}")["user_id"] == served_id
+        names = {row[0] for row in copy.query("SELECT segment_name FROM segments.segment_profiles")}
+        assert {entry["segment_name"] for entry in service.ask("/v1/segments")["segments"]} == names
+        similar = copy.query(f"SELECT similar_item_id FROM recommendations.similar_items WHERE item_id = '{stored[0]}' ORDER BY rank")
+        assert [entry["item_id"] for entry in service.ask(f"/v1/items/{stored[0]}/similar")["items"]] == [row[0] for row in similar]
+        for number in range(20):
+            event = {"event_id": f"e{number}", "event_type": "item_view", "user_id": user, "item_id": stored[number % 3]}
+            assert service.ask("/v1/events", event) == {"accepted": 1, "repeated": 0}
+        after = service.ask(f"/v1/recommendations/{user}?k=10")
+        assert not {entry["item_id"] for entry in after["items"]} & set(stored[:3])
+        second = copy.start("serve", "--port", "0")
+        assert "another persona serve writes there" in second.communicate(timeout=60)[1]
+        assert second.returncode == 1
+    finally:
+        service.kill()
+    again = Served(copy)
+    try:
+        assert again.ask("/readyz")["events"] == 20
+        assert again.ask("/v1/events", {"event_id": "e3", "event_type": "item_view", "user_id": user, "item_id": stored[0]}) == {
+            "accepted": 0,
+            "repeated": 1,
+        }
+        replayed = again.ask(f"/v1/recommendations/{user}?k=10")
+        assert replayed["items"] == after["items"]
+        page = (ROOT / "docs" / "live.md").read_text()
+        lines = re.findall(r"^curl .*$", page, re.MULTILINE)
+        assert len(lines) == 12
+        for line in lines:
+            typed = line.replace(":8000", f":{again.port}")
+            done = subprocess.run(
+                ["bash", "-c", typed.replace("curl", "curl --silent --show-error --fail", 1)], capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{typed}: {done.stderr}"
+            json.loads(done.stdout)
+    finally:
+        code = again.end()
+    assert code == 130
+    tokens = [copy.asked("serve", "token").stdout for _ in range(2)]
+    assert tokens[0] == tokens[1]
+    assert len(tokens[0].strip()) > 40
+    assert (copy.folder / "home" / "live" / "token").stat().st_mode & 0o777 == 0o600
+    text = b"".join(file.read_bytes() for file in (copy.folder / "home" / "live").rglob("*.jsonl"))
+    assert user.encode() not in text

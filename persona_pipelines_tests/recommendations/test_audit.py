@@ -271,6 +271,14 @@ def customers_of_today(clean: Comparison, window: str) -> Comparison:
     )
 
 
+def prices_of_later(clean: Comparison, window: str) -> Comparison:
+    """One price that somebody paid after the cut, in the band of before."""
+    training = clean.task(window).training
+    matrix = training.item_numbers.matrix.copy()
+    matrix[np.flatnonzero(np.isfinite(matrix[:, 0]))[0], 0] += 0.01
+    return clean.with_split(window, training=replace(training, item_numbers=replace(training.item_numbers, matrix=matrix)))
+
+
 def model_of_everything(clean: Comparison, window: str) -> Comparison:
     return clean.with_model(window, "ease_items", fit_all(METHODS[2:3], clean.learned_until(window, END), 7)[0]["ease_items"])
 
@@ -319,6 +327,7 @@ def late_weights(clean: Comparison, window: str) -> Comparison:
         (segments_of_people_to_come, "segments are as of the cut: found 0 users in another segment than then, 1 in one"),
         (segments_of_no_moment, "segments are as of the cut: found [0-9]+ users with a segment, and no moment"),
         (lists_of_today, "features of items say what their list said then"),
+        (prices_of_later, "numbers of items are those of their list then: found 1 of"),
         (customers_of_today, "features of users say what their list said then"),
         (model_of_everything, "ease_items has learned from the training alone"),
         (member_of_everything, "hybrid has learned from the training alone"),

@@ -20,6 +20,7 @@ from persona_pipelines.settings.recommendations import (
     HybridSettings,
     LightFMSettings,
     MostPopularSettings,
+    RecentEASESettings,
     SegmentPopularSettings,
 )
 from persona_pipelines_tests.conftest import law, needs_lightfm
@@ -122,6 +123,12 @@ def test_a_stored_blend_gives_the_same_scores(planted: Interactions, members: di
     assert isinstance(loaded, BlendModel)
     assert np.array_equal(loaded.scores(audience), model.scores(audience))
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix not in (".npz", ".json")]
+
+
+def test_methods_for_the_next_click_are_members_where_they_are_named(planted: Interactions) -> None:
+    models = fit_all((MostPopularSettings(), EASESettings(regularisation=5), RecentEASESettings(regularisation=5)), planted, 7)[0]
+    assert set(Hybrid(HybridSettings(), 7).chosen(models)) == {"most_popular", "ease_items"}
+    assert set(Hybrid(HybridSettings(members=["ease_items", "recent_ease"]), 7).chosen(models)) == {"ease_items", "recent_ease"}
 
 
 def test_a_blend_of_nothing_is_an_error(planted: Interactions) -> None:

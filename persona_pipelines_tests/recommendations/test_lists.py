@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.comparison import fit_all, require_serviceable, task
-from persona_pipelines.recommendations.models import Hybrid
+from persona_pipelines.recommendations.models import Hybrid, recommender
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
 from persona_pipelines.recommendations.related import bought_together, similar_items
 from persona_pipelines.recommendations.rules import ItemFacts, item_facts, rerank
-from persona_pipelines.recommendations.serving import Tables, _load_pyfunc, recommended, save
+from persona_pipelines.recommendations.serving import Tables, _load_pyfunc, audience_of, recommended, save
 from persona_pipelines.recommendations.training import tuned
 from persona_pipelines.recommendations.tuning import tune
 from persona_pipelines.settings.recommendations import (
@@ -26,6 +26,7 @@ from persona_pipelines.settings.recommendations import (
     HybridSettings,
     LightFMSettings,
     MostPopularSettings,
+    RecentEASESettings,
     RecommendationsSettings,
     RulesSettings,
     SegmentPopularSettings,
@@ -53,7 +54,7 @@ def tables(
     segments = pd.DataFrame(
         [(user, number, NAMES[number]) for user, number in SEGMENTS.items()], columns=["user_id", "segment_id", "segment_name"]
     )
-    interactions = tastes().assign(liked=lambda frame: frame["rating"] >= 4)[["user_id", "item_id", "weight", "liked"]]
+    interactions = tastes().assign(liked=lambda frame: frame["rating"] >= 4)[["user_id", "item_id", "weight", "liked", "last_time"]]
     return Tables(
         users, interactions, items, segments, similar_items(planted, 10), new, True, pd.DataFrame(columns=["user_id", "target_user_id"])
     )
@@ -92,7 +93,7 @@ def test_what_was_not_liked_is_no_reason_and_stays_out_of_the_lists(planted: Int
     interactions = tastes().assign(liked=lambda frame: frame["item_id"] != disliked)
     interactions.loc[~interactions["liked"], "weight"] = 0.0
     similar = pd.DataFrame({"item_id": planted.items[1:], "similar_item_id": disliked, "similarity": 1.0})
-    found = replace(tables(planted), interactions=interactions[["user_id", "item_id", "weight", "liked"]], similar=similar)
+    found = replace(tables(planted), interactions=interactions[["user_id", "item_id", "weight", "liked", "last_time"]], similar=similar)
     lists = recommended(members["ease_items"], found, with_rules(), 10)
     met = set(interactions.loc[~interactions["liked"], "user_id"])
     assert met
@@ -261,7 +262,7 @@ def test_a_model_with_scores_that_are_no_numbers_is_not_serviceable(planted: Int
 
 
 def test_mlflow_loads_a_stored_model_with_its_history(planted: Interactions, hybrid: LearnedModel, tmp_path) -> None:
-    save(tmp_path, hybrid, planted.weights, planted.seen)
+    save(tmp_path, hybrid, planted)
     answer = _load_pyfunc(str(tmp_path)).predict(pd.DataFrame({"user_id": ["u01", "nobody"], "k": [3, 3]}))
     assert answer["rank"].tolist() == [1, 2, 3, 1, 2, 3]
     seen = set(tastes().query("user_id == 'u01'")["item_id"])
@@ -273,3 +274,25 @@ def test_facts_of_items_know_stock_only_where_the_catalogue_does() -> None:
         ITEMS["item_id"].to_numpy(dtype=object)[:3], ITEMS.assign(in_stock=[False, None, True, *[None] * 17]), RulesSettings()
     )
     assert facts.blocked.tolist() == [True, False, False]
+
+
+def test_what_was_done_last_counts_most_in_stored_lists_too(planted: Interactions) -> None:
+    """The order of a history reaches the model from the table, and from what is stored beside the model."""
+    method = recommender(RecentEASESettings(regularisation=5, decay=0.3), 7).fit(planted)
+    before = tables(planted)
+    turned = before.interactions.assign(last_time=before.interactions["last_time"].max() - (before.interactions["last_time"] - END))
+    first, second = (recommended(method, found, with_rules(), 10) for found in (before, replace(before, interactions=turned)))
+    assert not first[["user_id", "item_id"]].equals(second[["user_id", "item_id"]])
+    audience = audience_of(method, before)
+    expected = planted.audience(audience.ids, USERS)
+    assert np.array_equal(audience.recent(0.3).toarray(), expected.recent(0.3).toarray())
+
+
+def test_a_stored_model_keeps_the_order_and_one_of_before_does_without(planted: Interactions, tmp_path) -> None:
+    method = recommender(RecentEASESettings(regularisation=5, decay=0.3), 7).fit(planted)
+    save(tmp_path, method, planted)
+    asked = pd.DataFrame({"user_id": planted.users[:5], "k": 4})
+    best, _ = method.top(planted.audience(planted.users[:5], USERS), 4, planted.seen[:5])
+    assert _load_pyfunc(str(tmp_path)).predict(asked)["item_id"].tolist() == planted.items[best.ravel()].tolist()
+    (tmp_path / "age_days.npz").unlink()
+    assert len(_load_pyfunc(str(tmp_path)).predict(asked)) == 20

@@ -26,14 +26,18 @@ from persona_pipelines.settings.recommendations import (
     BiasedFactorsSettings,
     BPRSettings,
     ContentBasedSettings,
+    ContentToTasteSettings,
     EASESettings,
     FollowedSettings,
     HybridSettings,
     ItemNeighbourhoodSettings,
     LightFMSettings,
+    LiveBlendSettings,
     MethodSettings,
     MostPopularSettings,
+    RecentEASESettings,
     SegmentPopularSettings,
+    TransitionsSettings,
     TruncatedSVDSettings,
     UserNeighbourhoodSettings,
 )
@@ -49,6 +53,7 @@ PERSONAL: list[MethodSettings] = [
     *(ItemNeighbourhoodSettings(similarity=name) for name in ("cosine", "jaccard", "tfidf", "bm25")),
     FollowedSettings(),
     ContentBasedSettings(),
+    ContentToTasteSettings(),
     LightFMSettings(components=8),
     LightFMSettings(components=8, loss="bpr", features=False),
     LightFMSettings(components=8, loss="logistic"),
@@ -58,6 +63,9 @@ PERSONAL: list[MethodSettings] = [
     BiasedFactorsSettings(factors=2),
     EASESettings(regularisation=5),
     EASESettings(regularisation=5, over="users"),
+    RecentEASESettings(regularisation=5, decay=0.95),  # the planted tastes have no order
+    TransitionsSettings(shrinkage=1),
+    LiveBlendSettings(regularisation=5),
     AssociationRulesSettings(minimum_support=0.1),
 ]
 EVERY: list[MethodSettings] = [MostPopularSettings(), MostPopularSettings(recent_days=30), *PERSONAL]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,7 @@ class Known:
         people: users with an event before the cut; None where the test is not cut by time.
         items, users: names of the features of each that the lists give when all that became known later is struck out first; empty
             where there are no lists.
+        item_numbers: prices and other numbers of the items then, by id; a column each.
     """
 
     pairs: pd.DataFrame
@@ -60,6 +61,7 @@ class Known:
     people: frozenset[str] | None
     items: Mapping[str, frozenset[str]]
     users: Mapping[str, frozenset[str]]
+    item_numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def audit(
@@ -76,6 +78,7 @@ def audit(
     found.weights()
     found.segments()
     found.listed("items", task.training.items, task.training.item_features, known.items)
+    found.numbers(known.item_numbers)
     found.listed("users", task.training.users, task.training.user_features, known.users)
     for name, model in models.items():
         found.learned(name, model)
@@ -203,6 +206,17 @@ class _Checks:
                 other += frozenset(names[matrix.indices[matrix.indptr[number] : matrix.indptr[number + 1]]]) != expected
         held = int((place >= 0).sum())
         self.add(f"features of {kind} say what their list said then", other == 0, f"{other} of {held:,} say something else", "0")
+
+    def numbers(self, known: pd.DataFrame) -> None:
+        """Prices and other numbers of items, each as it was known."""
+        held = self.training.item_numbers
+        place = positions(self.training.items, known.index.to_numpy(dtype=object))
+        if not len(held.names) or not (place >= 0).any():
+            return
+        expected = known.reindex(columns=list(held.names)).to_numpy(dtype=float)[place >= 0]
+        other = ~np.isclose(held.matrix[place[place >= 0]], expected, equal_nan=True).all(axis=1)
+        check = "numbers of items are those of their list then"
+        self.add(check, not other.any(), f"{int(other.sum())} of {len(other):,} items have another", "0")
 
     def learned(self, name: str, model: LearnedModel) -> None:
         digests = {model.digest, *(member.digest for member in model.members().values())}

@@ -7,15 +7,18 @@ from typing import Any
 from persona_pipelines.recommendations.models.association_rules import AssociationRules
 from persona_pipelines.recommendations.models.biased_factors import BiasedFactors
 from persona_pipelines.recommendations.models.content_based import ContentBased
-from persona_pipelines.recommendations.models.ease import EASE
+from persona_pipelines.recommendations.models.content_to_taste import ContentToTaste
+from persona_pipelines.recommendations.models.ease import EASE, RecentEASE
 from persona_pipelines.recommendations.models.followed import Followed
 from persona_pipelines.recommendations.models.hybrid import Hybrid
 from persona_pipelines.recommendations.models.implicit_factors import ALS, BPR
 from persona_pipelines.recommendations.models.item_neighbourhood import ItemNeighbourhood
 from persona_pipelines.recommendations.models.learned import LearnedModel, Recommender, load
 from persona_pipelines.recommendations.models.lightfm_factors import LightFMFactors
+from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.models.most_popular import MostPopular
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopular
+from persona_pipelines.recommendations.models.transitions import Transitions
 from persona_pipelines.recommendations.models.truncated_svd import TruncatedSVD
 from persona_pipelines.recommendations.models.user_neighbourhood import UserNeighbourhood
 from persona_pipelines.settings.own_methods import own_recommender
@@ -28,12 +31,16 @@ METHODS: dict[str, Any] = {
     "item_neighbourhood": ItemNeighbourhood,
     "followed": Followed,
     "content_based": ContentBased,
+    "content_to_taste": ContentToTaste,
     "lightfm": LightFMFactors,
     "als": ALS,
     "bpr": BPR,
     "truncated_svd": TruncatedSVD,
     "biased_factors": BiasedFactors,
     "ease": EASE,
+    "recent_ease": RecentEASE,
+    "transitions": Transitions,
+    "live_blend": LiveBlend,
     "association_rules": AssociationRules,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,19 +14,30 @@ from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.settings.recommendations import ContentBasedSettings
 
-
-def text_vectors(texts: Sequence[str], maximum_terms: int | None = None) -> sp.csr_matrix:
-    """The TF-IDF of each text, rows of length 1 or 0, shape (texts, words); no columns where no text has a word.
-
-    Words of one character count: sizes, and writings without blanks.
-    """
+if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    pattern = r"(?u)\b\w+\b"
-    if not any(re.search(pattern, text) for text in texts):
+
+WORD = r"(?u)\b\w+\b"
+"""Words of one character count: sizes, and writings without blanks."""
+
+
+def has_words(texts: Sequence[str]) -> bool:
+    return any(re.search(WORD, text) for text in texts)
+
+
+def vectorizer(maximum_terms: int | None = None, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:
+    """TF-IDF with a logarithm of the counts."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(max_features=maximum_terms, vocabulary=vocabulary, sublinear_tf=True, token_pattern=WORD)
+
+
+def text_vectors(texts: Sequence[str], maximum_terms: int | None = None) -> sp.csr_matrix:
+    """The TF-IDF of each text, rows of length 1 or 0, shape (texts, words); no columns where no text has a word."""
+    if not has_words(texts):
         return sp.csr_matrix((len(texts), 0), dtype=np.float32)
-    vectorizer = TfidfVectorizer(max_features=maximum_terms, sublinear_tf=True, token_pattern=pattern)
-    return sp.csr_matrix(vectorizer.fit_transform(texts), dtype=np.float32)
+    return sp.csr_matrix(vectorizer(maximum_terms).fit_transform(texts), dtype=np.float32)
 
 
 class ContentBased:

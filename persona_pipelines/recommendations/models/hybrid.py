@@ -15,6 +15,7 @@ from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.recommendations.models.content_based import text_vectors
 from persona_pipelines.recommendations.models.factors import FactorModel
 from persona_pipelines.recommendations.models.followed import FollowedModel
+from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, best_of
 from persona_pipelines.recommendations.models.most_popular import PopularityModel
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
@@ -67,14 +68,18 @@ def alike(interactions: Interactions, neighbours: int = ALIKE) -> sp.csr_matrix:
     return found
 
 
-def with_new_items(scores: np.ndarray, similar: sp.csr_matrix, weight: float) -> np.ndarray:
-    """Scores where those of new items are the weighted mean of the items alike, times ``weight``."""
+def with_new_items(member: LearnedModel, audience: Audience, similar: sp.csr_matrix) -> np.ndarray:
+    """Standardised scores of a member, shape (n, items): those of new items are the weighted mean of the items alike, unless the member knows them."""
+    scores = standardised(member.scores(audience))
     new = np.flatnonzero(np.diff(similar.indptr) > 0)
-    if not len(new):
-        return scores
-    result = scores.copy()
-    result[:, new] = weight * (similar[new] @ scores.T).T
-    return result
+    if not member.scores_new_items:
+        scores[:, new] = (similar[new] @ scores.T).T
+    return scores
+
+
+def expert_of(members: Mapping[str, LearnedModel]) -> str | None:
+    """The member that knows new items, the first of several; None where none does."""
+    return next((name for name, member in members.items() if member.scores_new_items), None)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class BlendModel(LearnedModel):
         new users: by the first of whom they follow, features (a model that knows some of their attributes, beside popularity), segment (what
             theirs turns to) and popularity; those who have n interactions by all members that read a history, which count
             n / (n + short_history).
-        new items: as the mean of the items most like them.
+        new items: by the member that knows them by what they say of themselves, for the users whom it answers; else as the mean of the
+            items most like them.
     """
 
     parts: Mapping[str, LearnedModel] = field(default_factory=dict)
@@ -134,11 +140,19 @@ class BlendModel(LearnedModel):
 
     def added(self, audience: Audience) -> Iterator[tuple[str, np.ndarray]]:
         """What each member adds to the scores, arrays of shape (n, items) that sum to them."""
-        for name, factor in self.factors(audience).items():
-            scores = with_new_items(
-                standardised(self.parts[name].scores(audience)), self.state["alike"], float(self.state["new_items_weight"])
-            )
-            yield name, (scores * factor[:, None]).astype(np.float32)
+        factors, similar, weight = self.factors(audience), self.state["alike"], float(self.state["new_items_weight"])
+        new = np.flatnonzero(np.diff(similar.indptr) > 0)
+        fresh, expert = factors, expert_of(self.parts)
+        if expert is not None and len(new):
+            answered = self.parts[expert].answers(audience)
+            whole = sum(factors.values(), np.zeros(len(audience)))
+            fresh = {name: np.where(answered, 0.0, factor) for name, factor in factors.items()}
+            fresh[expert] = np.where(answered, whole, factors.get(expert, 0.0))
+        for name in fresh:
+            scores = with_new_items(self.parts[name], audience, similar)
+            added = scores * factors.get(name, np.zeros(len(audience)))[:, None]
+            added[:, new] = weight * scores[:, new] * fresh[name][:, None]
+            yield name, added.astype(np.float32)
 
     def contributions(self, audience: Audience, places: np.ndarray) -> dict[str, np.ndarray]:
         """What each member adds to the scores of some items: ``places`` and the results have shape (n, k)."""
@@ -191,13 +205,19 @@ class Hybrid:
         self.name = settings.name
 
     def chosen(self, models: Mapping[str, LearnedModel]) -> dict[str, LearnedModel]:
-        """The members among fitted models: those named, else all single ones.
+        """The members among fitted models: those named, else all single ones that are not made for the next click.
+
+        What somebody turns to over weeks is another question than what comes next: members that look at the last items alone fit a small validation
+        window by chance (MovieLens by time: with them the lead over the popular items of a week is no longer beyond doubt).
 
         Raises:
             ModelError: none of them could be fitted.
         """
         single = {name: model for name, model in models.items() if not isinstance(model, BlendModel)}
-        found = {name: model for name, model in single.items() if not self.settings.members or name in self.settings.members}
+        if self.settings.members:
+            found = {name: model for name, model in single.items() if name in self.settings.members}
+        else:
+            found = {name: model for name, model in single.items() if not (isinstance(model, HistoryModel) and model.knows_order)}
         if not found:
             raise ModelError("none of its members could be fitted")
         return found
@@ -229,13 +249,14 @@ class Hybrid:
             until: the newest event of the window on which the weights were learned.
         """
         members = self.chosen(models)
-        # Popularity, segments, whom they follow and features stay, whatever their weight: the rules for new users need them.
+        # Popularity, segments, whom they follow and features stay, whatever their weight: the rules for new users and items need them.
         kept = {
             name: model
             for name, model in members.items()
             if weights.get(name, 0) > 0
             or isinstance(model, (PopularityModel, SegmentPopularityModel, FollowedModel))
             or _by_features(model)
+            or model.scores_new_items
         }
         kept = dict(sorted(kept.items(), key=lambda entry: -weights.get(entry[0], 0.0)))
         state = {
@@ -255,21 +276,25 @@ def _candidates(members: Mapping[str, LearnedModel], window: Window, users: np.n
     """
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*members, "relevant", "allowed", "ideal", NEW_ITEMS)}
     similar = alike(window.training)
-    is_new = np.diff(similar.indptr) > 0
-    width = min(count * len(members), len(is_new))
+    is_new, expert = np.diff(similar.indptr) > 0, expert_of(members)
+    width = min(count * len(members), int((~is_new).sum())) + min(count * (1 if expert else len(members)), int(is_new.sum()))
     for start in range(0, len(users), 256):
         numbers = users[start : start + 256]
         audience = window.audience.part(numbers)
         exclude = None if window.exclude is None else window.exclude[numbers]
-        scores = {
-            name: with_new_items(standardised(member.scores(audience)), similar, 1.0) * member.answers(audience)[:, None]
-            for name, member in members.items()
-        }
+        scores = {name: with_new_items(member, audience, similar) for name, member in members.items()}
+        if expert is not None:
+            known = members[expert].answers(audience)[:, None] & is_new[None, :]
+            scores = {name: np.where(known, scores[expert], block) for name, block in scores.items()}
+        scores = {name: block * members[name].answers(audience)[:, None] for name, block in scores.items()}
         chosen = np.zeros((len(numbers), len(is_new)), dtype=bool)
         for block in scores.values():
-            best, _ = best_of(block.copy(), min(count, block.shape[1]), exclude)
-            row = np.repeat(np.arange(len(numbers)), (best >= 0).sum(axis=1))
-            chosen[row, best[best >= 0]] = True
+            # Known and new items each for themselves: how new ones stand to the others is what is still to be learned.
+            for others in (is_new, ~is_new):
+                if not others.all():
+                    best, _ = best_of(np.where(others, -np.inf, block), min(count, block.shape[1]), exclude)
+                    row = np.repeat(np.arange(len(numbers)), (best >= 0).sum(axis=1))
+                    chosen[row, best[best >= 0]] = True
         # The chosen come first, in the order of the catalogue, so that ties go the same way as in a list.
         order = np.argsort(~chosen, axis=1, kind="stable")[:, :width]
         relevant = window.relevant[numbers].toarray()[:, : len(is_new)] > 0

@@ -78,6 +78,8 @@ class LearnedModel(ABC):
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
     kind: ClassVar[str]
+    scores_new_items: ClassVar[bool] = False
+    """Whether items that nobody has turned to are scored by what they say of themselves, as well as any other."""
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls

@@ -69,6 +69,27 @@ def nearest(rows: sp.csr_matrix, measure: Measure, neighbours: int, shrinkage: f
     return sp.csr_matrix(sp.vstack(parts))
 
 
+def largest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:
+    """The ``count`` largest entries of each row of a sparse matrix, those above 0; of equal ones the first by column. float32."""
+    coo = sp.coo_matrix(matrix)
+    order = np.lexsort((coo.col, -coo.data, coo.row))
+    row, value, column = coo.row[order], coo.data[order], coo.col[order]
+    starts = np.searchsorted(row, np.arange(matrix.shape[0]))
+    kept = (np.arange(len(row)) - starts[row] < count) & (value > 0)
+    return sp.csr_matrix((value[kept].astype(np.float32), (row[kept], column[kept])), shape=matrix.shape)
+
+
+def largest_of_dense(matrix: np.ndarray, count: int) -> sp.csr_matrix:
+    """The same of a dense matrix of shape (rows, columns)."""
+    parts = []
+    for start in range(0, len(matrix), step := max(1, BLOCK_NUMBERS // max(matrix.shape[1], 1))):
+        block = matrix[start : start + step]
+        best, value = best_of(block.copy(), min(count, block.shape[1]))
+        kept = (best >= 0) & (value > 0)
+        parts.append(sp.csr_matrix((value[kept], (np.nonzero(kept)[0], best[kept])), shape=block.shape, dtype=np.float32))
+    return sp.csr_matrix(sp.vstack(parts)) if parts else sp.csr_matrix(matrix.shape, dtype=np.float32)
+
+
 def _distinct(rows: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
     """The rows that differ, in the order of their first appearance, and which of them each row is, shape (rows,)."""
     ordered = rows.sorted_indices()

@@ -1,0 +1,275 @@
+"""How many lists a second the live service makes while events arrive, and how soon a list knows an event.
+
+    python benchmarks/serving.py                       (20,000 items, 100,000 users; the service on one core, the load on another)
+    python benchmarks/serving.py --seconds 30 --connections 16
+
+A synthetic shop stands in for a home: what is measured is the service, not the models. The load is this file's own: plain sockets that are kept
+open, each asking again as soon as it has its answer; how fast it can ask is measured too, against the same service with a constant for an answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import json
+import multiprocessing
+import os
+import resource
+import socket
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+KEY = bytes(range(32))
+UNTIL = dt.datetime(2025, 9, 30)
+SENDERS = 10
+"""Connections that send events."""
+PEERS = {
+    "Serenade, bol.com (Kersbergen et al., SIGMOD 2022)": "1,000 lists a second on two virtual cores, p90 below 7 ms",
+    "Metarank (its own benchmark)": "898 to 1,246 requests a second",
+}
+
+
+def shop(folder: Path, users: int, items: int) -> None:
+    """A snapshot of random tastes, and a configuration."""
+    from persona_pipelines.privacy.pseudonyms import pseudonym
+    from persona_pipelines.serving.snapshot import NEIGHBOURS, Facts, Snapshot
+
+    generator = np.random.default_rng(20)
+    log = {
+        "name": "clicks",
+        "kind": "events",
+        "path": "clicks.csv",
+        "format": "csv",
+        "fields": {"timestamp": "at", "user_id": "user", "item_id": "item", "event_type": "type"},
+    }
+    (folder / "persona.yaml").write_text(
+        yaml.safe_dump({"name": "benchmark", "start_date": UNTIL.date(), "sources": [log], "privacy": {"consent_when_unknown": True}})
+    )
+    names = sorted(pseudonym(f"u{number}", KEY) for number in range(users))
+    lengths = generator.integers(5, 51, users)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    history = (items * generator.beta(0.6, 3.0, starts[-1])).astype(np.int32)
+    moments = np.full(starts[-1], int(UNTIL.timestamp() * 1e6), dtype=np.int64) - np.arange(starts[-1], dtype=np.int64) % 50 * 60_000_000
+    neighbours = np.minimum((items * generator.beta(0.6, 3.0, (items, NEIGHBOURS))).astype(np.int32), items - 1)
+    weights = -np.sort(-generator.random((items, NEIGHBOURS), dtype=np.float32), axis=1)
+    empty = np.empty((users, 0))
+    Snapshot(
+        folder / "snapshot",
+        Facts("synthetic", "1", "synthetic", 0.8, UNTIL.isoformat(), UNTIL.isoformat(), True, None, True, []),
+        [f"i{number}" for number in range(items)],
+        [f"Item number {number}" for number in range(items)],
+        [f"Category {number % 40}" for number in range(items)],
+        neighbours,
+        weights,
+        generator.random(items) * 100,
+        generator.random(items) * 50,
+        np.zeros(items, dtype=bool),
+        np.ones(items, dtype=np.int8),
+        np.zeros(items, dtype=bool),
+        np.zeros(items, dtype=bool),
+        np.zeros((items, 0), dtype=np.float32),
+        np.array(names, dtype="S32"),
+        np.ones(users, dtype=bool),
+        np.zeros(users, dtype=np.int32),
+        np.full(users, np.nan),
+        starts.astype(np.int64),
+        np.minimum(history, items - 1),
+        moments,
+        starts.astype(np.int64),
+        np.minimum(history, items - 1),
+        empty.astype(np.int32),
+        empty.astype(np.float32),
+        *(np.full((items, 1), -1, dtype=np.int32), np.zeros((items, 1), dtype=np.float32)) * 2,
+        np.zeros(users + 1, dtype=np.int64),
+        np.empty(0, dtype=np.uint8),
+        np.empty(0, dtype="S32"),
+        np.empty(0, dtype=np.int64),
+    ).save()
+
+
+def service(folder: Path, port: int, core: int, constant: bool) -> None:
+    """The service in a process of its own, on one core."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.sched_setaffinity(0, {core})
+    import uvicorn
+
+    from persona_pipelines.serving.engine import Engine
+    from persona_pipelines.serving.journal import Journal
+    from persona_pipelines.serving.service import app_of
+    from persona_pipelines.serving.snapshot import load
+    from persona_pipelines.settings import load_settings
+
+    engine = Engine(load_settings(folder / "persona.yaml"), load(folder / "snapshot"), KEY)
+    if constant:
+        from persona_pipelines.serving.engine import Asked
+
+        found = engine.recommendations(Asked(user="u1"))
+        engine.recommendations = lambda asked: found  # type: ignore[method-assign]
+    journal = Journal(folder / f"events-{port}", lambda: dt.datetime.now(dt.UTC).date())
+    app = app_of(engine, journal)
+
+    @app.get("/benchmark/memory")
+    async def memory() -> dict[str, float]:
+        return {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "people": float(len(engine.state.people))}
+
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+@dataclass
+class Load:
+    """What the load has seen, in seconds."""
+
+    lists: list[float] = field(default_factory=list)
+    events: list[float] = field(default_factory=list)
+    changed: list[float] = field(default_factory=list)
+    errors: int = 0
+
+
+class Connection:
+    """One connection that is kept open."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def open(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        self.writer.write(request)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head[9:12]), await self.reader.readexactly(length)
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
+
+
+def post(path: str, document: Any) -> bytes:
+    body = json.dumps(document)
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    )
+
+
+async def lists(port: int, users: int, until: float, seen: Load, number: int) -> None:
+    connection, generator = Connection(port), np.random.default_rng(number)
+    await connection.open()
+    while (began := time.perf_counter()) < until:
+        status, body = await connection.ask(get(f"/v1/recommendations/u{generator.integers(users)}"))
+        seen.lists.append(time.perf_counter() - began)
+        seen.errors += status != 200 or len(body) < 500
+
+
+async def events(port: int, users: int, items: int, rate: float, until: float, seen: Load, number: int) -> None:
+    """``rate`` events a second; after every twentieth the list of that person is asked, and has to be another one."""
+    connection, generator, sent = Connection(port), np.random.default_rng(99 + number), 0
+    await connection.open()
+    started = time.perf_counter()
+    while (began := time.perf_counter()) < until:
+        if (early := started + sent / rate - began) > 0:
+            await asyncio.sleep(early)
+            began = time.perf_counter()
+        user, sent = f"u{generator.integers(users)}", sent + 1
+        watched = sent % 20 == 0
+        before = json.loads((await connection.ask(get(f"/v1/recommendations/{user}")))[1])["items"] if watched else []
+        item = before[0]["item_id"] if watched else f"i{generator.integers(items)}"
+        began = time.perf_counter()
+        status, _ = await connection.ask(post("/v1/events", {"event_type": "item_view", "user_id": user, "item_id": item}))
+        seen.events.append(time.perf_counter() - began)
+        seen.errors += status != 202
+        if watched:
+            acknowledged = time.perf_counter()
+            after = json.loads((await connection.ask(get(f"/v1/recommendations/{user}")))[1])["items"]
+            seen.changed.append(time.perf_counter() - acknowledged)
+            seen.errors += item in {entry["item_id"] for entry in after}
+
+
+async def loaded(port: int, users: int, items: int, connections: int, rate: float, seconds: float) -> Load:
+    seen = Load()
+    until = time.perf_counter() + seconds
+    tasks = [lists(port, users, until, seen, number) for number in range(connections)]
+    if rate:
+        tasks += [events(port, users, items, rate / SENDERS, until, seen, number) for number in range(SENDERS)]
+    await asyncio.gather(*tasks)
+    return seen
+
+
+def measured(folder: Path, core: int, constant: bool, chosen: argparse.Namespace, rate: float) -> tuple[Load, dict[str, float]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = multiprocessing.get_context("spawn").Process(target=service, args=(folder, port, core, constant), daemon=True)
+    process.start()
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        asyncio.run(loaded(port, chosen.users, chosen.items, chosen.connections, rate, 2))
+        seen = asyncio.run(loaded(port, chosen.users, chosen.items, chosen.connections, rate, chosen.seconds))
+
+        async def memory() -> dict[str, float]:
+            connection = Connection(port)
+            await connection.open()
+            found: dict[str, float] = json.loads((await connection.ask(get("/benchmark/memory")))[1])
+            return found
+
+        return seen, asyncio.run(memory())
+    finally:
+        process.terminate()
+        process.join()
+
+
+def told(name: str, values: list[float]) -> str:
+    found = np.array(values) * 1000
+    return f"{name}: median {np.median(found):.2f} ms, p90 {np.quantile(found, 0.9):.2f}, p99 {np.quantile(found, 0.99):.2f}, most {found.max():.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--events", type=float, default=500, help="a second")
+    parser.add_argument("--seconds", type=float, default=15)
+    chosen = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent)
+        shop(folder, chosen.users, chosen.items)
+        size = sum(file.stat().st_size for file in (folder / "snapshot").iterdir()) / 2**20
+        seen, memory = measured(folder, cores[0], False, chosen, chosen.events)
+        print(
+            f"{chosen.items:,} items, {chosen.users:,} users, {chosen.connections} connections, {chosen.events:g} events a second, {chosen.seconds:g} s"
+        )
+        print(
+            f"lists a second: {len(seen.lists) / chosen.seconds:,.0f}; events a second: {len(seen.events) / chosen.seconds:,.0f}; errors: {seen.errors}"
+        )
+        print(told("a list", seen.lists))
+        print(told("an event, until it is acknowledged", seen.events))
+        print(told("acknowledged event to changed list", seen.changed))
+        print(
+            f"memory of the service {memory['megabytes']:.0f} MB, of which the snapshot maps {size:.0f} MB; {memory['people']:,.0f} people with events"
+        )
+        alone, _ = measured(folder, cores[0], False, chosen, 0)
+        constant, _ = measured(folder, cores[0], True, chosen, 0)
+        rates = [len(found.lists) / chosen.seconds for found in (alone, constant)]
+        print(
+            f"without events {rates[0]:,.0f} lists a second; the same service with a constant for an answer {rates[1]:,.0f}: ratio {rates[0] / rates[1]:.2f}"
+        )
+        for name, figure in PEERS.items():
+            print(f"published: {name}: {figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""The live service: what for this person, now. Events are durable before they count, lists know the click of a second ago, and DuckDB is never opened
+inside a request.
+
+``journal`` keeps accepted events; ``received`` reads them in the shapes that senders use; ``snapshot`` is what the last run knows, as arrays on
+disk; ``state`` is that and the events since; ``lists`` makes lists from it; ``service`` answers over HTTP.
+"""
+
+STAGE = "serving"

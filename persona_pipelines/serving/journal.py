@@ -1,0 +1,168 @@
+"""Accepted events on disk, before anybody is told that they were accepted.
+
+Files of lines of JSON below a folder a day, numbered through: ``2025-09-30/000000017.jsonl``. A line ends with a checksum of what stands before it,
+so that it can be told whole from damaged, and is JSON all the same: a run reads these files like any other log. A process begins a file of its
+own and never writes into one that was there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from persona_pipelines.errors import ProjectError
+
+CHECK = b',"check":"'
+END = b'"}\n'
+CHECK_LENGTH = len(CHECK) + 8 + len(END)
+LARGEST_FILE = 64 * 2**20
+LOCK = "lock"
+
+
+class JournalError(ProjectError):
+    """Events cannot be kept: none of those at hand was."""
+
+
+class JournalHeldError(ProjectError):
+    """Another process writes this journal."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """A line that is not as it was written; ``line`` from 1. Nobody was told that it was accepted, or the disk has lost it since."""
+
+    file: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: not as it was written"
+
+
+def line_of(event: dict[str, Any]) -> bytes:
+    """An event as a line with its checksum."""
+    content = orjson.dumps(event)[:-1]
+    return b"%s%s%08x%s" % (content, CHECK, zlib.crc32(content), END)
+
+
+def event_of(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None where the line is not as it was written."""
+    content, rest = line[:-CHECK_LENGTH], line[-CHECK_LENGTH:]
+    if not rest.startswith(CHECK) or not rest.endswith(END) or rest[len(CHECK) : -len(END)] != b"%08x" % zlib.crc32(content):
+        return None
+    event: dict[str, Any] = orjson.loads(content + b"}")
+    return event
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a journal in the order in which they were written."""
+    return sorted(folder.glob("*/*.jsonl"), key=lambda file: file.name)
+
+
+def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Iterator[dict[str, Any]]:
+    """The events of some files, in their order; what is damaged is told and left out."""
+    for file in files:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                event = event_of(line)
+                if event is None:
+                    on_break(Break(file, number))
+                else:
+                    yield event
+
+
+class Journal:
+    """The journal below a folder, held by one process until it is closed.
+
+    Raises:
+        JournalHeldError: another process has it.
+        JournalError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, today: Callable[[], dt.date], sync: Callable[[int], None] = os.fsync) -> None:
+        self.folder, self._today, self._sync = folder, today, sync
+        self._file: int | None = None
+        self._path: Path | None = None
+        self._size = 0
+        self._day: dt.date | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise JournalHeldError(f"{folder}: another persona serve writes there; end it first, or give each a home of its own") from None
+        self.before = files_of(folder)
+        """The files of processes before, in their order."""
+        self._number = max((int(file.stem) for file in self.before), default=0)
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Keep lines; they are on the disk when this returns.
+
+        Raises:
+            JournalError: they could not be kept, and none of them is.
+        """
+        block = b"".join(lines)
+        try:
+            file = self._opened()
+            written = 0
+            while written < len(block):
+                written += os.write(file, block[written:])
+            self._sync(file)
+        except OSError as error:
+            self._undo()
+            raise JournalError(f"events cannot be kept: {self.folder}: {error.strerror or error}") from None
+        self._size += len(block)
+
+    def _opened(self) -> int:
+        today = self._today()
+        if self._file is not None and (self._size >= LARGEST_FILE or self._day != today):
+            self._leave()
+        if self._file is None:
+            folder = self.folder / f"{today:%Y-%m-%d}"
+            folder.mkdir(exist_ok=True, mode=0o700)
+            path = folder / f"{self._number + 1:09d}.jsonl"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            self._number, self._path, self._size, self._day = self._number + 1, path, 0, today
+            # The name too has to be on the disk.
+            for place in (folder, self.folder):
+                above = os.open(place, os.O_RDONLY)
+                try:
+                    os.fsync(above)
+                finally:
+                    os.close(above)
+        return self._file
+
+    def _undo(self) -> None:
+        """Take back what a failed append has left; a file of which that cannot be done is not written any more."""
+        if self._file is None:
+            return
+        try:
+            os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            if self._path is not None and not self._size:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+        self._file = None
+
+    def close(self) -> None:
+        self._leave()
+        os.close(self._lock)

@@ -1,0 +1,317 @@
+"""A list for a person, now: from what they did last, by the rules of the shop, each item with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from persona_pipelines.recommendations.rules import ItemFacts, rerank
+from persona_pipelines.serving.snapshot import Snapshot
+from persona_pipelines.serving.state import LiveState, Person
+from persona_pipelines.settings.recommendations import RulesSettings
+
+LIVE, NIGHTLY, POPULAR = "live", "nightly", "popular"
+"""Where a candidate comes from: the person's last items, the champion's list of the last run, what people turn to lately."""
+LESS = 0.5
+"""How strongly an item of whose kind less is wanted speaks against those like it."""
+POPULAR_AT_ONCE = 200
+SPOKEN_AT_ONCE = 64
+MOST_PLAIN = 100
+"""Histories of so many items are looked up without reckoning anew which cells they need; longer ones, of a request, are cut."""
+SMALLEST = 0.01
+"""Items of a history that count less than this against the newest are not asked."""
+LEAST_NEIGHBOURS = 20
+"""Of an item of the history, however little it counts: the less it does, the fewer of its neighbours are looked at, the strongest first."""
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What a request asks for.
+
+    Attributes:
+        k: items in the list.
+        exclude: positions of items that are not wanted.
+        categories, not_categories: names; empty for any and none.
+        price_below: nothing that costs as much, and nothing of unknown price; None for any price.
+        in_stock: only what is known to be in stock.
+        context: positions of items that the person looks at now, the newest first: they count as the last of the history, and are not stored.
+    """
+
+    k: int = 10
+    exclude: Sequence[int] = ()
+    categories: frozenset[str] = frozenset()
+    not_categories: frozenset[str] = frozenset()
+    price_below: float | None = None
+    in_stock: bool = False
+    context: Sequence[int] = ()
+
+    @property
+    def narrow(self) -> bool:
+        """Whether not every item fits."""
+        return bool(self.categories or self.not_categories or self.in_stock) or self.price_below is not None
+
+
+@dataclass(slots=True)
+class Listed:
+    """A list: positions of items, best first, with a score, a reason and a source each; ``personal``: whether it is made for the person."""
+
+    items: list[int]
+    scores: list[float]
+    reasons: list[str]
+    sources: list[str]
+    personal: bool
+
+
+@dataclass(slots=True)
+class Pool:
+    """What a list is chosen from: items with scores and sources, and the cells that they are the sums of.
+
+    Attributes:
+        history: the items that were asked.
+        columns, amounts, rows: of each cell the item to which one leads, how strongly, and the place of that one in the history.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
+    sources: np.ndarray
+    history: np.ndarray
+    columns: np.ndarray
+    amounts: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of_nothing(cls) -> Pool:
+        none = np.array([], dtype=np.int64)
+        return cls(none, np.array([]), np.array([], dtype=np.int8), none, none, np.array([]), none)
+
+
+@dataclass
+class Maker:
+    """Makes lists from a state, by the rules of the shop.
+
+    Attributes:
+        exclude_seen: what a person has had to do with is left out, but for what is bought again.
+        live_share: how much the last items count against the champion's list of the last run, where there is one.
+    """
+
+    state: LiveState
+    rules: RulesSettings
+    exclude_seen: bool
+    live_share: float
+    _codes: dict[str, int] = field(init=False)
+    _category: np.ndarray = field(init=False)
+    _mark: np.ndarray = field(init=False)
+    _last: np.ndarray = field(init=False)
+    _facts: ItemFacts = field(init=False)
+    _some_blocked: bool = field(init=False)
+    _some_repurchasable: bool = field(init=False)
+    _neighbours: np.ndarray = field(init=False)
+    _weights: np.ndarray = field(init=False)
+    _plain: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(init=False)
+    _popular: tuple[int, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        snapshot = self.snapshot
+        self._codes = {name: number for number, name in enumerate(dict.fromkeys(snapshot.categories))}
+        self._category = np.array([self._codes[name] for name in snapshot.categories], dtype=np.int32)
+        self._mark, self._last = np.zeros(len(snapshot.items), dtype=bool), np.zeros(len(snapshot.items), dtype=np.int32)
+        categories = np.array(snapshot.categories, dtype=object)
+        self._facts = ItemFacts(snapshot.blocked, snapshot.repurchasable, categories, snapshot.vectors)
+        self._neighbours, self._weights = snapshot.neighbours.ravel(), snapshot.weights.ravel()
+        width, decay = snapshot.neighbours.shape[1], snapshot.facts.decay
+        self._plain = [_looked_up(np.arange(length, dtype=float), decay, width) for length in range(MOST_PLAIN + 1)]
+        self._some_blocked, self._some_repurchasable = bool(snapshot.blocked.any()), bool(snapshot.repurchasable.any())
+        self._popular = (-1, np.array([], dtype=np.int64))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.state.snapshot
+
+    def made(self, person: Person, wishes: Wishes) -> Listed:
+        """The list of a person; one that is not made for the person leaves out nothing of theirs."""
+        ruled = bool(self.rules.diversity or self.rules.category_caps) or self.rules.maximum_per_category is not None
+        wanted = max(wishes.k, self.rules.candidates) if ruled else wishes.k
+        left_out = self._left_out(person, wishes)
+        asked = Pool.of_nothing()
+        items, merit, sources = asked.items, asked.scores, asked.sources
+        if person.personalised:
+            history, place = _looked_at(person, wishes)
+            asked = self._pool(person, history, place, left_out, wishes)
+            best = _best(asked.items, asked.scores, wanted)
+            items, merit, sources = asked.items[best], asked.scores[best], asked.sources[best]
+        scores = merit
+        if len(items) < wanted:
+            more = self._of_popular(wishes, np.concatenate([left_out, items]), wanted - len(items))
+            # Behind all others, whatever their scores: what is popular fills up.
+            behind = (merit.min() if len(merit) else 0.0) - 1 - np.arange(len(more)) / max(len(more), 1)
+            items, merit = np.concatenate([items, more]), np.concatenate([merit, behind])
+            scores = np.concatenate([scores, np.log1p(self.state.shown[more])])
+            sources = np.concatenate([sources, np.full(len(more), _SOURCES.index(POPULAR), dtype=np.int8)])
+        if ruled and len(items):
+            chosen, _ = rerank(items[None, :], merit[None, :], wishes.k, self._facts, self.rules)
+            order = {item: number for number, item in enumerate(items.tolist())}
+            best = np.array([order[item] for item in chosen[0].tolist() if item >= 0], dtype=np.int64)
+            items, scores, sources = items[best], scores[best], sources[best]
+        reasons = self._reasons(items, asked, sources)
+        return Listed(
+            items.tolist(), np.round(scores, 6).tolist(), reasons, [_SOURCES[code] for code in sources.tolist()], person.personalised
+        )
+
+    def _left_out(self, person: Person, wishes: Wishes) -> np.ndarray:
+        snapshot, asked = self.snapshot, [*wishes.exclude, *wishes.context]
+        if not person.personalised:
+            return np.array(asked, dtype=np.int64)
+        own = np.array([*asked, *person.unwanted, *person.less, *(person.seen if self.exclude_seen else ())], dtype=np.int64)
+        if self.exclude_seen and person.number >= 0:
+            start, end = snapshot.seen_start[person.number], snapshot.seen_start[person.number + 1]
+            own = np.concatenate([own, snapshot.seen_item[start:end]])
+        if not self.exclude_seen or not self._some_repurchasable:
+            return own
+        kept = {*asked, *person.unwanted, *person.less}
+        return own[~self._facts.repurchasable[own] | np.isin(own, list(kept))]
+
+    def _apart(self, items: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """Whether each of some items is none of those left out."""
+        self._mark[left_out] = True
+        apart = ~self._mark[items]
+        self._mark[left_out] = False
+        return apart
+
+    def _pool(self, person: Person, history: np.ndarray, place: np.ndarray, left_out: np.ndarray, wishes: Wishes) -> Pool:
+        """What a list is chosen from: each item once, without what is left out and what does not fit."""
+        snapshot = self.snapshot
+        cells, row, factor = self._cells(history, place)
+        columns, amounts = self._neighbours[cells], self._weights[cells] * factor
+        flat, signed = columns, amounts
+        if person.less:
+            against = np.array(sorted(person.less), dtype=np.int64)
+            flat = np.concatenate([flat, snapshot.neighbours[against].ravel()])
+            signed = np.concatenate([signed, -LESS * snapshot.weights[against].ravel()])
+        # Each item has the number of the last cell that leads to it: sums over cells alone, however large the catalogue is.
+        cell = np.arange(len(flat), dtype=np.int32)
+        self._last[flat] = cell
+        number = self._last[flat]
+        distinct = np.flatnonzero(number == cell)
+        items, value = flat[distinct].astype(np.int64), np.bincount(number, signed, minlength=len(flat))[distinct]
+        kept = (value > 0) & self._apart(items, left_out)
+        if self._some_blocked or wishes.narrow:
+            kept &= self._fits(items, wishes)
+        items, value = items[kept], value[kept]
+        sources = np.zeros(len(items), dtype=np.int8)
+        nightly = person.number >= 0 and snapshot.nightly_item.shape[1] > 0
+        if nightly:
+            items, value, sources = self._with_nightly(person, items, value, left_out, wishes)
+        return Pool(items, value, sources, history, columns, amounts, row)
+
+    def _cells(self, history: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cells of the table of weights that are looked at, the place in the history of each, and how much that counts."""
+        width = self.snapshot.neighbours.shape[1]
+        if np.array_equal(place, _PLACES[: len(place)]):  # no two of one moment, as nearly always
+            row, within, factor = self._plain[len(place)]
+        else:
+            row, within, factor = _looked_up(place, self.snapshot.facts.decay, width)
+        return history[row] * width + within, row, factor
+
+    def _with_nightly(
+        self, person: Person, items: np.ndarray, scores: np.ndarray, left_out: np.ndarray, wishes: Wishes
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The champion's list of the last run, and beside it, once the person has done something since, what the last items say."""
+        nightly, value = self.snapshot.nightly_item[person.number], self.snapshot.nightly_score[person.number].astype(float)
+        kept = nightly >= 0
+        kept &= self._apart(np.maximum(nightly, 0), left_out) & self._fits(np.maximum(nightly, 0), wishes)
+        nightly, value = nightly[kept].astype(np.int64), value[kept]
+        if not (person.revision or wishes.context) or not len(items):
+            return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
+        total = np.zeros(len(self._mark))
+        total[nightly] += (1 - self.live_share) * _scaled(value)
+        total[items] += self.live_share * _scaled(scores)
+        both = np.union1d(nightly, items)
+        return both, total[both], np.where(np.isin(both, items), _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)
+
+    def _fits(self, candidates: np.ndarray, wishes: Wishes) -> np.ndarray:
+        fits = ~self._facts.blocked[candidates]
+        if wishes.categories:
+            codes = [self._codes[name] for name in wishes.categories if name in self._codes]
+            fits &= np.isin(self._category[candidates], codes)
+        if wishes.not_categories:
+            codes = [self._codes[name] for name in wishes.not_categories if name in self._codes]
+            fits &= ~np.isin(self._category[candidates], codes)
+        if wishes.price_below is not None:
+            fits &= self.snapshot.price[candidates] < wishes.price_below
+        if wishes.in_stock:
+            fits &= self.snapshot.in_stock[candidates] == 1
+        return fits
+
+    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray) -> list[str]:
+        """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
+        snapshot, found = self.snapshot, [""] * len(items)
+        for start in range(0, len(items) if len(asked.columns) else 0, SPOKEN_AT_ONCE):
+            part = items[start : start + SPOKEN_AT_ONCE]
+            spoken = np.where(asked.columns == part[:, None], asked.amounts, 0)
+            strongest = spoken.argmax(axis=1)  # of equal ones the first, which is the newest of the history
+            for number, cell in enumerate(strongest.tolist()):
+                if spoken[number, cell] > 0:
+                    found[start + number] = f"because of {snapshot.titles[asked.history[asked.rows[cell]]]}"
+        words = {POPULAR: "popular now" if snapshot.facts.dated else "popular"}
+        for number, (item, source) in enumerate(zip(items.tolist(), sources.tolist(), strict=True)):
+            if not found[number] or _SOURCES[source] == POPULAR:
+                newcomer = f"new in {snapshot.categories[item]}" if snapshot.categories[item] else "new"
+                found[number] = newcomer if snapshot.is_new[item] else words.get(_SOURCES[source], "popular with people of like taste")
+        return found
+
+    def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
+        """What people turn to lately."""
+        if self._popular[0] != self.state.shown_at:
+            self._popular = self.state.shown_at, np.argsort(-self.state.shown, kind="stable")
+        order, found = self._popular[1], [np.array([], dtype=np.int64)]
+        for start in range(0, len(order), POPULAR_AT_ONCE):
+            part = order[start : start + POPULAR_AT_ONCE]
+            fits = part[self._fits(part, wishes) & self._apart(part, left_out)][:count]
+            found.append(fits)
+            count -= len(fits)
+            if not count:
+                break
+        return np.concatenate(found)
+
+
+def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which cells are looked at of a history whose items have these places: the row of each, its place in the row, and how much it counts."""
+    factor = np.power(decay, place)
+    factor = factor[factor >= SMALLEST]
+    length = np.minimum(np.maximum(np.ceil(factor * width), LEAST_NEIGHBOURS), width).astype(np.int64)
+    row = np.repeat(np.arange(len(factor)), length)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
+
+
+def _looked_at(person: Person, wishes: Wishes) -> tuple[np.ndarray, np.ndarray]:
+    """The items that a list is made from, the newest first, with their places: those of the request before those of the history."""
+    history, place = person.history()
+    if wishes.context:
+        now = np.array(list(dict.fromkeys(wishes.context)), dtype=np.int64)
+        kept = ~np.isin(history, now)
+        history, place = np.concatenate([now, history[kept]]), np.concatenate([np.arange(len(now), dtype=float), place[kept] + len(now)])
+    return history[:MOST_PLAIN], place[:MOST_PLAIN]
+
+
+_SOURCES = (LIVE, NIGHTLY, POPULAR)
+_PLACES = np.arange(MOST_PLAIN + 1, dtype=float)
+
+
+def _best(candidates: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
+    """Places of the ``k`` best, of equal ones those whose item comes first."""
+    if not len(scores):
+        return np.array([], dtype=np.int64)
+    if k < len(scores):
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+        kept = np.flatnonzero(scores >= threshold)
+    else:
+        kept = np.arange(len(scores))
+    return kept[np.lexsort((candidates[kept], -scores[kept]))][:k]
+
+
+def _scaled(scores: np.ndarray) -> np.ndarray:
+    """Between 0 for the lowest and 1 for the highest; 1 where all are alike."""
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    return (scores - low) / (high - low) if high > low else np.ones(len(scores))

@@ -1,0 +1,321 @@
+"""Events as senders send them: in our own shape, in that of Segment's calls and of GA4's Measurement Protocol. Each becomes records of one shape."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.privacy.pseudonyms import pseudonym
+
+OWN, SEGMENT, GA4 = "own", "segment", "ga4"
+LONGEST_ID = 512
+MOST_ITEMS = 1_000
+"""Of one event: a cart."""
+LARGEST = 1e16
+"""Of a number: microseconds since 1970 are among them."""
+AHEAD = dt.timedelta(minutes=10)
+"""A clock may be so far ahead of ours; what is later counts as of now."""
+BEHIND = dt.timedelta(days=30)
+"""What is older is a case for the logs: it is refused here, so that a wrong clock does not pass for a history."""
+
+PERSONALISATION, NOT_INTERESTED, LESS_LIKE_THIS = "personalisation", "not_interested", "less_like_this"
+SAID = (PERSONALISATION, NOT_INTERESTED, LESS_LIKE_THIS)
+"""Types of what people say of their lists: they stop or start that lists are made for them (``value`` 0 or 1), do not want an item, want less of its kind."""
+
+SEGMENT_EVENTS = {
+    "products searched": "search",
+    "product list viewed": "item_list_view",
+    "product viewed": "item_view",
+    "product clicked": "click",
+    "product added": "add_to_cart",
+    "product removed": "remove_from_cart",
+    "product added to wishlist": "add_to_wishlist",
+    "wishlist product added to cart": "add_to_cart",
+    "checkout started": "begin_checkout",
+    "order completed": "purchase",
+    "order refunded": "refund",
+    "order cancelled": "refund",
+    "product shared": "share",
+    "product reviewed": "review",
+    "promotion viewed": "impression",
+    "promotion clicked": "click",
+    "signed up": "sign_up",
+    "signed in": "login",
+    "signed out": "logout",
+    "video playback started": "play",
+    "video playback completed": "play_complete",
+}
+"""Segment's e-commerce, video and account events, by their names in small letters."""
+
+GA4_EVENTS = {
+    "page_view": "page_view",
+    "screen_view": "page_view",
+    "search": "search",
+    "view_search_results": "search",
+    "view_item": "item_view",
+    "view_item_list": "item_list_view",
+    "select_item": "click",
+    "add_to_cart": "add_to_cart",
+    "add_to_wishlist": "add_to_wishlist",
+    "remove_from_cart": "remove_from_cart",
+    "begin_checkout": "begin_checkout",
+    "purchase": "purchase",
+    "refund": "refund",
+    "view_promotion": "impression",
+    "select_promotion": "click",
+    "share": "share",
+    "sign_up": "sign_up",
+    "login": "login",
+}
+"""GA4's recommended events."""
+
+
+class InvalidEventError(ProjectError):
+    """An event that cannot be used: the ``field``, what was ``found`` and what is ``expected``."""
+
+    def __init__(self, field: str, found: object, expected: str) -> None:
+        shown = repr(found) if not isinstance(found, str) or len(found) <= 60 else repr(found[:60]) + "..."
+        super().__init__(f"{field}: found {shown if len(shown) <= 100 else shown[:100] + '...'}; expected {expected}")
+        self.field, self.found, self.expected = field, shown[:120], expected
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads what is sent.
+
+    Attributes:
+        key: of the pseudonyms: no raw id of a person or device is kept.
+        types: event types that the configuration knows.
+        now: the moment of the receipt, UTC without zone.
+        new_id: an id for an event that has none.
+    """
+
+    key: bytes
+    types: frozenset[str]
+    now: Callable[[], dt.datetime]
+    new_id: Callable[[], str]
+
+    def records(self, document: Any) -> Iterator[dict[str, Any]]:
+        """The records of a document, one an item: ``event_id``, ``timestamp``, ``event_type``, and what is known of ``user_id``, ``anonymous_id``
+        (pseudonyms), ``item_id``, ``value``, ``quantity``, ``currency``, ``dwell_ms``, ``campaign``, ``country``, ``referrer``, ``list_id``, ``shape``.
+
+        Segment's calls that say nothing of what was done (identify, group, alias without two ids) and names of a sender's own have no records.
+
+        Raises:
+            InvalidEventError: something in it cannot be used.
+        """
+        if not isinstance(document, dict):
+            raise InvalidEventError("event", document, "an object")
+        if "events" in document and ("client_id" in document or "app_instance_id" in document or _names(document["events"])):
+            yield from self._ga4(document)
+        elif isinstance(document.get("type"), str) and (
+            "event" in document or document["type"] in ("page", "screen", "identify", "alias", "group")
+        ):
+            yield from self._segment(document)
+        else:
+            yield from self._own(document)
+
+    def _own(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        unknown = sorted(set(document) - OWN_FIELDS)
+        if unknown:
+            raise InvalidEventError(unknown[0] or "event", document[unknown[0]], f"one of {', '.join(sorted(OWN_FIELDS))}")
+        kind = document.get("event_type")
+        if not isinstance(kind, str) or (kind not in self.types and kind not in SAID):
+            raise InvalidEventError("event_type", kind, f"one of {', '.join((*sorted(self.types), *SAID))}")
+        record = self._begun(
+            OWN, kind, document, document.get("event_id"), document.get("timestamp"), document.get("user_id"), document.get("anonymous_id")
+        )
+        if kind in (NOT_INTERESTED, LESS_LIKE_THIS) and document.get("item_id") is None:
+            raise InvalidEventError("item_id", None, f"the id of an item: {kind} says something of one")
+        if kind == PERSONALISATION and document.get("value") not in (0, 1):
+            raise InvalidEventError("value", document.get("value"), "0 or 1: whether lists are made for the person")
+        yield _with_texts({**record, **_item(document, "item_id", "value", "quantity", "")}, document, {name: name for name in TEXTS})
+
+    def _segment(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        properties = document.get("properties") or {}
+        if not isinstance(properties, dict):
+            raise InvalidEventError("properties", properties, "an object")
+        call, name = document["type"], document.get("event")
+        if call in ("page", "screen"):
+            kind = "page_view"
+        elif call == "identify":
+            kind = "login"
+            if document.get("userId") is None or document.get("anonymousId") is None:
+                return
+        else:
+            kind = SEGMENT_EVENTS.get(name.lower(), "") if isinstance(name, str) else ""
+        if not kind:
+            return
+        moment = document.get("timestamp") or document.get("originalTimestamp")
+        record = self._begun(
+            SEGMENT,
+            kind,
+            document,
+            document.get("messageId"),
+            moment,
+            document.get("userId"),
+            document.get("anonymousId"),
+            "userId",
+            "anonymousId",
+        )
+        record = _with_texts(record, properties, {"currency": "currency"})
+        products = properties.get("products")
+        if isinstance(products, list) and products:
+            yield from _several(record, products, "properties.products", ("product_id", "sku"))
+        else:
+            yield {
+                **record,
+                **_item(properties, _first(properties, ("product_id", "sku", "content_asset_id")), "price", "quantity", "properties."),
+            }
+
+    def _ga4(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        events = document["events"]
+        if not isinstance(events, list):
+            raise InvalidEventError("events", events, "a list")
+        device = document.get("client_id", document.get("app_instance_id"))
+        for number, event in enumerate(events):
+            place = f"events[{number}]"
+            if not isinstance(event, dict) or not isinstance(event.get("name"), str):
+                raise InvalidEventError(f"{place}.name", event.get("name") if isinstance(event, dict) else event, "the name of an event")
+            parameters = event.get("params") or {}
+            if not isinstance(parameters, dict):
+                raise InvalidEventError(f"{place}.params", parameters, "an object")
+            kind = GA4_EVENTS.get(event["name"])
+            if kind is None:
+                continue
+            moment = event.get("timestamp_micros", document.get("timestamp_micros"))
+            if moment is not None:
+                moment = _number(moment, "timestamp_micros") / 1e6
+            record = self._begun(GA4, kind, document, None, moment, document.get("user_id"), device, "user_id", "client_id")
+            record = _with_texts(record, parameters, {"currency": "currency", "campaign": "campaign"})
+            products = parameters.get("items")
+            if isinstance(products, list) and products:
+                yield from _several(record, products, f"{place}.params.items", ("item_id", "item_name"))
+            else:
+                yield record
+
+    def _begun(
+        self,
+        shape: str,
+        kind: str,
+        document: Mapping[str, Any],
+        event_id: Any,
+        moment: Any,
+        user: Any,
+        device: Any,
+        user_field: str = "user_id",
+        device_field: str = "anonymous_id",
+    ) -> dict[str, Any]:
+        now = self.now()
+        user, device = _id(user, user_field), _id(device, device_field)
+        if user is None and device is None:
+            raise InvalidEventError(user_field, None, f"{user_field} or {device_field}: whose event it is")
+        when = now if moment is None else _moment(moment)
+        if when > now + AHEAD:
+            raise InvalidEventError("timestamp", moment, f"a moment up to now ({now:%Y-%m-%dT%H:%M:%SZ}): the sender's clock is ahead")
+        if when < now - BEHIND:
+            raise InvalidEventError("timestamp", moment, f"a moment of the last {BEHIND.days} days: older events belong into the logs")
+        when = min(when, now)
+        record: dict[str, Any] = {
+            "event_id": self.new_id() if event_id is None else _id(event_id, "event_id"),
+            "timestamp": when.isoformat(timespec="microseconds") + "Z",
+            "received": now.isoformat(timespec="microseconds") + "Z",
+            "event_type": kind,
+            "shape": shape,
+        }
+        if user is not None:
+            record["user_id"] = pseudonym(user, self.key)
+        if device is not None:
+            record["anonymous_id"] = pseudonym("device:" + device, self.key)
+        return record
+
+
+TEXTS = ("currency", "campaign", "country", "referrer", "list_id")
+OWN_FIELDS = frozenset(
+    {"event_id", "timestamp", "event_type", "user_id", "anonymous_id", "item_id", "value", "quantity", "dwell_ms", *TEXTS}
+)
+
+
+def _names(events: Any) -> bool:
+    return isinstance(events, list) and bool(events) and isinstance(events[0], dict) and "name" in events[0]
+
+
+def _several(record: dict[str, Any], products: list[Any], place: str, ids: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """One record a product, each with an id of its own made of the event's."""
+    if len(products) > MOST_ITEMS:
+        raise InvalidEventError(place, len(products), f"at most {MOST_ITEMS:,} products")
+    for number, product in enumerate(products):
+        if not isinstance(product, dict):
+            raise InvalidEventError(f"{place}[{number}]", product, "an object")
+        yield {
+            **record,
+            "event_id": f"{record['event_id']}-{number}" if number else record["event_id"],
+            **_item(product, _first(product, ids), "price", "quantity", f"{place}[{number}]."),
+        }
+
+
+def _first(found: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return next((name for name in names if found.get(name) is not None), names[0])
+
+
+def _item(found: Mapping[str, Any], item: str, value: str, quantity: str, place: str) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    if (identifier := _id(found.get(item), place + item)) is not None:
+        record["item_id"] = identifier
+    pieces = None if found.get(quantity) is None else _number(found[quantity], place + quantity)
+    amount = None if found.get(value) is None else _number(found[value], place + value)
+    if pieces is not None:
+        record["quantity"] = pieces
+    if amount is not None:
+        record["value"] = amount * (1 if pieces is None else pieces) if value == "price" else amount
+    if found.get("dwell_ms") is not None:
+        record["dwell_ms"] = _number(found["dwell_ms"], place + "dwell_ms")
+    return record
+
+
+def _with_texts(record: dict[str, Any], found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return record | {name: _id(found[field], field) for name, field in names.items() if found.get(field) is not None}
+
+
+def _id(value: Any, field: str) -> str | None:
+    """A text of one line; whole numbers are ids too."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidEventError(field, value, "a text")
+    text = str(value).strip()
+    if not text or len(text) > LONGEST_ID or not text.isprintable():
+        raise InvalidEventError(field, text, f"1 to {LONGEST_ID} characters that can be printed")
+    return text
+
+
+def _number(value: Any, field: str) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise InvalidEventError(field, value, "a number") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > LARGEST:
+        raise InvalidEventError(field, value, "a finite number")
+    return float(value)
+
+
+def _moment(value: Any) -> dt.datetime:
+    """ISO 8601, or seconds since 1970; UTC without zone."""
+    if isinstance(value, str):
+        try:
+            found = dt.datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidEventError("timestamp", value, "a moment such as 2025-09-30T12:00:00Z") from None
+        try:
+            return found if found.tzinfo is None else found.astimezone(dt.UTC).replace(tzinfo=None)
+        except OverflowError:
+            raise InvalidEventError("timestamp", value, "a moment of this century") from None
+    seconds = _number(value, "timestamp")
+    if not 0 <= seconds <= 4e9:
+        raise InvalidEventError("timestamp", value, "seconds since 1970, or a moment such as 2025-09-30T12:00:00Z")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)

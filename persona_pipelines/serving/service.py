@@ -1,0 +1,524 @@
+"""The live service over HTTP: FastAPI on uvicorn. Handlers are thin: they read what is asked, call the engine, and say what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import orjson
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from persona_pipelines import __version__
+from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
+from persona_pipelines.serving.journal import Journal, JournalError, line_of
+from persona_pipelines.serving.metrics import Metrics
+from persona_pipelines.serving.received import InvalidEventError
+
+_LOG = logging.getLogger(__name__)
+MOST = 1_000
+"""Items of a list, and ids in the address of a request."""
+MOST_EXCLUDED = 10_000
+LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
+JSON, PROBLEM = "application/json", "application/problem+json"
+Name = Annotated[str, Field(min_length=1, max_length=512)]
+Id = Annotated[str, Path(min_length=1, max_length=512)]
+
+
+class Problem(HTTPException):
+    """An answer that says what is wrong (RFC 9457)."""
+
+    def __init__(
+        self, status: int, title: str, detail: str, errors: Sequence[dict[str, str]] = (), headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.title, self.errors = title, errors
+
+    def body(self) -> bytes:
+        return orjson.dumps(
+            {"type": "about:blank", "title": self.title, "status": self.status_code, "detail": self.detail, "errors": list(self.errors)}
+        )
+
+
+class Wanted(BaseModel):
+    """What a list may hold, in the address of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(10, ge=1, le=MOST, description="Items in the list.")
+    device: bool = Field(False, description="The id is that of a device.")
+    exclude: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are not wanted.")
+    categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Only these.")
+    not_categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="None of these.")
+    price_below: float | None = Field(None, gt=0, allow_inf_nan=False)
+    in_stock: bool = Field(False, description="Only what is known to be in stock.")
+    item: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are looked at now, the newest first.")
+    slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
+
+
+class Session(BaseModel):
+    """A list for a session that the request itself tells; nothing of it is stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are looked at, the newest first.")
+    user: Name | None = Field(None, description="Id of the person, where known.")
+    device: Name | None = Field(None, description="Id of the device, where known.")
+    k: int = Field(10, ge=1, le=MOST)
+    exclude: Annotated[list[Name], Field(max_length=MOST_EXCLUDED)] = Field([], description="Items that are not wanted.")
+    categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Only these.")
+    not_categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="None of these.")
+    price_below: float | None = Field(None, gt=0, allow_inf_nan=False)
+    in_stock: bool = False
+    slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
+
+
+@dataclass
+class Writer:
+    """Makes events durable in groups: what comes while the disk is busy is written together, and taken into the state in the order of the journal."""
+
+    journal: Journal
+    engine: Engine
+    metrics: Metrics
+    _waiting: list[tuple[list[dict[str, Any]], asyncio.Future[None]]] = field(default_factory=list)
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="journal"))
+
+    async def keep(self, events: list[dict[str, Any]]) -> None:
+        """Durable and taken in when this returns. Raises JournalError where they cannot be kept: then none of them is."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, done))
+        self._awake.set()
+        await done
+
+    async def run(self) -> None:
+        """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
+        self._awake = asyncio.Event()
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            group, self._waiting = self._waiting, []
+            try:
+                await self._write([event for events, _ in group for event in events])
+                error: BaseException | None = None
+            except JournalError as refused:
+                error = refused
+            except asyncio.CancelledError:
+                self._tell(group, JournalError("the service is being stopped"))
+                raise
+            except Exception as fault:  # noqa: BLE001 - whoever waits has to be told
+                _LOG.exception("a fault while keeping events")
+                error = fault
+            self._tell(group, error)
+
+    async def _write(self, events: list[dict[str, Any]]) -> None:
+        if not events:
+            return
+        lines, began = [line_of(event) for event in events], time.perf_counter()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.journal.append, lines)
+        except JournalError:
+            self.metrics.events.labels("not kept").inc(len(lines))
+            raise
+        self.metrics.durable.observe(time.perf_counter() - began)
+        self.engine.take(events)
+        self.metrics.events.labels("accepted").inc(len(lines))
+
+    @staticmethod
+    def _tell(group: list[tuple[list[dict[str, Any]], asyncio.Future[None]]], error: BaseException | None) -> None:
+        for _, done in group:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+
+def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True) -> FastAPI:
+    """The service.
+
+    Args:
+        engine: with the events of the journal taken in.
+        breaks: damaged lines that were found in the journal.
+        token: without it nobody is answered; None where the service listens on this machine alone.
+        only_local: whether requests that name another host are refused, as a page of another site would send them.
+    """
+    metrics, options = Metrics(), engine.settings.serving
+    metrics.breaks.set(breaks)
+    writer = Writer(journal, engine, metrics)
+
+    @contextlib.asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(writer.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(
+        title="persona_pipelines, live",
+        version=__version__,
+        description="What for this person, now: lists that know the last click, profiles, and events that are durable before they are acknowledged.",
+        lifespan=running,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    limiter = None if only_local else Limiter(options.requests_per_second)
+    app.add_middleware(
+        Guard,
+        metrics=metrics,
+        token=token,
+        only_local=only_local,
+        limiter=limiter,
+        largest=options.largest_body_bytes,
+        seconds=options.body_seconds,
+    )
+    problems: dict[int | str, dict[str, Any]] = {
+        422: {"description": "Something in the request cannot be used; `errors` names the field.", "content": {PROBLEM: {}}},
+    }
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return _answer_of(_of_fastapi(error))
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return _answer_of(error)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> Response:
+        return _answer_of(Problem(error.status_code, str(error.detail), str(error.detail), headers=dict(error.headers or {})))
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        _LOG.error("a fault while answering %s", request.url.path, exc_info=error)
+        return _answer_of(
+            Problem(500, "A fault of persona_pipelines", f"{type(error).__name__}; what led to it stands in the log of the service")
+        )
+
+    def listed(asked: Asked, request: Request) -> Response:
+        answer, told = engine.recommendations(asked)
+        tag = f'W/"{told}"'
+        headers = {"etag": tag, "cache-control": "private, no-cache"}
+        if request.method == "GET" and request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(orjson.dumps(answer), media_type=JSON, headers=headers)
+
+    @app.get("/v1/recommendations/{user}", tags=["lists"], responses=problems, response_class=Response)
+    async def recommendations(
+        request: Request,
+        user: Annotated[
+            str,
+            Path(
+                min_length=1,
+                max_length=512,
+                description="Id of the person as in the logs, or with `device` of a device. One never seen is a new one.",
+            ),
+        ],
+        wanted: Annotated[Wanted, Query()],
+    ) -> Response:
+        """The list for a person or a device, as of now."""
+        told = vars(wanted) | {"user": None, "device": user} if wanted.device else vars(wanted) | {"user": user, "device": None}
+        told["session"] = told.pop("item")
+        return listed(Asked(**told), request)
+
+    @app.post("/v1/recommendations", tags=["lists"], responses=problems, response_class=Response)
+    async def for_session(request: Request, session: Session) -> Response:
+        """The list for a session that the request tells."""
+        return listed(Asked(**session.model_dump()), request)
+
+    def related(item: str, k: int, together: bool) -> Response:
+        try:
+            found = engine.related(item, k, together)
+        except UnknownItemError:
+            raise Problem(
+                404, "Unknown item", f"no item {item!r} in the catalogue", [_error("item", item, "the id of an item of the catalogue")]
+            ) from None
+        return Response(orjson.dumps({"item_id": item, "items": found, "until": engine.snapshot.facts.until}), media_type=JSON)
+
+    missing: dict[int | str, dict[str, Any]] = {**problems, 404: {"description": "Not known.", "content": {PROBLEM: {}}}}
+
+    @app.get("/v1/items/{item}/similar", tags=["items"], responses=missing, response_class=Response)
+    async def similar(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
+        """Items that the same people turn to."""
+        return related(item, k, together=False)
+
+    @app.get("/v1/items/{item}/bought-together", tags=["items"], responses=missing, response_class=Response)
+    async def bought_together(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
+        """Items of the same baskets."""
+        return related(item, k, together=True)
+
+    @app.get("/v1/profiles/{user}", tags=["people"], responses=missing, response_class=Response)
+    async def profile(user: Id) -> Response:
+        """What is known of a person, with its evidence, as of the last run."""
+        found = engine.profile(user)
+        if found is None:
+            raise Problem(404, "No profile", "nobody with a profile has this id", [_error("user", user, "the id of a person of the logs")])
+        return Response(found, media_type=JSON)
+
+    @app.get("/v1/segments", tags=["people"])
+    async def segments() -> Response:
+        """The segments of the last run."""
+        return Response(orjson.dumps({"segments": engine.snapshot.facts.segments, "until": engine.snapshot.facts.until}), media_type=JSON)
+
+    @app.post(
+        "/v1/events",
+        tags=["events"],
+        status_code=202,
+        responses={**problems, 503: {"description": "The events cannot be kept now.", "content": {PROBLEM: {}}}},
+        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _EVENTS}}}},
+        response_class=Response,
+    )
+    async def events(request: Request) -> Response:
+        """One event, a list of them, or a batch; in our shape, in that of Segment's calls or of GA4's Measurement Protocol.
+
+        All of a request are kept, or none. They are on the disk, and known to the next list, when the answer comes.
+        """
+        documents = _documents(await request.body(), options.largest_batch)
+        records: list[dict[str, Any]] = []
+        for number, document in enumerate(documents):
+            try:
+                records += engine.reader.records(document)
+            except InvalidEventError as error:
+                place = f"events[{number}]." if len(documents) > 1 else ""
+                metrics.events.labels("refused").inc()
+                raise Problem(422, "Invalid event", f"{place}{error}", [_error(place + error.field, error.found, error.expected)]) from None
+        fresh = [record for record in records if not engine.state.repeats(record)]
+        metrics.events.labels("repeated").inc(len(records) - len(fresh))
+        if fresh:
+            try:
+                await writer.keep(fresh)
+            except JournalError as error:
+                raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
+        return Response(orjson.dumps({"accepted": len(fresh), "repeated": len(records) - len(fresh)}), status_code=202, media_type=JSON)
+
+    @app.get("/healthz", tags=["service"])
+    async def healthz() -> Response:
+        """Whether the process answers."""
+        return Response(b'{"status":"ok"}', media_type=JSON)
+
+    @app.get("/readyz", tags=["service"])
+    async def readyz() -> Response:
+        """What is served, and whether all is as it should be."""
+        facts = engine.snapshot.facts
+        told = {
+            "status": "ready",
+            "model": facts.model,
+            "model_version": facts.version,
+            "weights_of": facts.weights_of,
+            "until": facts.until,
+            "events": engine.state.events,
+            "items_not_in_the_catalogue": engine.state.unknown_items,
+            "damaged_lines": breaks,
+        }
+        return Response(orjson.dumps(told), media_type=JSON)
+
+    @app.get("/metrics", tags=["service"])
+    async def figures() -> Response:
+        """Figures for Prometheus."""
+        metrics.people.set(len(engine.state.people))
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+def _documents(body: bytes, most: int) -> list[Any]:
+    """The events of a body: one, a list, or the ``batch`` of Segment."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "Malformed JSON", f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    if isinstance(document, dict) and isinstance(document.get("batch"), list):
+        document = document["batch"]
+    documents = document if isinstance(document, list) else [document]
+    if len(documents) > most:
+        raise Problem(413, "Too many events", f"found {len(documents):,} events; expected at most {most:,} (serving.largest_batch)")
+    if not documents:
+        raise Problem(422, "No events", "found an empty list; expected events", [_error("events", "[]", "one event at least")])
+    return documents
+
+
+_EVENTS: dict[str, Any] = {
+    "oneOf": [
+        {
+            "type": "object",
+            "title": "An event",
+            "required": ["event_type"],
+            "properties": {
+                "event_id": {"type": "string", "description": "Of an event that is sent again with the same id the second is left out."},
+                "timestamp": {"type": "string", "format": "date-time", "description": "Without it: now."},
+                "event_type": {"type": "string"},
+                "user_id": {"type": "string"},
+                "anonymous_id": {"type": "string"},
+                "item_id": {"type": "string"},
+                "value": {"type": "number"},
+                "quantity": {"type": "number"},
+                "currency": {"type": "string"},
+                "dwell_ms": {"type": "number"},
+                "list_id": {"type": "string"},
+            },
+            "example": {"event_type": "item_view", "user_id": "u1", "item_id": "i1"},
+        },
+        {"type": "array", "title": "Several events", "items": {"type": "object"}},
+        {"type": "object", "title": "A call of Segment", "required": ["type"], "properties": {"type": {"type": "string"}}},
+        {
+            "type": "object",
+            "title": "A request of GA4's Measurement Protocol",
+            "required": ["client_id", "events"],
+            "properties": {"client_id": {"type": "string"}, "events": {"type": "array"}},
+        },
+    ]
+}
+
+
+def _error(field_: str, found: object, expected: str) -> dict[str, str]:
+    return {"field": field_, "found": str(found)[:120], "expected": expected}
+
+
+def _of_fastapi(error: RequestValidationError) -> Problem:
+    errors = [
+        _error(".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0]), entry.get("input"), entry["msg"])
+        for entry in error.errors()
+    ]
+    if any(entry["type"] == "json_invalid" for entry in error.errors()):
+        return Problem(400, "Malformed JSON", "; ".join(entry["expected"] for entry in errors), errors)
+    detail = "; ".join(f"{entry['field']}: found {entry['found']!r}; {entry['expected']}" for entry in errors)
+    return Problem(422, "Invalid request", detail, errors)
+
+
+def _answer_of(problem: Problem) -> Response:
+    return Response(problem.body(), problem.status_code, headers=problem.headers, media_type=PROBLEM)
+
+
+class Limiter:
+    """A bucket of tokens an address: ``rate`` a second on average, as many at once."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self._clock = rate, clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allows(self, address: str) -> bool:
+        now = self._clock()
+        if len(self._buckets) > 100_000:  # those that are full again are as good as new
+            self._buckets = {name: entry for name, entry in self._buckets.items() if entry[0] + (now - entry[1]) * self.rate < self.rate}
+        left, at = self._buckets.get(address, (self.rate, now))
+        left = min(self.rate, left + (now - at) * self.rate)
+        self._buckets[address] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+
+class Guard:
+    """What holds for every request: who may ask, how much and how fast, and how it is counted."""
+
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, token: str | None, only_local: bool, limiter: Limiter | None, largest: int, seconds: float
+    ) -> None:
+        self.app, self.metrics, self.token, self.only_local = app, metrics, token, only_local
+        self.limiter, self.largest, self.seconds = limiter, largest, seconds
+        self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status, started = time.perf_counter(), 500, False
+
+        async def counted(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+            await send(message)
+
+        try:
+            self._require(scope)
+            await self.app(scope, self._limited(scope, receive), counted)
+        except Problem as problem:
+            if started:
+                raise
+            await _answer_of(problem)(scope, receive, counted)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            requests, seconds = self._figures(route, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - began)
+
+    def _figures(self, route: str, status: int) -> tuple[Any, Any]:
+        found = self._children.get((route, status))
+        if found is None:
+            found = self.metrics.requests.labels(route, str(status)), self.metrics.seconds.labels(route)
+            self._children[route, status] = found
+        return found
+
+    def _require(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        if self.only_local:
+            host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0] or "localhost"
+            if host not in LOCAL:
+                raise Problem(421, "Another host", f"found host {host[:80]!r}; expected 127.0.0.1: this service answers this machine alone")
+        if self.limiter is not None and not self.limiter.allows((scope.get("client") or ("",))[0]):
+            raise Problem(429, "Too many requests", "more requests than serving.requests_per_second", headers={"retry-after": "1"})
+        if self.token is not None and scope["path"] != "/healthz":
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
+                raise Problem(
+                    401,
+                    "A token is needed",
+                    "expected the header Authorization: Bearer TOKEN; persona serve token shows it",
+                    headers={"www-authenticate": "Bearer"},
+                )
+        if scope["method"] in ("POST", "PUT", "PATCH"):
+            kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+            if kind != JSON.encode():
+                # A form of another site can send other types without asking.
+                raise Problem(
+                    415,
+                    "JSON is needed",
+                    f"found content-type {kind.decode('latin-1')[:80]!r}; expected {JSON}",
+                    [_error("content-type", kind.decode("latin-1"), JSON)],
+                )
+            length = headers.get(b"content-length", b"0")
+            if length.isdigit() and int(length) > self.largest:
+                raise self._too_large()
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            413,
+            "Too large",
+            f"a body of more than {self.largest:,} bytes (serving.largest_body_bytes)",
+            [_error("body", "more", f"at most {self.largest:,} bytes")],
+        )
+
+    def _limited(self, scope: Scope, receive: Receive) -> Callable[[], Awaitable[Message]]:
+        """The body of a request, which may be neither too large nor too slow."""
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            return receive
+        taken, whole, until = 0, False, time.monotonic() + self.seconds
+
+        async def limited() -> Message:
+            nonlocal taken, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(max(until - time.monotonic(), 0.001)):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem(408, "Too slow", f"the body did not come within {self.seconds:g} seconds (serving.body_seconds)") from None
+            taken += len(message.get("body", b""))
+            if taken > self.largest:
+                raise self._too_large()
+            whole = not message.get("more_body", False)
+            return message
+
+        return limited

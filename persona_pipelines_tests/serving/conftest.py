@@ -1,0 +1,198 @@
+"""A small shop whose snapshot is made by hand: 30 items in three categories, 12 users, two devices."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import scipy.sparse as sp
+from fastapi import FastAPI
+
+from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.snapshot import Facts, Snapshot, as_rows, load
+from persona_pipelines.settings import Settings
+
+KEY = bytes(range(32))
+NOW = dt.datetime(2025, 10, 1, 12)
+UNTIL = dt.datetime(2025, 10, 1)
+ITEMS, USERS = 30, 12
+HISTORIES = {user: [(user * 5 + step) % ITEMS for step in range(user % 4)] for user in range(USERS)}
+"""Newest first; every fourth user has none."""
+
+
+def user_name(number: int) -> str:
+    return pseudonym(f"u{number}", KEY)
+
+
+def device_name(name: str) -> str:
+    return pseudonym("device:" + name, KEY)
+
+
+def weights() -> sp.csr_matrix:
+    """Each item leads to six others, by weights that all differ."""
+    generator = np.random.default_rng(1)
+    dense = np.zeros((ITEMS, ITEMS), dtype=np.float32)
+    for item in range(ITEMS):
+        dense[item, generator.choice(np.delete(np.arange(ITEMS), item), 6, replace=False)] = generator.random(6)
+    return sp.csr_matrix(dense)
+
+
+def snapshot(folder: Path, **changes: Any) -> Snapshot:
+    """The shop's snapshot, stored and loaded; ``nightly`` gives every user a list of the last run."""
+    order = np.argsort([user_name(number) for number in range(USERS)])
+    lengths = [len(HISTORIES[user]) for user in order]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    history = np.array([item for user in order for item in HISTORIES[user]], dtype=np.int32)
+    moment = int(UNTIL.replace(tzinfo=dt.UTC).timestamp() * 1e6)
+    moments = np.array([moment - (step + 1) * 60_000_000 for user in order for step in range(len(HISTORIES[user]))], dtype=np.int64)
+    neighbours, values = as_rows(weights())
+    nightly = changes.pop("nightly", 0)
+    generator = np.random.default_rng(2)
+    lists = np.stack([generator.permutation(ITEMS)[:nightly] for _ in range(USERS)]).astype(np.int32)
+    scores = np.tile(np.linspace(1, 0.5, nightly, dtype=np.float32), (USERS, 1))
+    documents = [orjson.dumps({"user": int(user)}) if user % 2 else b"" for user in order]
+    arrays: dict[str, Any] = {
+        "blocked": np.arange(ITEMS) == 7,
+        "in_stock": np.where(np.arange(ITEMS) % 5 == 0, 0, 1).astype(np.int8),
+        "repurchasable": np.arange(ITEMS) == 5,
+        "is_new": np.arange(ITEMS) >= 28,
+        "vectors": np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3],
+        "users": np.array([user_name(number) for number in order], dtype="S32"),
+        "consent": order != 11,
+        "device": np.array([device_name("tablet")], dtype="S32"),
+        "device_user": np.array([int(np.flatnonzero(order == 3)[0])]),
+        **changes.pop("arrays", {}),
+    }
+    facts = {
+        "model": "shop",
+        "version": "3",
+        "weights_of": "live_blend" if nightly else "shop",
+        "decay": 0.8,
+        "made": UNTIL.isoformat(),
+        "until": UNTIL.isoformat(),
+        "dated": True,
+        "everyones_rating": 3.0,
+        "consent_when_unknown": True,
+        "segments": [{"segment_id": 1, "segment_name": "Everybody", "users": USERS}],
+        **changes,
+    }
+    Snapshot(
+        folder=folder,
+        facts=Facts(**facts),
+        items=[f"i{number}" for number in range(ITEMS)],
+        titles=[f"Thing {number}" for number in range(ITEMS)],
+        categories=[("red", "green", "")[number % 3] for number in range(ITEMS)],
+        neighbours=neighbours,
+        weights=values,
+        popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
+        price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),
+        segment=np.ones(USERS, dtype=np.int32),
+        rating=np.full(USERS, np.nan),
+        history_start=starts,
+        history_item=history,
+        history_time=moments,
+        seen_start=starts,
+        seen_item=history,
+        nightly_item=lists,
+        nightly_score=scores,
+        similar_item=np.stack([(np.arange(ITEMS) + 1) % ITEMS, np.full(ITEMS, -1)], axis=1).astype(np.int32),
+        similar_value=np.tile(np.array([0.5, 0], dtype=np.float32), (ITEMS, 1)),
+        together_item=np.full((ITEMS, 1), -1, dtype=np.int32),
+        together_value=np.zeros((ITEMS, 1), dtype=np.float32),
+        profile_start=np.concatenate([[0], np.cumsum([len(text) for text in documents])]).astype(np.int64),
+        profile=np.frombuffer(b"".join(documents), dtype=np.uint8),
+        **arrays,
+    ).save()
+    return load(folder)
+
+
+@pytest.fixture
+def engine_of(configure: Callable[..., Settings], tmp_path: Path) -> Callable[..., Engine]:
+    """An engine over the shop; ``recommendations`` and ``serving`` are settings, everything else changes the snapshot."""
+    log = {
+        "name": "clicks",
+        "kind": "events",
+        "path": "clicks.csv",
+        "format": "csv",
+        "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
+    }
+    made = iter(range(1000))
+
+    def engine(
+        now: dt.datetime = NOW, recommendations: dict[str, Any] | None = None, serving: dict[str, Any] | None = None, **changes: Any
+    ) -> Engine:
+        settings = configure(log, recommendations=recommendations or {}, serving=serving or {})
+        return Engine(settings, snapshot(tmp_path / f"snapshot-{next(made)}", **changes), KEY, lambda: now)
+
+    return engine
+
+
+class Answer:
+    """What the service has answered."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+async def ask(
+    app: FastAPI,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    chunks: list[bytes] | None = None,
+    delay: float = 0,
+) -> Answer:
+    """One request, without a network between."""
+    address, _, query = path.partition("?")
+    given = {"host": "127.0.0.1", **({"content-type": "application/json"} if method == "POST" else {}), **(headers or {})}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": address,
+        "raw_path": address.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()],
+        "client": ("203.0.113.9", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    parts, sent = list(chunks if chunks is not None else [body]), []
+
+    async def receive() -> Any:
+        await asyncio.sleep(delay)
+        part = parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start = next(message for message in sent if message["type"] == "http.response.start")
+    content = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+    return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content)
+
+
+def told(app: FastAPI, *requests: tuple[Any, ...], **options: Any) -> list[Answer]:
+    """The answers to some requests, one after the other, as of a running service."""
+
+    async def run() -> list[Answer]:
+        async with app.router.lifespan_context(app):
+            return [await ask(app, *request, **options) for request in requests]
+
+    return asyncio.run(run())

@@ -1,0 +1,77 @@
+"""The service as a process: what was accepted before is taken in, damage is told, and a taken port is said."""
+
+import socket
+
+import pytest
+
+from persona_pipelines.serving import running
+from persona_pipelines.serving.journal import Journal, JournalHeldError, files_of, line_of
+from persona_pipelines.serving.running import ServiceError, is_local, serve, started, token_of
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.serving.conftest import KEY, NOW, snapshot
+from persona_pipelines_tests.serving.test_state import event
+
+LOG = {
+    "name": "clicks",
+    "kind": "events",
+    "path": "c.csv",
+    "format": "csv",
+    "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
+}
+
+
+@pytest.fixture
+def home(configure, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """Settings of a home with a key, whose snapshot is the shop's."""
+    settings = configure(LOG).model_copy(update={"home": tmp_path / "home"})
+    settings.home.mkdir(exist_ok=True)
+    settings.key_file.write_text(KEY.hex())
+    settings.key_file.chmod(0o600)
+    monkeypatch.setattr(running, "build", lambda *_: snapshot(tmp_path / "snapshot"))
+    return settings
+
+
+def test_a_start_takes_every_whole_event_in_and_tells_the_damaged_ones(home) -> None:
+    folder = running.folder_of(home) / "events"
+    journal = Journal(folder, lambda: NOW.date())
+    journal.append([line_of(event(number, user="3", item=number)) for number in range(30)])
+    journal.close()
+    (file,) = files_of(folder)
+    file.write_bytes(file.read_bytes().replace(b'"i7"', b'"i8"'))
+    said: list[str] = []
+    engine, journal, breaks = started(home, Warehouse(None), said.append)
+    assert (engine.state.events, breaks) == (29, 1)
+    assert said == [f"{home.displayed(file)}, line 8: damaged; it is left out, all others are used"]
+    with pytest.raises(JournalHeldError):
+        started(home, Warehouse(None), said.append)
+    journal.close()
+
+
+def test_a_start_that_fails_holds_nothing(home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_) -> None:
+        raise RuntimeError("no snapshot")
+
+    monkeypatch.setattr(running, "build", broken)
+    with pytest.raises(RuntimeError, match="no snapshot"):
+        started(home, Warehouse(None), print)
+    Journal(running.folder_of(home) / "events", lambda: NOW.date()).close()
+
+
+def test_the_token_is_made_once_and_read_by_its_owner_alone(home) -> None:
+    assert token_of(home) == token_of(home)
+    assert len(token_of(home)) > 40
+    assert (running.folder_of(home) / running.TOKEN).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("shop.example.com", False)])  # fmt: skip
+def test_what_only_this_machine_reaches(host: str, local: bool) -> None:
+    assert is_local(host) == local
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_read(home) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"port {port} of 127.0.0.1: .*; choose another with --port"):
+            serve(home, Warehouse(None), "127.0.0.1", port, print)

@@ -1,0 +1,270 @@
+"""The service over HTTP: every answer is JSON that says what is so, every refusal names what is wrong."""
+
+import asyncio
+import datetime as dt
+import errno
+import os
+
+import orjson
+import pytest
+
+from persona_pipelines.serving.engine import Asked
+from persona_pipelines.serving.journal import Journal, events_of, files_of
+from persona_pipelines.serving.service import Limiter, app_of
+from persona_pipelines_tests.serving.conftest import NOW, ask, told
+
+VIEW = {"event_type": "item_view", "user_id": "u77", "item_id": "i12"}
+
+
+@pytest.fixture
+def shop(engine_of, tmp_path):
+    """The service over the shop; ``sync`` stands for the disk."""
+    journals = []
+
+    def made(sync=os.fsync, token=None, only_local=True, **options):
+        engine = engine_of(**options)
+        journal = Journal(tmp_path / f"events-{len(journals)}", lambda: NOW.date(), sync)
+        journals.append(journal)
+        return app_of(engine, journal, 0, token, only_local), engine, journal
+
+    yield made
+    for journal in journals:
+        journal.close()
+
+
+def post(document, path: str = "/v1/events") -> tuple:
+    return "POST", path, orjson.dumps(document)
+
+
+def test_an_event_is_on_the_disk_and_in_the_next_list_when_it_is_acknowledged(shop) -> None:
+    app, _engine, journal = shop()
+    before, accepted, after = told(
+        app, ("GET", "/v1/recommendations/u77?k=5"), post({**VIEW, "event_id": "e1"}), ("GET", "/v1/recommendations/u77?k=5")
+    )
+    assert (accepted.status, accepted.json) == (202, {"accepted": 1, "repeated": 0})
+    (kept,) = events_of(files_of(journal.folder), lambda found: pytest.fail(str(found)))
+    assert (kept["event_id"], kept["item_id"]) == ("e1", "i12")
+    assert "u77" not in orjson.dumps(kept).decode()
+    assert before.json["items"] != after.json["items"]
+    assert after.json["items"][0]["reason"] == "because of Thing 12"
+    assert {"list_id", "model", "model_version", "as_of", "known", "personal"} <= after.json.keys()
+    assert before.json["list_id"] != after.json["list_id"]
+
+
+def test_an_event_that_comes_again_is_counted_once(shop) -> None:
+    app, _engine, journal = shop()
+    answers = told(app, post({**VIEW, "event_id": "e1"}), post([{**VIEW, "event_id": "e1"}, {**VIEW, "event_id": "e2"}]))
+    assert [answer.json for answer in answers] == [{"accepted": 1, "repeated": 0}, {"accepted": 1, "repeated": 1}]
+    assert len(list(events_of(files_of(journal.folder), lambda found: None))) == 2
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(shop) -> None:
+    app, engine, journal = shop()
+    (answer,) = told(app, post([VIEW, {**VIEW, "item_id": 1.5}]))
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["errors"] == [{"field": "events[1].item_id", "found": "1.5", "expected": "a text"}]
+    assert (engine.state.events, files_of(journal.folder)) == (0, [])
+    (answer,) = told(app, post({"batch": [{"type": "page", "userId": "u1"}, {"type": "identify", "userId": "u1", "anonymousId": "d"}]}))
+    assert answer.json == {"accepted": 2, "repeated": 0}
+
+
+def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) -> None:
+    full = True
+
+    def sync(file: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    app, engine, _journal = shop(sync)
+    refused, lists = told(app, post(VIEW), ("GET", "/v1/recommendations/u3"))
+    assert (refused.status, refused.json["title"]) == (503, "Events cannot be kept")
+    assert "No space left on device" in refused.json["detail"]
+    assert refused.headers["retry-after"] == "5"
+    assert (lists.status, engine.state.events) == (200, 0)
+    full = False
+    (accepted,) = told(app, post(VIEW))
+    assert accepted.status == 202
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "field"),
+    [
+        (("GET", "/v1/recommendations/u1?k=0"), 422, "k"),
+        (("GET", "/v1/recommendations/u1?k=many"), 422, "k"),
+        (("GET", "/v1/recommendations/u1?colour=red"), 422, "colour"),
+        (("GET", "/v1/recommendations/u1?price_below=nan"), 422, "price_below"),
+        (("GET", "/v1/recommendations/" + "x" * 600), 422, "user"),
+        (("GET", "/v1/items/zzz/similar"), 404, "item"),
+        (("GET", "/v1/profiles/nobody"), 404, "user"),
+        (("GET", "/nowhere"), 404, None),
+        (("DELETE", "/v1/events"), 405, None),
+        (("POST", "/v1/events", b"{"), 400, None),
+        (("POST", "/v1/events", b"[]"), 422, "events"),
+        (("POST", "/v1/events", b"\xff\xfe"), 400, None),
+        (("POST", "/v1/events", b'{"event_type": "item_view"}'), 422, "user_id"),
+        (("POST", "/v1/recommendations", b"[1]"), 422, "body"),
+        (("POST", "/v1/recommendations", b'{"session": "i1"}'), 422, "session"),
+        (("POST", "/v1/recommendations", b'{"exclude": [1]}'), 422, "exclude.0"),
+        (("POST", "/v1/recommendations", b"{"), 400, None),
+        (("POST", "/v1/recommendations", orjson.dumps({"exclude": ["i1"] * 10_001})), 422, "exclude"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_the_field(shop, request_, status: int, field: str | None) -> None:
+    (answer,) = told(shop()[0], request_)
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["detail"]
+    if field:
+        assert answer.json["errors"][0]["field"] == field
+
+
+def test_ten_thousand_excluded_items_are_left_out_and_unknown_ones_named(shop) -> None:
+    (answer,) = told(shop()[0], post({"user": "u3", "exclude": [f"i{n}" for n in range(10_000)]}, "/v1/recommendations"))
+    assert (answer.status, answer.json["items"], answer.json["unknown_items"]["count"]) == (200, [], 9_970)
+
+
+def test_a_session_of_the_request_is_answered_and_not_kept(shop) -> None:
+    app, engine, _ = shop()
+    (answer,) = told(app, post({"session": ["i12"], "k": 3}, "/v1/recommendations"))
+    assert answer.json["items"][0]["reason"] == "because of Thing 12"
+    assert not engine.state.people
+    (looking,) = told(app, ("GET", "/v1/recommendations/u77?item=i12&k=3"))
+    assert [entry["item_id"] for entry in looking.json["items"]] == [entry["item_id"] for entry in answer.json["items"]]
+
+
+def test_a_device_has_a_list_and_that_of_who_is_on_it(shop) -> None:
+    app, _engine, _ = shop()
+    device, user = told(app, ("GET", "/v1/recommendations/tablet?device=true"), ("GET", "/v1/recommendations/u3"))
+    assert [entry["item_id"] for entry in device.json["items"]] == [entry["item_id"] for entry in user.json["items"]]
+
+
+def test_profiles_segments_and_what_goes_with_an_item_are_answered(shop) -> None:
+    profile, none, segments, similar, together = told(
+        shop()[0],
+        ("GET", "/v1/profiles/u3"),
+        ("GET", "/v1/profiles/u2"),
+        ("GET", "/v1/segments"),
+        ("GET", "/v1/items/i1/similar"),
+        ("GET", "/v1/items/i1/bought-together"),
+    )
+    assert (profile.json, none.status) == ({"user": 3}, 404)
+    assert segments.json["segments"][0]["segment_name"] == "Everybody"
+    assert similar.json["items"] == [{"item_id": "i2", "title": "Thing 2", "similarity": 0.5}]
+    assert together.json["items"] == []
+
+
+def test_an_unchanged_list_need_not_be_sent_again(shop) -> None:
+    app, _, _ = shop()
+    (first,) = told(app, ("GET", "/v1/recommendations/u3"))
+    again = ("GET", "/v1/recommendations/u3", b"", {"if-none-match": first.headers["etag"]})
+    (same,) = told(app, again)
+    assert (same.status, same.body) == (304, b"")
+    (somebody,) = told(app, ("GET", "/v1/recommendations/u77", b"", {"if-none-match": first.headers["etag"]}))
+    assert somebody.status == 200
+    _, changed = told(app, post({**VIEW, "user_id": "u3"}), again)
+    assert changed.status == 200
+
+
+def test_the_service_tells_how_it_is(shop) -> None:
+    app, _, _ = shop()
+    health, ready, _, figures = told(app, ("GET", "/healthz"), ("GET", "/readyz"), post(VIEW), ("GET", "/metrics"))
+    assert health.json == {"status": "ok"}
+    assert (ready.json["model"], ready.json["model_version"], ready.json["until"]) == ("shop", "3", "2025-10-01T00:00:00")
+    text = figures.body.decode()
+    assert 'persona_events_total{outcome="accepted"} 1.0' in text
+    assert 'persona_requests_total{route="/v1/events",status="202"} 1.0' in text
+
+
+def test_beyond_this_machine_nobody_is_answered_without_the_token(shop) -> None:
+    app, _, _ = shop(token="secret", only_local=False)
+    without, wrong, right, health = told(
+        app,
+        ("GET", "/v1/segments", b"", {"host": "shop.example.com"}),
+        ("GET", "/v1/segments", b"", {"authorization": "Bearer secre"}),
+        ("GET", "/v1/segments", b"", {"authorization": "Bearer secret", "host": "shop.example.com"}),
+        ("GET", "/healthz"),
+    )
+    assert [answer.status for answer in (without, wrong, right, health)] == [401, 401, 200, 200]
+    assert without.headers["www-authenticate"] == "Bearer"
+
+
+def test_pages_of_other_sites_cannot_send_anything(shop) -> None:
+    """A name that was turned to this machine, and a form, which may send other types of content without asking."""
+    app, engine, _ = shop()
+    other, form = told(
+        app,
+        ("GET", "/v1/segments", b"", {"host": "evil.example.com:8000"}),
+        ("POST", "/v1/events", orjson.dumps(VIEW), {"content-type": "text/plain"}),
+    )
+    assert (other.status, form.status, engine.state.events) == (421, 415, 0)
+
+
+def test_bodies_have_a_size_and_a_time(shop) -> None:
+    app, _, _ = shop(serving={"largest_body_bytes": 1000, "body_seconds": 0.05, "largest_batch": 3})
+    said = ("POST", "/v1/events", b"x" * 10, {"content-length": "5000"})
+    many = post([VIEW] * 4)
+    announced, batch = told(app, said, many)
+    assert [announced.status, batch.status] == [413, 413]
+    (streamed,) = told(app, ("POST", "/v1/events"), chunks=[b"x" * 600, b"x" * 600])
+    assert streamed.status == 413
+    (slow,) = told(app, ("POST", "/v1/events"), chunks=[b"{", b"}"], delay=0.04)
+    assert slow.status == 408
+
+
+def test_an_address_may_ask_so_often_and_no_more() -> None:
+    now = 0.0
+    limiter = Limiter(2, lambda: now)
+    assert [limiter.allows("a") for _ in range(3)] == [True, True, False]
+    assert limiter.allows("b")
+    now = 0.5
+    assert [limiter.allows("a") for _ in range(2)] == [True, False]
+
+
+def test_too_many_requests_of_one_address_are_told_so(shop) -> None:
+    app, _, _ = shop(token="t", only_local=False, serving={"requests_per_second": 2})
+    answers = told(app, *[("GET", "/v1/segments", b"", {"authorization": "Bearer t"})] * 3)
+    assert [answer.status for answer in answers] == [200, 200, 429]
+
+
+def test_a_fault_of_ours_is_told_without_its_inside(shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, engine, _ = shop()
+    monkeypatch.setattr(engine, "recommendations", lambda asked: 1 / 0)
+
+    async def run():
+        async with app.router.lifespan_context(app):
+            with pytest.raises(ZeroDivisionError):  # the server logs what is raised after the answer
+                await ask(app, "GET", "/v1/recommendations/u1")
+
+    asyncio.run(run())
+
+
+def test_events_of_many_at_once_are_all_kept(shop) -> None:
+    app, engine, journal = shop()
+
+    async def run():
+        async with app.router.lifespan_context(app):
+            return await asyncio.gather(
+                *(ask(app, "POST", "/v1/events", orjson.dumps({**VIEW, "event_id": f"e{n}", "user_id": f"u{n % 7}"})) for n in range(200))
+            )
+
+    assert {answer.status for answer in asyncio.run(run())} == {202}
+    kept = list(events_of(files_of(journal.folder), lambda found: pytest.fail(str(found))))
+    assert sorted(event["event_id"] for event in kept) == sorted(f"e{n}" for n in range(200))
+    again = shop()[1]
+    again.take(kept)
+    assert again.state.described() == engine.state.described()
+
+
+def test_the_description_of_the_service_names_every_address(shop) -> None:
+    (answer,) = told(shop()[0], ("GET", "/openapi.json"))
+    assert {
+        "/v1/recommendations/{user}", "/v1/recommendations", "/v1/items/{item}/similar", "/v1/items/{item}/bought-together", "/v1/profiles/{user}",
+        "/v1/segments", "/v1/events", "/healthz", "/readyz", "/metrics",
+    } <= answer.json["paths"].keys()  # fmt: skip
+
+
+def test_the_engine_answers_without_the_service(engine_of) -> None:
+    answer, _ = engine_of(now=dt.datetime(2025, 10, 2)).recommendations(Asked(device="unknown", k=3))
+    assert (answer["known"], answer["as_of"], len(answer["items"])) == (False, "2025-10-02T00:00:00.000Z", 3)

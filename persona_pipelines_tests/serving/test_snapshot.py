@@ -1,0 +1,64 @@
+"""What the last run knows, as arrays: what is stored comes back, what is damaged is told, and weights are those of the model."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from persona_pipelines.errors import StoredModelError
+from persona_pipelines.recommendations.models.history import HistoryModel
+from persona_pipelines.recommendations.models.most_popular import PopularityModel
+from persona_pipelines.serving.snapshot import NEIGHBOURS, load, weights_between
+from persona_pipelines_tests.serving.conftest import USERS, device_name, snapshot, user_name
+
+ITEMS = np.array([f"i{number}" for number in range(6)], dtype=object)
+DENSE = np.random.default_rng(4).normal(size=(6, 6)).astype(np.float32)
+
+
+def model(state) -> HistoryModel:
+    return HistoryModel("m", np.array([], dtype=object), ITEMS, "", state)
+
+
+def test_a_snapshot_comes_back_and_finds_people_and_devices(tmp_path) -> None:
+    found = snapshot(tmp_path / "s")
+    assert sorted(found.user(user_name(number)) for number in range(USERS)) == list(range(USERS))
+    assert found.users[found.user(user_name(4))].decode() == user_name(4)
+    assert found.user(user_name(99)) == -1
+    assert found.user_of_device(device_name("tablet")) == found.user(user_name(3))
+    assert found.user_of_device(device_name("unheard")) == -1
+    # The same first half: only the whole name tells.
+    assert found.user(user_name(4)[:16] + "0" * 16) == -1
+
+
+def test_what_is_not_whole_is_told_with_what_to_do(tmp_path) -> None:
+    found = snapshot(tmp_path / "s")
+    (found.folder / "weights.npy").write_bytes((found.folder / "weights.npy").read_bytes()[:-40])
+    with pytest.raises(StoredModelError, match="no snapshot that can be read"):
+        load(found.folder)
+    found = snapshot(tmp_path / "t")
+    np.save(found.folder / "popularity.npy", np.zeros(3))
+    with pytest.raises(StoredModelError, match="popularity has 3 entries; expected 30"):
+        load(found.folder)
+    found = snapshot(tmp_path / "u")
+    facts = found.folder / "snapshot.json"
+    facts.write_text(facts.read_text().replace('"format": 1', '"format": 0'))
+    with pytest.raises(StoredModelError, match="made by another version"):
+        load(found.folder)
+    with pytest.raises(StoredModelError, match="no snapshot that can be read"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "back"])
+def test_weights_between_items_are_the_models_own_those_above_0(kind: str) -> None:
+    state = {
+        "dense": {"weights": DENSE},
+        "sparse": {"weights": sp.csr_matrix(DENSE)},
+        "back": {"weights": np.eye(6, dtype=np.float32), "back": DENSE},
+    }[kind]
+    found = weights_between(model(state))
+    assert found is not None
+    assert np.allclose(found.toarray(), np.maximum(DENSE, 0), atol=1e-6)
+    assert np.diff(found.indptr).max() <= NEIGHBOURS
+
+
+def test_a_model_without_a_history_has_none() -> None:
+    assert weights_between(PopularityModel("p", ITEMS, ITEMS, "", {"popularity": np.zeros(6)})) is None
