@@ -77,7 +77,6 @@ def shop(folder: Path, users: int, items: int) -> None:
         np.zeros((items, 0), dtype=np.float32),
         np.array(names, dtype="S32"),
         np.ones(users, dtype=bool),
-        np.zeros(users, dtype=np.int32),
         np.full(users, np.nan),
         starts.astype(np.int64),
         np.minimum(history, items - 1),

@@ -17,6 +17,17 @@ from persona_pipelines.recommendations.models.segment_popular import SegmentPopu
 
 USERS_AT_ONCE = 1024
 PERSONAL, SEGMENT, POPULAR, CIRCLE = 0, 1, 2, 3
+OF_LIKE_TASTE, POPULAR_NOW, POPULAR_EVER = "popular with people of like taste", "popular now", "popular"
+
+
+def because_of(*titles: str) -> str:
+    """The reason of an item that is like some that the person likes."""
+    return "because of " + " and ".join(titles)
+
+
+def new_in(category: str) -> str:
+    """The reason of an item that appeared lately; of an empty category the reason without it."""
+    return f"new in {category}" if category else "new"
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,9 @@ def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, 
     categories, new = evidence.categories[np.maximum(places, 0)], evidence.is_new[np.maximum(places, 0)]
     segments = np.array([evidence.segment_names.get(int(segment), "") for segment in audience.segments], dtype=object)
     liked = np.array([f"popular with {name}" if name else "" for name in segments], dtype=object)[:, None]
-    popular = np.where(recent & evidence.dated, "popular now", "popular").astype(object)
-    newcomer = np.where(
-        new, np.array([[f"new in {name}" if name else "new" for name in row] for row in categories], dtype=object).reshape(places.shape), ""
-    )
-    attributes = np.where(audience.active()[:, None], "popular with people of like taste", "popular with people like you").astype(object)
+    popular = np.where(recent & evidence.dated, POPULAR_NOW, POPULAR_EVER).astype(object)
+    newcomer = np.where(new, np.array([[new_in(name) for name in row] for row in categories], dtype=object).reshape(places.shape), "")
+    attributes = np.where(audience.active()[:, None], OF_LIKE_TASTE, "popular with people like you").astype(object)
 
     def first(*choices: np.ndarray) -> np.ndarray:
         result = np.full(places.shape, "", dtype=object)
@@ -118,5 +127,5 @@ def _because(liked: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np
     for number in np.flatnonzero(lengths):
         part = slice(found.indptr[number], found.indptr[number + 1])
         order = np.lexsort((found.indices[part], -found.data[part]))[:2]
-        texts[number] = "because of " + " and ".join(evidence.titles[found.indices[part][order]])
+        texts[number] = because_of(*evidence.titles[found.indices[part][order]])
     return texts.reshape(users, k)

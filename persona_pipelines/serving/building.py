@@ -21,7 +21,7 @@ from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
 from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
 from persona_pipelines.serving.snapshot import RECENT, Facts, Snapshot, as_rows, load, weights_between
-from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS
+from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import LiveBlendSettings
 from persona_pipelines.tracking import registry
@@ -81,7 +81,8 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
     )
     pairs = pairs[(pairs["user"] >= 0) & (pairs["item"] >= 0)]
     good = pairs[pairs["weight"] > 0]
-    weights, weights_of, decay = _weights(model, good, items, (len(everyone), len(items)), end, options.seed)
+    age_days = (microseconds(end) - good["moment"].to_numpy(dtype=np.int64)) / DAY
+    weights, weights_of, decay = _weights(model, good, age_days, items, (len(everyone), len(items)), options.seed)
     neighbours, values = as_rows(weights)
     nightly_item, nightly_score = _nightly(model, tables, settings, items) if weights_of != model.name else _nothing(len(everyone))
     history = good.sort_values(["user", "moment", "item"], ascending=[True, False, True])
@@ -91,9 +92,7 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    age = (pd.Timestamp(end) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1) - good["moment"].to_numpy(dtype=np.int64)
-    popularity = np.bincount(good["item"], weights=0.5 ** (age / (HALF_LIFE_DAYS * DAY)), minlength=len(items))
-    segments = tables.segments.drop_duplicates("user_id").set_index("user_id")["segment_id"].reindex(everyone["user_id"])
+    popularity = np.bincount(good["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items))
     profile_start, profile = _profiles(warehouse, everyone["user_id"])
     rating, everyones = _ratings(warehouse, everyone["user_id"])
     device, device_user = _devices(warehouse, everyone["user_id"], settings.events.most_users_of_a_device)
@@ -127,7 +126,6 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
         np.asarray(facts.vectors, dtype=np.float32),
         everyone["user_id"].to_numpy(dtype="S32"),
         everyone["consent_personalisation"].to_numpy(dtype=bool),
-        segments.fillna(0).to_numpy(dtype=np.int32),
         rating,
         _starts(history["user"], len(everyone)),
         history["item"].to_numpy(dtype=np.int32),
@@ -154,7 +152,7 @@ def _nothing(users: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights(
-    model: LearnedModel, good: pd.DataFrame, items: np.ndarray, shape: tuple[int, int], end: dt.datetime, seed: int
+    model: LearnedModel, good: pd.DataFrame, age_days: np.ndarray, items: np.ndarray, shape: tuple[int, int], seed: int
 ) -> tuple[sp.csr_matrix, str, float]:
     """Weights between ``items``, the name of the model that they are of, and its decay."""
     own = weights_between(model)
@@ -163,8 +161,6 @@ def _weights(
         coo = own.tocoo()
         wide = sp.csr_matrix((coo.data, (place[coo.row], place[coo.col])), shape=(len(items), len(items)))
         return wide, model.name, float(model.state["decay"]) if "decay" in model.state else 1.0
-    end_moment = (pd.Timestamp(end) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1)
-    age_days = (end_moment - good["moment"].to_numpy(dtype=np.int64)) / DAY
     ages = sp.csr_matrix((np.maximum(age_days, 1e-6), (good["user"].to_numpy(), good["item"].to_numpy())), shape=shape)
     settings = LiveBlendSettings()
     try:

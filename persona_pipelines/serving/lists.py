@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
 from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.serving.state import LiveState, Person
@@ -253,12 +254,11 @@ class Maker:
             strongest = spoken.argmax(axis=1)  # of equal ones the first, which is the newest of the history
             for number, cell in enumerate(strongest.tolist()):
                 if spoken[number, cell] > 0:
-                    found[start + number] = f"because of {snapshot.titles[asked.history[asked.rows[cell]]]}"
-        words = {POPULAR: "popular now" if snapshot.facts.dated else "popular"}
+                    found[start + number] = because_of(snapshot.titles[asked.history[asked.rows[cell]]])
+        words = {POPULAR: POPULAR_NOW if snapshot.facts.dated else POPULAR_EVER}
         for number, (item, source) in enumerate(zip(items.tolist(), sources.tolist(), strict=True)):
             if not found[number] or _SOURCES[source] == POPULAR:
-                newcomer = f"new in {snapshot.categories[item]}" if snapshot.categories[item] else "new"
-                found[number] = newcomer if snapshot.is_new[item] else words.get(_SOURCES[source], "popular with people of like taste")
+                found[number] = new_in(snapshot.categories[item]) if snapshot.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE)
         return found
 
     def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:

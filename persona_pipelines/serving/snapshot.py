@@ -66,7 +66,7 @@ class Snapshot:
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
         repurchasable, is_new: shape (items,). ``vectors``: shape (items, d), by which items are unlike each other (``recommendations.rules``).
         users: shape (users,), pseudonyms as 32 bytes.
-        consent: shape (users,), whether lists may be made for them; ``segment``: shape (users,).
+        consent: shape (users,), whether lists may be made for them.
         rating: shape (users,), the mean of the user's ratings; nan without.
         history_start: shape (users + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
         seen_start, seen_item: the same of everything that each has had to do with, rising.
@@ -93,7 +93,6 @@ class Snapshot:
     vectors: np.ndarray
     users: np.ndarray
     consent: np.ndarray
-    segment: np.ndarray
     rating: np.ndarray
     history_start: np.ndarray
     history_item: np.ndarray

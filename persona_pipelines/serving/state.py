@@ -16,8 +16,8 @@ HALF_LIFE_DAYS = 7.0
 SHOWN_EVERY = 64
 """The order of what is popular is that after so many events: sorting all items at every one of them would cost more than lists do."""
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC).replace(tzinfo=None)
-MICROSECONDS = 1_000_000
-DAY = 86_400 * MICROSECONDS
+DAY = 86_400_000_000
+"""In microseconds."""
 
 
 class Person:
@@ -125,12 +125,11 @@ class LiveState:
         self.snapshot, self.weights, self.most_users = snapshot, weights, most_users
         self.places = {item: number for number, item in enumerate(snapshot.items)}
         self.popularity = np.array(snapshot.popularity, dtype=float)
-        self.begin = _microseconds(snapshot.until)
+        self.begin = microseconds(snapshot.until)
         self.people: dict[str, Person] = {}
         self.devices: dict[str, Device] = {}
         self.known_ids: set[int] = set()
         self.events = self.repeated = self.unknown_items = 0
-        self.newest = self.begin
         self.shown, self.shown_at = self.popularity.copy(), 0
 
     def repeats(self, event: Mapping[str, Any]) -> bool:
@@ -148,7 +147,6 @@ class LiveState:
         if self.events % SHOWN_EVERY == 0:
             self.shown, self.shown_at = self.popularity.copy(), self.events
         moment, kind = _microseconds_of(event["timestamp"]), event["event_type"]
-        self.newest = max(self.newest, moment)
         name = self._owner(event.get("user_id"), event.get("anonymous_id"), kind)
         if name is None:
             return
@@ -255,9 +253,10 @@ class LiveState:
         }
 
 
-def _microseconds(moment: dt.datetime) -> int:
+def microseconds(moment: dt.datetime) -> int:
+    """A moment, UTC without zone, in microseconds since 1970."""
     return int((moment - EPOCH) // dt.timedelta(microseconds=1))
 
 
 def _microseconds_of(text: str) -> int:
-    return _microseconds(dt.datetime.fromisoformat(text[:-1]))
+    return microseconds(dt.datetime.fromisoformat(text[:-1]))

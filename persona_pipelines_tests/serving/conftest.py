@@ -93,7 +93,6 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         weights=values,
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),
-        segment=np.ones(USERS, dtype=np.int32),
         rating=np.full(USERS, np.nan),
         history_start=starts,
         history_item=history,

@@ -83,6 +83,20 @@ def gini(places: np.ndarray, items: int) -> float:
     return float(((2 * np.arange(1, items + 1) - items - 1) * counts).sum() / (items * counts.sum()))
 
 
+def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """nDCG at ``k`` of each list (Jarvelin, Kekalainen 2002), shape (users,); nan of a user with nothing to find.
+
+    Args:
+        hits: shape (users, places up to k): whether the item in each place is relevant.
+        relevant: shape (users,), how many items there are to be found.
+    """
+    gains = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(relevant, k).astype(int)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = (hits * gains[: hits.shape[1]]).sum(axis=1) / ideal
+    return found
+
+
 def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catalogue) -> Scores:
     """Judge lists.
 
@@ -113,15 +127,13 @@ def score(recommended: np.ndarray, test: sp.csr_matrix, k: int, catalogue: Catal
     place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
     hits = (filled & (keys[place] == wanted)).astype(float) if len(keys) else np.zeros((users, length))
     relevant = np.diff(test.indptr).astype(float)
-    gains = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(relevant, k).astype(int)]
     ranks = np.arange(1, length + 1)
     precision_at_rank = np.cumsum(hits, axis=1) / ranks
     first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1.0, np.inf) if length else np.full(users, np.inf)
     size = filled.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_user = {
-            "ndcg_at_k": np.nan_to_num((hits * gains[:length]).sum(axis=1) / ideal),
+            "ndcg_at_k": np.nan_to_num(ndcg(hits, relevant, k)),
             "recall_at_k": np.nan_to_num(hits.sum(axis=1) / relevant),
             "precision_at_k": hits.sum(axis=1) / k,
             "map_at_k": np.nan_to_num((hits * precision_at_rank).sum(axis=1) / relevant),

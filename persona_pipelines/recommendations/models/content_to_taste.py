@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.recommendations.data import Audience, Features, Interactions, Numbers, binary
+from persona_pipelines.recommendations.evaluation.metrics import ndcg
 from persona_pipelines.recommendations.models.content_based import has_words, vectorizer
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, best_of
 from persona_pipelines.settings.recommendations import ContentToTasteSettings
@@ -186,18 +187,13 @@ class ContentToTaste:
             leverage = (turned**2 / (values + penalty)).sum(axis=1)[:, None]
             predicted = turned @ ((turned.T @ truth) / (values + penalty)[:, None])
             unseen = (predicted - leverage * truth) / np.maximum(1 - leverage, 1e-9)
-            found = [quality for number in range(PARTS) for quality in _ndcg(unseen[part == number].T, truth[part == number].T)]
-            reached[penalty] = float(np.mean(found)) if found else 0.0
+            parts = [_quality(unseen[part == number].T, truth[part == number].T) for number in range(PARTS) if (part == number).any()]
+            reached[penalty] = float(np.concatenate(parts).mean())
         return max(reached, key=lambda penalty: reached[penalty])
 
 
-def _ndcg(scores: np.ndarray, truth: np.ndarray) -> Iterator[float]:
+def _quality(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """nDCG at ``K`` of each user who has anything to find."""
     wanted = np.flatnonzero(truth.any(axis=1))
-    if not len(wanted):
-        return
     best, _ = best_of(np.ascontiguousarray(scores[wanted], dtype=np.float32), min(K, scores.shape[1]))
-    gains = 1 / np.log2(np.arange(2, best.shape[1] + 2))
-    hits = np.take_along_axis(truth[wanted] > 0, best, axis=1)
-    ideal = np.cumsum(gains)[np.minimum((truth[wanted] > 0).sum(axis=1), best.shape[1]) - 1]
-    yield from (hits * gains).sum(axis=1) / ideal
+    return ndcg(np.take_along_axis(truth[wanted] > 0, best, axis=1), (truth[wanted] > 0).sum(axis=1), K)

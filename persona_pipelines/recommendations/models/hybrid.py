@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.recommendations.data import Audience, Interactions
+from persona_pipelines.recommendations.evaluation.metrics import ndcg
 from persona_pipelines.recommendations.models.content_based import text_vectors
 from persona_pipelines.recommendations.models.factors import FactorModel
 from persona_pipelines.recommendations.models.followed import FollowedModel
@@ -310,8 +311,6 @@ def _candidates(members: Mapping[str, LearnedModel], window: Window, users: np.n
 def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
     """Change one weight at a time to the value of ``GRID`` with the highest nDCG, from the best member alone."""
     relevant, allowed, is_new, ideal_items = (table.pop(name) for name in ("relevant", "allowed", NEW_ITEMS, "ideal"))
-    gains = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(gains)[np.minimum(ideal_items, k) - 1]
 
     def quality(total: np.ndarray) -> float:
         total = np.where(allowed, total, -np.inf)
@@ -319,7 +318,7 @@ def _ascent(table: dict[str, np.ndarray], k: int) -> dict[str, float]:
         value = np.take_along_axis(total, best, axis=1)
         best = np.take_along_axis(best, np.lexsort((best, -value), axis=1), axis=1)
         hits = np.take_along_axis(relevant & allowed, best, axis=1)
-        return float(((hits * gains[: hits.shape[1]]).sum(axis=1) / ideal).mean())
+        return float(ndcg(hits, ideal_items, k).mean())
 
     alone = {name: quality(scores) for name, scores in table.items()}
     order = sorted(table, key=lambda name: -alone[name])
