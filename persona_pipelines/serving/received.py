@@ -80,7 +80,11 @@ class InvalidEventError(ProjectError):
     def __init__(self, field: str, found: object, expected: str) -> None:
         shown = repr(found) if not isinstance(found, str) or len(found) <= 60 else repr(found[:60]) + "..."
         super().__init__(f"{field}: found {shown if len(shown) <= 100 else shown[:100] + '...'}; expected {expected}")
-        self.field, self.found, self.expected = field, shown[:120], expected
+        self.field, self.found, self.expected, self._raw = field, shown[:120], expected, found
+
+    def within(self, place: str) -> InvalidEventError:
+        """The same of an event at a ``place`` among others."""
+        return InvalidEventError(place + self.field, self._raw, self.expected)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import orjson
@@ -21,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
-from persona_pipelines.serving.journal import Journal, JournalError, line_of
+from persona_pipelines.serving.intake import Intake
+from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.metrics import Metrics
 from persona_pipelines.serving.received import InvalidEventError
 
@@ -83,68 +82,6 @@ class Session(BaseModel):
     slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
 
 
-@dataclass
-class Writer:
-    """Makes events durable in groups: what comes while the disk is busy is written together, and taken into the state in the order of the journal."""
-
-    journal: Journal
-    engine: Engine
-    metrics: Metrics
-    _waiting: list[tuple[list[dict[str, Any]], asyncio.Future[None]]] = field(default_factory=list)
-    _awake: asyncio.Event = field(default_factory=asyncio.Event)
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="journal"))
-
-    async def keep(self, events: list[dict[str, Any]]) -> None:
-        """Durable and taken in when this returns. Raises JournalError where they cannot be kept: then none of them is."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, done))
-        self._awake.set()
-        await done
-
-    async def run(self) -> None:
-        """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
-        self._awake = asyncio.Event()
-        while True:
-            await self._awake.wait()
-            self._awake.clear()
-            group, self._waiting = self._waiting, []
-            try:
-                await self._write([event for events, _ in group for event in events])
-                error: BaseException | None = None
-            except JournalError as refused:
-                error = refused
-            except asyncio.CancelledError:
-                self._tell(group, JournalError("the service is being stopped"))
-                raise
-            except Exception as fault:  # noqa: BLE001 - whoever waits has to be told
-                _LOG.exception("a fault while keeping events")
-                error = fault
-            self._tell(group, error)
-
-    async def _write(self, events: list[dict[str, Any]]) -> None:
-        if not events:
-            return
-        lines, began = [line_of(event) for event in events], time.perf_counter()
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self.journal.append, lines)
-        except JournalError:
-            self.metrics.events.labels("not kept").inc(len(lines))
-            raise
-        self.metrics.durable.observe(time.perf_counter() - began)
-        self.engine.take(events)
-        self.metrics.events.labels("accepted").inc(len(lines))
-
-    @staticmethod
-    def _tell(group: list[tuple[list[dict[str, Any]], asyncio.Future[None]]], error: BaseException | None) -> None:
-        for _, done in group:
-            if done.done():
-                continue
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-
 def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True) -> FastAPI:
     """The service.
 
@@ -156,11 +93,11 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
     """
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
-    writer = Writer(journal, engine, metrics)
+    intake = Intake(journal, engine, metrics)
 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(writer.run())
+        task = asyncio.create_task(intake.run())
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -287,22 +224,13 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         All of a request are kept, or none. They are on the disk, and known to the next list, when the answer comes.
         """
         documents = _documents(await request.body(), options.largest_batch)
-        records: list[dict[str, Any]] = []
-        for number, document in enumerate(documents):
-            try:
-                records += engine.reader.records(document)
-            except InvalidEventError as error:
-                place = f"events[{number}]." if len(documents) > 1 else ""
-                metrics.events.labels("refused").inc()
-                raise Problem(422, "Invalid event", f"{place}{error}", [_error(place + error.field, error.found, error.expected)]) from None
-        fresh = [record for record in records if not engine.state.repeats(record)]
-        metrics.events.labels("repeated").inc(len(records) - len(fresh))
-        if fresh:
-            try:
-                await writer.keep(fresh)
-            except JournalError as error:
-                raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
-        return Response(orjson.dumps({"accepted": len(fresh), "repeated": len(records) - len(fresh)}), status_code=202, media_type=JSON)
+        try:
+            taken = await intake.take(documents)
+        except InvalidEventError as error:
+            raise Problem(422, "Invalid event", str(error), [_error(error.field, error.found, error.expected)]) from None
+        except JournalError as error:
+            raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
+        return Response(orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}), status_code=202, media_type=JSON)
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Response:

@@ -1,0 +1,109 @@
+"""How events come in: read, made durable, taken into the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.journal import Journal, JournalError, line_of
+from persona_pipelines.serving.metrics import Metrics
+from persona_pipelines.serving.received import InvalidEventError
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How many events were accepted, and how many were known already."""
+
+    accepted: int
+    repeated: int
+
+
+@dataclass
+class Intake:
+    """Where events come in, whoever sends them: they are read, made durable in groups (what comes while the disk is busy is written together), and taken
+    into the state in the order of the journal."""
+
+    journal: Journal
+    engine: Engine
+    metrics: Metrics
+    _waiting: list[tuple[list[dict[str, Any]], asyncio.Future[None]]] = field(default_factory=list)
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="journal"))
+
+    async def take(self, documents: Sequence[Any]) -> Taken:
+        """The events of some documents, all or none, are durable and taken in when this returns; those whose id is known are left out.
+
+        Raises:
+            InvalidEventError: one cannot be used; its place is named where there are several.
+            JournalError: they cannot be kept.
+        """
+        records: list[dict[str, Any]] = []
+        for number, document in enumerate(documents):
+            try:
+                records += self.engine.reader.records(document)
+            except InvalidEventError as error:
+                self.metrics.events.labels("refused").inc()
+                raise error.within(f"events[{number}].") if len(documents) > 1 else error from None
+        fresh = [record for record in records if not self.engine.state.repeats(record)]
+        self.metrics.events.labels("repeated").inc(len(records) - len(fresh))
+        if fresh:
+            await self.keep(fresh)
+        return Taken(len(fresh), len(records) - len(fresh))
+
+    async def keep(self, events: list[dict[str, Any]]) -> None:
+        """Durable and taken in when this returns. Raises JournalError where they cannot be kept: then none of them is."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, done))
+        self._awake.set()
+        await done
+
+    async def run(self) -> None:
+        """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
+        self._awake = asyncio.Event()
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            group, self._waiting = self._waiting, []
+            try:
+                await self._write([event for events, _ in group for event in events])
+                error: BaseException | None = None
+            except JournalError as refused:
+                error = refused
+            except asyncio.CancelledError:
+                self._tell(group, JournalError("the service is being stopped"))
+                raise
+            except Exception as fault:  # noqa: BLE001 - whoever waits has to be told
+                _LOG.exception("a fault while keeping events")
+                error = fault
+            self._tell(group, error)
+
+    async def _write(self, events: list[dict[str, Any]]) -> None:
+        if not events:
+            return
+        lines, began = [line_of(event) for event in events], time.perf_counter()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.journal.append, lines)
+        except JournalError:
+            self.metrics.events.labels("not kept").inc(len(lines))
+            raise
+        self.metrics.durable.observe(time.perf_counter() - began)
+        self.engine.take(events)
+        self.metrics.events.labels("accepted").inc(len(lines))
+
+    @staticmethod
+    def _tell(group: list[tuple[list[dict[str, Any]], asyncio.Future[None]]], error: BaseException | None) -> None:
+        for _, done in group:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
