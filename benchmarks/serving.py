@@ -101,6 +101,7 @@ def service(folder: Path, port: int, core: int, constant: bool) -> None:
 
     from persona_pipelines.serving.engine import Engine
     from persona_pipelines.serving.journal import Journal
+    from persona_pipelines.serving.running import settle
     from persona_pipelines.serving.service import app_of
     from persona_pipelines.serving.snapshot import load
     from persona_pipelines.settings import load_settings
@@ -111,10 +112,11 @@ def service(folder: Path, port: int, core: int, constant: bool) -> None:
 
         found = engine.recommendations(Asked(user="u1"))
         engine.recommendations = lambda asked: found  # type: ignore[method-assign]
+    settle()
     journal = Journal(folder / f"events-{port}", lambda: dt.datetime.now(dt.UTC).date())
     app = app_of(engine, journal)
 
-    @app.get("/benchmark/memory")
+    @app.app.get("/benchmark/memory")
     async def memory() -> dict[str, float]:
         return {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "people": float(len(engine.state.people))}
 

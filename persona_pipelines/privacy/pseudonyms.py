@@ -63,7 +63,7 @@ def fingerprint(key: bytes) -> str:
 
 def pseudonym(identifier: str, key: bytes) -> str:
     """The pseudonym of one id."""
-    return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_LENGTH]
+    return hmac.digest(key, identifier.encode(), "sha256").hex()[:PSEUDONYM_LENGTH]
 
 
 def padded_keys(key: bytes) -> tuple[bytes, bytes]:

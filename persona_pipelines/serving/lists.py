@@ -18,7 +18,6 @@ LIVE, NIGHTLY, POPULAR = "live", "nightly", "popular"
 LESS = 0.5
 """How strongly an item of whose kind less is wanted speaks against those like it."""
 POPULAR_AT_ONCE = 200
-SPOKEN_AT_ONCE = 64
 MOST_PLAIN = 100
 """Histories of so many items are looked up without reckoning anew which cells they need; longer ones, of a request, are cut."""
 SMALLEST = 0.01
@@ -70,6 +69,7 @@ class Pool:
     """What a list is chosen from: items with scores and sources, and the cells that they are the sums of.
 
     Attributes:
+        above: what scores no more than this is not to be chosen.
         history: the items that were asked.
         columns, amounts, rows: of each cell the item to which one leads, how strongly, and the place of that one in the history.
     """
@@ -77,6 +77,7 @@ class Pool:
     items: np.ndarray
     scores: np.ndarray
     sources: np.ndarray
+    above: float
     history: np.ndarray
     columns: np.ndarray
     amounts: np.ndarray
@@ -85,7 +86,7 @@ class Pool:
     @classmethod
     def of_nothing(cls) -> Pool:
         none = np.array([], dtype=np.int64)
-        return cls(none, np.array([]), np.array([], dtype=np.int8), none, none, np.array([]), none)
+        return cls(none, np.array([]), np.array([], dtype=np.int8), 0.0, none, none, np.array([]), none)
 
 
 @dataclass
@@ -138,10 +139,9 @@ class Maker:
         asked = Pool.of_nothing()
         items, merit, sources = asked.items, asked.scores, asked.sources
         if person.personalised:
-            history, place = _looked_at(person, wishes)
-            asked = self._pool(person, history, place, left_out, wishes)
-            best = _best(asked.items, asked.scores, wanted)
-            items, merit, sources = asked.items[best], asked.scores[best], asked.sources[best]
+            asked = self._pool(person, left_out, wishes)
+            best = _best(asked.items, asked.scores, wanted, asked.above)
+            items, merit, sources = asked.items[best].astype(np.int64), asked.scores[best], asked.sources[best]
         scores = merit
         if len(items) < wanted:
             more = self._of_popular(wishes, np.concatenate([left_out, items]), wanted - len(items))
@@ -173,18 +173,20 @@ class Maker:
         kept = {*asked, *person.unwanted, *person.less}
         return own[~self._facts.repurchasable[own] | np.isin(own, list(kept))]
 
-    def _apart(self, items: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-        """Whether each of some items is none of those left out."""
+    def _among(self, items: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """Whether each of some items is one of those left out."""
         self._mark[left_out] = True
-        apart = ~self._mark[items]
+        among = self._mark.take(items)
         self._mark[left_out] = False
-        return apart
+        return among
 
-    def _pool(self, person: Person, history: np.ndarray, place: np.ndarray, left_out: np.ndarray, wishes: Wishes) -> Pool:
-        """What a list is chosen from: each item once, without what is left out and what does not fit."""
+    def _pool(self, person: Person, left_out: np.ndarray, wishes: Wishes) -> Pool:
+        """What a list is chosen from: each item once; what is left out and what does not fit scores 0."""
         snapshot = self.snapshot
-        cells, row, factor = self._cells(history, place)
-        columns, amounts = self._neighbours[cells], self._weights[cells] * factor
+        history, place = _looked_at(person, wishes)
+        row, within, factor = self._looked_up(len(history), place)
+        cells = (history * snapshot.neighbours.shape[1]).take(row) + within
+        columns, amounts = self._neighbours.take(cells), self._weights.take(cells) * factor
         flat, signed = columns, amounts
         if person.less:
             against = np.array(sorted(person.less), dtype=np.int64)
@@ -193,27 +195,23 @@ class Maker:
         # Each item has the number of the last cell that leads to it: sums over cells alone, however large the catalogue is.
         cell = np.arange(len(flat), dtype=np.int32)
         self._last[flat] = cell
-        number = self._last[flat]
+        number = self._last.take(flat)
         distinct = np.flatnonzero(number == cell)
-        items, value = flat[distinct].astype(np.int64), np.bincount(number, signed, minlength=len(flat))[distinct]
-        kept = (value > 0) & self._apart(items, left_out)
+        items, value = flat.take(distinct), np.bincount(number, signed, minlength=len(flat)).take(distinct)
+        value[self._among(items, left_out)] = 0
         if self._some_blocked or wishes.narrow:
-            kept &= self._fits(items, wishes)
-        items, value = items[kept], value[kept]
-        sources = np.zeros(len(items), dtype=np.int8)
-        nightly = person.number >= 0 and snapshot.nightly_item.shape[1] > 0
-        if nightly:
-            items, value, sources = self._with_nightly(person, items, value, left_out, wishes)
-        return Pool(items, value, sources, history, columns, amounts, row)
+            value[~self._fits(items, wishes)] = 0
+        sources, above = np.zeros(len(items), dtype=np.int8), 0.0
+        if person.number >= 0 and snapshot.nightly_item.shape[1] > 0:
+            good = value > 0
+            items, value, sources = self._with_nightly(person, items[good], value[good], left_out, wishes)
+            above = -np.inf
+        return Pool(items, value, sources, above, history, columns, amounts, row)
 
-    def _cells(self, history: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The cells of the table of weights that are looked at, the place in the history of each, and how much that counts."""
-        width = self.snapshot.neighbours.shape[1]
-        if np.array_equal(place, _PLACES[: len(place)]):  # no two of one moment, as nearly always
-            row, within, factor = self._plain[len(place)]
-        else:
-            row, within, factor = _looked_up(place, self.snapshot.facts.decay, width)
-        return history[row] * width + within, row, factor
+    def _looked_up(self, length: int, place: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if place is None:  # no two of one moment, as nearly always
+            return self._plain[length]
+        return _looked_up(place, self.snapshot.facts.decay, self.snapshot.neighbours.shape[1])
 
     def _with_nightly(
         self, person: Person, items: np.ndarray, scores: np.ndarray, left_out: np.ndarray, wishes: Wishes
@@ -221,7 +219,7 @@ class Maker:
         """The champion's list of the last run, and beside it, once the person has done something since, what the last items say."""
         nightly, value = self.snapshot.nightly_item[person.number], self.snapshot.nightly_score[person.number].astype(float)
         kept = nightly >= 0
-        kept &= self._apart(np.maximum(nightly, 0), left_out) & self._fits(np.maximum(nightly, 0), wishes)
+        kept &= ~self._among(np.maximum(nightly, 0), left_out) & self._fits(np.maximum(nightly, 0), wishes)
         nightly, value = nightly[kept].astype(np.int64), value[kept]
         if not (person.revision or wishes.context) or not len(items):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
@@ -247,18 +245,20 @@ class Maker:
 
     def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray) -> list[str]:
         """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
-        snapshot, found = self.snapshot, [""] * len(items)
-        for start in range(0, len(items) if len(asked.columns) else 0, SPOKEN_AT_ONCE):
-            part = items[start : start + SPOKEN_AT_ONCE]
-            spoken = np.where(asked.columns == part[:, None], asked.amounts, 0)
-            strongest = spoken.argmax(axis=1)  # of equal ones the first, which is the newest of the history
-            for number, cell in enumerate(strongest.tolist()):
-                if spoken[number, cell] > 0:
-                    found[start + number] = because_of(snapshot.titles[asked.history[asked.rows[cell]]])
+        snapshot, cells = self.snapshot, np.flatnonzero(self._among(asked.columns, items))
+        strongest: dict[int, tuple[float, int]] = {}
+        for item, amount, row in zip(
+            asked.columns.take(cells).tolist(), asked.amounts.take(cells).tolist(), asked.rows.take(cells).tolist(), strict=True
+        ):
+            if amount > strongest.get(item, _NOTHING_SAID)[0]:  # of equal ones the first, which is the newest of the history
+                strongest[item] = amount, row
         words = {POPULAR: POPULAR_NOW if snapshot.facts.dated else POPULAR_EVER}
-        for number, (item, source) in enumerate(zip(items.tolist(), sources.tolist(), strict=True)):
-            if not found[number] or _SOURCES[source] == POPULAR:
-                found[number] = new_in(snapshot.categories[item]) if snapshot.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE)
+        found = []
+        for item, source in zip(items.tolist(), sources.tolist(), strict=True):
+            if item in strongest and source != _POPULAR:
+                found.append(because_of(snapshot.titles[asked.history[strongest[item][1]]]))
+            else:
+                found.append(new_in(snapshot.categories[item]) if snapshot.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
 
     def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
@@ -268,7 +268,7 @@ class Maker:
         order, found = self._popular[1], [np.array([], dtype=np.int64)]
         for start in range(0, len(order), POPULAR_AT_ONCE):
             part = order[start : start + POPULAR_AT_ONCE]
-            fits = part[self._fits(part, wishes) & self._apart(part, left_out)][:count]
+            fits = part[self._fits(part, wishes) & ~self._among(part, left_out)][:count]
             found.append(fits)
             count -= len(fits)
             if not count:
@@ -285,29 +285,29 @@ def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray,
     return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
 
 
-def _looked_at(person: Person, wishes: Wishes) -> tuple[np.ndarray, np.ndarray]:
-    """The items that a list is made from, the newest first, with their places: those of the request before those of the history."""
+def _looked_at(person: Person, wishes: Wishes) -> tuple[np.ndarray, np.ndarray | None]:
+    """The items that a list is made from, the newest first, with their places (``shared_places``): those of the request before those of the history."""
     history, place = person.history()
+    history = history.astype(np.int64)
     if wishes.context:
         now = np.array(list(dict.fromkeys(wishes.context)), dtype=np.int64)
         kept = ~np.isin(history, now)
-        history, place = np.concatenate([now, history[kept]]), np.concatenate([np.arange(len(now), dtype=float), place[kept] + len(now)])
-    return history[:MOST_PLAIN], place[:MOST_PLAIN]
+        if place is not None or not kept.all():
+            before = np.arange(len(history), dtype=float) if place is None else place
+            place = np.concatenate([np.arange(len(now), dtype=float), before[kept] + len(now)])
+        history = np.concatenate([now, history[kept]])
+    return history[:MOST_PLAIN], None if place is None else place[:MOST_PLAIN]
 
 
 _SOURCES = (LIVE, NIGHTLY, POPULAR)
-_PLACES = np.arange(MOST_PLAIN + 1, dtype=float)
+_POPULAR = _SOURCES.index(POPULAR)
+_NOTHING_SAID = (0.0, -1)
 
 
-def _best(candidates: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
-    """Places of the ``k`` best, of equal ones those whose item comes first."""
-    if not len(scores):
-        return np.array([], dtype=np.int64)
-    if k < len(scores):
-        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = np.flatnonzero(scores >= threshold)
-    else:
-        kept = np.arange(len(scores))
+def _best(candidates: np.ndarray, scores: np.ndarray, k: int, above: float) -> np.ndarray:
+    """Places of the ``k`` best that score more than ``above``, of equal ones those whose item comes first."""
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k < len(scores) else above
+    kept = np.flatnonzero(scores >= threshold if threshold > above else scores > above)
     return kept[np.lexsort((candidates[kept], -scores[kept]))][:k]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import ipaddress
 import resource
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 
 from persona_pipelines.errors import ProjectError
@@ -20,6 +22,8 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 TOKEN = "token"  # noqa: S105 - the name of the file
 OPEN_CONNECTIONS = 16_384
+SWITCH_SECONDS = 0.0005
+"""So soon the thread that keeps events goes on when the disk is done; by Python's own 5 ms everybody who waits for an event would wait longer."""
 BACKLOG = 4_096
 """Connections that wait until they are taken; from the moment on at which the address is told."""
 
@@ -78,11 +82,9 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
         ServiceError: the port is taken.
     """
     import uvicorn
-    from threadpoolctl import threadpool_limits
 
     from persona_pipelines.serving.service import app_of
 
-    threadpool_limits(1)  # a thread a core for every small product would cost more than the product
     _allow_connections()
     local = is_local(host)
     with _listening(host, port) as listening:
@@ -94,11 +96,22 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
         say(f"http://{host}:{listening.getsockname()[1]}/openapi.json describes the service; Ctrl-C stops it.")
         if not local:
             say("Requests need the token that persona serve token shows.")
+        settle()
         options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
         try:
             uvicorn.Server(options).run(sockets=[listening])
         finally:
             journal.close()
+
+
+def settle() -> None:
+    """What makes a process answer evenly, called when all that lasts is loaded."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)  # a thread a core for every small product would cost more than the product
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what lasts is not looked through again and again
 
 
 def _listening(host: str, port: int) -> socket.socket:

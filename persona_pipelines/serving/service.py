@@ -8,14 +8,17 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
@@ -30,8 +33,10 @@ MOST = 1_000
 MOST_EXCLUDED = 10_000
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 JSON, PROBLEM = "application/json", "application/problem+json"
-Name = Annotated[str, Field(min_length=1, max_length=512)]
-Id = Annotated[str, Path(min_length=1, max_length=512)]
+LONGEST_NAME = 512
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+Id = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
+LISTS, EVENTS = "/v1/recommendations/", "/v1/events"
 
 
 class Problem(HTTPException):
@@ -82,7 +87,7 @@ class Session(BaseModel):
     slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
 
 
-def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True) -> FastAPI:
+def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True) -> Service:
     """The service.
 
     Args:
@@ -112,16 +117,6 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    limiter = None if only_local else Limiter(options.requests_per_second)
-    app.add_middleware(
-        Guard,
-        metrics=metrics,
-        token=token,
-        only_local=only_local,
-        limiter=limiter,
-        largest=options.largest_body_bytes,
-        seconds=options.body_seconds,
-    )
     problems: dict[int | str, dict[str, Any]] = {
         422: {"description": "Something in the request cannot be used; `errors` names the field.", "content": {PROBLEM: {}}},
     }
@@ -140,18 +135,28 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
-        _LOG.error("a fault while answering %s", request.url.path, exc_info=error)
-        return _answer_of(
-            Problem(500, "A fault of persona_pipelines", f"{type(error).__name__}; what led to it stands in the log of the service")
-        )
+        return _answer_of(_of_fault(request.url.path, error))
 
-    def listed(asked: Asked, request: Request) -> Response:
+    def listed(asked: Asked, known_tag: str | None = None) -> Answer:
         answer, told = engine.recommendations(asked)
         tag = f'W/"{told}"'
-        headers = {"etag": tag, "cache-control": "private, no-cache"}
-        if request.method == "GET" and request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        return Response(orjson.dumps(answer), media_type=JSON, headers=headers)
+        headers = [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
+        return Answer(304, b"", headers) if known_tag == tag else Answer(200, orjson.dumps(answer), headers)
+
+    def for_person(user: str, wanted: Wanted, known_tag: str | None) -> Answer:
+        told = vars(wanted) | {"user": None, "device": user} if wanted.device else vars(wanted) | {"user": user, "device": None}
+        told["session"] = told.pop("item")
+        return listed(Asked(**told), known_tag)
+
+    async def accepted(body: bytes) -> Answer:
+        documents = _documents(body, options.largest_batch)
+        try:
+            taken = await intake.take(documents)
+        except InvalidEventError as error:
+            raise Problem(422, "Invalid event", str(error), [_error(error.field, error.found, error.expected)]) from None
+        except JournalError as error:
+            raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
+        return Answer(202, orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}))
 
     @app.get("/v1/recommendations/{user}", tags=["lists"], responses=problems, response_class=Response)
     async def recommendations(
@@ -160,21 +165,19 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
             str,
             Path(
                 min_length=1,
-                max_length=512,
+                max_length=LONGEST_NAME,
                 description="Id of the person as in the logs, or with `device` of a device. One never seen is a new one.",
             ),
         ],
         wanted: Annotated[Wanted, Query()],
     ) -> Response:
         """The list for a person or a device, as of now."""
-        told = vars(wanted) | {"user": None, "device": user} if wanted.device else vars(wanted) | {"user": user, "device": None}
-        told["session"] = told.pop("item")
-        return listed(Asked(**told), request)
+        return for_person(user, wanted, request.headers.get("if-none-match")).response()
 
     @app.post("/v1/recommendations", tags=["lists"], responses=problems, response_class=Response)
-    async def for_session(request: Request, session: Session) -> Response:
+    async def for_session(session: Session) -> Response:
         """The list for a session that the request tells."""
-        return listed(Asked(**session.model_dump()), request)
+        return listed(Asked(**session.model_dump())).response()
 
     def related(item: str, k: int, together: bool) -> Response:
         try:
@@ -223,14 +226,7 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
 
         All of a request are kept, or none. They are on the disk, and known to the next list, when the answer comes.
         """
-        documents = _documents(await request.body(), options.largest_batch)
-        try:
-            taken = await intake.take(documents)
-        except InvalidEventError as error:
-            raise Problem(422, "Invalid event", str(error), [_error(error.field, error.found, error.expected)]) from None
-        except JournalError as error:
-            raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
-        return Response(orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}), status_code=202, media_type=JSON)
+        return (await accepted(await request.body())).response()
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Response:
@@ -259,7 +255,16 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         metrics.people.set(len(engine.state.people))
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    return app
+    return Service(
+        app,
+        metrics,
+        token,
+        only_local,
+        None if only_local else Limiter(options.requests_per_second),
+        options.largest_body_bytes,
+        options.body_seconds,
+        Straight(for_person, accepted),
+    )
 
 
 def _documents(body: bytes, most: int) -> list[Any]:
@@ -326,6 +331,11 @@ def _of_fastapi(error: RequestValidationError) -> Problem:
     return Problem(422, "Invalid request", detail, errors)
 
 
+def _of_fault(path: str, error: Exception) -> Problem:
+    _LOG.error("a fault while answering %s", path, exc_info=error)
+    return Problem(500, "A fault of persona_pipelines", f"{type(error).__name__}; what led to it stands in the log of the service")
+
+
 def _answer_of(problem: Problem) -> Response:
     return Response(problem.body(), problem.status_code, headers=problem.headers, media_type=PROBLEM)
 
@@ -347,14 +357,101 @@ class Limiter:
         return left >= 1
 
 
-class Guard:
-    """What holds for every request: who may ask, how much and how fast, and how it is counted."""
+@dataclass(slots=True)
+class Answer:
+    """What is answered: JSON, and headers beside its own."""
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def response(self) -> Response:
+        headers = {name.decode(): value.decode() for name, value in self.headers}
+        return Response(self.body, self.status, headers, None if self.status == 304 else JSON)
+
+    async def send(self, send: Send) -> None:
+        own = [] if self.status == 304 else [(b"content-type", JSON.encode()), (b"content-length", str(len(self.body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": [*own, *self.headers]})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+@dataclass(frozen=True)
+class Straight:
+    """The two addresses that are asked all the time, answered without the layers of the framework, which would take longer than the answer: by
+    the same functions as through the framework. What is not plain (a value that does not pass, another method) is left to the framework."""
+
+    for_person: Callable[[str, Wanted, str | None], Answer]
+    accepted: Callable[[bytes], Awaitable[Answer]]
+
+    async def answered(self, scope: Scope, receive: Receive, send: Send) -> str | None:
+        """The route that was answered; None for the framework's."""
+        method, path = scope["method"], scope["path"]
+        if method == "GET" and path.startswith(LISTS):
+            user = path[len(LISTS) :]
+            wanted = _wanted(scope["query_string"])
+            if wanted is None or not 0 < len(user) <= LONGEST_NAME or "/" in user:
+                return None
+            tag = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
+            await self.for_person(user, wanted, None if tag is None else tag.decode("latin-1")).send(send)
+            return LISTS + "{user}"
+        if method == "POST" and path == EVENTS:
+            answer = await self.accepted(await _body(receive))
+            await answer.send(send)
+            return EVENTS
+        return None
+
+
+def _wanted(query: bytes) -> Wanted | None:
+    """What a query asks for; None where it does not pass."""
+    if not query:
+        return Wanted()
+    told: dict[str, Any] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in _SEVERAL:
+            told.setdefault(name, []).append(value)
+        else:
+            told[name] = value
+    try:
+        return Wanted.model_validate(told)
+    except ValidationError:
+        return None
+
+
+_SEVERAL = frozenset({"exclude", "categories", "not_categories", "item"})
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        ClientDisconnect: whoever sent it has gone.
+    """
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class Service:
+    """The service, and what holds for every request: who may ask, how much and how fast, and how it is counted."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, token: str | None, only_local: bool, limiter: Limiter | None, largest: int, seconds: float
+        self,
+        app: FastAPI,
+        metrics: Metrics,
+        token: str | None,
+        only_local: bool,
+        limiter: Limiter | None,
+        largest: int,
+        seconds: float,
+        straight: Straight,
     ) -> None:
         self.app, self.metrics, self.token, self.only_local = app, metrics, token, only_local
-        self.limiter, self.largest, self.seconds = limiter, largest, seconds
+        self.limiter, self.largest, self.seconds, self.straight = limiter, largest, seconds, straight
         self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -362,6 +459,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         began, status, started = time.perf_counter(), 500, False
+        route: str | None = None
 
         async def counted(message: Message) -> None:
             nonlocal status, started
@@ -371,14 +469,23 @@ class Guard:
 
         try:
             self._require(scope)
-            await self.app(scope, self._limited(scope, receive), counted)
+            receive = self._limited(scope, receive)
+            route = await self.straight.answered(scope, receive, counted)
+            if route is None:
+                await self.app(scope, receive, counted)
+                route = getattr(scope.get("route"), "path", "other")
         except Problem as problem:
             if started:
                 raise
             await _answer_of(problem)(scope, receive, counted)
+        except ClientDisconnect:
+            status = 499
+        except Exception as error:
+            if started:
+                raise
+            await _answer_of(_of_fault(scope["path"], error))(scope, receive, counted)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            requests, seconds = self._figures(route, status)
+            requests, seconds = self._figures(route or "other", status)
             requests.inc()
             seconds.observe(time.perf_counter() - began)
 

@@ -42,7 +42,7 @@ class Person:
         self.less: set[int] = set()
         self.said: bool | None = None
         self.revision = 0
-        self._order: tuple[np.ndarray, np.ndarray] | None = None
+        self._order: tuple[np.ndarray, np.ndarray | None] | None = None
 
     @property
     def recent(self) -> dict[int, int]:
@@ -64,15 +64,15 @@ class Person:
         self.revision += 1
         self._order = None
 
-    def history(self) -> tuple[np.ndarray, np.ndarray]:
-        """The recent items, the newest first, and the place of each; items of one moment share the mean of their places."""
+    def history(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The recent items, the newest first, and the place of each (``shared_places``)."""
         if self._order is None:
             if self._recent is None:
                 items, moments = self._before
             else:
                 newest = sorted(self._recent, key=lambda item: (-self.recent[item], item))
                 items, moments = np.array(newest, dtype=np.int64), np.array([self._recent[item] for item in newest], dtype=np.int64)
-            self._order = items, places(moments)
+            self._order = items, shared_places(moments)
         return self._order
 
     def described(self) -> tuple[Any, ...]:
@@ -88,15 +88,14 @@ class Person:
         )
 
 
-def places(moments: np.ndarray) -> np.ndarray:
-    """The place of each of some moments, newest first; equal ones share the mean."""
-    found = np.arange(len(moments), dtype=float)
+def shared_places(moments: np.ndarray) -> np.ndarray | None:
+    """The place of each of some moments, newest first; equal ones share the mean. None where no two are equal: the places are 0, 1, 2 and so on."""
     same = moments[1:] == moments[:-1]
-    if same.any():
-        starts = np.flatnonzero(np.concatenate([[True], ~same]))
-        lengths = np.diff(np.append(starts, len(moments)))
-        found = np.repeat(starts + (lengths - 1) / 2, lengths)
-    return found
+    if not same.any():
+        return None
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))
+    lengths = np.diff(np.append(starts, len(moments)))
+    return np.repeat(starts + (lengths - 1) / 2, lengths)
 
 
 NOTHING = np.array([], dtype=np.int64), np.array([], dtype=np.int64)

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.service import Service
 from persona_pipelines.serving.snapshot import Facts, Snapshot, as_rows, load
 from persona_pipelines.settings import Settings
 
@@ -145,7 +146,7 @@ class Answer:
 
 
 async def ask(
-    app: FastAPI,
+    app: Service | FastAPI,
     method: str,
     path: str,
     body: bytes = b"",
@@ -187,11 +188,11 @@ async def ask(
     return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content)
 
 
-def told(app: FastAPI, *requests: tuple[Any, ...], **options: Any) -> list[Answer]:
+def told(app: Service | FastAPI, *requests: tuple[Any, ...], **options: Any) -> list[Answer]:
     """The answers to some requests, one after the other, as of a running service."""
 
     async def run() -> list[Answer]:
-        async with app.router.lifespan_context(app):
+        async with (app if isinstance(app, FastAPI) else app.app).router.lifespan_context(app):
             return [await ask(app, *request, **options) for request in requests]
 
     return asyncio.run(run())
