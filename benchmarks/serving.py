@@ -39,7 +39,7 @@ PEERS = {
 def shop(folder: Path, users: int, items: int) -> None:
     """A snapshot of random tastes, and a configuration."""
     from persona_pipelines.privacy.pseudonyms import pseudonym
-    from persona_pipelines.serving.snapshot import NEIGHBOURS, Facts, Snapshot
+    from persona_pipelines.serving.snapshot import NEIGHBOURS, Facts, Scores, Snapshot
 
     generator = np.random.default_rng(20)
     log = {
@@ -59,37 +59,59 @@ def shop(folder: Path, users: int, items: int) -> None:
     moments = np.full(starts[-1], int(UNTIL.timestamp() * 1e6), dtype=np.int64) - np.arange(starts[-1], dtype=np.int64) % 50 * 60_000_000
     neighbours = np.minimum((items * generator.beta(0.6, 3.0, (items, NEIGHBOURS))).astype(np.int32), items - 1)
     weights = -np.sort(-generator.random((items, NEIGHBOURS), dtype=np.float32), axis=1)
-    empty = np.empty((users, 0))
+    history = np.minimum(history, items - 1)
+    owner = np.repeat(np.arange(users), lengths)
+    order = np.lexsort((history, owner))
+    kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
-        folder / "snapshot",
-        Facts("synthetic", "1", "synthetic", 0.8, UNTIL.isoformat(), UNTIL.isoformat(), True, None, True, []),
-        [f"i{number}" for number in range(items)],
-        [f"Item number {number}" for number in range(items)],
-        [f"Category {number % 40}" for number in range(items)],
-        neighbours,
-        weights,
-        generator.random(items) * 100,
-        generator.random(items) * 50,
-        np.zeros(items, dtype=bool),
-        np.ones(items, dtype=np.int8),
-        np.zeros(items, dtype=bool),
-        np.zeros(items, dtype=bool),
-        np.zeros((items, 0), dtype=np.float32),
-        np.array(names, dtype="S32"),
-        np.ones(users, dtype=bool),
-        np.full(users, np.nan),
-        starts.astype(np.int64),
-        np.minimum(history, items - 1),
-        moments,
-        starts.astype(np.int64),
-        np.minimum(history, items - 1),
-        empty.astype(np.int32),
-        empty.astype(np.float32),
-        *(np.full((items, 1), -1, dtype=np.int32), np.zeros((items, 1), dtype=np.float32)) * 2,
-        np.zeros(users + 1, dtype=np.int64),
-        np.empty(0, dtype=np.uint8),
-        np.empty(0, dtype="S32"),
-        np.empty(0, dtype=np.int64),
+        folder=folder / "snapshot",
+        facts=Facts("1", UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], []),
+        scores={
+            "1": Scores(
+                "synthetic",
+                "1",
+                "synthetic",
+                0.8,
+                neighbours,
+                weights,
+                np.empty((users, 0), dtype=np.int32),
+                np.empty((users, 0), dtype=np.float32),
+            )
+        },
+        items=[f"i{number}" for number in range(items)],
+        titles=[f"Item number {number}" for number in range(items)],
+        categories=[f"Category {number % 40}" for number in range(items)],
+        popularity=generator.random(items) * 100,
+        price=generator.random(items) * 50,
+        blocked=np.zeros(items, dtype=bool),
+        in_stock=np.ones(items, dtype=np.int8),
+        repurchasable=np.zeros(items, dtype=bool),
+        is_new=np.zeros(items, dtype=bool),
+        vectors=np.zeros((items, 0), dtype=np.float32),
+        people=np.array(names, dtype="S32"),
+        of_devices=np.zeros(users, dtype=bool),
+        consent=np.ones(users, dtype=bool),
+        history_start=starts.astype(np.int64),
+        history_item=history,
+        history_time=moments,
+        pair_start=np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=users))]).astype(np.int64),
+        pair_item=history[kept],
+        pair_time=moments[kept],
+        pair_good=np.ones(len(kept), dtype=bool),
+        pair_rating_sum=np.array([]),
+        pair_ratings=np.array([], dtype=np.int32),
+        said_start=np.zeros(users + 1, dtype=np.int64),
+        said_item=np.array([], dtype=np.int32),
+        **{f"{name}_item": np.full((items, 1), -1, dtype=np.int32) for name in ("similar", "together")},
+        **{f"{name}_value": np.zeros((items, 1), dtype=np.float32) for name in ("similar", "together")},
+        profile_start=np.zeros(users + 1, dtype=np.int64),
+        profile=np.empty(0, dtype=np.uint8),
+        device=np.empty(0, dtype="S32"),
+        device_user=np.empty(0, dtype=np.int64),
+        device_left=np.empty(0, dtype=bool),
+        device_start=np.zeros(1, dtype=np.int64),
+        device_member=np.empty(0, dtype=np.int32),
+        ids=np.empty(0, dtype=np.uint64),
     ).save()
 
 
@@ -248,7 +270,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
         shop(folder, chosen.users, chosen.items)
-        size = sum(file.stat().st_size for file in (folder / "snapshot").iterdir()) / 2**20
+        size = sum(file.stat().st_size for file in (folder / "snapshot").rglob("*.npy")) / 2**20
         seen, memory = measured(folder, cores[0], False, chosen, chosen.events)
         print(
             f"{chosen.items:,} items, {chosen.users:,} users, {chosen.connections} connections, {chosen.events:g} events a second, {chosen.seconds:g} s"

@@ -35,6 +35,10 @@ EVENT_TYPES: dict[str, EventType] = {
     "refund": EventType("A purchase was returned or cancelled; value is what was paid back.", -2.0),
     "rating": EventType("An item was rated; value is the rating.", 4.0),
     "review": EventType("A review of an item was written.", 4.0),
+    # What a person says of what is recommended
+    "not_interested": EventType("A person does not want an item.", -2.0),
+    "less_like_this": EventType("A person wants less of an item's kind.", -2.0),
+    "personalisation": EventType("A person says whether lists may be made for them; value is 1 or 0.", 0.0),
     # Messages and advertising
     "impression": EventType("A message, advertisement or recommendation was shown.", 0.0),
     "click": EventType("A message, advertisement or recommendation was clicked.", 1.0),

@@ -94,11 +94,19 @@ def users(listed: ir.Table, events: ir.Table, consent_when_unknown: bool) -> ir.
     seen = events.filter(events.user_id.notnull()).group_by("user_id").aggregate(seen_country=events.country.max())
     known = ibis.union(seen.select("user_id"), listed.select("user_id"), distinct=True)
     joined = known.left_join(listed.mutate(in_customer_list=True), "user_id").drop("user_id_right")
-    joined = joined.left_join(seen, "user_id").drop("user_id_right")
+    joined = joined.left_join(seen, "user_id").drop("user_id_right").left_join(said_of_lists(events), "user_id").drop("user_id_right")
     return joined.mutate(
         listed_country=joined.country,
         country=ibis.coalesce(joined.country, joined.seen_country),
-        consent_personalisation=joined.consent_personalisation.fill_null(consent_when_unknown),
+        consent_personalisation=ibis.coalesce(joined.said, joined.consent_personalisation, consent_when_unknown),
         consent_marketing=joined.consent_marketing.fill_null(consent_when_unknown),
         in_customer_list=joined.in_customer_list.fill_null(False),
     )
+
+
+def said_of_lists(events: ir.Table) -> ir.Table:
+    """``user_id``, ``said``: whether lists may be made for a person, by the last event that says so; of several of one moment a no counts."""
+    told = events.filter((events.event_type == "personalisation") & events.user_id.notnull() & events.value.notnull())
+    last = told.mutate(last=told.timestamp.max().over(ibis.window(group_by="user_id")))
+    last = last.filter(last.timestamp == last["last"])
+    return last.group_by("user_id").aggregate(said=last.value.min() > 0)

@@ -109,7 +109,8 @@ def positive_events(events: ir.Table, rules: InteractionRules) -> ir.Table:
 
 
 def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) -> ir.Table:
-    """One row a pair of a user and an item: ``user_id``, ``item_id``, ``weight``, ``liked``, ``importance``, ``last_time``, ``events``, ``rating``.
+    """One row a pair of a user and an item: ``user_id``, ``item_id``, ``weight``, ``liked``, ``importance``, ``last_time``, ``events``, ``rating``,
+    and ``best``, the largest strength of its events.
 
     The weight of a pair is the sum over its events before ``end`` of strength * importance * 2 ** (-age / half-life), the age in days before
     ``end``. Time makes an event count for less, down to a millionth, and never for nothing: a pair with an event that says something
@@ -140,7 +141,7 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
         good = good & sums.liked
     weight = ibis.ifelse(good, ibis.greatest(sums["sum"], SMALLEST_WEIGHT), 0.0)
     found = sums.mutate(weight=weight, importance=sums.importance.fill_null(1.0))
-    return found.select("user_id", "item_id", "weight", "liked", "importance", "last_time", "events", "rating")
+    return found.select("user_id", "item_id", "weight", "liked", "importance", "last_time", "events", "rating", "best")
 
 
 def as_of_interactions(events: ir.Table, rules: InteractionRules, as_of: dt.date) -> ir.Table:

@@ -55,7 +55,7 @@ def changed_days(settings: Settings) -> Arrivals | None:
     settled = (time.time() - settings.logs.settle_seconds) * 1e9
     changed = {(source, file): read for (source, file), read in _changed(settings).items() if file.modified_ns <= settled}
     days = [day for read in changed.values() if read is not None for day in read.days]
-    for source in settings.sources_of("events"):
+    for source in settings.sources_that_say_when():
         mine = {file for other, file in changed if other == source.name}
         if mine:
             days += [day for file, span in file_days(source, settings).items() if file in mine for day in span or ()]
@@ -100,7 +100,7 @@ def _changed(settings: Settings) -> dict[tuple[str, LogFile], FileRead | None]:
         with Warehouse(settings.published_file, read_only=True) as published:
             read = {(source.name, entry.file): entry for source in settings.sources_of("events") for entry in files_read(published, source)}
     found: dict[tuple[str, LogFile], FileRead | None] = {}
-    for source in settings.sources_of("events"):
+    for source in settings.sources_that_say_when():
         for file in _files(source, settings):
             entry = read.get((source.name, file.shown))
             if entry is None or not entry.is_as_read(file):

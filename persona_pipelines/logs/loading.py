@@ -258,7 +258,7 @@ def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
     """First and last day that the logs of all sources of events cover, from the start date on; None where there are none."""
     days = [
         day
-        for source in settings.sources_of("events")
+        for source in settings.sources_that_say_when()
         for span in file_days(source, settings).values()
         if span
         for day in span
@@ -267,7 +267,7 @@ def available_days(settings: Settings) -> tuple[dt.date, dt.date] | None:
     if days:
         return min(days), max(days)
     # No record has a time that can be read: they are rejects of the first day, where a check says so.
-    undated = [source for source in settings.sources_of("events") if not source.dated]
+    undated = [source for source in settings.sources_that_say_when() if not source.dated]
     some = any(_has_records(source, settings, file) for source in undated for file in log_files(source, settings))
     return (settings.start_date, settings.start_date) if some else None
 
@@ -292,7 +292,7 @@ def load_events(warehouse: Warehouse, source: Source, settings: Settings, first:
     files = log_files(source, settings, first, last)
     wait_until_settled(files, settings.logs.settle_seconds)
     loaded.warnings += left_out(source, settings, last_day())
-    if source.dated:
+    if source.dated and not source.received:
         covered = {file.date for file in files}
         until = min(last, dt.datetime.now(dt.UTC).date())
         missing = [day for offset in range((until - first).days + 1) if (day := first + dt.timedelta(days=offset)) not in covered]

@@ -27,6 +27,7 @@ from persona_pipelines.logs.values import (
     text_of,
     value_of,
 )
+from persona_pipelines.privacy.pseudonyms import PSEUDONYM_LENGTH
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.formats import DelimitedFormat
 from persona_pipelines.settings.sources import AMOUNTS, COLUMN_TYPES, PLACE_FIELDS, Condition, FieldMapping
@@ -37,6 +38,8 @@ NO_DOCUMENTS = dict.fromkeys(IDENTIFIERS, ", and no id") | dict.fromkeys(
     ("category", "categories", "brand"), "; expected a text, as PATH[*] makes of a list"
 )
 """Ids, and texts that catalogues have lists of, with what is wrong where a document stands in their place."""
+PEOPLE = ("user_id", "target_user_id", "anonymous_id")
+PSEUDONYM = rf"^[0-9a-f]{{{PSEUDONYM_LENGTH}}}$"
 Problems = list[tuple[ir.BooleanValue, ir.StringValue]]
 
 
@@ -202,12 +205,16 @@ def mapped_events(records: ir.Table, source: Source, settings: Settings, latest:
         ),
     ]
     made: dict[str, ir.Value] = {"event_id": _event_id(values, source)}
-    if "user_id" in source.fields:
-        made["user_id"] = functions.pseudonym(values.user_id)
-    if "target_user_id" in source.fields:
-        made["target_user_id"] = functions.pseudonym(values.target_user_id)
-    if "anonymous_id" in source.fields:
-        made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
+    if source.received:
+        people = [name for name in PEOPLE if name in source.fields]
+        for name in people:
+            pseudonym = values[name].re_search(PSEUDONYM)
+            problems.append(((~pseudonym).fill_null(False), ibis.literal(f"{name}: not a pseudonym")))
+            made[name] = ibis.ifelse(pseudonym, values[name], functions.pseudonym(values[name]))
+    else:
+        made |= {name: functions.pseudonym(values[name]) for name in PEOPLE[:2] if name in source.fields}
+        if "anonymous_id" in source.fields:
+            made["anonymous_id"] = functions.pseudonym("device:" + values.anonymous_id)  # a device and a user of the same id stay two
     rows = _rows(values, contract, made, problems)
     if source.dated:
         return rows.mutate(day=rows.file_day)
@@ -276,7 +283,7 @@ def _identity(values: ir.Table, source: Source) -> ir.StringValue:
         inside = source.fields["event_id"].paths() if "event_id" in source.fields else []
         if not any(path == "@index" or path.startswith(source.each.path) for path in inside):
             made = made + number
-    return f"{source.name}:" + ibis.coalesce(made, content)
+    return f"{source.same_ids_as or source.name}:" + ibis.coalesce(made, content)
 
 
 def _from_elsewhere(values: ir.Table, source: Source) -> list[ir.Value]:

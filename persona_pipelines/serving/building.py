@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.days import end_of
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.features.exact import exact_sum
+from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
 from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
-from persona_pipelines.serving.snapshot import RECENT, Facts, Snapshot, as_rows, load, weights_between
+from persona_pipelines.serving.journal import events_of, files_of, name_of
+from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
+from persona_pipelines.serving.snapshot import RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import LiveBlendSettings
+from persona_pipelines.settings.whole import RECEIVED, received_folder
 from persona_pipelines.tracking import registry
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
+DEVICE_DAYS = 30
+"""Of a device that nobody has logged in on, what it did in so many days is known."""
 NIGHTLY = 100
 """Items of each user that are kept of a champion whose scores do not follow the last click."""
 USERS_AT_ONCE = 4096
@@ -40,7 +49,7 @@ class NothingToServeError(ProjectError):
 
 def folder_of(settings: Settings) -> Path:
     """Where the live service keeps its state: ``events`` (the journal) and ``snapshots``."""
-    return settings.home / "live"
+    return received_folder(settings.home).parent
 
 
 def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Snapshot:
@@ -71,84 +80,154 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
 def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date, folder: Path) -> Snapshot:
     options, end = settings.recommendations, end_of(as_of)
     model = load_model(registry.model(settings, STAGE, version).folder)
-    everyone = warehouse.frame(warehouse.table(contracts.USERS).order_by("user_id"))
-    tables = read(warehouse, settings, everyone)
+    users = warehouse.frame(warehouse.table(contracts.USERS).order_by("user_id"))
+    tables = read(warehouse, settings, users)
+    events = warehouse.table(contracts.EVENTS)
     items = np.array(sorted({*model.items, *tables.items["item_id"]}), dtype=object)
-    pairs = tables.interactions.assign(
-        user=pd.Index(everyone["user_id"]).get_indexer(tables.interactions["user_id"]),
-        item=pd.Index(items).get_indexer(tables.interactions["item_id"]),
-        moment=(pd.to_datetime(tables.interactions["last_time"]) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1),
-    )
-    pairs = pairs[(pairs["user"] >= 0) & (pairs["item"] >= 0)]
-    good = pairs[pairs["weight"] > 0]
-    age_days = (microseconds(end) - good["moment"].to_numpy(dtype=np.int64)) / DAY
-    weights, weights_of, decay = _weights(model, good, age_days, items, (len(everyone), len(items)), options.seed)
-    neighbours, values = as_rows(weights)
-    nightly_item, nightly_score = _nightly(model, tables, settings, items) if weights_of != model.name else _nothing(len(everyone))
-    history = good.sort_values(["user", "moment", "item"], ascending=[True, False, True])
-    history = history[history.groupby("user").cumcount() < RECENT]
-    seen = pairs.sort_values(["user", "item"])
+    people = people_of(warehouse, events, users, items, end, settings)
     facts = item_facts(items, tables.items, options.rules)
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    popularity = np.bincount(good["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items))
-    profile_start, profile = _profiles(warehouse, everyone["user_id"])
-    rating, everyones = _ratings(warehouse, everyone["user_id"])
-    device, device_user = _devices(warehouse, everyone["user_id"], settings.events.most_users_of_a_device)
+    scores = scores_of(model, version, tables, settings, items, people, end)
+    profile_start, profile = _profiles(warehouse, pd.Series(people.names))
+    files, ids = _received(warehouse, settings, end)
     return Snapshot(
-        folder,
-        Facts(
-            model=model.name,
+        folder=folder,
+        facts=Facts(
             version=version,
-            weights_of=weights_of,
-            decay=decay,
             made=dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0).isoformat(),
             until=end.isoformat(),
             dated=tables.dated,
-            everyones_rating=everyones,
+            rating_sum=people.rating_sum,
+            ratings=people.ratings,
             consent_when_unknown=settings.privacy.consent_when_unknown,
             segments=warehouse.frame(warehouse.table(contracts.SEGMENT_PROFILES).select(*SEGMENT_COLUMNS).order_by("segment_id")).to_dict(
                 "records"
             ),
+            files=files,
         ),
-        items.tolist(),
-        titles,
-        facts.category.tolist(),
-        neighbours,
-        values,
-        popularity,
-        pd.to_numeric(found["price"], errors="coerce").to_numpy(dtype=float, na_value=np.nan),
-        facts.blocked,
-        in_stock,
-        facts.repurchasable,
-        np.array([item in tables.new_items for item in items], dtype=bool),
-        np.asarray(facts.vectors, dtype=np.float32),
-        everyone["user_id"].to_numpy(dtype="S32"),
-        everyone["consent_personalisation"].to_numpy(dtype=bool),
-        rating,
-        _starts(history["user"], len(everyone)),
-        history["item"].to_numpy(dtype=np.int32),
-        history["moment"].to_numpy(dtype=np.int64),
-        _starts(seen["user"], len(everyone)),
-        seen["item"].to_numpy(dtype=np.int32),
-        nightly_item,
-        nightly_score,
-        *_related(warehouse, contracts.SIMILAR_ITEMS, "similar_item_id", "similarity", items),
-        *_related(warehouse, contracts.BOUGHT_TOGETHER, "other_item_id", "lift", items),
-        profile_start,
-        profile,
-        device,
-        device_user,
+        scores={version: scores},
+        items=items.tolist(),
+        titles=titles,
+        categories=facts.category.tolist(),
+        price=pd.to_numeric(found["price"], errors="coerce").to_numpy(dtype=float, na_value=np.nan),
+        blocked=facts.blocked,
+        in_stock=in_stock,
+        repurchasable=facts.repurchasable,
+        is_new=np.array([item in tables.new_items for item in items], dtype=bool),
+        vectors=np.asarray(facts.vectors, dtype=np.float32),
+        **people.arrays,
+        **_related(warehouse, contracts.SIMILAR_ITEMS, "similar_item_id", "similarity", "similar", items),
+        **_related(warehouse, contracts.BOUGHT_TOGETHER, "other_item_id", "lift", "together", items),
+        profile_start=profile_start,
+        profile=profile,
+        ids=ids,
     )
 
 
-def _starts(users: pd.Series, count: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(users, minlength=count))]).astype(np.int64)
+@dataclass(frozen=True)
+class People:
+    """What is known of people at a moment, from the cleaned events.
+
+    Attributes:
+        names: pseudonyms of users and of devices that nobody has logged in on, sorted.
+        pairs: ``person``, ``item`` (positions), ``moment`` (microseconds since 1970), ``good``, ``liked``, rising by person and item.
+        rating_sum, ratings: of all ratings.
+        arrays: those of ``Snapshot`` that are of people and devices, and ``popularity``.
+    """
+
+    names: np.ndarray
+    pairs: pd.DataFrame
+    rating_sum: float
+    ratings: int
+    arrays: dict[str, np.ndarray]
 
 
-def _nothing(users: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.empty((users, 0), dtype=np.int32), np.empty((users, 0), dtype=np.float32)
+def people_of(
+    warehouse: Warehouse, events: ir.Table, users: pd.DataFrame, items: np.ndarray, end: dt.datetime, settings: Settings
+) -> People:
+    """What the cleaned events before ``end`` say of people, by the rules of ``features.interactions``.
+
+    Args:
+        users: ``user_id`` and ``consent_personalisation`` of every user, as of ``end``.
+        items: ids, sorted.
+    """
+    rules, events = rules_of(settings), events.filter(events.timestamp < end)
+    begin = end - dt.timedelta(days=DEVICE_DAYS)
+    alone = events.filter(events.user_id.isnull() & events.anonymous_id.notnull() & (events.timestamp >= begin))
+    alone = alone.mutate(user_id=alone.anonymous_id)
+    columns = ["user_id", "item_id", "weight", "liked", "last_time", "best"]
+    of_users, of_devices = (
+        warehouse.frame(interactions(some, rules, end).select(*columns)) for some in (events.filter(events.user_id.notnull()), alone)
+    )
+    names = np.array(sorted({*users["user_id"], *of_devices["user_id"]}), dtype=object)
+    is_device = ~pd.Index(names).isin(users["user_id"])
+    pairs = pd.concat([of_users, of_devices], ignore_index=True)
+    pairs = pd.DataFrame(
+        {
+            "person": pd.Index(names).get_indexer(pd.Index(pairs["user_id"])),
+            "item": pd.Index(items).get_indexer(pd.Index(pairs["item_id"])),
+            "moment": (pd.to_datetime(pairs["last_time"]) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1),
+            "good": (pairs["best"] > 0).to_numpy(dtype=bool),
+            "liked": (pairs["weight"] > 0).to_numpy(dtype=bool),
+        }
+    )
+    pairs = pairs[(pairs["person"] >= 0) & (pairs["item"] >= 0)].sort_values(["person", "item"], ignore_index=True)
+    liked = pairs[pairs["liked"]]
+    history = liked.sort_values(["person", "moment", "item"], ascending=[True, False, True])
+    history = history[history.groupby("person").cumcount() < RECENT]
+    counted = liked[~is_device[liked["person"]]]
+    age_days = (microseconds(end) - counted["moment"].to_numpy(dtype=np.int64)) / DAY
+    rating_sum, ratings, of_pair, number = _ratings(warehouse, events, names, items, pairs)
+    consent = pd.Series(users["consent_personalisation"].to_numpy(dtype=bool), index=users["user_id"]).reindex(names)
+    said_start, said_item = _said(warehouse, events, names, items)
+    return People(
+        names,
+        pairs,
+        rating_sum,
+        ratings,
+        {
+            "popularity": np.bincount(counted["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items)),
+            "people": names.astype("S32"),
+            "of_devices": is_device,
+            "consent": consent.fillna(settings.privacy.consent_when_unknown).to_numpy(dtype=bool),
+            "history_start": _starts(history["person"], len(names)),
+            "history_item": history["item"].to_numpy(dtype=np.int32),
+            "history_time": history["moment"].to_numpy(dtype=np.int64),
+            "pair_start": _starts(pairs["person"], len(names)),
+            "pair_item": pairs["item"].to_numpy(dtype=np.int32),
+            "pair_time": pairs["moment"].to_numpy(dtype=np.int64),
+            "pair_good": pairs["good"].to_numpy(dtype=bool),
+            "pair_rating_sum": of_pair,
+            "pair_ratings": number,
+            "said_start": said_start,
+            "said_item": said_item,
+            **_devices(warehouse, events, names, settings.events.most_users_of_a_device),
+        },
+    )
+
+
+def _starts(owners: pd.Series | np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))]).astype(np.int64)
+
+
+def scores_of(
+    model: LearnedModel, version: str, tables: Tables, settings: Settings, items: np.ndarray, people: People, end: dt.datetime
+) -> Scores:
+    """What a version of the recommender says of ``items`` and ``people``."""
+    liked = people.pairs[people.pairs["liked"]]
+    age_days = (microseconds(end) - liked["moment"].to_numpy(dtype=np.int64)) / DAY
+    weights, weights_of, decay = _weights(model, liked, age_days, items, (len(people.names), len(items)), settings.recommendations.seed)
+    neighbours, values = as_rows(weights)
+    count = len(people.names)
+    if weights_of == model.name:
+        nightly_item, nightly_score = np.empty((count, 0), dtype=np.int32), np.empty((count, 0), dtype=np.float32)
+    else:
+        nightly_item, nightly_score = np.full((count, NIGHTLY), -1, dtype=np.int32), np.zeros((count, NIGHTLY), dtype=np.float32)
+        place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
+        nightly_item[place], nightly_score[place] = _nightly(model, tables, settings, items)
+    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score)
 
 
 def _weights(
@@ -161,7 +240,7 @@ def _weights(
         coo = own.tocoo()
         wide = sp.csr_matrix((coo.data, (place[coo.row], place[coo.col])), shape=(len(items), len(items)))
         return wide, model.name, float(model.state["decay"]) if "decay" in model.state else 1.0
-    ages = sp.csr_matrix((np.maximum(age_days, 1e-6), (good["user"].to_numpy(), good["item"].to_numpy())), shape=shape)
+    ages = sp.csr_matrix((np.maximum(age_days, 1e-6), (good["person"].to_numpy(), good["item"].to_numpy())), shape=shape)
     settings = LiveBlendSettings()
     try:
         weights, choice = LiveBlend(settings, seed).weights(ages)
@@ -184,42 +263,92 @@ def _nightly(model: LearnedModel, tables: Tables, settings: Settings, items: np.
     return np.concatenate(best), np.concatenate(scores)
 
 
-def _ratings(warehouse: Warehouse, users: pd.Series) -> tuple[np.ndarray, float | None]:
-    """The mean of each user's ratings, and of all."""
-    events = warehouse.table(contracts.EVENTS)
-    rated = events.filter((events.event_type == "rating") & events.value.notnull() & events.user_id.notnull())
-    means = warehouse.frame(rated.group_by("user_id").aggregate(mean=rated.value.cast("float64").mean()))
-    everyones = warehouse.value(rated.value.cast("float64").mean())
-    found = means.set_index("user_id")["mean"].reindex(users).to_numpy(dtype=float)
-    return found, None if everyones is None or pd.isna(everyones) else float(everyones)
+def _ratings(
+    warehouse: Warehouse, events: ir.Table, names: np.ndarray, items: np.ndarray, pairs: pd.DataFrame
+) -> tuple[float, int, np.ndarray, np.ndarray]:
+    """Sum and number of all ratings, and both of each of the ``pairs``; of pairs nothing where nobody rates."""
+    rated = events.filter((events.event_type == "rating") & events.value.notnull() & events.user_id.notnull() & events.item_id.notnull())
+    found = warehouse.frame(rated.group_by("user_id", "item_id").aggregate(sum=exact_sum(rated.value), ratings=rated.count()))
+    if not len(found):
+        return 0.0, 0, np.array([]), np.array([], dtype=np.int32)
+    of_pair, number = np.zeros(len(pairs)), np.zeros(len(pairs), dtype=np.int32)
+    person, item = pd.Index(names).get_indexer(pd.Index(found["user_id"])), pd.Index(items).get_indexer(pd.Index(found["item_id"]))
+    code = pairs["person"].to_numpy(dtype=np.int64) * len(items) + pairs["item"].to_numpy(dtype=np.int64)
+    place = code.searchsorted(person.astype(np.int64) * len(items) + item)
+    of_pair[place], number[place] = found["sum"].to_numpy(dtype=float), found["ratings"].to_numpy(dtype=np.int32)
+    return float(found["sum"].sum()), int(found["ratings"].sum()), of_pair, number
 
 
-def _devices(warehouse: Warehouse, users: pd.Series, most_users: int) -> tuple[np.ndarray, np.ndarray]:
-    """Devices, sorted, and the position of the user on each; -1 where the last event was a logout or too many have logged in."""
-    events = warehouse.table(contracts.EVENTS)
-    known = events.filter(events.anonymous_id.notnull() & events.user_id.notnull())
-    last = known.group_by("anonymous_id").aggregate(
-        users=known.user_id.nunique(),
-        user_id=known.user_id.argmax(known.timestamp),
-        event_type=known.event_type.argmax(known.timestamp),
+def _said(warehouse: Warehouse, events: ir.Table, names: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each has said of items (``Snapshot.said_item``), and where it begins."""
+    told = events.filter(events.event_type.isin([NOT_INTERESTED, LESS_LIKE_THIS]) & events.item_id.notnull())
+    told = told.mutate(person=ibis.coalesce(told.user_id, told.anonymous_id))
+    found = warehouse.frame(told.select("person", "item_id", "event_type").distinct())
+    person, item = pd.Index(names).get_indexer(pd.Index(found["person"])), pd.Index(items).get_indexer(pd.Index(found["item_id"]))
+    code = np.where(found["event_type"] == NOT_INTERESTED, item + 1, -(item + 1))
+    order = np.lexsort((code, person))
+    order = order[(person[order] >= 0) & (item[order] >= 0)]
+    return _starts(person[order], len(names)), code[order].astype(np.int32)
+
+
+def _devices(warehouse: Warehouse, events: ir.Table, names: np.ndarray, most_users: int) -> dict[str, np.ndarray]:
+    """The arrays of ``Snapshot`` that are of devices, by the rule of ``events.identity``: an event after a logout has no user."""
+    known = events.filter(events.anonymous_id.notnull())
+    logged = known.filter(known.user_id.notnull() & ~known.stitched)
+    members = warehouse.frame(logged.select("anonymous_id", "user_id").distinct().order_by("anonymous_id", "user_id"))
+    told = known.filter(known.user_id.notnull() | (known.event_type == "logout"))
+    last = told.group_by("anonymous_id").aggregate(
+        user_id=told.user_id.argmax(told.timestamp),
+        event_type=told.event_type.argmax(told.timestamp),
+        left=(told.event_type == "logout").any(),
     )
-    gone = (last.event_type == "logout") | (last["users"] > most_users)
-    found = warehouse.frame(last.mutate(user_id=ibis.ifelse(gone, None, last.user_id)).order_by("anonymous_id"))
-    place = pd.Index(users).get_indexer(pd.Index(found["user_id"]))
-    return found["anonymous_id"].to_numpy(dtype="S32"), place.astype(np.int64)
+    found = warehouse.frame(last.semi_join(logged, "anonymous_id").order_by("anonymous_id"))
+    device = found["anonymous_id"].to_numpy(dtype=object)
+    place = pd.Index(device).get_indexer(pd.Index(members["anonymous_id"]))
+    users = np.bincount(place, minlength=len(device))
+    gone = (found["event_type"] == "logout").to_numpy(dtype=bool) | (users > most_users)
+    user = pd.Index(names).get_indexer(pd.Index(found["user_id"]))
+    return {
+        "device": device.astype("S32"),
+        "device_user": np.where(gone, -1, user).astype(np.int64),
+        "device_left": found["left"].to_numpy(dtype=bool),
+        "device_start": _starts(place, len(device)),
+        "device_member": pd.Index(names).get_indexer(pd.Index(members["user_id"])).astype(np.int32),
+    }
 
 
-def _related(warehouse: Warehouse, contract: contracts.Table, other: str, value: str, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What goes with each item: positions and values of shape (items, most of an item), best first."""
+def _received(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tuple[list[str], np.ndarray]:
+    """Files of the journal that the tables hold, and the hashes of the ids of what was received lately, rising."""
+    read = warehouse.table(contracts.FILES)
+    held = set(warehouse.frame(read.filter(read.source == RECEIVED).select("source_file"))["source_file"])
+    folder = received_folder(settings.home)
+    lately = f"{end - BEHIND - dt.timedelta(days=1):%Y-%m-%d}"
+    files, ids = [], []
+    for file in files_of(folder):
+        if settings.displayed(file) in held:
+            files.append(name_of(file))
+            if file.parent.name >= lately:
+                ids += [id_hash(event["event_id"]) for event in events_of([file], lambda found: None) if _until(event) < end]
+    return files, np.array(sorted(set(ids)), dtype=np.uint64)
+
+
+def _until(event: Mapping[str, Any]) -> dt.datetime:
+    return dt.datetime.fromisoformat(event["timestamp"][:-1])
+
+
+def _related(
+    warehouse: Warehouse, contract: contracts.Table, other: str, value: str, name: str, items: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What goes with each item (``{name}_item``, ``{name}_value`` of ``Snapshot``)."""
     table = warehouse.table(contract)
     found = warehouse.frame(table.select("item_id", "rank", other, value).order_by(["item_id", "rank"]))
-    row, column = (pd.Index(items).get_indexer(pd.Index(found[name])) for name in ("item_id", other))
+    row, others = (pd.Index(items).get_indexer(pd.Index(found[column])) for column in ("item_id", other))
     width = int(found["rank"].max()) if len(found) else 0
     places, values = np.full((len(items), width), -1, dtype=np.int32), np.zeros((len(items), width), dtype=np.float32)
-    known = (row >= 0) & (column >= 0)
+    known = (row >= 0) & (others >= 0)
     rank = found["rank"].to_numpy(dtype=int) - 1
-    places[row[known], rank[known]], values[row[known], rank[known]] = column[known], found[value].to_numpy(dtype=float)[known]
-    return places, values
+    places[row[known], rank[known]], values[row[known], rank[known]] = others[known], found[value].to_numpy(dtype=float)[known]
+    return {f"{name}_item": places, f"{name}_value": values}
 
 
 def _profiles(warehouse: Warehouse, users: pd.Series) -> tuple[np.ndarray, np.ndarray]:

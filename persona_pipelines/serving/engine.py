@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from persona_pipelines.errors import ProjectError
+from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.received import Reader
 from persona_pipelines.serving.snapshot import Snapshot
-from persona_pipelines.serving.state import NOTHING, LiveState, Person
+from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings import Settings
 
 MOST_NAMED = 20
@@ -63,9 +64,9 @@ class Engine:
     reader: Reader = field(init=False)
 
     def __post_init__(self) -> None:
-        options, weights = self.settings.recommendations, self.settings.interaction_weights()
-        self.state = LiveState(self.snapshot, weights, self.settings.events.most_users_of_a_device)
-        self.maker = Maker(self.state, options.rules, options.exclude_seen, self.settings.serving.live_share)
+        options = self.settings.recommendations
+        self.state = LiveState(self.snapshot, rules_of(self.settings), self.settings.events.most_users_of_a_device)
+        self.maker = Maker(self.state, self.snapshot.champion, options.rules, options.exclude_seen, self.settings.serving.live_share)
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
         types = frozenset(self.settings.known_event_types())
@@ -99,9 +100,9 @@ class Engine:
         session = known(asked.session)
         owner = self.owner(asked.user, asked.device)
         if owner is None:
-            person = Person(-1, NOTHING, bool(session) or self.snapshot.facts.consent_when_unknown)
+            person = Person(-1, True, bool(session) or self.snapshot.facts.consent_when_unknown)
         else:
-            person = self.state.seen_before(owner)
+            person = self.state.seen_before(owner, user=asked.user is not None)
         wishes = Wishes(
             asked.k,
             known(asked.exclude),
@@ -116,8 +117,8 @@ class Engine:
             "list_id": f"{self._prefix}-{next(self._ids):x}",
             "known": person.number >= 0,
             "personal": made.personal,
-            "model": snapshot.facts.model,
-            "model_version": snapshot.facts.version,
+            "model": self.maker.scores.model,
+            "model_version": self.maker.scores.version,
             "as_of": f"{self.now().isoformat(timespec='milliseconds')}Z",
             "slot": asked.slot,
             "items": [
@@ -159,5 +160,5 @@ class Engine:
 
     def profile(self, user: str) -> bytes | None:
         """The profile of a user as JSON; None where there is none."""
-        number = self.snapshot.user(pseudonym(user, self.key))
+        number = self.snapshot.person(pseudonym(user, self.key))
         return (self.snapshot.profile_of(number) or None) if number >= 0 else None

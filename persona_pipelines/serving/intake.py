@@ -15,6 +15,7 @@ from persona_pipelines.serving.journal import Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
 from persona_pipelines.serving.received import InvalidEventError
 
+FINISH_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -84,6 +85,12 @@ class Intake:
                 _LOG.exception("a fault while keeping events")
                 error = fault
             self._tell(group, error)
+
+    async def finish_files(self) -> None:
+        """End old files of the journal, until it is cancelled: a run reads those that are ended alone."""
+        while True:
+            await asyncio.sleep(FINISH_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.journal.finish_old)
 
     async def _write(self, events: list[dict[str, Any]]) -> None:
         if not events:

@@ -2,7 +2,7 @@
 
 Files of lines of JSON below a folder a day, numbered through: ``2025-09-30/000000017.jsonl``. A line ends with a checksum of what stands before it,
 so that it can be told whole from damaged, and is JSON all the same: a run reads these files like any other log. A process begins a file of its
-own and never writes into one that was there.
+own and never writes into one that was there. While a file is written it has ``.part`` behind its name: what ends in ``.jsonl`` alone changes no more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import fcntl
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ from persona_pipelines.errors import ProjectError
 CHECK = b',"check":"'
 END = b'"}\n'
 CHECK_LENGTH = len(CHECK) + 8 + len(END)
-LARGEST_FILE = 64 * 2**20
+LARGEST_FILE = 16 * 2**20
+OLDEST_FILE_SECONDS = 300.0
+"""So long a file is written at most, so that a run finds what came before it."""
+OPEN = ".part"
 LOCK = "lock"
 
 
@@ -63,8 +67,13 @@ def event_of(line: bytes) -> dict[str, Any] | None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a journal in the order in which they were written."""
-    return sorted(folder.glob("*/*.jsonl"), key=lambda file: file.name)
+    """The files of a journal in the order in which they were written, the one that is written now among them."""
+    return sorted([*folder.glob("*/*.jsonl"), *folder.glob(f"*/*.jsonl{OPEN}")], key=lambda file: file.name)
+
+
+def name_of(file: Path) -> str:
+    """What a file is called within its journal, whether it is still written or not."""
+    return f"{file.parent.name}/{file.name.removesuffix(OPEN)}"
 
 
 def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Iterator[dict[str, Any]]:
@@ -87,11 +96,17 @@ class Journal:
         JournalError: it cannot be written.
     """
 
-    def __init__(self, folder: Path, today: Callable[[], dt.date], sync: Callable[[int], None] = os.fsync) -> None:
-        self.folder, self._today, self._sync = folder, today, sync
+    def __init__(
+        self,
+        folder: Path,
+        today: Callable[[], dt.date],
+        sync: Callable[[int], None] = os.fsync,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder, self._today, self._sync, self._clock = folder, today, sync, clock
         self._file: int | None = None
         self._path: Path | None = None
-        self._size = 0
+        self._size, self._begun = 0, 0.0
         self._day: dt.date | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -103,6 +118,12 @@ class Journal:
         except OSError:
             os.close(self._lock)
             raise JournalHeldError(f"{folder}: another persona serve writes there; end it first, or give each a home of its own") from None
+        try:
+            for left in folder.glob(f"*/*.jsonl{OPEN}"):  # of a process that was killed
+                left.rename(left.with_suffix(""))
+        except OSError as error:
+            os.close(self._lock)
+            raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
         self.before = files_of(folder)
         """The files of processes before, in their order."""
         self._number = max((int(file.stem) for file in self.before), default=0)
@@ -125,16 +146,21 @@ class Journal:
             raise JournalError(f"events cannot be kept: {self.folder}: {error.strerror or error}") from None
         self._size += len(block)
 
-    def _opened(self) -> int:
-        today = self._today()
-        if self._file is not None and (self._size >= LARGEST_FILE or self._day != today):
+    def finish_old(self) -> None:
+        """End the file that is written where it is of another day, large, or has been written for ``OLDEST_FILE_SECONDS``."""
+        old = self._day != self._today() or self._size >= LARGEST_FILE or self._clock() - self._begun >= OLDEST_FILE_SECONDS
+        if self._file is not None and old:
             self._leave()
+
+    def _opened(self) -> int:
+        self.finish_old()
         if self._file is None:
+            today = self._today()
             folder = self.folder / f"{today:%Y-%m-%d}"
             folder.mkdir(exist_ok=True, mode=0o700)
-            path = folder / f"{self._number + 1:09d}.jsonl"
+            path = folder / f"{self._number + 1:09d}.jsonl{OPEN}"
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            self._number, self._path, self._size, self._day = self._number + 1, path, 0, today
+            self._number, self._path, self._size, self._day, self._begun = self._number + 1, path, 0, today, self._clock()
             # The name too has to be on the disk.
             for place in (folder, self.folder):
                 above = os.open(place, os.O_RDONLY)
@@ -158,9 +184,12 @@ class Journal:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.close(self._file)
-            if self._path is not None and not self._size:
+            if self._path is not None:
                 with contextlib.suppress(OSError):
-                    self._path.unlink()
+                    if self._size:
+                        self._path.rename(self._path.with_suffix(""))
+                    else:
+                        self._path.unlink()
         self._file = None
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
-from persona_pipelines.serving.snapshot import Snapshot
+from persona_pipelines.serving.snapshot import Scores, Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings.recommendations import RulesSettings
 
@@ -99,6 +99,7 @@ class Maker:
     """
 
     state: LiveState
+    scores: Scores
     rules: RulesSettings
     exclude_seen: bool
     live_share: float
@@ -121,8 +122,8 @@ class Maker:
         self._mark, self._last = np.zeros(len(snapshot.items), dtype=bool), np.zeros(len(snapshot.items), dtype=np.int32)
         categories = np.array(snapshot.categories, dtype=object)
         self._facts = ItemFacts(snapshot.blocked, snapshot.repurchasable, categories, snapshot.vectors)
-        self._neighbours, self._weights = snapshot.neighbours.ravel(), snapshot.weights.ravel()
-        width, decay = snapshot.neighbours.shape[1], snapshot.facts.decay
+        self._neighbours, self._weights = self.scores.neighbours.ravel(), self.scores.weights.ravel()
+        width, decay = self.scores.neighbours.shape[1], self.scores.decay
         self._plain = [_looked_up(np.arange(length, dtype=float), decay, width) for length in range(MOST_PLAIN + 1)]
         self._some_blocked, self._some_repurchasable = bool(snapshot.blocked.any()), bool(snapshot.repurchasable.any())
         self._popular = (-1, np.array([], dtype=np.int64))
@@ -161,13 +162,12 @@ class Maker:
         )
 
     def _left_out(self, person: Person, wishes: Wishes) -> np.ndarray:
-        snapshot, asked = self.snapshot, [*wishes.exclude, *wishes.context]
+        asked = [*wishes.exclude, *wishes.context]
         if not person.personalised:
             return np.array(asked, dtype=np.int64)
-        own = np.array([*asked, *person.unwanted, *person.less, *(person.seen if self.exclude_seen else ())], dtype=np.int64)
-        if self.exclude_seen and person.number >= 0:
-            start, end = snapshot.seen_start[person.number], snapshot.seen_start[person.number + 1]
-            own = np.concatenate([own, snapshot.seen_item[start:end]])
+        own = np.array([*asked, *person.unwanted, *person.less], dtype=np.int64)
+        if self.exclude_seen:
+            own = np.concatenate([own, self.state.seen(person)])
         if not self.exclude_seen or not self._some_repurchasable:
             return own
         kept = {*asked, *person.unwanted, *person.less}
@@ -182,16 +182,16 @@ class Maker:
 
     def _pool(self, person: Person, left_out: np.ndarray, wishes: Wishes) -> Pool:
         """What a list is chosen from: each item once; what is left out and what does not fit scores 0."""
-        snapshot = self.snapshot
-        history, place = _looked_at(person, wishes)
+        scores = self.scores
+        history, place = self._looked_at(person, wishes)
         row, within, factor = self._looked_up(len(history), place)
-        cells = (history * snapshot.neighbours.shape[1]).take(row) + within
+        cells = (history * scores.neighbours.shape[1]).take(row) + within
         columns, amounts = self._neighbours.take(cells), self._weights.take(cells) * factor
         flat, signed = columns, amounts
         if person.less:
             against = np.array(sorted(person.less), dtype=np.int64)
-            flat = np.concatenate([flat, snapshot.neighbours[against].ravel()])
-            signed = np.concatenate([signed, -LESS * snapshot.weights[against].ravel()])
+            flat = np.concatenate([flat, scores.neighbours[against].ravel()])
+            signed = np.concatenate([signed, -LESS * scores.weights[against].ravel()])
         # Each item has the number of the last cell that leads to it: sums over cells alone, however large the catalogue is.
         cell = np.arange(len(flat), dtype=np.int32)
         self._last[flat] = cell
@@ -202,25 +202,40 @@ class Maker:
         if self._some_blocked or wishes.narrow:
             value[~self._fits(items, wishes)] = 0
         sources, above = np.zeros(len(items), dtype=np.int8), 0.0
-        if person.number >= 0 and snapshot.nightly_item.shape[1] > 0:
+        if person.number >= 0 and scores.nightly_item.shape[1] > 0:
             good = value > 0
             items, value, sources = self._with_nightly(person, items[good], value[good], left_out, wishes)
             above = -np.inf
         return Pool(items, value, sources, above, history, columns, amounts, row)
 
+    def _looked_at(self, person: Person, wishes: Wishes) -> tuple[np.ndarray, np.ndarray | None]:
+        """The items that a list is made from, the newest first, with their places (``shared_places``): those of the request before those of the history."""
+        history, place = self.state.history(person)
+        history = history.astype(np.int64)
+        if wishes.context:
+            now = np.array(list(dict.fromkeys(wishes.context)), dtype=np.int64)
+            kept = ~np.isin(history, now)
+            if place is not None or not kept.all():
+                before = np.arange(len(history), dtype=float) if place is None else place
+                place = np.concatenate([np.arange(len(now), dtype=float), before[kept] + len(now)])
+            history = np.concatenate([now, history[kept]])
+        return history[:MOST_PLAIN], None if place is None else place[:MOST_PLAIN]
+
     def _looked_up(self, length: int, place: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if place is None:  # no two of one moment, as nearly always
             return self._plain[length]
-        return _looked_up(place, self.snapshot.facts.decay, self.snapshot.neighbours.shape[1])
+        return _looked_up(place, self.scores.decay, self.scores.neighbours.shape[1])
 
     def _with_nightly(
         self, person: Person, items: np.ndarray, scores: np.ndarray, left_out: np.ndarray, wishes: Wishes
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The champion's list of the last run, and beside it, once the person has done something since, what the last items say."""
-        nightly, value = self.snapshot.nightly_item[person.number], self.snapshot.nightly_score[person.number].astype(float)
+        nightly, value = self.scores.nightly_item[person.number], self.scores.nightly_score[person.number].astype(float)
         kept = nightly >= 0
         kept &= ~self._among(np.maximum(nightly, 0), left_out) & self._fits(np.maximum(nightly, 0), wishes)
         nightly, value = nightly[kept].astype(np.int64), value[kept]
+        if not len(nightly):  # a device, or one whose list has no item left
+            return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
         if not (person.revision or wishes.context) or not len(items):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
         total = np.zeros(len(self._mark))
@@ -283,20 +298,6 @@ def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray,
     length = np.minimum(np.maximum(np.ceil(factor * width), LEAST_NEIGHBOURS), width).astype(np.int64)
     row = np.repeat(np.arange(len(factor)), length)
     return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
-
-
-def _looked_at(person: Person, wishes: Wishes) -> tuple[np.ndarray, np.ndarray | None]:
-    """The items that a list is made from, the newest first, with their places (``shared_places``): those of the request before those of the history."""
-    history, place = person.history()
-    history = history.astype(np.int64)
-    if wishes.context:
-        now = np.array(list(dict.fromkeys(wishes.context)), dtype=np.int64)
-        kept = ~np.isin(history, now)
-        if place is not None or not kept.all():
-            before = np.arange(len(history), dtype=float) if place is None else place
-            place = np.concatenate([np.arange(len(now), dtype=float), before[kept] + len(now)])
-        history = np.concatenate([now, history[kept]])
-    return history[:MOST_PLAIN], None if place is None else place[:MOST_PLAIN]
 
 
 _SOURCES = (LIVE, NIGHTLY, POPULAR)

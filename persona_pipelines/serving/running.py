@@ -91,8 +91,8 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
         engine, journal, breaks = started(settings, store, say)
         token = None if local else token_of(settings)
         app = app_of(engine, journal, breaks, token, local)
-        facts = engine.snapshot.facts
-        say(f"Lists of {facts.model} version {facts.version}, tables until {facts.until}, {engine.state.events:,} events since.")
+        scores, facts = engine.maker.scores, engine.snapshot.facts
+        say(f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {engine.state.events:,} events since.")
         say(f"http://{host}:{listening.getsockname()[1]}/openapi.json describes the service; Ctrl-C stops it.")
         if not local:
             say("Requests need the token that persona serve token shows.")

@@ -102,11 +102,12 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(intake.run())
+        tasks = [asyncio.create_task(intake.run()), asyncio.create_task(intake.finish_files())]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     app = FastAPI(
         title="persona_pipelines, live",
@@ -236,13 +237,13 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
     @app.get("/readyz", tags=["service"])
     async def readyz() -> Response:
         """What is served, and whether all is as it should be."""
-        facts = engine.snapshot.facts
+        scores = engine.maker.scores
         told = {
             "status": "ready",
-            "model": facts.model,
-            "model_version": facts.version,
-            "weights_of": facts.weights_of,
-            "until": facts.until,
+            "model": scores.model,
+            "model_version": scores.version,
+            "weights_of": scores.weights_of,
+            "until": engine.snapshot.facts.until,
             "events": engine.state.events,
             "items_not_in_the_catalogue": engine.state.unknown_items,
             "damaged_lines": breaks,

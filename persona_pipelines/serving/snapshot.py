@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +19,14 @@ from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, largest, largest_of_dense
 
-FORMAT = 1
+FORMAT = 2
 NEIGHBOURS = 200
 """Of an item, that a live list looks at."""
 RECENT = 50
 """Items of a person that a live list looks at, the newest ones."""
 FACTS = "snapshot.json"
 TEXTS = "items.json"
+ID_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -32,58 +34,86 @@ class Facts:
     """What is said of a snapshot.
 
     Attributes:
-        model, version: of the champion.
-        weights_of: the model whose weights between items are here: the champion itself where it reads a history, else ``live_blend``.
-        decay: each item of a history counts this to the power of its place from the newest.
+        version: of the champion.
         made: when, and ``until`` which moment events are known, UTC.
         dated: whether the log has dates.
-        everyones_rating: the mean of all ratings; None without any.
+        rating_sum, ratings: of all ratings.
         consent_when_unknown: whether lists may be made for people whom nobody knows yet.
         segments: ``segment_id``, ``segment_name``, ``users``, ``share``, ``distinguishing_features``, ``description``, ``top_categories`` of each.
+        files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``).
+    """
+
+    version: str
+    made: str
+    until: str
+    dated: bool
+    rating_sum: float
+    ratings: int
+    consent_when_unknown: bool
+    segments: list[dict[str, Any]]
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one version of the recommender says.
+
+    Attributes:
+        model, version: its name and version.
+        weights_of: the model whose weights between items are here: itself where it reads a history, else ``live_blend``.
+        decay: each item of a history counts this to the power of its place from the newest.
+        neighbours, weights: shape (items, at most ``NEIGHBOURS``): the items to which one leads, and how strongly, the strongest first; weight 0 where there is none.
+        nightly_item, nightly_score: shape (people, c), its list of each of the last run, -1 where it ends; no columns where the weights are its own.
     """
 
     model: str
     version: str
     weights_of: str
     decay: float
-    made: str
-    until: str
-    dated: bool
-    everyones_rating: float | None
-    consent_when_unknown: bool
-    segments: list[dict[str, Any]]
+    neighbours: np.ndarray
+    weights: np.ndarray
+    nightly_item: np.ndarray
+    nightly_score: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that there is not yet."""
+        folder.mkdir()
+        _save_arrays(self, folder)
+        told = {"model": self.model, "version": self.version, "weights_of": self.weights_of, "decay": self.decay}
+        write_whole(folder / FACTS, orjson.dumps(told, option=orjson.OPT_INDENT_2))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Arrays of items are in the order of ``items``, arrays of users in that of ``users``, which are sorted.
+    """Arrays of items are in the order of ``items``, arrays of people in that of ``people``, which are sorted.
 
     Attributes:
+        scores: of the champion, and of other versions that are asked, by version.
         items, titles, categories: texts of the items; an empty category is none.
-        neighbours, weights: shape (items, at most ``NEIGHBOURS``): the items to which one leads, and how strongly, the strongest first; weight 0 where there is none.
-        popularity: shape (items,), people who cared for the item lately, those of a week ago by half.
+        popularity: shape (items,), users who cared for the item lately, those of a week ago by half.
         price: shape (items,), nan where unknown.
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
         repurchasable, is_new: shape (items,). ``vectors``: shape (items, d), by which items are unlike each other (``recommendations.rules``).
-        users: shape (users,), pseudonyms as 32 bytes.
-        consent: shape (users,), whether lists may be made for them.
-        rating: shape (users,), the mean of the user's ratings; nan without.
-        history_start: shape (users + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
-        seen_start, seen_item: the same of everything that each has had to do with, rising.
-        nightly_item, nightly_score: shape (users, c), the champion's list of each, -1 where it ends; no columns where its weights are here.
+        people: shape (people,), pseudonyms as 32 bytes: users, and devices that nobody has logged in on (``of_devices``).
+        consent: shape (people,), whether lists may be made for them.
+        history_start: shape (people + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
+        pair_start, pair_item: the same of every item that each has had to do with, rising; ``pair_time`` is when last, ``pair_good`` whether anything good was
+            said of it; ``pair_rating_sum`` and ``pair_ratings`` are the sum and number of ratings, of length 0 where nobody rates.
+        said_start, said_item: items of which each has said something: ``item + 1`` of those not wanted, ``-(item + 1)`` of those of whose kind less is wanted.
         similar_item, similar_value; together_item, together_value: shape (items, r), items that the same people turn to with their similarity, and
             those of the same baskets with their lift; -1 where a row ends.
-        profile_start, profile: where the document of each user begins in ``profile``, bytes of JSON; empty for those without.
-        device, device_user: devices, sorted, and the position of the user that was on each last; -1 of those that are nobody's.
+        profile_start, profile: where the document of each person begins in ``profile``, bytes of JSON; empty for those without.
+        device, device_user: devices that somebody has logged in on, sorted, and the position of the user that was on each last; -1 of those that are nobody's now.
+        device_left: whether anybody has logged out there. device_start, device_member: positions of all users of each.
+        ids: hashes of the ids of events received lately (``id_hash``), rising.
     """
 
     folder: Path
     facts: Facts
+    scores: dict[str, Scores]
     items: list[str]
     titles: list[str]
     categories: list[str]
-    neighbours: np.ndarray
-    weights: np.ndarray
     popularity: np.ndarray
     price: np.ndarray
     blocked: np.ndarray
@@ -91,16 +121,20 @@ class Snapshot:
     repurchasable: np.ndarray
     is_new: np.ndarray
     vectors: np.ndarray
-    users: np.ndarray
+    people: np.ndarray
+    of_devices: np.ndarray
     consent: np.ndarray
-    rating: np.ndarray
     history_start: np.ndarray
     history_item: np.ndarray
     history_time: np.ndarray
-    seen_start: np.ndarray
-    seen_item: np.ndarray
-    nightly_item: np.ndarray
-    nightly_score: np.ndarray
+    pair_start: np.ndarray
+    pair_item: np.ndarray
+    pair_time: np.ndarray
+    pair_good: np.ndarray
+    pair_rating_sum: np.ndarray
+    pair_ratings: np.ndarray
+    said_start: np.ndarray
+    said_item: np.ndarray
     similar_item: np.ndarray
     similar_value: np.ndarray
     together_item: np.ndarray
@@ -109,28 +143,40 @@ class Snapshot:
     profile: np.ndarray
     device: np.ndarray
     device_user: np.ndarray
+    device_left: np.ndarray
+    device_start: np.ndarray
+    device_member: np.ndarray
+    ids: np.ndarray
 
     @property
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def champion(self) -> Scores:
+        return self.scores[self.facts.version]
+
     @cached_property
     def _begins(self) -> tuple[np.ndarray, np.ndarray]:
         """The first 64 bits of each pseudonym: a search that stays in the cache."""
-        return _first_bits(self.users), _first_bits(self.device)
+        return _first_bits(self.people), _first_bits(self.device)
 
-    def user(self, pseudonym: str) -> int:
-        """The position of a user; -1 of one who is not known."""
-        return _found(self.users, self._begins[0], pseudonym)
+    def person(self, pseudonym: str) -> int:
+        """The position of a person; -1 of one who is not known."""
+        return _found(self.people, self._begins[0], pseudonym)
 
-    def user_of_device(self, device: str) -> int:
-        """The position of the user on a device; -1 where it is nobody's or not known."""
-        place = _found(self.device, self._begins[1], device)
-        return int(self.device_user[place]) if place >= 0 else -1
+    def device_of(self, pseudonym: str) -> int:
+        """The position of a device; -1 of one that nobody has logged in on."""
+        return _found(self.device, self._begins[1], pseudonym)
 
-    def profile_of(self, user: int) -> bytes:
-        """The profile of a user as JSON; empty where there is none."""
-        return self.profile[int(self.profile_start[user]) : int(self.profile_start[user + 1])].tobytes()
+    def knows_id(self, hashed: int) -> bool:
+        """Whether an event of this id (``id_hash``) is in here."""
+        place = int(self.ids.searchsorted(np.uint64(hashed)))
+        return place < len(self.ids) and int(self.ids[place]) == hashed
+
+    def profile_of(self, person: int) -> bytes:
+        """The profile of a person as JSON; empty where there is none."""
+        return self.profile[int(self.profile_start[person]) : int(self.profile_start[person + 1])].tobytes()
 
     @property
     def until(self) -> dt.datetime:
@@ -139,12 +185,36 @@ class Snapshot:
     def save(self) -> None:
         """Write the folder: all of it, or nothing."""
         with folder_appearing(self.folder, mode=0o700) as folder:
-            for entry in fields(self):
-                value = getattr(self, entry.name)
-                if isinstance(value, np.ndarray):
-                    np.save(folder / f"{entry.name}.npy", value, allow_pickle=False)
+            _save_arrays(self, folder)
+            for scores in self.scores.values():
+                scores.save(folder / _scores_folder(scores.version))
             write_whole(folder / TEXTS, orjson.dumps({"items": self.items, "titles": self.titles, "categories": self.categories}))
             write_whole(folder / FACTS, orjson.dumps({"format": FORMAT, **vars(self.facts)}, option=orjson.OPT_INDENT_2))
+
+
+def id_hash(event_id: str) -> int:
+    """A number of 64 bits for an id: the same in every process."""
+    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=ID_BYTES).digest(), "big")
+
+
+def _scores_folder(version: str) -> str:
+    return f"scores-{version}"
+
+
+def _save_arrays(held: Snapshot | Scores, folder: Path) -> None:
+    for entry in fields(held):
+        value = getattr(held, entry.name)
+        if isinstance(value, np.ndarray):
+            np.save(folder / f"{entry.name}.npy", value, allow_pickle=False)
+
+
+def _arrays(kind: type[Snapshot] | type[Scores], folder: Path) -> dict[str, Any]:
+    return {
+        # As plain arrays: every access to a mapped one costs; what is mapped stays shared.
+        entry.name: np.asarray(np.load(folder / f"{entry.name}.npy", mmap_mode="r", allow_pickle=False))
+        for entry in fields(kind)
+        if entry.type == "np.ndarray"
+    }
 
 
 def load(folder: Path) -> Snapshot:
@@ -158,35 +228,39 @@ def load(folder: Path) -> Snapshot:
         if facts.pop("format", None) != FORMAT:
             raise StoredModelError(f"{folder}: made by another version; make it again: persona serve --rebuild")
         texts = orjson.loads((folder / TEXTS).read_bytes())
-        arrays: dict[str, Any] = {
-            # As plain arrays: every access to a mapped one costs; what is mapped stays shared.
-            entry.name: np.asarray(np.load(folder / f"{entry.name}.npy", mmap_mode="r", allow_pickle=False))
-            for entry in fields(Snapshot)
-            if entry.type == "np.ndarray"
-        }
-        found = Snapshot(folder=folder, facts=Facts(**facts), **texts, **arrays)
-    except (OSError, ValueError, TypeError, EOFError) as error:
+        scores = {}
+        for place in sorted(folder.glob(_scores_folder("*"))):
+            told = orjson.loads((place / FACTS).read_bytes())
+            scores[told["version"]] = Scores(**told, **_arrays(Scores, place))
+        found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, **texts, **_arrays(Snapshot, folder))
+    except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
         raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); make it again: persona serve --rebuild") from None
     _require_whole(found)
     return found
 
 
 def _require_whole(found: Snapshot) -> None:
-    items, users = len(found.items), len(found.users)
+    items, people, pairs = len(found.items), len(found.people), len(found.pair_item)
     lengths = {
         "titles": (len(found.titles), items),
-        "neighbours": (len(found.neighbours), items),
-        "weights": (found.weights.shape, found.neighbours.shape),
         "popularity": (len(found.popularity), items),
-        "history_start": (len(found.history_start), users + 1),
-        "seen_start": (len(found.seen_start), users + 1),
-        "nightly_item": (len(found.nightly_item), users),
-        "profile_start": (len(found.profile_start), users + 1),
+        "history_start": (len(found.history_start), people + 1),
+        "pair_start": (len(found.pair_start), people + 1),
+        "pair_time": (len(found.pair_time), pairs),
+        "pair_good": (len(found.pair_good), pairs),
+        "said_start": (len(found.said_start), people + 1),
+        "profile_start": (len(found.profile_start), people + 1),
         "similar_item": (len(found.similar_item), items),
         "together_item": (len(found.together_item), items),
         "vectors": (len(found.vectors), items),
-        "consent": (len(found.consent), users),
+        "consent": (len(found.consent), people),
+        "device_start": (len(found.device_start), len(found.device) + 1),
+        f"{_scores_folder(found.facts.version)}": (int(found.facts.version in found.scores), 1),
     }
+    for version, scores in found.scores.items():
+        lengths[f"{_scores_folder(version)}/neighbours"] = len(scores.neighbours), items
+        lengths[f"{_scores_folder(version)}/weights"] = scores.weights.size, scores.neighbours.size
+        lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
     for name, (length, expected) in lengths.items():
         if length != expected:
             raise StoredModelError(

@@ -1,18 +1,22 @@
-"""Live state: what the last run knows, and everything that was accepted since. The same events in the same order give the same state."""
+"""Live state: what the last run knows, and everything that was accepted since, by the rules of the nightly tables (``features.interactions``,
+``events.identity``). The same events in the same order give the same state."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from persona_pipelines.features.interactions import FEW_RATINGS, TOLERANCE, InteractionRules
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
-from persona_pipelines.serving.snapshot import RECENT, Snapshot
+from persona_pipelines.serving.snapshot import RECENT, Snapshot, id_hash
 
 HALF_LIFE_DAYS = 7.0
+MOST_DOUBLINGS = 900.0
+"""Of what is popular: a log that ended decades ago does not overflow."""
 SHOWN_EVERY = 64
 """The order of what is popular is that after so many events: sorting all items at every one of them would cost more than lists do."""
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC).replace(tzinfo=None)
@@ -20,69 +24,63 @@ DAY = 86_400_000_000
 """In microseconds."""
 
 
+class Met(NamedTuple):
+    """What a person has had to do with an item: when last (microseconds since 1970), whether anything good was said of it, and its ratings."""
+
+    moment: int
+    good: bool
+    rating_sum: float = 0.0
+    ratings: int = 0
+
+    def and_(self, other: Met) -> Met:
+        """Both together."""
+        return Met(
+            max(self.moment, other.moment), self.good or other.good, self.rating_sum + other.rating_sum, self.ratings + other.ratings
+        )
+
+
 class Person:
     """A user, or a device that nobody has logged in on.
 
     Attributes:
         number: position in the snapshot; -1 of one who is not in it.
-        seen: items had to do with since the snapshot.
+        user: whether it is a user.
+        personalised: whether lists may be made for this person; ``said``: what the person said of it since the snapshot and when, None for nothing.
+        since: items had to do with since the snapshot, with all that is known of each.
         unwanted: items not wanted; ``less``: items of whose kind less is wanted.
-        personalised: whether lists may be made for this person; ``said``: what the person said of it since the snapshot, None for nothing.
         revision: of the state: it rises with every event that changes it.
+        order: the history, once it was asked for (``LiveState.history``).
     """
 
-    __slots__ = ("_before", "_order", "_recent", "less", "number", "personalised", "revision", "said", "seen", "unwanted")
+    __slots__ = ("less", "number", "order", "personalised", "revision", "said", "since", "unwanted", "user")
 
-    def __init__(self, number: int, before: tuple[np.ndarray, np.ndarray], personalised: bool) -> None:
-        self.number, self.personalised = number, personalised
-        self._before = before
-        self._recent: dict[int, int] | None = None
-        self.seen: set[int] = set()
+    def __init__(self, number: int, user: bool, personalised: bool) -> None:
+        self.number, self.user, self.personalised = number, user, personalised
+        self.since: dict[int, Met] = {}
         self.unwanted: set[int] = set()
         self.less: set[int] = set()
-        self.said: bool | None = None
+        self.said: tuple[int, bool] | None = None
         self.revision = 0
-        self._order: tuple[np.ndarray, np.ndarray | None] | None = None
-
-    @property
-    def recent(self) -> dict[int, int]:
-        """Items by position with the moment of the last act on each, in microseconds since 1970; at most ``RECENT``."""
-        if self._recent is None:
-            self._recent = dict(zip(self._before[0].tolist(), self._before[1].tolist(), strict=True))
-        return self._recent
-
-    def met(self, item: int, moment: int, good: bool) -> None:
-        """The person did something with an item."""
-        self.seen.add(item)
-        if good or item in self.recent:
-            self.recent[item] = max(moment, self.recent.get(item, moment))
-            if len(self.recent) > RECENT:
-                del self.recent[min(self.recent, key=lambda known: (self.recent[known], -known))]
-        self.changed()
+        self.order: tuple[np.ndarray, np.ndarray | None] | None = None
 
     def changed(self) -> None:
         self.revision += 1
-        self._order = None
+        self.order = None
 
-    def history(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """The recent items, the newest first, and the place of each (``shared_places``)."""
-        if self._order is None:
-            if self._recent is None:
-                items, moments = self._before
-            else:
-                newest = sorted(self._recent, key=lambda item: (-self.recent[item], item))
-                items, moments = np.array(newest, dtype=np.int64), np.array([self._recent[item] for item in newest], dtype=np.int64)
-            self._order = items, shared_places(moments)
-        return self._order
+    def told(self, said: tuple[int, bool] | None) -> None:
+        """The newest word counts; of two of one moment the no."""
+        if said is not None and (self.said is None or (said[0], not said[1]) >= (self.said[0], not self.said[1])):
+            self.said, self.personalised = said, said[1]
 
     def described(self) -> tuple[Any, ...]:
         """All that it holds, to be compared."""
         return (
             self.number,
+            self.user,
             self.personalised,
+            self.said,
             self.revision,
-            tuple(sorted(self.recent.items())),
-            tuple(sorted(self.seen)),
+            tuple(sorted(self.since.items())),
             tuple(sorted(self.unwanted)),
             tuple(sorted(self.less)),
         )
@@ -96,10 +94,6 @@ def shared_places(moments: np.ndarray) -> np.ndarray | None:
     starts = np.flatnonzero(np.concatenate([[True], ~same]))
     lengths = np.diff(np.append(starts, len(moments)))
     return np.repeat(starts + (lengths - 1) / 2, lengths)
-
-
-NOTHING = np.array([], dtype=np.int64), np.array([], dtype=np.int64)
-"""The history of one who has none."""
 
 
 @dataclass
@@ -116,32 +110,34 @@ class LiveState:
     """The snapshot and the events since.
 
     Args:
-        weights: of event types: above 0 says something good of an item, below 0 something bad; other types say nothing of one.
+        rules: what an event says of an item.
         most_users: a device with more users is nobody's.
     """
 
-    def __init__(self, snapshot: Snapshot, weights: Mapping[str, float], most_users: int) -> None:
-        self.snapshot, self.weights, self.most_users = snapshot, weights, most_users
+    def __init__(self, snapshot: Snapshot, rules: InteractionRules, most_users: int) -> None:
+        self.snapshot, self.rules, self.most_users = snapshot, rules, most_users
         self.places = {item: number for number, item in enumerate(snapshot.items)}
         self.popularity = np.array(snapshot.popularity, dtype=float)
         self.begin = microseconds(snapshot.until)
         self.people: dict[str, Person] = {}
         self.devices: dict[str, Device] = {}
-        self.known_ids: set[int] = set()
+        self.ids: set[int] = set()
+        self.rating_sum, self.ratings = snapshot.facts.rating_sum, snapshot.facts.ratings
         self.events = self.repeated = self.unknown_items = 0
         self.shown, self.shown_at = self.popularity.copy(), 0
 
     def repeats(self, event: Mapping[str, Any]) -> bool:
         """Whether an event of this id was accepted already."""
-        return hash(event["event_id"]) in self.known_ids
+        hashed = id_hash(event["event_id"])
+        return hashed in self.ids or self.snapshot.knows_id(hashed)
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take an accepted event in. One whose id is known changes nothing."""
-        identity = hash(event["event_id"])
-        if identity in self.known_ids:
+        hashed = id_hash(event["event_id"])
+        if hashed in self.ids or self.snapshot.knows_id(hashed):
             self.repeated += 1
             return
-        self.known_ids.add(identity)
+        self.ids.add(hashed)
         self.events += 1
         if self.events % SHOWN_EVERY == 0:
             self.shown, self.shown_at = self.popularity.copy(), self.events
@@ -151,7 +147,7 @@ class LiveState:
             return
         if kind == PERSONALISATION:
             person = self.person(name)
-            person.personalised = person.said = bool(event["value"])
+            person.told((moment, bool(event["value"])))
             person.changed()
             return
         item = event.get("item_id")
@@ -161,19 +157,129 @@ class LiveState:
         if place is None:
             self.unknown_items += 1
             return
-        if kind in (NOT_INTERESTED, LESS_LIKE_THIS):
-            person = self.person(name)
-            (person.unwanted if kind == NOT_INTERESTED else person.less).add(place)
-            person.changed()
-            return
-        weight = self.weights.get(kind, 0.0)
-        if not weight:
+        weight = self.rules.weights.get(kind, 0.0)
+        if not weight and kind not in (NOT_INTERESTED, LESS_LIKE_THIS):
             return
         person = self.person(name)
-        good = weight > 0 and not (kind == "rating" and self._below_the_middle(person, event.get("value")))
-        person.met(place, moment, good)
-        if good:
-            self.popularity[place] += 2.0 ** ((moment - self.begin) / (HALF_LIFE_DAYS * DAY))
+        if kind == NOT_INTERESTED:
+            person.unwanted.add(place)
+        elif kind == LESS_LIKE_THIS:
+            person.less.add(place)
+        if weight:
+            value = event.get("value") if kind == "rating" else None
+            met = Met(moment, weight > 0 and self._counts(kind, event), value or 0.0, int(value is not None))
+            self._meets(person, place, met)
+            self.rating_sum += met.rating_sum
+            self.ratings += met.ratings
+        person.changed()
+
+    def _counts(self, kind: str, event: Mapping[str, Any]) -> bool:
+        """Whether the amount of an event lets it count for anything, by the level of its type."""
+        level = self.rules.levels.get(kind)
+        if level is None or level.scale in ("constant", "own_middle"):
+            return True
+        amount = event.get(level.by)
+        if amount is None:
+            return True
+        return bool(amount >= level.unit) if level.scale == "threshold" else bool(amount > 0)
+
+    def _meets(self, person: Person, item: int, met: Met) -> None:
+        """The person does something with an item; for users what is popular changes with it."""
+        rated = bool(met.ratings) or self._rates(person)
+        before = self._liked(person) if rated else None
+        known = self.met(person, item)
+        after = met if known is None else known.and_(met)
+        person.since[item] = after
+        if not person.user:
+            return
+        if before is not None:
+            now = self._liked(person)
+            for other in sorted(before.keys() | now.keys()):
+                self._popular(other, before.get(other), now.get(other))
+        else:
+            self._popular(item, known.moment if known is not None and known.good else None, after.moment if after.good else None)
+
+    def _popular(self, item: int, before: int | None, now: int | None) -> None:
+        if before != now:
+            self.popularity[item] += (0.0 if now is None else self._lately(now)) - (0.0 if before is None else self._lately(before))
+
+    def _lately(self, moment: int) -> float:
+        return float(2.0 ** min((moment - self.begin) / (HALF_LIFE_DAYS * DAY), MOST_DOUBLINGS))
+
+    def met(self, person: Person, item: int) -> Met | None:
+        """What a person has had to do with an item; None for nothing."""
+        if item in person.since:
+            return person.since[item]
+        if person.number < 0:
+            return None
+        snapshot, part = self.snapshot, self._part(person)
+        place = part.start + int(snapshot.pair_item[part].searchsorted(item))
+        return self._met_at(place) if place < part.stop and snapshot.pair_item[place] == item else None
+
+    def _met_at(self, place: int) -> Met:
+        snapshot = self.snapshot
+        ratings = (float(snapshot.pair_rating_sum[place]), int(snapshot.pair_ratings[place])) if len(snapshot.pair_ratings) else (0.0, 0)
+        return Met(int(snapshot.pair_time[place]), bool(snapshot.pair_good[place]), *ratings)
+
+    def _part(self, person: Person) -> slice:
+        """Where the pairs of a person of the snapshot are."""
+        if person.number < 0:
+            return slice(0, 0)
+        return slice(int(self.snapshot.pair_start[person.number]), int(self.snapshot.pair_start[person.number + 1]))
+
+    def seen(self, person: Person) -> np.ndarray:
+        """Items that a person has had to do with; some may stand there twice."""
+        before = self.snapshot.pair_item[self._part(person)]
+        return np.concatenate([before, np.array(list(person.since), dtype=np.int64)]) if person.since else before
+
+    def _rates(self, person: Person) -> bool:
+        """Whether what is liked depends on ratings."""
+        if not self.rules.own_middle:
+            return False
+        before = len(self.snapshot.pair_ratings) and self.snapshot.pair_ratings[self._part(person)].any()
+        return bool(before) or any(met.ratings for met in person.since.values())
+
+    def all_met(self, person: Person) -> dict[int, Met]:
+        """Everything that a person has had to do with."""
+        part = self._part(person)
+        before = {int(self.snapshot.pair_item[place]): self._met_at(place) for place in range(part.start, part.stop)}
+        return before | person.since
+
+    def _liked(self, person: Person) -> dict[int, int]:
+        """The items of a person of which something good was said, without those rated below the middle (``features.interactions.strengths``), with their moments."""
+        pairs = self.all_met(person)
+        ratings = sum(met.ratings for met in pairs.values())
+        if not ratings or not self.rules.own_middle:
+            return {item: met.moment for item, met in pairs.items() if met.good}
+        middle = sum(met.rating_sum for met in pairs.values()) / ratings
+        if ratings < FEW_RATINGS and self.ratings:
+            middle = max(middle, self.rating_sum / self.ratings)
+        return {
+            item: met.moment
+            for item, met in pairs.items()
+            if met.good and not (met.ratings and met.rating_sum / met.ratings < middle - TOLERANCE)
+        }
+
+    def history(self, person: Person) -> tuple[np.ndarray, np.ndarray | None]:
+        """The ``RECENT`` newest items of a person, the newest first, and the place of each (``shared_places``)."""
+        if person.order is None:
+            if not person.since:
+                snapshot, number = self.snapshot, person.number
+                part = slice(int(snapshot.history_start[number]), int(snapshot.history_start[number + 1])) if number >= 0 else slice(0, 0)
+                person.order = snapshot.history_item[part], shared_places(snapshot.history_time[part])
+            else:
+                liked = self._liked(person) if self._rates(person) else self._recently(person)
+                newest = sorted(liked, key=lambda item: (-liked[item], item))[:RECENT]
+                moments = np.array([liked[item] for item in newest], dtype=np.int64)
+                person.order = np.array(newest, dtype=np.int64), shared_places(moments)
+        return person.order
+
+    def _recently(self, person: Person) -> dict[int, int]:
+        """Of somebody who does not rate: what was good before stays so, and its moment only rises."""
+        number, snapshot = person.number, self.snapshot
+        part = slice(int(snapshot.history_start[number]), int(snapshot.history_start[number + 1])) if number >= 0 else slice(0, 0)
+        before = dict(zip(snapshot.history_item[part].tolist(), snapshot.history_time[part].tolist(), strict=True))
+        return before | {item: met.moment for item, met in person.since.items() if met.good}
 
     def person(self, name: str) -> Person:
         """The person of a pseudonym, kept from now on."""
@@ -182,15 +288,22 @@ class LiveState:
             found = self.people[name] = self.seen_before(name)
         return found
 
-    def seen_before(self, name: str) -> Person:
-        """The person as they are now, without keeping them."""
+    def seen_before(self, name: str, user: bool = True) -> Person:
+        """The person as they are now, without keeping them.
+
+        Args:
+            user: whether somebody who is not known is a user; else a device.
+        """
         if name in self.people:
             return self.people[name]
-        number, snapshot = self.snapshot.user(name), self.snapshot
+        snapshot, number = self.snapshot, self.snapshot.person(name)
         if number < 0:
-            return Person(-1, NOTHING, snapshot.facts.consent_when_unknown)
-        part = slice(int(snapshot.history_start[number]), int(snapshot.history_start[number + 1]))
-        return Person(number, (snapshot.history_item[part], snapshot.history_time[part]), bool(snapshot.consent[number]))
+            return Person(-1, user, snapshot.facts.consent_when_unknown)
+        found = Person(number, not snapshot.of_devices[number], bool(snapshot.consent[number]))
+        start, end = int(snapshot.said_start[number]), int(snapshot.said_start[number + 1])
+        for code in snapshot.said_item[start:end].tolist():
+            (found.unwanted if code > 0 else found.less).add(abs(code) - 1)
+        return found
 
     def owner_of(self, user: str | None, device: str | None) -> str | None:
         """Whose list is asked for: the user, else who is on the device, else the device."""
@@ -202,12 +315,14 @@ class LiveState:
     def _owner(self, user: str | None, device: str | None, kind: str) -> str | None:
         if device is None:
             return user
-        known = self._device(device)
+        known = self.devices[device] = self._device(device)
         if user is None:
             owner = known.current or device
+            if owner == device and device not in self.people:
+                self.people[device] = self.seen_before(device, user=False)
         else:
             owner = user
-            if not known.users and not known.left and device in self.people:
+            if not known.users and not known.left:
                 self._join(user, device)
             known.users.add(user)
             known.current = user if len(known.users) <= self.most_users else None
@@ -216,31 +331,34 @@ class LiveState:
         return owner
 
     def _device(self, device: str) -> Device:
+        """A device as it is now, without keeping it."""
         found = self.devices.get(device)
-        if found is None:
-            number = self.snapshot.user_of_device(device)
-            before = self.snapshot.users[number].decode() if number >= 0 else None
-            found = self.devices[device] = Device({before} if before else set(), before)
-        return found
+        if found is not None:
+            return found
+        snapshot, number = self.snapshot, self.snapshot.device_of(device)
+        if number < 0:
+            return Device()
+        members = snapshot.device_member[int(snapshot.device_start[number]) : int(snapshot.device_start[number + 1])]
+        current = int(snapshot.device_user[number])
+        return Device(
+            {snapshot.people[member].decode() for member in members.tolist()},
+            snapshot.people[current].decode() if current >= 0 else None,
+            bool(snapshot.device_left[number]),
+        )
 
     def _join(self, user: str, device: str) -> None:
         """What was done on a device before anybody logged in was done by who logs in first."""
-        before, person = self.people.pop(device), self.person(user)
-        for item, moment in sorted(before.recent.items()):
-            person.met(item, moment, True)
-        person.seen |= before.seen
+        before = self.seen_before(device, user=False)
+        if not before.revision and before.number < 0:
+            return
+        person = self.person(user)
+        for item, met in sorted(self.all_met(before).items()):
+            self._meets(person, item, met)
         person.unwanted |= before.unwanted
         person.less |= before.less
-        if before.said is not None and person.said is not False:  # a no stays a no
-            person.personalised = person.said = before.said
+        person.told(before.said)
         person.changed()
-
-    def _below_the_middle(self, person: Person, value: float | None) -> bool:
-        if value is None:
-            return False
-        own = float(self.snapshot.rating[person.number]) if person.number >= 0 else np.nan
-        middle = self.snapshot.facts.everyones_rating if np.isnan(own) else own
-        return middle is not None and value < middle
+        self.people[device] = Person(-1, False, self.snapshot.facts.consent_when_unknown)
 
     def described(self) -> dict[str, Any]:
         """All that it holds, to be compared: equal for equal events in equal order."""
@@ -248,6 +366,7 @@ class LiveState:
             "people": {name: person.described() for name, person in sorted(self.people.items())},
             "devices": {name: (tuple(sorted(entry.users)), entry.current, entry.left) for name, entry in sorted(self.devices.items())},
             "popularity": self.popularity.tobytes(),
+            "ratings": (self.rating_sum, self.ratings),
             "events": self.events,
         }
 

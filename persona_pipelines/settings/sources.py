@@ -514,6 +514,13 @@ class Source(Strict):
         list(MISSING_WORDS), description="Words that are no id of a person, device or event."
     )
     identifiers: Identifiers = Field(Identifiers(), description="Which spellings of an id are one.")
+    received: bool = Field(
+        False,
+        description="Events that the live service of this key has accepted: ids are pseudonyms already, and days without a file are nothing unusual.",
+    )
+    same_ids_as: str | None = Field(
+        None, description="Another source in which the same events have the same `event_id`: what stands in both is counted once."
+    )
     owner: str | None = Field(None, pattern=OWNER_PATTERN, description="Whom to ask; the configuration's owner by default.")
 
     @model_validator(mode="before")

@@ -288,6 +288,9 @@ class ServingSettings(Strict):
         le=1,
         description="How much a person's last items count against the list of the last run, where the champion cannot follow them itself.",
     )
+    same_ids_as: str | None = Field(
+        None, description="A source of the logs in which the same events have the same `event_id`: what was sent to both is counted once."
+    )
     largest_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger requests are refused.")
     largest_batch: int = Field(1_000, ge=1, le=100_000, description="Most events of one request.")
     requests_per_second: float = Field(

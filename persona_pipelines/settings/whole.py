@@ -35,6 +35,30 @@ from persona_pipelines.settings.strict import (
 )
 from persona_pipelines.vocabulary import EVENT_TYPES
 
+RECEIVED = "live_events"
+"""The source of what the live service has accepted."""
+
+
+def received_folder(home: Path) -> Path:
+    """Where the live service keeps what it has accepted, a folder a day."""
+    return home / "live" / "events"
+
+
+def received_source(home: Path, same_ids_as: str | None) -> dict[str, Any]:
+    """The source that reads it, as it would stand in a configuration."""
+    fields = ("event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency", "dwell_ms")
+    return {
+        "name": RECEIVED,
+        "kind": "events",
+        "description": "Events that the live service has accepted.",
+        "path": str(received_folder(home) / "{date}" / "*.jsonl"),
+        "format": {"type": "json_lines"},
+        "fields": {name: name for name in (*fields, "campaign", "country", "referrer", "list_id")},
+        "received": True,
+        "same_ids_as": same_ids_as,
+    }
+
+
 OWN_TABLES = ("files",)
 """Tables beside those of the sources in the schema ``logs``."""
 
@@ -101,6 +125,17 @@ class Settings(Strict):
                 )
         return {**value, "sources": [*sources, *made]}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_received(cls, value: Any) -> Any:
+        """What the live service has accepted is a source like any other, once there is something."""
+        sources, home = (value.get("sources"), value.get("home")) if isinstance(value, dict) else (None, None)
+        if not isinstance(sources, list) or not home or not received_folder(Path(home)).is_dir():
+            return value
+        serving = value.get("serving")
+        same = serving.get("same_ids_as") if isinstance(serving, dict) else None
+        return {**value, "sources": [*sources, received_source(Path(home), same)]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         names = [source.name for source in self.sources]
@@ -117,6 +152,13 @@ class Settings(Strict):
                 raise ValueError(
                     f"sources[{index}].fields.event_type.value: found {made.value!r}, which is no event type; declare it under event_types, "
                     f"or take one of {', '.join(self.known_event_types())}"
+                )
+        of_events = {source.name for source in self.sources_of("events")}
+        for index, source in enumerate(self.sources):
+            if source.same_ids_as is not None and source.same_ids_as not in of_events - {source.name}:
+                place = "serving" if source.name == RECEIVED else f"sources[{index}]"
+                raise ValueError(
+                    f"{place}.same_ids_as: found {source.same_ids_as!r}; expected another source of events: {sorted(of_events - {source.name})}"
                 )
         lookups = {source.name for source in self.sources_of("lookup")}
         for index, source in enumerate(self.sources):
@@ -162,6 +204,12 @@ class Settings(Strict):
 
     def sources_of(self, kind: str) -> list[Source]:
         return [source for source in self.sources if source.kind == kind]
+
+    def sources_that_say_when(self) -> list[Source]:
+        """The sources of events whose files say which days there are to be run: what the live service has received goes with the logs of its days,
+        and is alone only where there are no others."""
+        found = self.sources_of("events")
+        return [source for source in found if not source.received] or found
 
     def attributes_of(self, kind: str) -> dict[str, AttributeType]:
         """Types of the attributes of items or users by name, over all their sources.

@@ -533,30 +533,30 @@ def test_what_the_service_knows_is_what_the_tables_say(copy: Shop) -> None:
         snapshot = build(store, settings)
         assert build(store, settings).folder == snapshot.folder
     items = np.array(snapshot.items)
-    for number, name in enumerate(snapshot.users.tolist()):
-        user = name.decode()
+    users = {name.decode(): number for number, name in enumerate(snapshot.people.tolist()) if not snapshot.of_devices[number]}
+    for user, number in users.items():
         found = copy.query(
             f"SELECT item_id, weight > 0, epoch_us(last_time) FROM features.interactions WHERE user_id = '{user}' ORDER BY last_time DESC, item_id"
         )
         part = slice(snapshot.history_start[number], snapshot.history_start[number + 1])
         good = [(item, moment) for item, positive, moment in found if positive][:50]
         assert list(zip(items[snapshot.history_item[part]], snapshot.history_time[part], strict=True)) == good
-        seen = snapshot.seen_item[snapshot.seen_start[number] : snapshot.seen_start[number + 1]]
+        seen = snapshot.pair_item[snapshot.pair_start[number] : snapshot.pair_start[number + 1]]
         assert set(items[seen]) == {item for item, _, _ in found}
     told = dict(copy.query("SELECT user_id, consent_personalisation FROM events.users"))
-    assert dict(zip((name.decode() for name in snapshot.users.tolist()), snapshot.consent.tolist(), strict=True)) == told
+    assert {user: bool(snapshot.consent[number]) for user, number in users.items()} == told
+    alone = copy.query("SELECT DISTINCT anonymous_id FROM events.events WHERE user_id IS NULL AND item_id IS NOT NULL")
+    assert {name.decode() for name in snapshot.people[snapshot.of_devices].tolist()} <= {device for (device,) in alone}
     documents = dict(copy.query("SELECT user_id, document FROM profiles.profile_documents"))
-    assert {
-        name.decode(): snapshot.profile_of(number).decode() for number, name in enumerate(snapshot.users) if snapshot.profile_of(number)
-    } == documents
+    assert {user: snapshot.profile_of(number).decode() for user, number in users.items() if snapshot.profile_of(number)} == documents
     last = copy.query(
         "SELECT anonymous_id, arg_max(user_id, timestamp), arg_max(event_type, timestamp), count(DISTINCT user_id) FROM events.events "
         "WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL GROUP BY ALL"
     )
     assert len(last) > 50
     for device, user, kind, users in last:
-        place = snapshot.user_of_device(device)
-        assert (snapshot.users[place].decode() if place >= 0 else None) == (None if kind == "logout" or users > 5 else user)
+        place = snapshot.device_user[snapshot.device_of(device)]
+        assert (snapshot.people[place].decode() if place >= 0 else None) == (None if kind == "logout" or users > 5 else user)
     price = dict(copy.query("SELECT item_id, price FROM events.items"))
     assert [None if np.isnan(value) else value for value in snapshot.price] == [price[item] for item in snapshot.items]
 

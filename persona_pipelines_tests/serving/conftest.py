@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.service import Service
-from persona_pipelines.serving.snapshot import Facts, Snapshot, as_rows, load
+from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
 from persona_pipelines.settings import Settings
 
 KEY = bytes(range(32))
@@ -57,57 +57,68 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
     nightly = changes.pop("nightly", 0)
     generator = np.random.default_rng(2)
     lists = np.stack([generator.permutation(ITEMS)[:nightly] for _ in range(USERS)]).astype(np.int32)
-    scores = np.tile(np.linspace(1, 0.5, nightly, dtype=np.float32), (USERS, 1))
+    list_scores = np.tile(np.linspace(1, 0.5, nightly, dtype=np.float32), (USERS, 1))
     documents = [orjson.dumps({"user": int(user)}) if user % 2 else b"" for user in order]
+    pairs = [sorted(zip(HISTORIES[user], range(len(HISTORIES[user])), strict=True)) for user in order]
     arrays: dict[str, Any] = {
         "blocked": np.arange(ITEMS) == 7,
         "in_stock": np.where(np.arange(ITEMS) % 5 == 0, 0, 1).astype(np.int8),
         "repurchasable": np.arange(ITEMS) == 5,
         "is_new": np.arange(ITEMS) >= 28,
         "vectors": np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3],
-        "users": np.array([user_name(number) for number in order], dtype="S32"),
+        "people": np.array([user_name(number) for number in order], dtype="S32"),
+        "of_devices": np.zeros(USERS, dtype=bool),
         "consent": order != 11,
         "device": np.array([device_name("tablet")], dtype="S32"),
         "device_user": np.array([int(np.flatnonzero(order == 3)[0])]),
+        "device_left": np.array([False]),
+        "device_start": np.array([0, 1]),
+        "device_member": np.array([int(np.flatnonzero(order == 3)[0])], dtype=np.int32),
         **changes.pop("arrays", {}),
     }
+    scores: dict[str, Any] = {"model": "shop", "version": "3", "weights_of": "live_blend" if nightly else "shop", "decay": 0.8}
+    scores |= {name: changes.pop(name) for name in [*scores] if name in changes}
     facts = {
-        "model": "shop",
-        "version": "3",
-        "weights_of": "live_blend" if nightly else "shop",
-        "decay": 0.8,
+        "version": scores["version"],
         "made": UNTIL.isoformat(),
         "until": UNTIL.isoformat(),
         "dated": True,
-        "everyones_rating": 3.0,
+        "rating_sum": 300.0,
+        "ratings": 100,
         "consent_when_unknown": True,
         "segments": [{"segment_id": 1, "segment_name": "Everybody", "users": USERS}],
+        "files": [],
         **changes,
     }
     Snapshot(
         folder=folder,
         facts=Facts(**facts),
+        scores={
+            scores["version"]: Scores(**scores, neighbours=neighbours, weights=values, nightly_item=lists, nightly_score=list_scores),
+        },
         items=[f"i{number}" for number in range(ITEMS)],
         titles=[f"Thing {number}" for number in range(ITEMS)],
         categories=[("red", "green", "")[number % 3] for number in range(ITEMS)],
-        neighbours=neighbours,
-        weights=values,
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),
-        rating=np.full(USERS, np.nan),
         history_start=starts,
         history_item=history,
         history_time=moments,
-        seen_start=starts,
-        seen_item=history,
-        nightly_item=lists,
-        nightly_score=scores,
+        pair_start=starts,
+        pair_item=np.array([item for some in pairs for item, _ in some], dtype=np.int32),
+        pair_time=np.array([moment - (step + 1) * 60_000_000 for some in pairs for _, step in some], dtype=np.int64),
+        pair_good=np.ones(len(history), dtype=bool),
+        pair_rating_sum=np.array([]),
+        pair_ratings=np.array([], dtype=np.int32),
+        said_start=np.zeros(USERS + 1, dtype=np.int64),
+        said_item=np.array([], dtype=np.int32),
         similar_item=np.stack([(np.arange(ITEMS) + 1) % ITEMS, np.full(ITEMS, -1)], axis=1).astype(np.int32),
         similar_value=np.tile(np.array([0.5, 0], dtype=np.float32), (ITEMS, 1)),
         together_item=np.full((ITEMS, 1), -1, dtype=np.int32),
         together_value=np.zeros((ITEMS, 1), dtype=np.float32),
         profile_start=np.concatenate([[0], np.cumsum([len(text) for text in documents])]).astype(np.int64),
         profile=np.frombuffer(b"".join(documents), dtype=np.uint8),
+        ids=np.array([], dtype=np.uint64),
         **arrays,
     ).save()
     return load(folder)

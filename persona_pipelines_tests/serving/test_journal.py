@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.serving import journal as journals
-from persona_pipelines.serving.journal import Journal, JournalError, JournalHeldError, event_of, events_of, files_of, line_of
+from persona_pipelines.serving.journal import Journal, JournalError, JournalHeldError, event_of, events_of, files_of, line_of, name_of
 from persona_pipelines_tests.conftest import law
 
 DAY = dt.date(2025, 10, 1)
@@ -60,9 +60,10 @@ def test_each_process_has_a_file_of_its_own_and_all_are_read_in_order(tmp_path: 
 
 def test_a_new_day_and_a_full_file_begin_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journals, "LARGEST_FILE", 50)
-    days = iter([DAY, DAY, DAY + dt.timedelta(days=1)])
-    journal = Journal(tmp_path, lambda: next(days))
-    for number in range(3):
+    days = [DAY, DAY, DAY + dt.timedelta(days=1)]
+    today = DAY
+    journal = Journal(tmp_path, lambda: today)
+    for number, today in enumerate(days):
         journal.append([line_of({"number": number, "text": "x" * 40})])
     journal.close()
     assert [f"{file.parent.name}/{file.stem}" for file in files_of(tmp_path)] == [
@@ -70,6 +71,29 @@ def test_a_new_day_and_a_full_file_begin_another_one(tmp_path: Path, monkeypatch
         "2025-10-01/000000002",
         "2025-10-02/000000003",
     ]
+
+
+def test_a_file_that_is_written_is_told_from_those_that_change_no_more(tmp_path: Path) -> None:
+    now, today = 0.0, DAY
+    journal = Journal(tmp_path, lambda: today, clock=lambda: now)
+    journal.append([line_of({"n": 1})])
+    assert [file.name for file in files_of(tmp_path)] == ["000000001.jsonl.part"]
+    now = journals.OLDEST_FILE_SECONDS - 1
+    journal.finish_old()
+    assert [file.name for file in files_of(tmp_path)] == ["000000001.jsonl.part"]
+    now = journals.OLDEST_FILE_SECONDS
+    journal.finish_old()
+    assert [file.name for file in files_of(tmp_path)] == ["000000001.jsonl"]
+    journal.append([line_of({"n": 2})])
+    today += dt.timedelta(days=1)
+    journal.finish_old()
+    assert [file.name for file in files_of(tmp_path)] == ["000000001.jsonl", "000000002.jsonl"]
+    journal.close()
+    # What a process that was killed has left is whole, and written no more.
+    (tmp_path / "2025-10-01" / "000000002.jsonl").rename(tmp_path / "2025-10-01" / "000000002.jsonl.part")
+    opened(tmp_path).close()
+    assert [name_of(file) for file in files_of(tmp_path)] == ["2025-10-01/000000001.jsonl", "2025-10-01/000000002.jsonl"]
+    assert kept(tmp_path) == ([{"n": 1}, {"n": 2}], [])
 
 
 def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:

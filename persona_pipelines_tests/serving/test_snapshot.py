@@ -20,18 +20,19 @@ def model(state) -> HistoryModel:
 
 def test_a_snapshot_comes_back_and_finds_people_and_devices(tmp_path) -> None:
     found = snapshot(tmp_path / "s")
-    assert sorted(found.user(user_name(number)) for number in range(USERS)) == list(range(USERS))
-    assert found.users[found.user(user_name(4))].decode() == user_name(4)
-    assert found.user(user_name(99)) == -1
-    assert found.user_of_device(device_name("tablet")) == found.user(user_name(3))
-    assert found.user_of_device(device_name("unheard")) == -1
+    assert sorted(found.person(user_name(number)) for number in range(USERS)) == list(range(USERS))
+    assert found.people[found.person(user_name(4))].decode() == user_name(4)
+    assert found.person(user_name(99)) == -1
+    assert found.device_user[found.device_of(device_name("tablet"))] == found.person(user_name(3))
+    assert found.device_of(device_name("unheard")) == -1
     # The same first half: only the whole name tells.
-    assert found.user(user_name(4)[:16] + "0" * 16) == -1
+    assert found.person(user_name(4)[:16] + "0" * 16) == -1
 
 
 def test_what_is_not_whole_is_told_with_what_to_do(tmp_path) -> None:
     found = snapshot(tmp_path / "s")
-    (found.folder / "weights.npy").write_bytes((found.folder / "weights.npy").read_bytes()[:-40])
+    weights = found.folder / "scores-3" / "weights.npy"
+    weights.write_bytes(weights.read_bytes()[:-40])
     with pytest.raises(StoredModelError, match="no snapshot that can be read"):
         load(found.folder)
     found = snapshot(tmp_path / "t")
@@ -40,7 +41,7 @@ def test_what_is_not_whole_is_told_with_what_to_do(tmp_path) -> None:
         load(found.folder)
     found = snapshot(tmp_path / "u")
     facts = found.folder / "snapshot.json"
-    facts.write_text(facts.read_text().replace('"format": 1', '"format": 0'))
+    facts.write_text(facts.read_text().replace('"format": 2', '"format": 0'))
     with pytest.raises(StoredModelError, match="made by another version"):
         load(found.folder)
     with pytest.raises(StoredModelError, match="no snapshot that can be read"):

@@ -9,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.serving.engine import Asked
 from persona_pipelines.serving.journal import Journal, events_of, files_of, line_of
 from persona_pipelines.serving.snapshot import RECENT
-from persona_pipelines.serving.state import LiveState, shared_places
+from persona_pipelines.serving.state import LiveState, Met, shared_places
+from persona_pipelines.settings.stages import InteractionLevel
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
 from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, NOW, device_name, snapshot, user_name
 
 WEIGHTS = {"item_view": 1.0, "purchase": 5.0, "rating": 4.0, "remove_from_cart": -1.0}
+RULES = InteractionRules(WEIGHTS, 90, {"rating": InteractionLevel(scale="own_middle")})
 
 
 def event(
@@ -65,7 +68,7 @@ def streams(draw: st.DrawFn) -> list[dict]:
 
 
 def state_of(tmp_path_factory, events: list[dict]) -> LiveState:
-    found = LiveState(snapshot(tmp_path_factory.mktemp("state") / "s"), WEIGHTS, 5)
+    found = LiveState(snapshot(tmp_path_factory.mktemp("state") / "s"), RULES, 5)
     for entry in events:
         found.apply(entry)
     return found
@@ -76,21 +79,21 @@ def state_of(tmp_path_factory, events: list[dict]) -> LiveState:
 def test_replaying_the_journal_gives_the_same_state_and_the_same_lists_to_the_byte(tmp_path_factory, events: list[dict], cut: int) -> None:
     """Taken in as they came, with lists asked between; and read from the journal of two processes."""
     folder = tmp_path_factory.mktemp("journal")
-    first = LiveState(snapshot(folder / "s"), WEIGHTS, 5)
+    first = LiveState(snapshot(folder / "s"), RULES, 5)
     for part in (events[:cut], events[cut:]):
         journal = Journal(folder / "events", lambda: NOW.date())
         if part:
             journal.append([line_of(entry) for entry in part])
         for entry in part:
             first.apply(entry)
-            first.seen_before(user_name(3)).history()
+            first.history(first.seen_before(user_name(3)))
         journal.close()
-    second = LiveState(first.snapshot, WEIGHTS, 5)
+    second = LiveState(first.snapshot, RULES, 5)
     for entry in events_of(files_of(folder / "events"), lambda found: pytest.fail(str(found))):
         second.apply(entry)
     assert second.described() == first.described()
     for name in first.people:
-        (items, place), (others, other) = first.people[name].history(), second.people[name].history()
+        (items, place), (others, other) = first.history(first.people[name]), second.history(second.people[name])
         assert items.tolist() == others.tolist()
         assert (None if place is None else place.tolist()) == (None if other is None else other.tolist())
 
@@ -104,7 +107,7 @@ def test_who_is_on_a_device_is_known_by_the_rule_of_the_nightly_run(tmp_path_fac
         kind = data.draw(st.sampled_from(["item_view", "item_view", "login", "logout"]))
         user = data.draw(st.sampled_from([None, "1", "2"])) if kind != "login" else data.draw(st.sampled_from(["1", "2"]))
         made.append(event(number, kind, user, data.draw(st.sampled_from(["phone", "desk"])), 29 - number if kind == "item_view" else None))
-    live = LiveState(snapshot(tmp_path_factory.mktemp("identity") / "s"), WEIGHTS, 5)
+    live = LiveState(snapshot(tmp_path_factory.mktemp("identity") / "s"), RULES, 5)
     for entry in made:
         live.apply(entry)
     frame = pd.DataFrame(
@@ -130,7 +133,7 @@ def test_who_is_on_a_device_is_known_by_the_rule_of_the_nightly_run(tmp_path_fac
         if isinstance(row.item_id, str):
             told.setdefault(row.visitor_id, set()).add(int(row.item_id[1:]))
     before = {user_name(number): set(items) for number, items in HISTORIES.items()}
-    found = {name: set(person.recent) - before.get(name, set()) for name, person in live.people.items()}
+    found = {name: set(live.history(person)[0].tolist()) - before.get(name, set()) for name, person in live.people.items()}
     assert {name: items for name, items in found.items() if items} == {
         name: items - before.get(name, set()) for name, items in told.items() if items - before.get(name, set())
     }
@@ -141,18 +144,17 @@ def test_a_history_keeps_the_newest_items_and_knows_their_order(tmp_path_factory
         tmp_path_factory,
         [event(1, user="77", item=4, minutes=5), event(2, user="77", item=2, minutes=9), event(3, user="77", item=9, minutes=5)],
     )
-    items, place = found.person(user_name(77)).history()
+    items, place = found.history(found.person(user_name(77)))
     assert items.tolist() == [2, 4, 9]
     assert place.tolist() == [0, 1.5, 1.5]
     # An event that comes late takes its place by its moment; the item's last moment counts.
     found.apply(event(4, user="77", item=4, minutes=20))
     found.apply(event(5, user="77", item=2, minutes=1))
-    assert found.person(user_name(77)).history()[0].tolist() == [4, 2, 9]
-    many = LiveState(found.snapshot, WEIGHTS, 5)
+    assert found.history(found.person(user_name(77)))[0].tolist() == [4, 2, 9]
+    many = LiveState(found.snapshot, RULES, 5)
     person = many.person(user_name(77))
-    for number in range(RECENT + 20):
-        person.met(number, number, True)
-    assert sorted(person.recent) == list(range(20, RECENT + 20))
+    person.since = {number: Met(number, True) for number in range(RECENT + 20)}
+    assert sorted(many.history(person)[0].tolist()) == list(range(20, RECENT + 20))
 
 
 def test_what_says_nothing_good_was_met_and_is_no_history(tmp_path_factory) -> None:
@@ -167,7 +169,7 @@ def test_what_says_nothing_good_was_met_and_is_no_history(tmp_path_factory) -> N
         ],
     )
     person = found.person(user_name(77))
-    assert (set(person.recent), person.seen, found.unknown_items) == ({3}, {1, 2, 3}, 0 if ITEMS > 99 else 1)
+    assert (set(found.history(person)[0].tolist()), set(found.seen(person).tolist()), found.unknown_items) == ({3}, {1, 2, 3}, 1)
 
 
 def test_an_event_of_an_id_that_is_known_changes_nothing(tmp_path_factory) -> None:
@@ -186,7 +188,7 @@ def test_a_no_stays_a_no_when_somebody_logs_in(tmp_path_factory) -> None:
 
 
 def test_a_device_that_too_many_log_in_on_is_nobodys(tmp_path_factory) -> None:
-    found = LiveState(snapshot(tmp_path_factory.mktemp("many") / "s"), WEIGHTS, 2)
+    found = LiveState(snapshot(tmp_path_factory.mktemp("many") / "s"), RULES, 2)
     for number in range(3):
         found.apply(event(number, "login", str(number), "kiosk"))
     assert found.owner_of(None, device_name("kiosk")) == device_name("kiosk")
