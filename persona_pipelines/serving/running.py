@@ -91,7 +91,7 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
         app = app_of(engine, journal, breaks, token, local)
         facts = engine.snapshot.facts
         say(f"Lists of {facts.model} version {facts.version}, tables until {facts.until}, {engine.state.events:,} events since.")
-        say(f"http://{host}:{listening.getsockname()[1]}/openapi.json describes the service; Ctrl-C stops it.")
+        say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")
         if not local:
             say("Requests need the token that persona serve token shows.")
         options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
