@@ -108,7 +108,8 @@ def browser(folder: Path) -> Iterator[Page]:
     try:
         told, until = folder / "browser" / "DevToolsActivePort", time.monotonic() + 60
         while not (told.exists() and len(told.read_text().splitlines()) == 2):
-            assert time.monotonic() < until and process.poll() is None, "the browser does not start"
+            assert process.poll() is None, "the browser ended"
+            assert time.monotonic() < until, "the browser does not start"
             time.sleep(0.05)
         port, path = told.read_text().splitlines()
         with connect(f"ws://127.0.0.1:{port}{path}", max_size=None) as control:

@@ -28,6 +28,7 @@ function explain(error) {
 // A card with a list: what changes from one answer to the next is marked.
 class Card {
   ranks = null;
+  asked = 0;
 
   constructor(template, client) {
     this.client = client;
@@ -39,9 +40,13 @@ class Card {
 
   // Asks for the list and shows it. Resolves to what has changed, in words.
   async ask() {
+    const asked = ++this.asked;
     const [answer, spent] = await timed(this.client.recommendations({ k: 10, slot: "try" }));
+    if (asked !== this.asked) return "asked again"; // a newer answer is on its way
     const before = this.ranks;
     this.answer = answer;
+    this.describe(answer);
+    this.root.hidden = false;
     this.ranks = new Map(answer.items.map((item) => [item.item_id, item.rank]));
     const marks = answer.items.map((item) => mark(before, item));
     const focused = [...this.list.children].findIndex((entry) => entry.contains(document.activeElement));
@@ -69,9 +74,13 @@ class Card {
     return entry;
   }
 
+  // What holds an entry.
   holder() {
     return document.createElement("div");
   }
+
+  // Whom the list is for, in words.
+  describe() {}
 }
 
 function mark(before, item) {
@@ -117,13 +126,11 @@ class PersonCard extends Card {
     await this.ask();
   }
 
-  async ask() {
-    const changes = await super.ask();
+  describe(answer) {
     const who = this.client.user === null ? "Somebody new" : this.client.user;
-    const known = this.answer.known ? "known to the last run" : "not known to the last run";
-    this.whom.textContent = `${who}, ${known}. ${this.answer.personal ? "The list is made for this person." : "Without consent the list is the same for all."}`;
-    this.consent.textContent = this.answer.personal ? "Withdraw consent" : "Give consent";
-    return changes;
+    const known = answer.known ? "known to the last run" : "not known to the last run";
+    this.whom.textContent = `${who}, ${known}. ${answer.personal ? "The list is made for this person." : "Without consent the list is the same for all."}`;
+    this.consent.textContent = answer.personal ? "Withdraw consent" : "Give consent";
   }
 
   holder(item) {

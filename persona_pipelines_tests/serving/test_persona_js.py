@@ -1,0 +1,33 @@
+"""The client for browsers in Node, against a running service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+NODE = shutil.which("node")
+PERSONA = resources.files("persona_pipelines.serving") / "page" / "persona.js"
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node")
+def test_the_client_for_browsers_keeps_its_word(served, tmp_path: Path) -> None:
+    (tmp_path / "persona.mjs").write_text(PERSONA.read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copy(Path(__file__).parent / "persona.test.mjs", tmp_path)
+    done = subprocess.run(
+        [str(NODE), "--test", "persona.test.mjs"],
+        cwd=tmp_path,
+        env={**os.environ, "SERVICE": served().address},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+
+
+def test_the_client_for_browsers_is_short_enough_to_read() -> None:
+    assert len(PERSONA.read_text(encoding="utf-8").splitlines()) < 200
