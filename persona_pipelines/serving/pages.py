@@ -48,4 +48,4 @@ def _route(address: str, package: str, file: str) -> Route:
     async def answer(_: Request) -> Response:
         return Response(content, media_type=kind, headers=HEADERS)
 
-    return Route(address, answer, include_in_schema=False)
+    return Route(address, answer)

@@ -60,7 +60,7 @@ class Page:
     def open(self, address: str, until: str) -> None:
         """Go to an address, and wait until something is true there."""
         self.call("Page.navigate", url=address)
-        self.wait(until)
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({address!r}) && ({until})")
 
     def asks(self, script: str) -> Any:
         """What a script comes to."""

@@ -40,6 +40,8 @@ async function until(true_) {
   }
 }
 
+const later = () => Response.json({}, { status: 503, headers: { "retry-after": "100" } });
+const turns = async () => { for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go)); };
 const made = (options = {}) => new Persona({ consent: true, user: "u3", storage: new Storage(), ...options });
 
 test("the next list of a running service knows what was told", async () => {
@@ -74,7 +76,7 @@ test("an event is sent again, later and later, and stays the same", async (conte
   context.mock.timers.enable({ apis: ["setTimeout"] });
   context.mock.method(Math, "random", () => 1);
   const page = new Response("<html>log in to this network</html>");
-  const asked = planned(context, 503, new TypeError("failed to fetch"), 429, page, Response.json({}, { status: 503, headers: { "retry-after": "100" } }));
+  const asked = planned(context, 503, new TypeError("failed to fetch"), 429, page, later());
   const persona = made();
   const event = persona.track("item_view", { item_id: "i1" });
   for (const [number, wait] of [1000, 500, 1000, 2000, 4000, 100_000].entries()) {
@@ -82,7 +84,7 @@ test("an event is sent again, later and later, and stays the same", async (conte
     assert.equal(asked.length, number);
     context.mock.timers.tick(1);
     await until(() => asked.length === number + 1);
-    for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go));
+    await turns();
   }
   assert.equal(persona.waiting, 0);
   for (const { document } of asked) assert.deepEqual(document, asked[0].document);
@@ -90,6 +92,23 @@ test("an event is sent again, later and later, and stays the same", async (conte
   assert.equal(event_id, event);
   assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 60_000);
   assert.deepEqual(rest, { event_type: "item_view", user_id: "u3", item_id: "i1" });
+});
+
+test("what happens while one waits for the next attempt does not bring it forward", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const asked = planned(context, later());
+  const persona = made();
+  persona.track("item_view", { item_id: "i1" });
+  const sent = persona.flush();
+  persona.track("item_view", { item_id: "i2" });
+  assert.equal(await sent, false);
+  persona.track("item_view", { item_id: "i3" });
+  context.mock.timers.tick(99_999);
+  await turns();
+  assert.equal(asked.length, 1);
+  context.mock.timers.tick(1);
+  await until(() => persona.waiting === 0);
+  assert.equal(asked[1].document.length, 3);
 });
 
 test("an answer that was lost counts no event twice", async (context) => {
@@ -109,7 +128,7 @@ test("an answer that was lost counts no event twice", async (context) => {
 
 test("what waits survives the page", async (context) => {
   const storage = new Storage();
-  planned(context, new TypeError("offline"));
+  planned(context, later());
   const first = made({ storage });
   first.track("item_view", { item_id: "i1" });
   assert.equal(await first.flush(), false);
@@ -228,7 +247,7 @@ test("who withdraws is forgotten, and the service told", async () => {
 });
 
 test("a withdrawal that the service does not know yet is told later, by the next page too", async (context) => {
-  planned(context, new TypeError("offline"));
+  planned(context, later());
   const storage = new Storage();
   const persona = made({ storage });
   persona.track("item_view", { item_id: "i1" });
@@ -240,12 +259,15 @@ test("a withdrawal that the service does not know yet is told later, by the next
   assert.equal(storage.held.size, 0);
 });
 
-test("a browser that forbids to store is no reason to fail", async (context) => {
-  Object.defineProperty(globalThis, "localStorage", { configurable: true, get() { throw new Error("SecurityError"); } });
-  context.after(() => delete globalThis.localStorage);
+test("a browser that has no storage, or forbids it, is no reason to fail", async (context) => {
   const asked = planned(context);
-  const persona = new Persona({ consent: true });
-  persona.track("item_view", { item_id: "i1" });
-  assert.ok(await persona.flush());
-  assert.equal(asked[0].document.length, 1);
+  context.after(() => delete globalThis.localStorage);
+  for (const get of [() => undefined, () => { throw new Error("SecurityError"); }]) {
+    Object.defineProperty(globalThis, "localStorage", { configurable: true, get });
+    const persona = new Persona({ consent: true });
+    persona.track("item_view", { item_id: "i1" });
+    assert.equal(persona.waiting, 1);
+    assert.ok(await persona.flush());
+  }
+  assert.equal(asked.length, 2);
 });

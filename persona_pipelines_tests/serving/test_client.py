@@ -224,12 +224,15 @@ def test_one_event_that_is_refused_does_not_hold_up_the_others(served, client) -
     assert error.body["errors"][0]["field"] == "event_type"
 
 
-def test_a_wrong_token_is_told_and_asked_with_once(served, client) -> None:
-    service, refused = served(token="right"), []
-    wrong = client(service.address, token="wrong", refused=lambda event, error: refused.append(error.status))
+def test_a_wrong_token_is_told_and_asked_with_once(served, planned, client) -> None:
+    refused, away = [], planned(401)
+    wrong = client(away.address, token="wrong", refused=lambda event, error: refused.append(error.status), interval=0.2)
     wrong.track("item_view", user_id="u3", item_id="i1")
+    wrong.track("item_view", user_id="u3", item_id="i2")
     assert wrong.flush()
-    assert refused == [401]
+    assert refused == [401, 401]
+    assert [headers["authorization"] for _, headers, _ in away.asked] == ["Bearer wrong"]
+    service = served(token="right")
     right = client(service.address, token="right")
     right.track("item_view", user_id="u3", item_id="i1")
     assert right.flush()

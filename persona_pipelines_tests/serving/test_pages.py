@@ -76,7 +76,7 @@ def page(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def tab(page: Page) -> Page:
     """The tab as a new one."""
-    page.open("about:blank", "document.readyState === 'complete'")
+    page.open("about:blank", "true")
     page.look(1440)
     page.faults.clear()
     page.asked.clear()

@@ -79,7 +79,6 @@ export class Persona {
   // Resolves to whether the service knows already; otherwise it is told as soon as it answers.
   async withdraw() {
     if (this.#consent) {
-      this.#keep([]);
       this.track("personalisation", { value: 0 });
       this.consent = false;
     }
