@@ -99,10 +99,15 @@ def choose(tab: Page, card: int, person: str) -> None:
     tab.wait(f"document.querySelectorAll('.whom p')[{card}].textContent.startsWith('{person},')")
 
 
-def click(tab: Page, card: int, place: int) -> None:
+def press(tab: Page, button: str) -> None:
+    """Press a button, and wait until it is said what came of it."""
     before = said(tab)
-    tab.asks(f"document.querySelectorAll('section')[{card}].querySelectorAll('li button')[{place}].click()")
+    tab.asks(f"{button}.click()")
     tab.wait(f"document.getElementById('said').textContent !== {before!r}")
+
+
+def click(tab: Page, card: int, place: int) -> None:
+    press(tab, f"document.querySelectorAll('section')[{card}].querySelectorAll('li button')[{place}]")
 
 
 class TestInABrowser:
@@ -151,12 +156,12 @@ class TestInABrowser:
         assert titles(tab, 0) == everybody
         words = "document.querySelector('.whom p').textContent"
         assert tab.asks(words) == "Somebody new, not known to the last run. Without consent the list is the same for all."
-        tab.asks("document.querySelector('.whom button').click()")
-        tab.wait(f"{words}.endsWith('The list is made for this person.')")
+        press(tab, "document.querySelector('.whom button')")
+        assert tab.asks(words).endswith("The list is made for this person.")
         click(tab, 0, 0)
         assert titles(tab, 0) != everybody
-        tab.asks("document.querySelector('.whom button').click()")
-        tab.wait(f"{words}.endsWith('Without consent the list is the same for all.')")
+        press(tab, "document.querySelector('.whom button')")
+        assert tab.asks(words).endswith("Without consent the list is the same for all.")
         assert titles(tab, 0) == everybody
 
     def test_the_keyboard_is_enough_and_one_sees_where_one_is(self, tab: Page, served) -> None:
