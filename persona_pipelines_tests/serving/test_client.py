@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from hypothesis import strategies as st
 from persona_pipelines import client as module
 from persona_pipelines.client import Client, ClientError, wait_before
 from persona_pipelines_tests.conftest import law
+
+ROOT = Path(__file__).parents[2]
 
 
 class Planned:
@@ -362,3 +365,12 @@ def test_an_event_of_nobody_and_one_that_is_no_json_are_refused_at_once(nobody, 
     away.close(0)
     with pytest.raises(ValueError, match="closed"):
         away.track("item_view", user_id="u3", item_id="i1")
+
+
+def test_the_documentation_shows_what_works(served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    service = served()
+    (text,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "live.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert "http://127.0.0.1:8000" in text
+    exec(text.replace("http://127.0.0.1:8000", service.address), {})
+    assert service.engine.state.events == 1
