@@ -58,8 +58,9 @@ class ClientError(Exception):
 
 
 def refused_to_log(event: dict[str, Any], error: ClientError) -> None:
-    """What happens with an event that the service refuses, where nothing else is said: a line in the log, without ids."""
-    _LOG.warning("an event %s was refused: %s", event["event_type"], error)
+    """What happens with an event that the service refuses, where nothing else is said: a line in the log, without what was found, which may be an id."""
+    wrong = "; ".join(f"{entry['field']}: expected {entry['expected']}" for entry in (error.body or {}).get("errors", ()))
+    _LOG.warning("an event %s was refused, status %s: %s", event["event_type"], error.status, wrong)
 
 
 class Client:
@@ -75,7 +76,7 @@ class Client:
         refused: called in the background with each event that the service does not take, and why; it is not sent again.
         seconds: so long is waited for an answer.
         interval: seconds in which events are gathered for one request.
-        first_wait: seconds before the second attempt, on average half of it; each further one may wait twice as long.
+        first_wait: seconds before the second attempt, at most; each further one may wait twice as long, up to a minute.
         most: events that wait; beyond them the oldest is dropped, and counted in ``dropped``.
 
     Raises:

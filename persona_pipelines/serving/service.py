@@ -114,7 +114,6 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        routes=list(pages.routes()),
     )
     limiter = None if only_local else Limiter(options.requests_per_second)
     app.add_middleware(
@@ -263,6 +262,7 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         metrics.people.set(len(engine.state.people))
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    app.routes.extend(pages.routes())  # behind those of programs, which are looked up so much more often
     return app
 
 

@@ -227,6 +227,15 @@ def test_one_event_that_is_refused_does_not_hold_up_the_others(served, client) -
     assert error.body["errors"][0]["field"] == "event_type"
 
 
+def test_what_is_refused_is_logged_without_ids(served, client, caplog: pytest.LogCaptureFixture) -> None:
+    telling = client(served().address)
+    telling.track("item_view", user_id="u3\n", item_id="i\x00secret")
+    wait(lambda: telling.waiting == 0)
+    wait(lambda: bool(caplog.records))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "persona_pipelines.client"]
+    assert line == "an event item_view was refused, status 422: item_id: expected 1 to 512 characters that can be printed"
+
+
 def test_a_wrong_token_is_told_and_asked_with_once(served, planned, client) -> None:
     refused, away = [], planned(401)
     wrong = client(away.address, token="wrong", refused=lambda event, error: refused.append(error.status), interval=0.2)
