@@ -50,6 +50,7 @@ wheel: setup  ## the wheel, built, and tried apart from this folder
 	cp -r data build/elsewhere
 	cd build/elsewhere && tried="from persona_pipelines.cli import main; main()" && export PYTHONPATH=$(CURDIR)/build/tried PERSONA_HOME=$(CURDIR)/build/home && \
 		$(CURDIR)/$(BIN)/python -P -c 'import persona_pipelines as tried; assert "build/tried" in tried.__file__, tried.__file__' && \
+		$(CURDIR)/$(BIN)/python -P -c 'from persona_pipelines.serving.pages import routes; routes()' && \
 		$(CURDIR)/$(BIN)/python -P -c "$$tried" sources check persona.yaml >/dev/null && \
 		$(CURDIR)/$(BIN)/python -P -c "$$tried" init raw/web/2025-09-01.log.gz --output first.yaml >/dev/null && \
 		$(CURDIR)/$(BIN)/python -P -c "$$tried" dictionary dictionary.md >/dev/null

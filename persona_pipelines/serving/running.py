@@ -93,7 +93,7 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
         app = app_of(engine, journal, breaks, token, local)
         scores, facts = engine.maker.scores, engine.snapshot.facts
         say(f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {engine.state.events:,} events since.")
-        say(f"http://{host}:{listening.getsockname()[1]}/openapi.json describes the service; Ctrl-C stops it.")
+        say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")
         if not local:
             say("Requests need the token that persona serve token shows.")
         settle()

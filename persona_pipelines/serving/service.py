@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
+from persona_pipelines.serving import pages
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
 from persona_pipelines.serving.intake import Intake
 from persona_pipelines.serving.journal import Journal, JournalError
@@ -33,6 +34,8 @@ MOST = 1_000
 MOST_EXCLUDED = 10_000
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 JSON, PROBLEM = "application/json", "application/problem+json"
+OPEN = pages.ADDRESSES | {"/healthz"}
+"""What is answered without a token."""
 LONGEST_NAME = 512
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Id = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
@@ -256,6 +259,7 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         metrics.people.set(len(engine.state.people))
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    app.routes.extend(pages.routes())  # behind those of programs, which are looked up so much more often
     return Service(
         app,
         metrics,
@@ -505,7 +509,7 @@ class Service:
                 raise Problem(421, "Another host", f"found host {host[:80]!r}; expected 127.0.0.1: this service answers this machine alone")
         if self.limiter is not None and not self.limiter.allows((scope.get("client") or ("",))[0]):
             raise Problem(429, "Too many requests", "more requests than serving.requests_per_second", headers={"retry-after": "1"})
-        if self.token is not None and scope["path"] != "/healthz":
+        if self.token is not None and scope["path"] not in OPEN:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
                 raise Problem(

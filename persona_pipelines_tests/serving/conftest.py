@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import numpy as np
 import orjson
 import pytest
 import scipy.sparse as sp
+import uvicorn
 from fastapi import FastAPI
 
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.engine import Engine
-from persona_pipelines.serving.service import Service
+from persona_pipelines.serving.journal import Journal
+from persona_pipelines.serving.service import Service, app_of
 from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
 from persona_pipelines.settings import Settings
 
@@ -207,3 +211,44 @@ def told(app: Service | FastAPI, *requests: tuple[Any, ...], **options: Any) -> 
             return [await ask(app, *request, **options) for request in requests]
 
     return asyncio.run(run())
+
+
+class Served:
+    """A service that answers at ``address``.
+
+    Attributes:
+        engine: what it knows.
+    """
+
+    def __init__(self, app: Service, engine: Engine) -> None:
+        self.engine = engine
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
+        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+        self._listening.close()
+
+
+@pytest.fixture
+def served(engine_of: Callable[..., Engine], tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Services over the shop on ports of their own, as of now; ``token`` as beyond this machine, everything else is as for ``engine_of``."""
+    running: list[Served] = []
+
+    def start(token: str | None = None, **options: Any) -> Served:
+        engine = engine_of(now=dt.datetime.now(dt.UTC).replace(tzinfo=None), **options)
+        journal = Journal(tmp_path / f"served-{len(running)}", lambda: NOW.date())
+        journals.append(journal)
+        running.append(Served(app_of(engine, journal, 0, token, only_local=token is None), engine))
+        return running[-1]
+
+    journals: list[Journal] = []
+    yield start
+    for service in running:
+        service.stop()
+    for journal in journals:
+        journal.close()

@@ -60,10 +60,10 @@ def test_each_process_has_a_file_of_its_own_and_all_are_read_in_order(tmp_path: 
 
 def test_a_new_day_and_a_full_file_begin_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journals, "LARGEST_FILE", 50)
-    days = [DAY, DAY, DAY + dt.timedelta(days=1)]
-    today = DAY
-    journal = Journal(tmp_path, lambda: today)
-    for number, today in enumerate(days):
+    days = [DAY]
+    journal = Journal(tmp_path, lambda: days[-1])
+    for number, day in enumerate([DAY, DAY, DAY + dt.timedelta(days=1)]):
+        days.append(day)
         journal.append([line_of({"number": number, "text": "x" * 40})])
     journal.close()
     assert [f"{file.parent.name}/{file.stem}" for file in files_of(tmp_path)] == [

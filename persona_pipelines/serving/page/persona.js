@@ -1,0 +1,197 @@
+// The client of persona serve for a web page: lists to show, and events that are sent in batches, survive a page and count once.
+// One file, nothing else needed:  import { Persona } from "/persona.js";
+
+const LARGEST_BATCH = 100;
+const LARGEST_BODY = 60_000; // bytes; a request that outlives its page may have 64 KiB
+const FIRST_WAIT = 500;
+const LONGEST_WAIT = 60_000; // milliseconds between two attempts
+
+// The service said no, or did not answer (status 0). `body` is its answer: title, detail and errors with field, found and expected.
+export class PersonaError extends Error {
+  constructor(message, status, body = null, retryAfter = 0) {
+    super(message);
+    Object.assign(this, { name: "PersonaError", status, body, retryAfter });
+  }
+}
+
+export class Persona {
+  #names; #address; #token; #interval; #most; #refused; #storage; #consent;
+  #timer = null; #failures = 0; #sending = null;
+
+  // consent: whether the person agreed; without it nothing is sent, nothing is stored, and lists are asked without an id.
+  // user, device: ids; without both a random id of the device is made, and kept in `storage`.
+  // address: where the service is, such as "/persona"; token: only where no stranger sees the page.
+  // interval: milliseconds in which events are gathered; most: events that wait, beyond them the oldest is dropped (and counted in `dropped`).
+  // refused(event, error): an event that the service does not take; it is not sent again.
+  constructor({ consent, user = null, device = null, address = "", token = null, name = "persona", interval = 1000, most = 500,
+                refused = (event, error) => console.warn("refused", event, error), storage = ownStorage() }) {
+    if (typeof consent !== "boolean") throw new TypeError(`consent: found ${consent}; expected true or false`);
+    Object.assign(this, { user, device, dropped: 0 });
+    this.#names = { queue: `${name}-queue`, device: `${name}-device` };
+    [this.#address, this.#token] = [address.replace(/\/+$/, ""), token];
+    [this.#interval, this.#most] = [interval, most];
+    [this.#refused, this.#storage] = [refused, storage];
+    this.consent = consent;
+    globalThis.addEventListener?.("pagehide", () => this.flush());
+    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.flush());
+  }
+
+  get consent() { return this.#consent; }
+
+  // From false on, what waits is forgotten, but for a withdrawal that the service does not know yet; so is the id of the device.
+  set consent(agreed) {
+    this.#consent = agreed;
+    if (!agreed) {
+      this.#keep(this.#queue().filter((event) => event.event_type === "personalisation"));
+      this.#storage.removeItem(this.#names.device);
+    }
+    if (this.waiting) this.#later(0);
+  }
+
+  // How many events wait to be sent.
+  get waiting() { return this.#queue().length; }
+
+  // A list as the service answers it. The wishes are those of POST /v1/recommendations: k, session, exclude, categories, not_categories,
+  // price_below, in_stock, slot. Throws a PersonaError where none comes within `seconds`: show what you show to everybody then.
+  async recommendations({ seconds = 2, ...wishes } = {}) {
+    return await this.#post("/v1/recommendations", JSON.stringify({ ...wishes, ...this.#whom("user", "device") }), { seconds });
+  }
+
+  // Something that happened now. `fields` are those of POST /v1/events: item_id, value, quantity, currency, list_id ... Returns the event's id.
+  track(eventType, fields = {}) {
+    if (!this.#consent) return null;
+    const event = { event_id: newId(), timestamp: new Date().toISOString(), event_type: eventType, ...this.#whom("user_id", "anonymous_id"), ...fields };
+    this.#keep([...this.#queue(), event]);
+    this.#later(this.#interval);
+    return event.event_id;
+  }
+
+  // Sends what waits, now. Resolves to whether nothing waits any more; otherwise it is tried again, later and later.
+  async flush() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#sending ??= this.#send().finally(() => { this.#sending = null; });
+    await this.#sending;
+    return this.waiting === 0;
+  }
+
+  // The person says no: what waits is forgotten, the service is told that lists are the same for all, and nothing more is sent.
+  // Resolves to whether the service knows already; otherwise it is told as soon as it answers.
+  async withdraw() {
+    if (this.#consent) {
+      this.track("personalisation", { value: 0 });
+      this.consent = false;
+    }
+    return await this.flush();
+  }
+
+  #whom(user, device) {
+    if (!this.#consent) return {};
+    if (this.user === null && this.device === null) {
+      this.device = this.#storage.getItem(this.#names.device) ?? newId();
+      this.#store(this.#names.device, this.device);
+    }
+    return { ...(this.user === null ? {} : { [user]: this.user }), ...(this.device === null ? {} : { [device]: this.device }) };
+  }
+
+  #later(wait) {
+    this.#timer ??= setTimeout(() => this.flush(), wait);
+    this.#timer.unref?.(); // in Node, no process stays for it
+  }
+
+  async #send() {
+    let most = LARGEST_BATCH;
+    for (let queue = this.#queue(); queue.length; queue = this.#queue()) {
+      const batch = fitting(queue.slice(0, most));
+      try {
+        await this.#post("/v1/events", JSON.stringify(batch), { keepalive: true });
+        this.#done(batch);
+        this.#failures = 0;
+        most = LARGEST_BATCH;
+      } catch (error) {
+        if (error.status === 0 || error.status === 408 || error.status === 429 || error.status >= 500) {
+          const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#failures++);
+          clearTimeout(this.#timer);
+          this.#timer = null;
+          return this.#later(Math.max(error.retryAfter * 1000, longest * Math.random()));
+        }
+        if ([400, 413, 422].includes(error.status) && batch.length > 1) {
+          most = Math.ceil(batch.length / 2); // one event spoils the whole batch: the search for it goes on in halves
+        } else {
+          this.#done(batch);
+          batch.forEach((event) => this.#refused(event, error));
+        }
+      }
+    }
+  }
+
+  async #post(path, body, { seconds = 10, keepalive = false }) {
+    const headers = { "content-type": "application/json", ...(this.#token ? { authorization: `Bearer ${this.#token}` } : {}) };
+    let answer, told;
+    try {
+      answer = await fetch(this.#address + path, { method: "POST", headers, body, keepalive, signal: AbortSignal.timeout(seconds * 1000) });
+      told = await answer.json().catch(() => null);
+    } catch (error) {
+      throw new PersonaError(`no answer: ${error.message}`, 0);
+    }
+    if (answer.ok && told) return told;
+    const status = answer.ok ? 0 : answer.status; // what is no JSON comes from something between, such as the page of a network that wants a login
+    throw new PersonaError(told?.detail ?? `status ${answer.status}`, status, told, Number(answer.headers.get("retry-after")) || 0);
+  }
+
+  // What waits stands in the storage alone, so that pages that are open side by side do not lose each other's events.
+  #queue() {
+    try {
+      return JSON.parse(this.#storage.getItem(this.#names.queue)) ?? [];
+    } catch {
+      return [];
+    }
+  }
+
+  #keep(queue) {
+    const over = Math.max(0, queue.length - this.#most);
+    this.dropped += over;
+    let kept = queue.slice(over);
+    while (kept.length && !this.#store(this.#names.queue, JSON.stringify(kept))) {
+      kept = kept.slice(1); // the storage is full
+      this.dropped += 1;
+    }
+    if (!kept.length) this.#storage.removeItem(this.#names.queue);
+  }
+
+  #done(batch) {
+    const sent = new Set(batch.map((event) => event.event_id));
+    this.#keep(this.#queue().filter((event) => !sent.has(event.event_id)));
+  }
+
+  #store(name, text) {
+    try {
+      this.#storage.setItem(name, text);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function newId() { // crypto.randomUUID is there on https alone
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// The first events whose text is not too large for one request, one at least.
+function fitting(events) {
+  let size = 2;
+  const end = events.findIndex((event) => (size += new TextEncoder().encode(JSON.stringify(event)).length + 1) > LARGEST_BODY);
+  return end < 0 ? events : events.slice(0, Math.max(end, 1));
+}
+
+// That of the browser; where there is none, or it is forbidden, what waits lives as long as the page.
+function ownStorage() {
+  try {
+    globalThis.localStorage.getItem("persona");
+    return globalThis.localStorage;
+  } catch {
+    const held = new Map();
+    return { getItem: (name) => held.get(name) ?? null, setItem: (name, text) => held.set(name, text), removeItem: (name) => held.delete(name) };
+  }
+}
