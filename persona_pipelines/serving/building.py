@@ -35,8 +35,8 @@ from persona_pipelines.tracking import registry
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
-DEVICE_DAYS = 30
-"""Of a device that nobody has logged in on, what it did in so many days is known."""
+DEVICE_DAYS = 90
+"""A device that nobody has logged in on is known if it did anything in so many days."""
 NIGHTLY = 100
 """Items of each user that are kept of a champion whose scores do not follow the last click."""
 USERS_AT_ONCE = 4096
@@ -154,9 +154,9 @@ def people_of(
         items: ids, sorted.
     """
     rules, events = rules_of(settings), events.filter(events.timestamp < end)
-    begin = end - dt.timedelta(days=DEVICE_DAYS)
-    alone = events.filter(events.user_id.isnull() & events.anonymous_id.notnull() & (events.timestamp >= begin))
-    alone = alone.mutate(user_id=alone.anonymous_id)
+    alone = events.filter(events.user_id.isnull() & events.anonymous_id.notnull())
+    here = alone.filter(alone.timestamp >= end - dt.timedelta(days=DEVICE_DAYS)).select("anonymous_id").distinct()
+    alone = alone.semi_join(here, "anonymous_id").mutate(user_id=alone.anonymous_id)
     columns = ["user_id", "item_id", "weight", "liked", "last_time", "best"]
     of_users, of_devices = (
         warehouse.frame(interactions(some, rules, end).select(*columns)) for some in (events.filter(events.user_id.notnull()), alone)

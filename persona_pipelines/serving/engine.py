@@ -14,7 +14,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.lists import Maker, Wishes
-from persona_pipelines.serving.received import Reader
+from persona_pipelines.serving.received import Limits, Reader, Spelling
 from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings import Settings
@@ -70,7 +70,10 @@ class Engine:
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
         types = frozenset(self.settings.known_event_types())
-        self.reader = Reader(self.key, types, self.now, lambda: secrets.token_hex(16))
+        logs = self.settings.sources_that_say_when()[0]
+        spelling = Spelling(logs.identifiers, frozenset(word.lower() for word in logs.missing_words))
+        limits = Limits(self.settings.logs.money, self.settings.logs.ratings)
+        self.reader = Reader(self.key, types, self.now, lambda: secrets.token_hex(16), spelling, limits)
 
     def take(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Events that are durable, in their order."""
@@ -79,18 +82,20 @@ class Engine:
 
     def owner(self, user: str | None, device: str | None) -> str | None:
         """The pseudonym of whom a list is asked for; None for nobody."""
+        spelled = self.reader.spelling.of
         return self.state.owner_of(
-            None if user is None else pseudonym(user, self.key), None if device is None else pseudonym("device:" + device, self.key)
+            None if user is None else pseudonym(spelled(user.strip()), self.key),
+            None if device is None else pseudonym("device:" + spelled(device.strip()), self.key),
         )
 
     def recommendations(self, asked: Asked) -> tuple[dict[str, Any], str]:
         """A list with what it was made from, and a tag that stays the same for the same request until something changes the list."""
-        places, unknown = self.state.places, []
+        places, unknown, spelled = self.state.places, [], self.reader.spelling.of
 
         def known(items: Sequence[str]) -> Sequence[int]:
             found: list[int] = []
             for item in items:
-                place = places.get(item)
+                place = places.get(spelled(item))
                 if place is None:
                     unknown.append(item)
                 else:
@@ -146,7 +151,7 @@ class Engine:
         Raises:
             UnknownItemError: the item is not in the catalogue.
         """
-        place = self.state.places.get(item)
+        place = self.state.places.get(self.reader.spelling.of(item))
         if place is None:
             raise UnknownItemError(item)
         snapshot = self.snapshot
@@ -160,5 +165,5 @@ class Engine:
 
     def profile(self, user: str) -> bytes | None:
         """The profile of a user as JSON; None where there is none."""
-        number = self.snapshot.person(pseudonym(user, self.key))
+        number = self.snapshot.person(str(self.owner(user, None)))
         return (self.snapshot.profile_of(number) or None) if number >= 0 else None

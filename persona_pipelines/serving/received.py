@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.settings.sources import MISSING_WORDS, Identifiers
+from persona_pipelines.settings.stages import Bounds, MoneyBounds, RatingBounds
 
 OWN, SEGMENT, GA4 = "own", "segment", "ga4"
 LONGEST_ID = 512
@@ -23,7 +27,6 @@ BEHIND = dt.timedelta(days=30)
 """What is older is a case for the logs: it is refused here, so that a wrong clock does not pass for a history."""
 
 PERSONALISATION, NOT_INTERESTED, LESS_LIKE_THIS = "personalisation", "not_interested", "less_like_this"
-SAID = (PERSONALISATION, NOT_INTERESTED, LESS_LIKE_THIS)
 """Types of what people say of their lists: they stop or start that lists are made for them (``value`` 0 or 1), do not want an item, want less of its kind."""
 
 SEGMENT_EVENTS = {
@@ -88,6 +91,36 @@ class InvalidEventError(ProjectError):
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """Which spellings of an id are one, as a source of the logs has it (``logs.values.spelled``).
+
+    Attributes:
+        missing: words in small letters that are no id of a person, device or event.
+    """
+
+    identifiers: Identifiers = field(default_factory=Identifiers)
+    missing: frozenset[str] = frozenset(MISSING_WORDS)
+
+    def of(self, text: str) -> str:
+        chosen = self.identifiers
+        if chosen.form == "NFC" and not text.isascii():
+            text = unicodedata.normalize("NFC", text)
+        if chosen.invisible == "remove":
+            text = _INVISIBLE.sub("", text)
+        if chosen.blanks == "collapse":
+            text = _BLANKS.sub(" ", text).strip()
+        return text.lower() if chosen.lower_case else text
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Between which bounds the amounts of events are, those of the logs: what is refused there is refused here, and counts in neither."""
+
+    money: Bounds = field(default_factory=MoneyBounds)
+    ratings: Bounds = field(default_factory=RatingBounds)
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads what is sent.
 
@@ -102,6 +135,8 @@ class Reader:
     types: frozenset[str]
     now: Callable[[], dt.datetime]
     new_id: Callable[[], str]
+    spelling: Spelling = field(default_factory=Spelling)
+    limits: Limits = field(default_factory=Limits)
 
     def records(self, document: Any) -> Iterator[dict[str, Any]]:
         """The records of a document, one an item: ``event_id``, ``timestamp``, ``event_type``, and what is known of ``user_id``, ``anonymous_id``
@@ -128,8 +163,8 @@ class Reader:
         if unknown:
             raise InvalidEventError(unknown[0] or "event", document[unknown[0]], f"one of {', '.join(sorted(OWN_FIELDS))}")
         kind = document.get("event_type")
-        if not isinstance(kind, str) or (kind not in self.types and kind not in SAID):
-            raise InvalidEventError("event_type", kind, f"one of {', '.join((*sorted(self.types), *SAID))}")
+        if not isinstance(kind, str) or kind not in self.types:
+            raise InvalidEventError("event_type", kind, f"one of {', '.join(sorted(self.types))}")
         record = self._begun(
             OWN, kind, document, document.get("event_id"), document.get("timestamp"), document.get("user_id"), document.get("anonymous_id")
         )
@@ -137,7 +172,9 @@ class Reader:
             raise InvalidEventError("item_id", None, f"the id of an item: {kind} says something of one")
         if kind == PERSONALISATION and document.get("value") not in (0, 1):
             raise InvalidEventError("value", document.get("value"), "0 or 1: whether lists are made for the person")
-        yield _with_texts({**record, **_item(document, "item_id", "value", "quantity", "")}, document, {name: name for name in TEXTS})
+        yield _with_texts(
+            {**record, **self._item(kind, document, "item_id", "value", "quantity", "")}, document, {name: name for name in TEXTS}
+        )
 
     def _segment(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         properties = document.get("properties") or {}
@@ -169,11 +206,13 @@ class Reader:
         record = _with_texts(record, properties, {"currency": "currency"})
         products = properties.get("products")
         if isinstance(products, list) and products:
-            yield from _several(record, products, "properties.products", ("product_id", "sku"))
+            yield from self._several(record, products, "properties.products", ("product_id", "sku"))
         else:
             yield {
                 **record,
-                **_item(properties, _first(properties, ("product_id", "sku", "content_asset_id")), "price", "quantity", "properties."),
+                **self._item(
+                    kind, properties, _first(properties, ("product_id", "sku", "content_asset_id")), "price", "quantity", "properties."
+                ),
             }
 
     def _ga4(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -198,7 +237,7 @@ class Reader:
             record = _with_texts(record, parameters, {"currency": "currency", "campaign": "campaign"})
             products = parameters.get("items")
             if isinstance(products, list) and products:
-                yield from _several(record, products, f"{place}.params.items", ("item_id", "item_name"))
+                yield from self._several(record, products, f"{place}.params.items", ("item_id", "item_name"))
             else:
                 yield record
 
@@ -215,7 +254,7 @@ class Reader:
         device_field: str = "anonymous_id",
     ) -> dict[str, Any]:
         now = self.now()
-        user, device = _id(user, user_field), _id(device, device_field)
+        user, device = self._named(user, user_field), self._named(device, device_field)
         if user is None and device is None:
             raise InvalidEventError(user_field, None, f"{user_field} or {device_field}: whose event it is")
         when = now if moment is None else _moment(moment)
@@ -225,7 +264,7 @@ class Reader:
             raise InvalidEventError("timestamp", moment, f"a moment of the last {BEHIND.days} days: older events belong into the logs")
         when = min(when, now)
         record: dict[str, Any] = {
-            "event_id": self.new_id() if event_id is None else _id(event_id, "event_id"),
+            "event_id": self._named(event_id, "event_id") or self.new_id(),
             "timestamp": when.isoformat(timespec="microseconds") + "Z",
             "received": now.isoformat(timespec="microseconds") + "Z",
             "event_type": kind,
@@ -237,7 +276,48 @@ class Reader:
             record["anonymous_id"] = pseudonym("device:" + device, self.key)
         return record
 
+    def _named(self, value: Any, field: str) -> str | None:
+        """The id of a person, a device or an event; None where there is none, or a word that says so."""
+        text = _id(value, field)
+        if text is None or text.lower() in self.spelling.missing:
+            return None
+        return self.spelling.of(text) or None
 
+    def _several(self, record: dict[str, Any], products: list[Any], place: str, ids: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        """One record a product, each with an id of its own made of the event's."""
+        if len(products) > MOST_ITEMS:
+            raise InvalidEventError(place, len(products), f"at most {MOST_ITEMS:,} products")
+        for number, product in enumerate(products):
+            if not isinstance(product, dict):
+                raise InvalidEventError(f"{place}[{number}]", product, "an object")
+            yield {
+                **record,
+                "event_id": f"{record['event_id']}-{number}" if number else record["event_id"],
+                **self._item(record["event_type"], product, _first(product, ids), "price", "quantity", f"{place}[{number}]."),
+            }
+
+    def _item(self, kind: str, found: Mapping[str, Any], item: str, value: str, quantity: str, place: str) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        if (identifier := _id(found.get(item), place + item)) is not None and (identifier := self.spelling.of(identifier)):
+            record["item_id"] = identifier
+        pieces = None if found.get(quantity) is None else _number(found[quantity], place + quantity)
+        amount = None if found.get(value) is None else _number(found[value], place + value)
+        if pieces is not None:
+            record["quantity"] = _within(pieces, QUANTITY, place + quantity)
+        if amount is not None:
+            amount *= pieces if value == "price" and pieces is not None else 1
+            bounds = self.limits.ratings if kind == "rating" else self.limits.money
+            record["value"] = _within(amount, bounds, place + value)
+        if found.get("dwell_ms") is not None:
+            record["dwell_ms"] = _within(_number(found["dwell_ms"], place + "dwell_ms"), DWELL, place + "dwell_ms")
+        return record
+
+
+QUANTITY = Bounds(minimum=0, maximum=1e12)
+DWELL = Bounds(minimum=0, maximum=7 * 24 * 3_600_000)
+"""As the contract of events has it."""
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_BLANKS = re.compile("[\\s\u00a0\u2000-\u200a\u202f\u3000]+")
 TEXTS = ("currency", "campaign", "country", "referrer", "list_id")
 OWN_FIELDS = frozenset(
     {"event_id", "timestamp", "event_type", "user_id", "anonymous_id", "item_id", "value", "quantity", "dwell_ms", *TEXTS}
@@ -248,37 +328,8 @@ def _names(events: Any) -> bool:
     return isinstance(events, list) and bool(events) and isinstance(events[0], dict) and "name" in events[0]
 
 
-def _several(record: dict[str, Any], products: list[Any], place: str, ids: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """One record a product, each with an id of its own made of the event's."""
-    if len(products) > MOST_ITEMS:
-        raise InvalidEventError(place, len(products), f"at most {MOST_ITEMS:,} products")
-    for number, product in enumerate(products):
-        if not isinstance(product, dict):
-            raise InvalidEventError(f"{place}[{number}]", product, "an object")
-        yield {
-            **record,
-            "event_id": f"{record['event_id']}-{number}" if number else record["event_id"],
-            **_item(product, _first(product, ids), "price", "quantity", f"{place}[{number}]."),
-        }
-
-
 def _first(found: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((name for name in names if found.get(name) is not None), names[0])
-
-
-def _item(found: Mapping[str, Any], item: str, value: str, quantity: str, place: str) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    if (identifier := _id(found.get(item), place + item)) is not None:
-        record["item_id"] = identifier
-    pieces = None if found.get(quantity) is None else _number(found[quantity], place + quantity)
-    amount = None if found.get(value) is None else _number(found[value], place + value)
-    if pieces is not None:
-        record["quantity"] = pieces
-    if amount is not None:
-        record["value"] = amount * (1 if pieces is None else pieces) if value == "price" else amount
-    if found.get("dwell_ms") is not None:
-        record["dwell_ms"] = _number(found["dwell_ms"], place + "dwell_ms")
-    return record
 
 
 def _with_texts(record: dict[str, Any], found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -295,6 +346,12 @@ def _id(value: Any, field: str) -> str | None:
     if not text or len(text) > LONGEST_ID or not text.isprintable():
         raise InvalidEventError(field, text, f"1 to {LONGEST_ID} characters that can be printed")
     return text
+
+
+def _within(value: float, bounds: Bounds, field: str) -> float:
+    if not bounds.minimum <= value <= bounds.maximum:
+        raise InvalidEventError(field, value, f"a number between {bounds.minimum:g} and {bounds.maximum:g}")
+    return value
 
 
 def _number(value: Any, field: str) -> float:
