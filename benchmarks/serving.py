@@ -59,13 +59,13 @@ def shop(folder: Path, users: int, items: int) -> None:
     moments = np.full(starts[-1], int(UNTIL.timestamp() * 1e6), dtype=np.int64) - np.arange(starts[-1], dtype=np.int64) % 50 * 60_000_000
     neighbours = np.minimum((items * generator.beta(0.6, 3.0, (items, NEIGHBOURS))).astype(np.int32), items - 1)
     weights = -np.sort(-generator.random((items, NEIGHBOURS), dtype=np.float32), axis=1)
-    history = np.minimum(history, items - 1)
+    history, popularity = np.minimum(history, items - 1), generator.random(items) * 100
     owner = np.repeat(np.arange(users), lengths)
     order = np.lexsort((history, owner))
     kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
         folder=folder / "snapshot",
-        facts=Facts("1", UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], []),
+        facts=Facts("1", "m", UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], 0),
         scores={
             "1": Scores(
                 "synthetic",
@@ -81,7 +81,8 @@ def shop(folder: Path, users: int, items: int) -> None:
         items=[f"i{number}" for number in range(items)],
         titles=[f"Item number {number}" for number in range(items)],
         categories=[f"Category {number % 40}" for number in range(items)],
-        popularity=generator.random(items) * 100,
+        popularity=popularity,
+        shown=popularity,
         price=generator.random(items) * 50,
         blocked=np.zeros(items, dtype=bool),
         in_stock=np.ones(items, dtype=np.int8),
@@ -91,6 +92,7 @@ def shop(folder: Path, users: int, items: int) -> None:
         people=np.array(names, dtype="S32"),
         of_devices=np.zeros(users, dtype=bool),
         consent=np.ones(users, dtype=bool),
+        acted=np.zeros(users, dtype=bool),
         history_start=starts.astype(np.int64),
         history_item=history,
         history_time=moments,

@@ -23,7 +23,7 @@ def serve(context: click.Context, host: str, port: int, config: str | None) -> N
     settings = settings_of(config)
     from persona_pipelines.serving.running import serve as answer
 
-    answer(settings, published(settings), host, port, say)
+    answer(settings, lambda: published(settings), host, port, say)
 
 
 @serve.command("token")

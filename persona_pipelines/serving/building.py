@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from persona_pipelines.recommendations.models.learned import LearnedModel, Model
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
 from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
-from persona_pipelines.serving.journal import events_of, files_of, name_of
+from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
 from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
-from persona_pipelines.serving.snapshot import RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
+from persona_pipelines.serving.snapshot import FACTS, RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import LiveBlendSettings
@@ -52,6 +52,38 @@ def folder_of(settings: Settings) -> Path:
     return received_folder(settings.home).parent
 
 
+def snapshots_of(settings: Settings) -> Path:
+    return folder_of(settings) / "snapshots"
+
+
+def mark_of(settings: Settings) -> str:
+    """What tells one published copy from another."""
+    state = settings.published_file.stat()
+    return f"{state.st_mtime_ns:x}"
+
+
+def kept_snapshots(settings: Settings, mark: str = "") -> list[Path]:
+    """The snapshots on disk, of one published copy or of all, the newest last."""
+    found = [
+        folder
+        for folder in snapshots_of(settings).glob("*-v*-*")
+        if (folder / FACTS).exists() and (not mark or folder.name.split("+")[0].endswith(f"-{mark}"))
+    ]
+    return sorted(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+
+
+def since(snapshot: Snapshot, files: Sequence[Path], on_break: Callable[[Break], None]) -> Iterator[dict[str, Any]]:
+    """The events of some files of the journal that a snapshot does not hold, in their order."""
+    held, whole, until = set(snapshot.facts.files), set(snapshot.facts.whole_files), snapshot.until
+    for file in files:
+        name = name_of(file)
+        if name in whole or (name in held and file.parent.name < f"{until:%Y-%m-%d}"):
+            continue
+        for event in events_of([file], on_break):
+            if name not in held or _moment_of(event) >= until:
+                yield event
+
+
 def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Snapshot:
     """The snapshot of the published tables and the champion that made their lists; the one on disk where it is of the same.
 
@@ -67,8 +99,7 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     as_of = warehouse.value(warehouse.table(contracts.INTERACTIONS).as_of_date.max())
     if as_of is None:
         raise NothingToServeError("nobody has turned to any item yet; next: persona run with logs that have people and items")
-    rows = warehouse.value(warehouse.table(contracts.EVENTS).count())
-    folder = folder_of(settings) / "snapshots" / f"{as_of:%Y-%m-%d}-v{version}-{rows}"
+    folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{version}-{mark_of(settings)}"
     if folder.exists():
         return load(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
@@ -96,6 +127,7 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
         folder=folder,
         facts=Facts(
             version=version,
+            mark=mark_of(settings),
             made=dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0).isoformat(),
             until=end.isoformat(),
             dated=tables.dated,
@@ -106,6 +138,8 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
                 "records"
             ),
             files=files,
+            whole_files=[],
+            events=0,
         ),
         scores={version: scores},
         items=items.tolist(),
@@ -180,6 +214,7 @@ def people_of(
     counted = liked[~is_device[liked["person"]]]
     age_days = (microseconds(end) - counted["moment"].to_numpy(dtype=np.int64)) / DAY
     rating_sum, ratings, of_pair, number = _ratings(warehouse, events, names, items, pairs)
+    popularity = np.bincount(counted["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items))
     consent = pd.Series(users["consent_personalisation"].to_numpy(dtype=bool), index=users["user_id"]).reindex(names)
     said_start, said_item = _said(warehouse, events, names, items)
     return People(
@@ -188,9 +223,11 @@ def people_of(
         rating_sum,
         ratings,
         {
-            "popularity": np.bincount(counted["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items)),
+            "popularity": popularity,
+            "shown": popularity,
             "people": names.astype("S32"),
             "of_devices": is_device,
+            "acted": np.zeros(len(names), dtype=bool),
             "consent": consent.fillna(settings.privacy.consent_when_unknown).to_numpy(dtype=bool),
             "history_start": _starts(history["person"], len(names)),
             "history_item": history["item"].to_numpy(dtype=np.int32),
@@ -328,11 +365,11 @@ def _received(warehouse: Warehouse, settings: Settings, end: dt.datetime) -> tup
         if settings.displayed(file) in held:
             files.append(name_of(file))
             if file.parent.name >= lately:
-                ids += [id_hash(event["event_id"]) for event in events_of([file], lambda found: None) if _until(event) < end]
+                ids += [id_hash(event["event_id"]) for event in events_of([file], lambda found: None) if _moment_of(event) < end]
     return files, np.array(sorted(set(ids)), dtype=np.uint64)
 
 
-def _until(event: Mapping[str, Any]) -> dt.datetime:
+def _moment_of(event: Mapping[str, Any]) -> dt.datetime:
     return dt.datetime.fromisoformat(event["timestamp"][:-1])
 
 

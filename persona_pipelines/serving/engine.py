@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import secrets
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings import Settings
 
+RECORDED = 200
+"""Requests that are kept in memory, for another snapshot to be tried on."""
 MOST_NAMED = 20
 """Of unknown items in an answer: the others are counted."""
 
@@ -67,6 +70,8 @@ class Engine:
         options = self.settings.recommendations
         self.state = LiveState(self.snapshot, rules_of(self.settings), self.settings.events.most_users_of_a_device)
         self.maker = Maker(self.state, self.snapshot.champion, options.rules, options.exclude_seen, self.settings.serving.live_share)
+        self.asked: deque[Asked] = deque(maxlen=RECORDED)
+        self._following: list[Mapping[str, Any]] | None = None
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
         types = frozenset(self.settings.known_event_types())
@@ -79,6 +84,20 @@ class Engine:
         """Events that are durable, in their order."""
         for event in events:
             self.state.apply(event)
+            if self._following is not None:
+                self._following.append(event)
+
+    def follow(self) -> list[Mapping[str, Any]]:
+        """A list to which every event is added that is taken from now on, for another engine."""
+        self._following = []
+        return self._following
+
+    def follow_no_more(self) -> None:
+        self._following = None
+
+    def become(self, other: Engine) -> None:
+        """Answer from now on as another engine does."""
+        self.snapshot, self.state, self.maker = other.snapshot, other.state, other.maker
 
     def owner(self, user: str | None, device: str | None) -> str | None:
         """The pseudonym of whom a list is asked for; None for nobody."""
@@ -90,6 +109,11 @@ class Engine:
 
     def recommendations(self, asked: Asked) -> tuple[dict[str, Any], str]:
         """A list with what it was made from, and a tag that stays the same for the same request until something changes the list."""
+        self.asked.append(asked)
+        return self.answer(asked)
+
+    def answer(self, asked: Asked) -> tuple[dict[str, Any], str]:
+        """The same as ``recommendations``, without a trace of it."""
         places, unknown, spelled = self.state.places, [], self.reader.spelling.of
 
         def known(items: Sequence[str]) -> Sequence[int]:

@@ -66,9 +66,11 @@ def event_of(line: bytes) -> dict[str, Any] | None:
     return event
 
 
-def files_of(folder: Path) -> list[Path]:
-    """The files of a journal in the order in which they were written, the one that is written now among them."""
-    return sorted([*folder.glob("*/*.jsonl"), *folder.glob(f"*/*.jsonl{OPEN}")], key=lambda file: file.name)
+def files_of(folder: Path, first: dt.date | None = None) -> list[Path]:
+    """The files of a journal in the order in which they were written, the one that is written now among them; those from a day on."""
+    days = [day for day in folder.glob("*-*-*") if first is None or day.name >= first.isoformat()]
+    found = [file for day in days for file in day.iterdir() if file.name.removesuffix(OPEN).endswith(".jsonl")]
+    return sorted(found, key=lambda file: file.name)
 
 
 def name_of(file: Path) -> str:

@@ -236,7 +236,7 @@ class Maker:
         nightly, value = nightly[kept].astype(np.int64), value[kept]
         if not len(nightly):  # a device, or one whose list has no item left
             return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
-        if not (person.revision or wishes.context) or not len(items):
+        if not (wishes.context or self.state.acted(person)) or not len(items):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
         total = np.zeros(len(self._mark))
         total[nightly] += (1 - self.live_share) * _scaled(value)

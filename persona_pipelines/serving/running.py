@@ -10,13 +10,15 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import write_new
 from persona_pipelines.privacy.pseudonyms import load_key
-from persona_pipelines.serving.building import build, folder_of
+from persona_pipelines.serving.building import build, folder_of, since
 from persona_pipelines.serving.engine import Engine
-from persona_pipelines.serving.journal import Break, Journal, events_of
+from persona_pipelines.serving.journal import Break, Journal
+from persona_pipelines.serving.keeping import Keeper, last_good, newest, prepared_elsewhere
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -48,23 +50,42 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def started(settings: Settings, store: Warehouse, say: Callable[[str], None]) -> tuple[Engine, Journal, int]:
-    """The engine with every accepted event taken in, the journal, held by this process, and how many damaged lines it has.
+@dataclass
+class Started:
+    """An engine with every accepted event taken in, the journal, held by this process, how many damaged lines it has, and what is wrong with what is served."""
+
+    engine: Engine
+    journal: Journal
+    breaks: int
+    problem: str | None
+
+
+def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[str], None]) -> Started:
+    """What a service begins with: a snapshot of what is published, else the last one that could be made.
 
     Args:
-        store: the published copy; it is closed before anybody is answered.
+        tables: opens the published copy, where there is no snapshot of it; it is closed before anybody is answered.
     Raises:
         JournalHeldError: another process serves this home.
         NothingToServeError: there is no recommender yet.
     """
     key = load_key(settings.key_file)
     journal = Journal(folder_of(settings) / "events", lambda: dt.datetime.now(dt.UTC).date())
+    problem = None
     try:
-        with store:
-            snapshot = build(store, settings, say)
+        snapshot = newest(settings)
+        if snapshot is None:
+            try:
+                with tables() as store:
+                    snapshot = build(store, settings, say)
+            except ProjectError as error:
+                snapshot, problem = last_good(settings), str(error)
+                if snapshot is None:
+                    raise
+                say(f"{error}; what was served before is served: tables until {snapshot.facts.until}")
         engine = Engine(settings, snapshot, key)
         breaks: list[Break] = []
-        engine.take(events_of(journal.before, breaks.append))
+        engine.take(since(snapshot, journal.before, breaks.append))
     except BaseException:
         journal.close()
         raise
@@ -72,10 +93,10 @@ def started(settings: Settings, store: Warehouse, say: Callable[[str], None]) ->
         say(f"{settings.displayed(found.file)}, line {found.line}: damaged; it is left out, all others are used")
     if len(breaks) > 10:
         say(f"and {len(breaks) - 10:,} more damaged lines")
-    return engine, journal, len(breaks)
+    return Started(engine, journal, len(breaks), problem)
 
 
-def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: int, say: Callable[[str], None]) -> None:
     """Answer until an interrupt comes.
 
     Raises:
@@ -88,9 +109,11 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
     _allow_connections()
     local = is_local(host)
     with _listening(host, port) as listening:
-        engine, journal, breaks = started(settings, store, say)
+        found = started(settings, tables, say)
+        engine, journal = found.engine, found.journal
         token = None if local else token_of(settings)
-        app = app_of(engine, journal, breaks, token, local)
+        keeper = Keeper(engine, journal.folder, lambda: prepared_elsewhere(settings), found.problem)
+        app = app_of(engine, journal, found.breaks, token, local, keeper)
         scores, facts = engine.maker.scores, engine.snapshot.facts
         say(f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {engine.state.events:,} events since.")
         say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")

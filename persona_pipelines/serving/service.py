@@ -25,6 +25,7 @@ from persona_pipelines.serving import pages
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
 from persona_pipelines.serving.intake import Intake
 from persona_pipelines.serving.journal import Journal, JournalError
+from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
 from persona_pipelines.serving.received import InvalidEventError
 
@@ -90,7 +91,9 @@ class Session(BaseModel):
     slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
 
 
-def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True) -> Service:
+def app_of(
+    engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True, keeper: Keeper | None = None
+) -> Service:
     """The service.
 
     Args:
@@ -98,6 +101,7 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         breaks: damaged lines that were found in the journal.
         token: without it nobody is answered; None where the service listens on this machine alone.
         only_local: whether requests that name another host are refused, as a page of another site would send them.
+        keeper: takes up what is new while the service runs.
     """
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
@@ -106,6 +110,8 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(intake.run()), asyncio.create_task(intake.finish_files())]
+        if keeper is not None:
+            tasks.append(asyncio.create_task(keeper.run()))
         yield
         for task in tasks:
             task.cancel()
@@ -242,7 +248,8 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
         """What is served, and whether all is as it should be."""
         scores = engine.maker.scores
         told = {
-            "status": "ready",
+            "status": "ready" if keeper is None or keeper.problem is None else "degraded",
+            "problem": None if keeper is None else keeper.problem,
             "model": scores.model,
             "model_version": scores.version,
             "weights_of": scores.weights_of,

@@ -35,15 +35,19 @@ class Facts:
 
     Attributes:
         version: of the champion.
+        mark: of the published copy that it is of (``building.mark_of``).
         made: when, and ``until`` which moment events are known, UTC.
         dated: whether the log has dates.
         rating_sum, ratings: of all ratings.
         consent_when_unknown: whether lists may be made for people whom nobody knows yet.
         segments: ``segment_id``, ``segment_name``, ``users``, ``share``, ``distinguishing_features``, ``description``, ``top_categories`` of each.
-        files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``).
+        files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``);
+            ``whole_files``: those of which all events are.
+        events: how many have been taken in since the tables.
     """
 
     version: str
+    mark: str
     made: str
     until: str
     dated: bool
@@ -52,6 +56,8 @@ class Facts:
     consent_when_unknown: bool
     segments: list[dict[str, Any]]
     files: list[str]
+    whole_files: list[str]
+    events: int
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,12 @@ class Snapshot:
         scores: of the champion, and of other versions that are asked, by version.
         items, titles, categories: texts of the items; an empty category is none.
         popularity: shape (items,), users who cared for the item lately, those of a week ago by half.
+        shown: shape (items,), the same when the order of what is popular was last made.
         price: shape (items,), nan where unknown.
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
         repurchasable, is_new: shape (items,). ``vectors``: shape (items, d), by which items are unlike each other (``recommendations.rules``).
         people: shape (people,), pseudonyms as 32 bytes: users, and devices that nobody has logged in on (``of_devices``).
-        consent: shape (people,), whether lists may be made for them.
+        consent: shape (people,), whether lists may be made for them. acted: whether they have done something that the list of the last run does not know.
         history_start: shape (people + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
         pair_start, pair_item: the same of every item that each has had to do with, rising; ``pair_time`` is when last, ``pair_good`` whether anything good was
             said of it; ``pair_rating_sum`` and ``pair_ratings`` are the sum and number of ratings, of length 0 where nobody rates.
@@ -115,6 +122,7 @@ class Snapshot:
     titles: list[str]
     categories: list[str]
     popularity: np.ndarray
+    shown: np.ndarray
     price: np.ndarray
     blocked: np.ndarray
     in_stock: np.ndarray
@@ -124,6 +132,7 @@ class Snapshot:
     people: np.ndarray
     of_devices: np.ndarray
     consent: np.ndarray
+    acted: np.ndarray
     history_start: np.ndarray
     history_item: np.ndarray
     history_time: np.ndarray
@@ -244,6 +253,7 @@ def _require_whole(found: Snapshot) -> None:
     lengths = {
         "titles": (len(found.titles), items),
         "popularity": (len(found.popularity), items),
+        "shown": (len(found.shown), items),
         "history_start": (len(found.history_start), people + 1),
         "pair_start": (len(found.pair_start), people + 1),
         "pair_time": (len(found.pair_time), pairs),
@@ -254,6 +264,7 @@ def _require_whole(found: Snapshot) -> None:
         "together_item": (len(found.together_item), items),
         "vectors": (len(found.vectors), items),
         "consent": (len(found.consent), people),
+        "acted": (len(found.acted), people),
         "device_start": (len(found.device_start), len(found.device) + 1),
         f"{_scores_folder(found.facts.version)}": (int(found.facts.version in found.scores), 1),
     }

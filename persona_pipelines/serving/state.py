@@ -123,8 +123,8 @@ class LiveState:
         self.devices: dict[str, Device] = {}
         self.ids: set[int] = set()
         self.rating_sum, self.ratings = snapshot.facts.rating_sum, snapshot.facts.ratings
-        self.events = self.repeated = self.unknown_items = 0
-        self.shown, self.shown_at = self.popularity.copy(), 0
+        self.events, self.repeated, self.unknown_items = snapshot.facts.events, 0, 0
+        self.shown, self.shown_at = snapshot.shown, self.events - self.events % SHOWN_EVERY
 
     def repeats(self, event: Mapping[str, Any]) -> bool:
         """Whether an event of this id was accepted already."""
@@ -263,23 +263,33 @@ class LiveState:
     def history(self, person: Person) -> tuple[np.ndarray, np.ndarray | None]:
         """The ``RECENT`` newest items of a person, the newest first, and the place of each (``shared_places``)."""
         if person.order is None:
-            if not person.since:
-                snapshot, number = self.snapshot, person.number
-                part = slice(int(snapshot.history_start[number]), int(snapshot.history_start[number + 1])) if number >= 0 else slice(0, 0)
-                person.order = snapshot.history_item[part], shared_places(snapshot.history_time[part])
+            if person.since:
+                recent = self.recent(person)
+                moments = np.array([moment for _, moment in recent], dtype=np.int64)
+                person.order = np.array([item for item, _ in recent], dtype=np.int64), shared_places(moments)
             else:
-                liked = self._liked(person) if self._rates(person) else self._recently(person)
-                newest = sorted(liked, key=lambda item: (-liked[item], item))[:RECENT]
-                moments = np.array([liked[item] for item in newest], dtype=np.int64)
-                person.order = np.array(newest, dtype=np.int64), shared_places(moments)
+                items, moments = self._recent_before(person)
+                person.order = items, shared_places(moments)
         return person.order
 
-    def _recently(self, person: Person) -> dict[int, int]:
-        """Of somebody who does not rate: what was good before stays so, and its moment only rises."""
-        number, snapshot = person.number, self.snapshot
+    def recent(self, person: Person) -> list[tuple[int, int]]:
+        """The ``RECENT`` newest items of a person with their moments, the newest first."""
+        if self._rates(person):
+            liked = self._liked(person)
+        else:  # what was good before stays so, and its moment only rises
+            items, moments = self._recent_before(person)
+            liked = dict(zip(items.tolist(), moments.tolist(), strict=True))
+            liked |= {item: met.moment for item, met in person.since.items() if met.good}
+        return sorted(liked.items(), key=lambda entry: (-entry[1], entry[0]))[:RECENT]
+
+    def _recent_before(self, person: Person) -> tuple[np.ndarray, np.ndarray]:
+        snapshot, number = self.snapshot, person.number
         part = slice(int(snapshot.history_start[number]), int(snapshot.history_start[number + 1])) if number >= 0 else slice(0, 0)
-        before = dict(zip(snapshot.history_item[part].tolist(), snapshot.history_time[part].tolist(), strict=True))
-        return before | {item: met.moment for item, met in person.since.items() if met.good}
+        return snapshot.history_item[part], snapshot.history_time[part]
+
+    def acted(self, person: Person) -> bool:
+        """Whether a person has done something that the list of the last run does not know."""
+        return person.revision > 0 or (person.number >= 0 and bool(self.snapshot.acted[person.number]))
 
     def person(self, name: str) -> Person:
         """The person of a pseudonym, kept from now on."""
@@ -309,13 +319,13 @@ class LiveState:
         """Whose list is asked for: the user, else who is on the device, else the device."""
         if user is not None or device is None:
             return user
-        known = self._device(device)
+        known = self.device(device)
         return known.current or device
 
     def _owner(self, user: str | None, device: str | None, kind: str) -> str | None:
         if device is None:
             return user
-        known = self.devices[device] = self._device(device)
+        known = self.devices[device] = self.device(device)
         if user is None:
             owner = known.current or device
             if owner == device and device not in self.people:
@@ -330,7 +340,7 @@ class LiveState:
             known.current, known.left = None, True
         return owner
 
-    def _device(self, device: str) -> Device:
+    def device(self, device: str) -> Device:
         """A device as it is now, without keeping it."""
         found = self.devices.get(device)
         if found is not None:

@@ -73,6 +73,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "people": np.array([user_name(number) for number in order], dtype="S32"),
         "of_devices": np.zeros(USERS, dtype=bool),
         "consent": order != 11,
+        "acted": np.zeros(USERS, dtype=bool),
         "device": np.array([device_name("tablet")], dtype="S32"),
         "device_user": np.array([int(np.flatnonzero(order == 3)[0])]),
         "device_left": np.array([False]),
@@ -84,6 +85,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
     scores |= {name: changes.pop(name) for name in [*scores] if name in changes}
     facts = {
         "version": scores["version"],
+        "mark": "m1",
         "made": UNTIL.isoformat(),
         "until": UNTIL.isoformat(),
         "dated": True,
@@ -92,6 +94,8 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "consent_when_unknown": True,
         "segments": [{"segment_id": 1, "segment_name": "Everybody", "users": USERS}],
         "files": [],
+        "whole_files": [],
+        "events": 0,
         **changes,
     }
     Snapshot(
@@ -104,6 +108,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         titles=[f"Thing {number}" for number in range(ITEMS)],
         categories=[("red", "green", "")[number % 3] for number in range(ITEMS)],
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
+        shown=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),
         history_start=starts,
         history_item=history,

@@ -69,7 +69,7 @@ def differences(live: LiveState, later: LiveState) -> list[str]:
             if own != other:
                 found.append(f"{name}: {what}: live {own}, nightly {other}")
     for name in sorted({name.decode() for name in later.snapshot.device.tolist()} | live.devices.keys()):
-        here, there = live._device(name), later._device(name)
+        here, there = live.device(name), later.device(name)
         if here != there:
             found.append(f"device {name}: live {here}, nightly {there}")
     aged = live.popularity * 2.0 ** (-(later.begin - live.begin) / (HALF_LIFE_DAYS * DAY))

@@ -39,12 +39,12 @@ def test_a_start_takes_every_whole_event_in_and_tells_the_damaged_ones(home) -> 
     (file,) = files_of(folder)
     file.write_bytes(file.read_bytes().replace(b'"i7"', b'"i8"'))
     said: list[str] = []
-    engine, journal, breaks = started(home, Warehouse(None), said.append)
-    assert (engine.state.events, breaks) == (29, 1)
+    found = started(home, lambda: Warehouse(None), said.append)
+    assert (found.engine.state.events, found.breaks, found.problem) == (29, 1, None)
     assert said == [f"{home.displayed(file)}, line 8: damaged; it is left out, all others are used"]
     with pytest.raises(JournalHeldError):
-        started(home, Warehouse(None), said.append)
-    journal.close()
+        started(home, lambda: Warehouse(None), said.append)
+    found.journal.close()
 
 
 def test_a_start_that_fails_holds_nothing(home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_a_start_that_fails_holds_nothing(home, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(running, "build", broken)
     with pytest.raises(RuntimeError, match="no snapshot"):
-        started(home, Warehouse(None), print)
+        started(home, lambda: Warehouse(None), print)
     Journal(running.folder_of(home) / "events", lambda: NOW.date()).close()
 
 
@@ -74,4 +74,4 @@ def test_a_port_that_is_taken_is_said_before_anything_is_read(home) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ServiceError, match=f"port {port} of 127.0.0.1: .*; choose another with --port"):
-            serve(home, Warehouse(None), "127.0.0.1", port, print)
+            serve(home, lambda: Warehouse(None), "127.0.0.1", port, print)

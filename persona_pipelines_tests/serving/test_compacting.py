@@ -1,0 +1,56 @@
+"""A live state as a snapshot: what is known and what is answered stays the same, whenever it is made."""
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_pipelines.serving.compacting import compacted
+from persona_pipelines.serving.lists import Maker, Wishes
+from persona_pipelines.serving.state import LiveState
+from persona_pipelines.settings.recommendations import RulesSettings
+from persona_pipelines_tests.conftest import law
+from persona_pipelines_tests.serving.conftest import ITEMS, USERS, snapshot, user_name
+from persona_pipelines_tests.serving.nightly import differences
+from persona_pipelines_tests.serving.test_state import RULES, device_name, event, streams
+
+
+def listed(state: LiveState, name: str) -> dict:
+    maker = Maker(state, state.snapshot.champion, RulesSettings(), True, 0.5)
+    return dataclasses.asdict(maker.made(state.seen_before(name), Wishes(k=ITEMS)))
+
+
+@law(80)
+@given(events=streams(), cuts=st.lists(st.integers(0, 40), max_size=2), nightly=st.sampled_from([0, 8]))
+def test_a_state_that_was_compacted_on_the_way_is_that_of_all_events(
+    tmp_path_factory, events: list[dict], cuts: list[int], nightly: int
+) -> None:
+    folder = tmp_path_factory.mktemp("compacted")
+    whole = LiveState(snapshot(folder / "s", nightly=nightly), RULES, 2)
+    parts = LiveState(whole.snapshot, RULES, 2)
+    for number, entry in enumerate(events):
+        whole.apply(entry)
+        if number in cuts:
+            parts = LiveState(compacted(parts, folder / f"c{number}", ["2025-10-01/000000001.jsonl"]), RULES, 2)
+        parts.apply(entry)
+    assert differences(whole, parts) == []
+    assert parts.popularity.tobytes() == whole.popularity.tobytes()
+    assert all(parts.repeats(entry) for entry in events)
+    names = [*(user_name(number) for number in (*range(USERS), 77)), *(device_name(name) for name in ("tablet", "phone", "desk"))]
+    assert [listed(parts, name) for name in names] == [listed(whole, name) for name in names]
+    assert [parts.owner_of(None, device_name(name)) for name in ("tablet", "phone", "desk")] == [
+        whole.owner_of(None, device_name(name)) for name in ("tablet", "phone", "desk")
+    ]
+
+
+def test_profiles_stay_with_their_people_and_files_are_named(tmp_path) -> None:
+    state = LiveState(snapshot(tmp_path / "s"), RULES, 5)
+    state.apply(event(1, user="77", item=4))
+    made = compacted(state, tmp_path / "c", ["2025-10-01/000000001.jsonl"])
+    before = state.snapshot
+    for name in before.people.tolist():
+        text = name.decode()
+        assert made.profile_of(made.person(text)) == before.profile_of(before.person(text))
+    assert made.profile_of(made.person(user_name(77))) == b""
+    assert made.facts.whole_files == ["2025-10-01/000000001.jsonl"]
+    assert len(made.people) == len(before.people) + 1
