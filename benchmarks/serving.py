@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py                       (20,000 items, 100,000 users; the service on one core, the load on another)
     python benchmarks/serving.py --seconds 30 --connections 16
+    python benchmarks/serving.py --restart 1000000     (how long a start takes with so many events in the journal)
 
 A synthetic shop stands in for a home: what is measured is the service, not the models. The load is this file's own: plain sockets that are kept
 open, each asking again as soon as it has its answer; how fast it can ask is measured too, against the same service with a constant for an answer.
@@ -17,8 +18,11 @@ import multiprocessing
 import os
 import resource
 import socket
+import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +40,8 @@ PEERS = {
 }
 
 
-def shop(folder: Path, users: int, items: int) -> None:
-    """A snapshot of random tastes, and a configuration."""
+def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> None:
+    """A snapshot of random tastes in the folder ``place``, and a configuration."""
     from persona_pipelines.privacy.pseudonyms import pseudonym
     from persona_pipelines.serving.snapshot import NEIGHBOURS, Facts, Scores, Snapshot
 
@@ -64,8 +68,8 @@ def shop(folder: Path, users: int, items: int) -> None:
     order = np.lexsort((history, owner))
     kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
-        folder=folder / "snapshot",
-        facts=Facts("1", "m", UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], 0),
+        folder=place,
+        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], 0),
         scores={
             "1": Scores(
                 "synthetic",
@@ -254,6 +258,80 @@ def measured(folder: Path, core: int, constant: bool, chosen: argparse.Namespace
         process.join()
 
 
+def restart(folder: Path, users: int, items: int, count: int) -> None:
+    """How long ``persona serve`` takes to be ready with so many events in its journal: as they are, and once it has had the time to compact them."""
+    from persona_pipelines.privacy.pseudonyms import pseudonym
+    from persona_pipelines.serving.journal import OLDEST_FILE_SECONDS, Journal, line_of
+    from persona_pipelines.serving.keeping import COMPACTED_BYTES, prepared_elsewhere
+    from persona_pipelines.settings import load_settings
+
+    home = folder / "home"
+    os.environ["PERSONA_HOME"] = str(home)
+    (home / "live").mkdir(parents=True)
+    shop(folder, 1, 1, folder / "none")
+    settings = load_settings(folder / "persona.yaml")
+    settings.published_file.parent.mkdir(exist_ok=True)
+    settings.published_file.write_text("stands for the tables")
+    settings.key_file.write_text(KEY.hex())
+    settings.key_file.chmod(0o600)
+    mark = f"{settings.published_file.stat().st_mtime_ns:x}"
+    shop(folder, users, items, home / "live" / "snapshots" / f"{UNTIL:%Y-%m-%d}-v1-{mark}", mark)
+    generator, names = np.random.default_rng(5), [pseudonym(f"u{number}", KEY) for number in range(users)]
+    journal, today = Journal(home / "live" / "events", lambda: UNTIL.date()), UNTIL
+    for start in range(0, count, 1000):
+        lines = []
+        for number in range(start, min(start + 1000, count)):
+            moment = (today + dt.timedelta(seconds=number / 100)).isoformat(timespec="microseconds") + "Z"
+            event = {"event_id": f"e{number}", "timestamp": moment, "received": moment, "event_type": "item_view", "shape": "own"}
+            event |= {"user_id": names[int(generator.integers(users))], "item_id": f"i{generator.integers(items)}"}
+            lines.append(line_of(event))
+        journal.append(lines)
+    journal.close()
+    size = sum(file.stat().st_size for file in (home / "live" / "events").rglob("*.jsonl")) / 2**20
+    print(f"{count:,} events, {size:.0f} MB of journal; {users:,} people, {items:,} items")
+    print(f"a start that takes all of them in: ready after {ready(folder):.1f} s")
+    began = time.perf_counter()
+    asyncio.run(prepared_elsewhere(settings))
+    print(
+        f"compacted beside the service, where more than {COMPACTED_BYTES / 2**20:.0f} MB wait (files end after {OLDEST_FILE_SECONDS:g} s): {time.perf_counter() - began:.1f} s"
+    )
+    print(f"a start after that: ready after {ready(folder):.1f} s, and {ready(folder):.1f} s once more")
+
+
+def ready(folder: Path) -> float:
+    """Seconds from the command until the service is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from persona_pipelines.cli import main; main()",
+            "serve",
+            "--port",
+            str(port),
+            "--config",
+            str(folder / "persona.yaml"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+                    if json.loads(answer.read())["status"] == "ready":
+                        return time.perf_counter() - began
+            except OSError:
+                time.sleep(0.02)
+            if process.poll() is not None:
+                raise SystemExit("persona serve has ended")
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def told(name: str, values: list[float]) -> str:
     found = np.array(values) * 1000
     return f"{name}: median {np.median(found):.2f} ms, p90 {np.quantile(found, 0.9):.2f}, p99 {np.quantile(found, 0.99):.2f}, most {found.max():.1f}"
@@ -266,12 +344,17 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--events", type=float, default=500, help="a second")
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--restart", type=int, metavar="EVENTS", help="measure starts alone")
     chosen = parser.parse_args()
+    if chosen.restart is not None:
+        with tempfile.TemporaryDirectory() as parent:
+            restart(Path(parent), chosen.users, chosen.items, chosen.restart)
+        return
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        shop(folder, chosen.users, chosen.items)
+        shop(folder, chosen.users, chosen.items, folder / "snapshot")
         size = sum(file.stat().st_size for file in (folder / "snapshot").rglob("*.npy")) / 2**20
         seen, memory = measured(folder, cores[0], False, chosen, chosen.events)
         print(

@@ -25,7 +25,7 @@ from persona_pipelines.errors import ProjectError
 CHECK = b',"check":"'
 END = b'"}\n'
 CHECK_LENGTH = len(CHECK) + 8 + len(END)
-LARGEST_FILE = 16 * 2**20
+LARGEST_FILE = 8 * 2**20
 OLDEST_FILE_SECONDS = 300.0
 """So long a file is written at most, so that a run finds what came before it."""
 OPEN = ".part"

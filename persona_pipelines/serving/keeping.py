@@ -37,8 +37,8 @@ _LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 AGAIN_SECONDS = 300.0
 """After what could not be prepared, so long until it is tried again; at once where there are other tables."""
-COMPACTED_BYTES = 8 * 2**20
-"""So much of the journal is taken in by a start, event by event, before a snapshot is made of it: some 40,000 events."""
+COMPACTED_BYTES = 4 * 2**20
+"""So much of the journal is taken in by a start, event by event, before a snapshot is made of it: some 20,000 events."""
 AT_ONCE, LISTS_AT_ONCE = 100, 10
 """Events, and lists on trial, between two looks at who waits for an answer."""
 SLOWER = 4.0

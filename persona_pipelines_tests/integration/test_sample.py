@@ -22,11 +22,14 @@ from persona_pipelines.audiences.lookalike import resemblance
 from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.segments.model import Fit, fit_segments
+from persona_pipelines.serving.building import build
+from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import KEY
 from persona_pipelines_tests.gallery.warrants import sentences
 from persona_pipelines_tests.integration.running import Run, asked, at_home
+from persona_pipelines_tests.serving.nightly import differences, nightly, sent
 
 pytestmark = pytest.mark.slow
 
@@ -222,3 +225,26 @@ def test_lookalikes_of_seeds_of_one_persona_are_of_that_persona(truth: Truth) ->
         left = ~seeds
         found = average_precision_score(inside[left], resemblance(points, seeds, 1)[left])
         assert found >= 2 * inside[left].mean()
+
+
+def test_the_live_state_is_that_of_the_nightly_tables_day_by_day_for_two_weeks(sample: Run) -> None:
+    """Each day's events told one by one, against the tables of its evening; and all of two weeks at once."""
+    settings = load_settings(sample.configuration).model_copy(update={"home": sample.home})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        snapshot = build(store, settings)
+        evenings = [snapshot.until - dt.timedelta(days=back) for back in range(14, -1, -1)]
+        states = [nightly(store, settings, snapshot, evening) for evening in evenings]
+        whole, told = nightly(store, settings, snapshot, evenings[0]), 0
+        for before, later, begin, end in zip(states, states[1:], evenings, evenings[1:], strict=False):
+            for event in sent(store, begin, end):
+                before.apply(event)
+                whole.apply(event)
+                told += 1
+            assert differences(before, later) == []
+            assert differences(whole, later) == []
+    assert told > 20_000
+    makers = [Maker(state, snapshot.champion, settings.recommendations.rules, True, 0.5) for state in (whole, states[-1])]
+    people = sorted(whole.people)[:100]
+    lists = [[maker.made(maker.state.seen_before(name), Wishes()).items for name in people] for maker in makers]
+    assert lists[0] == lists[1]
+    assert len({tuple(found) for found in lists[0]}) > 50

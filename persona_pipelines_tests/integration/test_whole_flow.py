@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -19,17 +20,22 @@ import pytest
 import yaml
 from click.testing import Result
 
+from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.gallery.writing import gallery_of
 from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
-from persona_pipelines.serving.building import build
+from persona_pipelines.serving.building import build, since
+from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.journal import Journal, files_of, line_of
+from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.gallery.warrants import false_claims, lies_about
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
+from persona_pipelines_tests.serving.nightly import differences
 
 pytestmark = [pytest.mark.slow, needs_lightfm]
 
@@ -559,6 +565,79 @@ def test_what_the_service_knows_is_what_the_tables_say(copy: Shop) -> None:
         assert (snapshot.people[place].decode() if place >= 0 else None) == (None if kind == "logout" or users > 5 else user)
     price = dict(copy.query("SELECT item_id, price FROM events.items"))
     assert [None if np.isnan(value) else value for value in snapshot.price] == [price[item] for item in snapshot.items]
+
+
+def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twice(copy: Shop) -> None:
+    """Ids are not hashed again, what also stands in the logs is one event, and what people said of their lists holds in the tables."""
+    copy.light()
+    content = yaml.safe_load((copy.folder / "persona.yaml").read_text())
+    content["serving"] = {"same_ids_as": "orders"}
+    (copy.folder / "persona.yaml").write_text(yaml.safe_dump(content))
+    home, key = copy.folder / "home", load_key(copy.folder / "home" / "pseudonym.key")
+    ((last,),) = copy.query("SELECT max(as_of_date) FROM features.interactions")
+    evening = dt.datetime.combine(last, dt.time(20))
+    raw = {pseudonym(f"u{number:06d}", key): f"u{number:06d}" for number in range(PLAN.users)}
+    of_lists = [raw[row[0]] for row in copy.query("SELECT DISTINCT user_id FROM recommendations.recommendations ORDER BY user_id LIMIT 3")]
+    ((first_item,),) = copy.query(
+        f"SELECT item_id FROM recommendations.recommendations WHERE user_id = '{pseudonym(of_lists[0], key)}' AND rank = 1"
+    )
+    order = copy.query(
+        "SELECT event_id, user_id, item_id, value, timestamp FROM events.events WHERE source_file LIKE '%orders%' ORDER BY timestamp DESC"
+    )[0]
+    ((events, purchases),) = copy.query("SELECT count(*), count(*) FILTER (event_type = 'purchase') FROM events.events")
+    settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": home})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        engine = Engine(settings, build(store, settings), key, lambda: evening)
+    sent: list[dict[str, Any]] = [
+        {"event_id": "a", "event_type": "item_view", "user_id": of_lists[0], "item_id": first_item},
+        {"event_id": "a", "event_type": "item_view", "user_id": of_lists[0], "item_id": first_item},
+        {"event_type": "not_interested", "user_id": of_lists[0], "item_id": first_item},
+        {"event_type": "personalisation", "user_id": of_lists[1], "value": 0},
+        {"event_type": "item_view", "anonymous_id": "new-phone", "item_id": first_item},
+        {"event_type": "login", "anonymous_id": "new-phone", "user_id": "somebody-new"},
+        {"event_type": "purchase", "user_id": "somebody-new", "item_id": first_item, "value": 12.5, "quantity": 1},
+        {"event_id": order[0].removeprefix("orders:"), "event_type": "purchase", "user_id": raw[order[1]], "item_id": order[2], "value": order[3],
+         "timestamp": order[4].isoformat()},
+    ]  # fmt: skip
+    records = [record for document in sent for record in engine.reader.records(document)]
+    engine.take(records)
+    journal = Journal(home / "live" / "events", lambda: last)
+    journal.append([line_of(record) for record in records])
+    journal.close()
+    done = copy.asked("run")
+    assert done.exit_code == 0, done.output
+    found = copy.query(
+        "SELECT event_type, user_id, anonymous_id, value FROM events.events WHERE event_id LIKE 'orders:%' AND source_file LIKE '%live%' ORDER BY event_type, user_id"
+    )
+    somebody, phone = pseudonym("somebody-new", key), pseudonym("device:new-phone", key)
+    assert sorted(found, key=str) == sorted(
+        [
+            ("item_view", pseudonym(of_lists[0], key), None, None),
+            ("item_view", somebody, phone, None),
+            ("login", somebody, phone, None),
+            ("not_interested", pseudonym(of_lists[0], key), None, None),
+            ("personalisation", pseudonym(of_lists[1], key), None, 0.0),
+            ("purchase", somebody, None, 12.5),
+        ],
+        key=str,
+    )
+    assert copy.query("SELECT count(*), count(*) FILTER (event_type = 'purchase') FROM events.events") == [(events + 6, purchases + 1)]
+    assert copy.query("SELECT reason FROM events.rejects WHERE source = 'live_events'") == []
+    assert copy.query(f"SELECT consent_personalisation FROM events.users WHERE user_id = '{pseudonym(of_lists[1], key)}'") == [(False,)]
+    assert copy.query(f"SELECT * FROM recommendations.recommendations WHERE user_id = '{pseudonym(of_lists[1], key)}'") == []
+    assert (
+        copy.query(
+            f"SELECT * FROM recommendations.recommendations WHERE user_id = '{pseudonym(of_lists[0], key)}' AND item_id = '{first_item}'"
+        )
+        == []
+    )
+    settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": home})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        snapshot = build(store, settings)
+    assert list(since(snapshot, files_of(home / "live" / "events"), lambda found: None)) == []
+    later = LiveState(snapshot, rules_of(settings), settings.events.most_users_of_a_device)
+    assert all(later.repeats(record) for record in records)
+    assert differences(engine.state, later) == []
 
 
 class Served:
