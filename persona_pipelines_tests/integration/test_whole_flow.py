@@ -574,15 +574,15 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     content["serving"] = {"same_ids_as": "orders"}
     (copy.folder / "persona.yaml").write_text(yaml.safe_dump(content))
     home, key = copy.folder / "home", load_key(copy.folder / "home" / "pseudonym.key")
-    ((last,),) = copy.query("SELECT max(as_of_date) FROM features.interactions")
-    evening = dt.datetime.combine(last, dt.time(20))
+    ((last,),) = copy.query("SELECT max(last_day) FROM logs.files WHERE source = 'orders'")
+    evening = dt.datetime.combine(last, dt.time(23, 50))
     raw = {pseudonym(f"u{number:06d}", key): f"u{number:06d}" for number in range(PLAN.users)}
     of_lists = [raw[row[0]] for row in copy.query("SELECT DISTINCT user_id FROM recommendations.recommendations ORDER BY user_id LIMIT 3")]
     ((first_item,),) = copy.query(
         f"SELECT item_id FROM recommendations.recommendations WHERE user_id = '{pseudonym(of_lists[0], key)}' AND rank = 1"
     )
     order = copy.query(
-        "SELECT event_id, user_id, item_id, value, timestamp FROM events.events WHERE source_file LIKE '%orders%' ORDER BY timestamp DESC"
+        "SELECT event_id, user_id, item_id, value, timestamp FROM events.events WHERE source_file LIKE '%orders%' ORDER BY timestamp LIMIT 10"
     )[0]
     ((events, purchases),) = copy.query("SELECT count(*), count(*) FILTER (event_type = 'purchase') FROM events.events")
     settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": home})
