@@ -25,7 +25,9 @@ def _served_lists(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[
             *(contract_check_spec(contract) for contract in LOG),
             dg.AssetCheckSpec(
-                "lists_are_whole", asset=key(contracts.LIST_FILES), description="Every line of the log of served lists is as it was written."
+                "lists_are_whole",
+                asset=key(contracts.LIST_FILES),
+                description="Every line of the log of served lists is as it was written.",
             ),
         ],
     )
@@ -50,10 +52,7 @@ def _served_lists(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _list_results(settings: Settings) -> dg.AssetsDefinition:
-    deps = [
-        key(table)
-        for table in (contracts.SERVED_LISTS, contracts.EVENTS, contracts.CLOCKS, contracts.USERS, contracts.USER_SEGMENTS)
-    ]
+    deps = [key(table) for table in (contracts.SERVED_LISTS, contracts.EVENTS, contracts.CLOCKS, contracts.USERS, contracts.USER_SEGMENTS)]
 
     @dg.multi_asset(
         name="list_results",

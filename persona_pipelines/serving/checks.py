@@ -33,10 +33,13 @@ def only_lists_that_were_seen(warehouse: Warehouse) -> Finding:
     first = ibis.least(rows.first_click_at, rows.first_cart_at, rows.first_conversion_at)
     unseen, early = warehouse.row(
         rows.aggregate(
-            unseen=(rows.shadow | rows.person.isnull()).sum().fill_null(0), early=(first < rows.served_at).fill_null(False).sum().fill_null(0)
+            unseen=(rows.shadow | rows.person.isnull()).sum().fill_null(0),
+            early=(first < rows.served_at).fill_null(False).sum().fill_null(0),
         )
     )
-    told = [f"{unseen:,} rows are of lists that no person saw"] * bool(unseen) + [f"{early:,} have an outcome before their list"] * bool(early)
+    told = [f"{unseen:,} rows are of lists that no person saw"] * bool(unseen) + [f"{early:,} have an outcome before their list"] * bool(
+        early
+    )
     return Finding(not told, "; ".join(told) or None, {"rows_not_seen": int(unseen), "rows_with_early_outcomes": int(early)})
 
 

@@ -45,14 +45,14 @@ def seen(warehouse: Warehouse) -> ir.Table:
     return served.filter(~served.shadow & served.person.notnull()).anti_join(refusing, "person")
 
 
-def outcomes(shown: ir.Table, events: ir.Table, settings: Settings) -> ir.Table:
+def outcomes(shown: ir.Table, events: ir.Table, hours: float) -> ir.Table:
     """``contracts.LIST_OUTCOMES``: a row for each of ``shown``.
 
     Args:
         shown: as ``seen`` gives it.
         events: as ``of_moments`` gives it.
+        hours: ``serving.outcome_hours``.
     """
-    hours = settings.serving.outcome_hours
     counted = _attributed(shown, events, hours)
     clicks, carts, bought = (counted.event_type.isin(types) for types in (CLICK_TYPES, CART_TYPES, SPENDING_TYPES))
     found = counted.group_by("list_id", "position").aggregate(
@@ -101,7 +101,9 @@ def _after(acts: ir.Table, shown: ir.Table) -> ir.Table:
     once = once.select("list_id", "position", "served_at", "person", "item_id")
     acts = acts.select("event_id", "event_type", "timestamp", "value", "person", "item_id")
     joined = acts.asof_join(once, on=acts.timestamp >= once.served_at, predicates=["person", "item_id"])
-    return joined.filter(joined.list_id.notnull()).select("event_id", "event_type", "timestamp", "value", "list_id", "position", "served_at")
+    return joined.filter(joined.list_id.notnull()).select(
+        "event_id", "event_type", "timestamp", "value", "list_id", "position", "served_at"
+    )
 
 
 def results(shown: ir.Table, found: ir.Table, segments: ir.Table) -> ir.Table:
@@ -193,7 +195,7 @@ def refresh_outcomes(warehouse: Warehouse, settings: Settings) -> None:
     """Write ``contracts.LIST_OUTCOMES`` and ``contracts.LIST_RESULTS`` from the served lists and the events, in one transaction."""
     with warehouse.transaction(), warehouse.scratch():
         shown = warehouse.keep("seen_rows", seen(warehouse))
-        warehouse.replace(contracts.LIST_OUTCOMES, outcomes(shown, of_moments(warehouse), settings))
+        warehouse.replace(contracts.LIST_OUTCOMES, outcomes(shown, of_moments(warehouse), settings.serving.outcome_hours))
         sums = results(shown, warehouse.table(contracts.LIST_OUTCOMES), warehouse.table(contracts.USER_SEGMENTS))
         made = with_intervals(warehouse.frame(sums), settings.segments.minimum_segment_size)
         warehouse.replace(contracts.LIST_RESULTS, from_frame(made) if len(made) else warehouse.table(contracts.LIST_RESULTS).limit(0))

@@ -134,8 +134,7 @@ class ListLog:
         except JournalError as error:
             self._lost += len(group)
             return str(error)
-        except Exception:
-            # A fault of ours costs the lists at hand; without this thread, all others would be lost too.
+        except Exception:  # noqa: BLE001 - a fault of ours costs the lists at hand; without this thread, all others would be lost too
             self._lost += len(group)
             _LOG.exception("a fault while keeping served lists")
         return None

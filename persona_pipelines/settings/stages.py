@@ -297,7 +297,9 @@ class ServingSettings(Strict):
     )
     body_seconds: float = Field(10.0, gt=0, description="A request whose body takes longer to come is given up.")
     outcome_hours: float = Field(
-        24.0, gt=0, description="So long after a list a click, a cart or a purchase of one of its items counts for it (`persona experiment`)."
+        24.0,
+        gt=0,
+        description="So long after a list a click, a cart or a purchase of one of its items counts for it (`persona experiment`).",
     )
 
 

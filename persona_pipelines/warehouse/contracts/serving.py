@@ -39,16 +39,18 @@ SERVED_LISTS = Table(
         replace(ITEM, required=True),
         Column("served_at", "timestamp", "When the list was served, UTC.", required=True),
         Column("person", "string", "Pseudonym of the user or device; null for a list that is the same for all.", personal=True),
-        Column("is_device", "boolean", "Whether the person is known as a device (anonymous_id) and not as a user (user_id).", required=True),
+        Column(
+            "is_device", "boolean", "Whether the person is known as a device (anonymous_id) and not as a user (user_id).", required=True
+        ),
         Column("slot", "string", "Where the list was shown, as the request named it."),
         MODEL,
         MODEL_VERSION,
         Column("experiment", "string", "The experiment that the person took part in; null without any."),
         Column("variant", "string", "The person's variant in it."),
-        Column("shadow", "boolean", "Whether the list was made beside the one that was shown, to be compared; nobody saw it.", required=True),
         Column(
-            "propensity", "float64", "Probability that this item stood at this place.", required=True, minimum=1e-9, maximum=1
+            "shadow", "boolean", "Whether the list was made beside the one that was shown, to be compared; nobody saw it.", required=True
         ),
+        Column("propensity", "float64", "Probability that this item stood at this place.", required=True, minimum=1e-9, maximum=1),
         Column("item_source", "string", "Where the item came from: live, nightly, popular ...", required=True),
     ),
     ("list_id", "position"),
@@ -108,9 +110,16 @@ LIST_RESULTS = Table(
         count("conversions", "Lists of which an item was bought or booked.", "lists"),
         replace(number("revenue", "What was paid for items of the lists.", "currency"), required=True),
         *_with_interval(replace(share("click_rate", "Lists with a click, of all lists."), required=True), "click_rate"),
-        *_with_interval(replace(share("conversion_rate", "Lists with a purchase or booking, of all lists."), required=True), "conversion_rate"),
+        *_with_interval(
+            replace(share("conversion_rate", "Lists with a purchase or booking, of all lists."), required=True), "conversion_rate"
+        ),
         replace(number("revenue_per_list", "Revenue over lists.", "currency"), required=True),
-        number("revenue_per_list_low", "Lower bound of its 95 % confidence interval; null where nobody bought, or one person alone.", "currency", None),
+        number(
+            "revenue_per_list_low",
+            "Lower bound of its 95 % confidence interval; null where nobody bought, or one person alone.",
+            "currency",
+            None,
+        ),
         number("revenue_per_list_high", "Upper bound of it, likewise.", "currency", None),
     ),
     ("model", "model_version", "experiment", "variant", "dimension", "value"),
