@@ -79,8 +79,6 @@ def plan_experiment(
 ) -> None:
     """How many people are needed to find an effect, and what can be found with those who come."""
     settings = settings_of(config)
-    import pandas as pd
-
     from persona_pipelines.serving import planning
 
     shares = shares or (0.5, 0.5)
@@ -88,32 +86,29 @@ def plan_experiment(
         raise CommandError(f"share: found {', '.join(f'{share:g}' for share in shares)}; expected two or more that sum to 1")
     totals = _of_last_days(settings, days)
     found = planning.measured(metric, totals, winsorise) if baseline is None else planning.given(metric, baseline, spread)
-    effects = [effect / 2, effect, effect * 2]
-    rows = pd.DataFrame({"effect": effects, "people": [_needed(metric, found, asked, shares, power) for asked in effects]})
-    at_hand = planning.effect_found(metric, found, len(totals), shares, power)
-    facts: dict[str, Any] = {
+    needed = planning.people_needed(metric, found, effect, shares, power)
+    with_them = planning.effect_found(metric, found, len(totals), shares, power)
+    facts = {
         "metric": metric,
         "is": METRICS[metric].words,
         "baseline": found.value,
         "spread": found.spread,
+        "effect": effect,
         "power": power,
+        "people_needed": needed,
         "days": days,
         "people_of_last_days": len(totals),
-        "effect_found_with_them": at_hand,
+        "effect_found_with_them": with_them,
     }
-    view = pd.DataFrame({"effect": [f"{asked:+.1%}" for asked in effects], "people needed": rows["people"]})
-    give(Answer((Rows("plan", rows, "People needed, of all variants together", view),), facts), form)
-
-
-def _needed(metric: str, baseline: Any, effect: float, shares: tuple[float, ...], power: float) -> int | None:
-    """None for an effect that no rate can have."""
-    from persona_pipelines.serving.experiments import ExperimentError
-    from persona_pipelines.serving.planning import people_needed
-
-    try:
-        return people_needed(metric, baseline, effect, shares, power)
-    except ExperimentError:
-        return None
+    many = f"In the last {days} days that have lists {len(totals):,} people were shown any"
+    lines = (
+        f"{metric} ({METRICS[metric].words}) is {found.value:.5g} now; the part of one person in it has a standard deviation of {found.spread:.5g}.",
+        f"To find an effect of {effect:+.1%} with a chance of {power:.0%}: {needed:,} people, of all variants together.",
+        f"{many}: with as many, an effect of {with_them:+.1%} is found."
+        if with_them == with_them
+        else f"{many}: too few to find anything.",
+    )
+    give(Answer((), facts, lines), form)
 
 
 def _of_last_days(settings: Settings, days: int) -> pd.DataFrame:
@@ -282,19 +277,11 @@ def _answer(chosen: Experiment, found: Judgement) -> Answer:
         ]
     )
     guards = pd.DataFrame([vars(each) for each in found.guards])
-    tables = [Rows("variants", variants, f"Variants of {chosen.name}")]
-    if found.found:
-        view = pd.DataFrame(
-            {
-                "variant": results["variant"],
-                "relative": [f"{value:+.2%}" for value in results["relative"]],
-                "fixed interval": _between(results["relative_low"], results["relative_high"]),
-                "always-valid": _between(results["always_valid_low"], results["always_valid_high"]),
-                "verdict": results["verdict"],
-            }
-        )
-        tables.append(Rows("results", results, f"{chosen.metric} against {chosen.variants[0].name}", view))
-    if found.guards:
+    tables = [
+        Rows("variants", variants, f"Variants of {chosen.name}"),
+        Rows("results", results, f"{chosen.metric}, by variant", _view(results)),
+    ]
+    if chosen.guards:
         tables.append(Rows("guards", guards, "Guards"))
     facts = {
         "experiment": chosen.name,
@@ -308,6 +295,23 @@ def _answer(chosen: Experiment, found: Judgement) -> Answer:
         "said": list(found.told),
     }
     return Answer(tuple(tables), facts, found.told)
+
+
+def _view(results: pd.DataFrame) -> pd.DataFrame:
+    """What people see of the results; empty where there are none yet."""
+    import pandas as pd
+
+    if results.empty:
+        return results
+    return pd.DataFrame(
+        {
+            "variant": results["variant"],
+            "relative": [f"{value:+.2%}" for value in results["relative"]],
+            "fixed interval": _between(results["relative_low"], results["relative_high"]),
+            "always-valid": _between(results["always_valid_low"], results["always_valid_high"]),
+            "verdict": results["verdict"],
+        }
+    )
 
 
 def _between(low: pd.Series, high: pd.Series) -> list[str]:

@@ -81,4 +81,4 @@ def _bought(people: ir.Table, events: ir.Table) -> ir.Table:
         joined = paid.mutate(person=who).filter(who.notnull()).select("person", "timestamp", "value").inner_join(known, "person")
         parts.append(joined.filter(joined.timestamp >= joined.first_list).select("person", "is_device", "value"))
     both = ibis.union(*parts)
-    return both.group_by("person", "is_device").aggregate(bought=ibis.literal(1).max(), revenue=exact_sum(both.value).fill_null(0.0))
+    return both.group_by("person", "is_device").aggregate(bought=both.count().clip(upper=1), revenue=exact_sum(both.value).fill_null(0.0))

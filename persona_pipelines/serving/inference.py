@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from persona_pipelines.intervals import Interval, ratio_variance
 
@@ -67,12 +67,21 @@ def difference(treated: Estimate, control: Estimate) -> Estimate:
     return Estimate(treated.value - control.value, treated.variance + control.variance)
 
 
-def relative_difference(treated: Estimate, control: Estimate) -> Estimate:
-    """The difference over the control's value, by the delta method for the ratio of the two; nan where the control has nothing."""
-    if not control.value > 0:
+def log_ratio(treated: Estimate, control: Estimate) -> Estimate:
+    """The logarithm of how many times the control's value the other has, by the delta method; nan where one of them has nothing.
+
+    Intervals are made of the logarithm (as of response ratios: L. Hedges, J. Gurevitch, P. Curtis, Ecology 1999), and ``relative`` makes relative differences of them. Of
+    the ratio itself they would be too narrow wherever a control that is low by chance also varies little, as sums of money do after few days.
+    """
+    if not (treated.value > 0 and control.value > 0):
         return Estimate(float("nan"), float("nan"))
-    times = treated.value / control.value
-    return Estimate(times - 1, (treated.variance + times**2 * control.variance) / control.value**2)
+    variance = treated.variance / treated.value**2 + control.variance / control.value**2
+    return Estimate(math.log(treated.value / control.value), variance)
+
+
+def relative(interval: Interval) -> Interval:
+    """An interval of a ``log_ratio`` as one of the relative difference: 0.05 for five per cent more."""
+    return Interval(math.expm1(interval.mean), math.expm1(interval.low), math.expm1(interval.high))
 
 
 def capped(values: np.ndarray, quantile: float | None) -> tuple[np.ndarray, float]:
@@ -102,54 +111,64 @@ def _quantiles(alpha: float, power: float) -> float:
 def people_for_mean(
     baseline: float, spread: float, effect: float, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> int:
-    """People of both groups together that are needed to find a relative effect on a mean or ratio.
+    """People of both groups together that are needed to find a relative effect on a mean or ratio, by the interval of its ``log_ratio``.
 
     Args:
-        baseline: the mean; ``spread``: the standard deviation of one person's part in it (``deviation``), taken to be the same in both groups.
+        baseline: the mean; ``spread``: the standard deviation of one person's part in it (``deviation``); that of the treated is taken to grow as their mean.
         effect: relative to the baseline: 0.05 is five per cent more.
         shares: of control and treated among the people.
     """
-    return _people((spread, spread), baseline * effect, shares, alpha, power)
+    variation = (spread / baseline) ** 2
+    return _people((variation, variation), effect, shares, alpha, power)
 
 
 def people_for_rate(
     baseline: float, effect: float, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> int:
-    """People of both groups together that are needed to find a relative effect on the share of people who do something."""
-    treated = baseline * (1 + effect)
-    return _people((_spread_of_rate(baseline), _spread_of_rate(treated)), treated - baseline, shares, alpha, power)
+    """People of both groups together that are needed to find a relative effect on the share of people who do something.
 
-
-def _spread_of_rate(rate: float) -> float:
-    """Raises ValueError where it is no rate."""
-    if not 0 < rate < 1:
-        raise ValueError(f"found a rate of {rate:g}; expected one between 0 and 1")
-    return math.sqrt(rate * (1 - rate))
-
-
-def _people(spreads: tuple[float, float], found: float, shares: tuple[float, float], alpha: float, power: float) -> int:
-    each = sum(spread**2 / (share / sum(shares)) for spread, share in zip(spreads, shares, strict=True))
-    return math.ceil(_quantiles(alpha, power) ** 2 * each / found**2)
+    Raises:
+        ValueError: the baseline, or what the effect makes of it, is no rate.
+    """
+    return _people((_variation(baseline), _variation(baseline * (1 + effect))), effect, shares, alpha, power)
 
 
 def effect_of_mean(
     baseline: float, spread: float, people: int, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> float:
     """The smallest relative effect on a mean or ratio that is found with so many people of both groups together."""
-    each = sum(spread**2 / (share / sum(shares)) for share in shares)
-    return _quantiles(alpha, power) * math.sqrt(each / people) / baseline
+    variation = (spread / baseline) ** 2
+    return math.expm1(_quantiles(alpha, power) * math.sqrt(_each((variation, variation), shares) / people))
 
 
 def effect_of_rate(
     baseline: float, people: int, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """The smallest relative rise of a rate that is found with so many people of both groups together; nan where even everybody is too little."""
-    from scipy.optimize import brentq
+    """The smallest relative rise of a rate that is found with so many people of both groups together; nan where that would be beyond 1."""
 
     def missing(effect: float) -> float:
-        treated = baseline * (1 + effect)
-        each = sum(rate * (1 - rate) / (share / sum(shares)) for rate, share in zip((baseline, treated), shares, strict=True))
-        return (treated - baseline) ** 2 * people - _quantiles(alpha, power) ** 2 * each
+        each = _each((_variation(baseline), _variation(baseline * (1 + effect))), shares)
+        return math.log1p(effect) ** 2 * people - _quantiles(alpha, power) ** 2 * each
 
-    most = (1 - baseline) / baseline
-    return float(brentq(missing, 1e-12, most)) if missing(most) > 0 else float("nan")
+    least, most = 1e-9, (1 - baseline) / baseline * (1 - 1e-9)
+    return float(optimize.brentq(missing, least, most)) if missing(most) > 0 else float("nan")
+
+
+def _variation(rate: float) -> float:
+    """Variance over squared mean of a thing that happens or not. Raises ValueError where it is no rate."""
+    if not 0 < rate < 1:
+        raise ValueError(f"found a rate of {rate:g}; expected one between 0 and 1")
+    return (1 - rate) / rate
+
+
+def _each(variations: tuple[float, float], shares: tuple[float, float]) -> float:
+    """Variance of the logarithm of the ratio with one person."""
+    return sum(variation / (share / sum(shares)) for variation, share in zip(variations, shares, strict=True))
+
+
+def _people(variations: tuple[float, float], effect: float, shares: tuple[float, float], alpha: float, power: float) -> int:
+    return math.ceil(_quantiles(alpha, power) ** 2 * _each(variations, shares) / math.log1p(effect) ** 2)
+
+
+def _quantiles(alpha: float, power: float) -> float:
+    return float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -202,9 +203,9 @@ def _estimates(experiment: Experiment, name: str, metric: Metric, totals: pd.Dat
 def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bool) -> Compared:
     metric, alpha = METRICS[experiment.metric], alpha_of(experiment)
     treated, control, cap, above = _estimates(experiment, name, metric, totals)
-    relative = inference.relative_difference(treated, control)
-    always = relative.always_valid(experiment.effect, alpha)
-    decides = relative.interval(alpha) if final else always
+    times = inference.log_ratio(treated, control)
+    relative, always = times.interval(alpha), times.always_valid(math.log1p(experiment.effect), alpha)
+    decides = relative if final else always
     own = totals[totals["variant"] == name]
     return Compared(
         name,
@@ -214,8 +215,8 @@ def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bo
         treated.value,
         control.value,
         inference.difference(treated, control).interval(alpha),
-        relative.interval(alpha),
-        always,
+        inference.relative(relative),
+        inference.relative(always),
         cap,
         above,
         BETTER if decides.low > 0 else WORSE if decides.high < 0 else OPEN,
@@ -224,8 +225,8 @@ def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bo
 
 def _guarded(experiment: Experiment, name: str, of: str, margin: float, totals: pd.DataFrame, final: bool) -> Guarded:
     treated, control, _, _ = _estimates(experiment, name, METRICS[of], totals)
-    relative = inference.relative_difference(treated, control)
+    times = inference.log_ratio(treated, control)
     one_sided = 2 * alpha_of(experiment)  # each bound of the interval errs with half of it
-    bounds = relative.interval(one_sided) if final else relative.always_valid(experiment.effect, one_sided)
+    bounds = inference.relative(times.interval(one_sided) if final else times.always_valid(math.log1p(experiment.effect), one_sided))
     verdict = BROKEN if bounds.high < -margin else KEPT if bounds.low > -margin else "open"
-    return Guarded(name, of, margin, relative.value, bounds.low, bounds.high, verdict)
+    return Guarded(name, of, margin, bounds.mean, bounds.low, bounds.high, verdict)
