@@ -30,7 +30,9 @@ WINSORISE = click.option(
     type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
     help="Set amounts of single people above this quantile down to it; said with every result. Default: as they are.",
 )
-METRIC = click.option("--metric", required=True, type=click.Choice(list(METRICS)), help="What decides.")
+METRIC = click.option(
+    "--metric", required=True, type=click.Choice(list(METRICS)), metavar="METRIC", help=f"What decides: {', '.join(METRICS)}."
+)
 
 
 @main.group()

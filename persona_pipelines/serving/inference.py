@@ -67,21 +67,41 @@ def difference(treated: Estimate, control: Estimate) -> Estimate:
     return Estimate(treated.value - control.value, treated.variance + control.variance)
 
 
-def log_ratio(treated: Estimate, control: Estimate) -> Estimate:
-    """The logarithm of how many times the control's value the other has, by the delta method; nan where one of them has nothing.
+def relative_interval(treated: Estimate, control: Estimate, alpha: float = ALPHA) -> Interval:
+    """The relative difference (0.05 for five per cent more) with the two-sided interval of one look, by Fieller's theorem (E. Fieller, JRSS B 1954).
 
-    Intervals are made of the logarithm (as of response ratios: L. Hedges, J. Gurevitch, P. Curtis, Ecology 1999), and ``relative`` makes relative differences of them. Of
-    the ratio itself they would be too narrow wherever a control that is low by chance also varies little, as sums of money do after few days.
+    It holds 0 where the interval of the ``difference`` does, which the delta method for a ratio does not promise: of sums of money, where a control that is low by
+    chance varies little too, that one is too narrow. nan where the control may be nothing.
     """
+    quantile = float(stats.norm.ppf(1 - alpha / 2))
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    if not control.value > 0:
+        return nothing
+    times, unsure = treated.value / control.value, quantile**2 * control.variance / control.value**2
+    if not unsure < 1:
+        return nothing
+    reach = quantile / control.value * math.sqrt(treated.variance * (1 - unsure) + times**2 * control.variance)
+    return Interval(times - 1, (times - reach) / (1 - unsure) - 1, (times + reach) / (1 - unsure) - 1)
+
+
+def always_valid_relative(treated: Estimate, control: Estimate, effect: float, alpha: float = ALPHA) -> Interval:
+    """The relative difference with the interval that covers at all looks together: that of the logarithm of the ratio, whose variance is found by the delta method.
+
+    Args:
+        effect: the relative one that is looked for; the interval is narrowest there.
+    """
+    times = log_ratio(treated, control)
+    found = times.always_valid(math.log1p(effect), alpha)
+    return Interval(math.expm1(found.mean), math.expm1(found.low), math.expm1(found.high))
+
+
+def log_ratio(treated: Estimate, control: Estimate) -> Estimate:
+    """The logarithm of how many times the control's value the other has (of response ratios: L. Hedges, J. Gurevitch, P. Curtis, Ecology 1999); nan where one of them
+    has nothing."""
     if not (treated.value > 0 and control.value > 0):
         return Estimate(float("nan"), float("nan"))
     variance = treated.variance / treated.value**2 + control.variance / control.value**2
     return Estimate(math.log(treated.value / control.value), variance)
-
-
-def relative(interval: Interval) -> Interval:
-    """An interval of a ``log_ratio`` as one of the relative difference: 0.05 for five per cent more."""
-    return Interval(math.expm1(interval.mean), math.expm1(interval.low), math.expm1(interval.high))
 
 
 def capped(values: np.ndarray, quantile: float | None) -> tuple[np.ndarray, float]:
@@ -111,15 +131,14 @@ def _quantiles(alpha: float, power: float) -> float:
 def people_for_mean(
     baseline: float, spread: float, effect: float, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> int:
-    """People of both groups together that are needed to find a relative effect on a mean or ratio, by the interval of its ``log_ratio``.
+    """People of both groups together that are needed to find a relative effect on a mean or ratio, by the interval of its ``difference``.
 
     Args:
         baseline: the mean; ``spread``: the standard deviation of one person's part in it (``deviation``); that of the treated is taken to grow as their mean.
         effect: relative to the baseline: 0.05 is five per cent more.
         shares: of control and treated among the people.
     """
-    variation = (spread / baseline) ** 2
-    return _people((variation, variation), effect, shares, alpha, power)
+    return _people((spread, spread * (1 + effect)), baseline * effect, shares, alpha, power)
 
 
 def people_for_rate(
@@ -130,15 +149,16 @@ def people_for_rate(
     Raises:
         ValueError: the baseline, or what the effect makes of it, is no rate.
     """
-    return _people((_variation(baseline), _variation(baseline * (1 + effect))), effect, shares, alpha, power)
+    return _people((_spread(baseline), _spread(baseline * (1 + effect))), baseline * effect, shares, alpha, power)
 
 
 def effect_of_mean(
     baseline: float, spread: float, people: int, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """The smallest relative effect on a mean or ratio that is found with so many people of both groups together."""
-    variation = (spread / baseline) ** 2
-    return math.expm1(_quantiles(alpha, power) * math.sqrt(_each((variation, variation), shares) / people))
+    """The smallest relative effect on a mean or ratio that is found with so many people of both groups together; nan where none is."""
+    control, treated = (sum(shares) / share for share in shares)
+    enough = people * (baseline / spread / _quantiles(alpha, power)) ** 2 - treated
+    return (treated + math.sqrt(treated**2 + enough * (control + treated))) / enough if enough > 0 else float("nan")
 
 
 def effect_of_rate(
@@ -147,27 +167,27 @@ def effect_of_rate(
     """The smallest relative rise of a rate that is found with so many people of both groups together; nan where that would be beyond 1."""
 
     def missing(effect: float) -> float:
-        each = _each((_variation(baseline), _variation(baseline * (1 + effect))), shares)
-        return math.log1p(effect) ** 2 * people - _quantiles(alpha, power) ** 2 * each
+        each = _each((_spread(baseline), _spread(baseline * (1 + effect))), shares)
+        return (baseline * effect) ** 2 * people - _quantiles(alpha, power) ** 2 * each
 
     least, most = 1e-9, (1 - baseline) / baseline * (1 - 1e-9)
     return float(optimize.brentq(missing, least, most)) if missing(most) > 0 else float("nan")
 
 
-def _variation(rate: float) -> float:
-    """Variance over squared mean of a thing that happens or not. Raises ValueError where it is no rate."""
+def _spread(rate: float) -> float:
+    """Standard deviation of a thing that happens or not. Raises ValueError where it is no rate."""
     if not 0 < rate < 1:
         raise ValueError(f"found a rate of {rate:g}; expected one between 0 and 1")
-    return (1 - rate) / rate
+    return math.sqrt(rate * (1 - rate))
 
 
-def _each(variations: tuple[float, float], shares: tuple[float, float]) -> float:
-    """Variance of the logarithm of the ratio with one person."""
-    return sum(variation / (share / sum(shares)) for variation, share in zip(variations, shares, strict=True))
+def _each(spreads: tuple[float, float], shares: tuple[float, float]) -> float:
+    """Variance of the difference with one person of both groups together."""
+    return sum(spread**2 / (share / sum(shares)) for spread, share in zip(spreads, shares, strict=True))
 
 
-def _people(variations: tuple[float, float], effect: float, shares: tuple[float, float], alpha: float, power: float) -> int:
-    return math.ceil(_quantiles(alpha, power) ** 2 * _each(variations, shares) / math.log1p(effect) ** 2)
+def _people(spreads: tuple[float, float], found: float, shares: tuple[float, float], alpha: float, power: float) -> int:
+    return math.ceil(_quantiles(alpha, power) ** 2 * _each(spreads, shares) / found**2)
 
 
 def _quantiles(alpha: float, power: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -203,8 +202,8 @@ def _estimates(experiment: Experiment, name: str, metric: Metric, totals: pd.Dat
 def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bool) -> Compared:
     metric, alpha = METRICS[experiment.metric], alpha_of(experiment)
     treated, control, cap, above = _estimates(experiment, name, metric, totals)
-    times = inference.log_ratio(treated, control)
-    relative, always = times.interval(alpha), times.always_valid(math.log1p(experiment.effect), alpha)
+    relative = inference.relative_interval(treated, control, alpha)
+    always = inference.always_valid_relative(treated, control, experiment.effect, alpha)
     decides = relative if final else always
     own = totals[totals["variant"] == name]
     return Compared(
@@ -215,8 +214,8 @@ def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bo
         treated.value,
         control.value,
         inference.difference(treated, control).interval(alpha),
-        inference.relative(relative),
-        inference.relative(always),
+        relative,
+        always,
         cap,
         above,
         BETTER if decides.low > 0 else WORSE if decides.high < 0 else OPEN,
@@ -225,8 +224,10 @@ def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bo
 
 def _guarded(experiment: Experiment, name: str, of: str, margin: float, totals: pd.DataFrame, final: bool) -> Guarded:
     treated, control, _, _ = _estimates(experiment, name, METRICS[of], totals)
-    times = inference.log_ratio(treated, control)
     one_sided = 2 * alpha_of(experiment)  # each bound of the interval errs with half of it
-    bounds = inference.relative(times.interval(one_sided) if final else times.always_valid(math.log1p(experiment.effect), one_sided))
+    if final:
+        bounds = inference.relative_interval(treated, control, one_sided)
+    else:
+        bounds = inference.always_valid_relative(treated, control, experiment.effect, one_sided)
     verdict = BROKEN if bounds.high < -margin else KEPT if bounds.low > -margin else "open"
     return Guarded(name, of, margin, bounds.mean, bounds.low, bounds.high, verdict)

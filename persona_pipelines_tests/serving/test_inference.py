@@ -9,9 +9,19 @@ import pytest
 from scipy import stats
 from scipy.stats.contingency import relative_risk
 
-from persona_pipelines.intervals import Interval, rate_bounds
+from persona_pipelines.intervals import rate_bounds
 from persona_pipelines.serving import inference
-from persona_pipelines.serving.inference import Estimate, capped, deviation, difference, log_ratio, ratio, relative, sample_ratio
+from persona_pipelines.serving.inference import (
+    Estimate,
+    always_valid_relative,
+    capped,
+    deviation,
+    difference,
+    log_ratio,
+    ratio,
+    relative_interval,
+    sample_ratio,
+)
 
 
 def test_of_one_number_a_person_the_variance_is_that_of_a_mean() -> None:
@@ -41,22 +51,45 @@ def test_the_variance_of_a_ratio_is_that_of_many_draws_of_people() -> None:
     assert deviation(clicks, lists) ** 2 / 400 == pytest.approx(ratio(clicks, lists).variance)
 
 
-def test_the_relative_difference_of_rates_is_that_of_scipys_relative_risk() -> None:
-    """Katz et al. 1978, by the logarithm; ours divides by one person less."""
+def test_the_logarithm_of_a_ratio_of_rates_is_that_of_scipys_relative_risk() -> None:
+    """Katz et al. 1978; ours divides by one person less."""
     for bought, people, bought_too, people_too in ((300, 5_000, 240, 4_800), (40, 9_000, 70, 9_100)):
-        one, other = (
-            ratio(np.repeat([1.0, 0.0], [some, all_ - some]), np.ones(all_)) for some, all_ in ((bought, people), (bought_too, people_too))
-        )
-        found = relative(log_ratio(one, other).interval())
+        found = log_ratio(of_people(bought, people), of_people(bought_too, people_too)).interval()
         expected = relative_risk(bought, people, bought_too, people_too)
         bounds = expected.confidence_interval()
-        assert 1 + found.mean == pytest.approx(expected.relative_risk)
-        assert (1 + found.low, 1 + found.high) == pytest.approx((bounds.low, bounds.high), rel=1e-4)
+        assert math.exp(found.mean) == pytest.approx(expected.relative_risk)
+        assert (math.exp(found.low), math.exp(found.high)) == pytest.approx((bounds.low, bounds.high), rel=1e-4)
+
+
+def of_people(having: int, people: int) -> Estimate:
+    return ratio(np.repeat([1.0, 0.0], [having, people - having]), np.ones(people))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1])
+def test_bounds_of_the_relative_difference_are_fiellers_and_hold_0_where_those_of_the_difference_do(alpha: float) -> None:
+    """At a bound, the treated less so many times the control is as far from 0 as the level allows; with a control that is known, all is divided by it."""
+    quantile = stats.norm.ppf(1 - alpha / 2)
+    for treated, control in (
+        (Estimate(2.3, 0.02), Estimate(2.0, 0.03)),
+        (Estimate(2.7, 0.05), Estimate(2.0, 0.03)),
+        (Estimate(1, 4), Estimate(9, 1)),
+    ):
+        found = relative_interval(treated, control, alpha)
+        for times in (1 + found.low, 1 + found.high):
+            apart = abs(treated.value - times * control.value)
+            assert apart == pytest.approx(quantile * math.sqrt(treated.variance + times**2 * control.variance))
+        plain = difference(treated, control).interval(alpha)
+        assert (found.low > 0, found.high < 0) == (plain.low > 0, plain.high < 0)
+    known = relative_interval(Estimate(2.3, 0.02), Estimate(2, 0), alpha)
+    assert known.high - known.low == pytest.approx(2 * quantile * math.sqrt(0.02) / 2)
 
 
 def test_nothing_has_no_relative_difference() -> None:
     assert math.isnan(log_ratio(Estimate(1, 1), Estimate(0, 0)).value)
     assert math.isnan(log_ratio(Estimate(0, 0), Estimate(1, 1)).variance)
+    assert math.isnan(relative_interval(Estimate(1, 1), Estimate(0, 0)).low)
+    assert math.isnan(relative_interval(Estimate(1, 1), Estimate(1, 1)).mean)  # a control that may be nothing
+    assert math.isnan(always_valid_relative(Estimate(0, 0), Estimate(1, 1), 0.1).low)
     assert math.isnan(ratio(np.array([]), np.array([])).value)
     assert math.isnan(Estimate(1.0, float("nan")).always_valid(0.1).low)
 
@@ -105,7 +138,7 @@ def test_a_broken_split_is_the_published_one() -> None:
 
 def test_the_people_needed_are_those_of_the_published_examples() -> None:
     """Kohavi, Longbotham, Sommerfield, Henne 2009, section 3.2.1, by the rule 16 σ² / Δ² a variant: 409,600 for 5 % of 3.75 dollars with a deviation of 30, and
-    121,600 for 5 % of a conversion of 5 %. The 16 is 15.7 rounded, and theirs is the difference, ours its logarithm: 3 % apart at this effect."""
+    121,600 for 5 % of a conversion of 5 %. The 16 is 15.7 rounded, and ours lets the treated spread more, as their mean is higher."""
     assert inference.people_for_mean(3.75, 30, 0.05) / 2 == pytest.approx(409_600, rel=0.04)
     assert inference.people_for_rate(0.05, 0.05) / 2 == pytest.approx(121_600, rel=0.04)
     small = 2 * (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * (30 / (3.75 * 0.001)) ** 2
@@ -117,8 +150,8 @@ def test_with_the_people_needed_the_chance_is_the_power() -> None:
     chance = np.random.default_rng(5)
     control = chance.binomial(round(0.3 * people), 0.1, 20_000) / round(0.3 * people)
     treated = chance.binomial(round(0.7 * people), 0.12, 20_000) / round(0.7 * people)
-    variance = (1 - treated) / treated / (0.7 * people) + (1 - control) / control / (0.3 * people)
-    found = np.log(treated / control) > 1.96 * np.sqrt(variance)
+    variance = treated * (1 - treated) / (0.7 * people) + control * (1 - control) / (0.3 * people)
+    found = treated - control > 1.96 * np.sqrt(variance)
     assert found.mean() == pytest.approx(0.9, abs=0.01)
 
 
@@ -130,6 +163,7 @@ def test_the_effect_that_is_found_needs_the_people_at_hand(shares: tuple[float, 
         of_rate = inference.effect_of_rate(0.05, people, shares)
         assert inference.people_for_rate(0.05, of_rate, shares) == pytest.approx(people, abs=1)
     assert math.isnan(inference.effect_of_rate(0.9, 20, shares))
+    assert math.isnan(inference.effect_of_mean(4, 900, 20, shares))
 
 
 def test_what_is_no_rate_is_said() -> None:
@@ -146,6 +180,9 @@ def test_amounts_are_set_down_only_where_it_is_asked_for() -> None:
     assert capped(np.zeros(3), 0.9)[1] == float("inf")
 
 
-def test_relative_differences_are_made_of_logarithms() -> None:
-    found = relative(Interval(math.log(1.1), math.log(0.5), math.log(2)))
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, -0.5, 1))
+def test_the_always_valid_relative_difference_is_that_of_the_logarithm() -> None:
+    treated, control = Estimate(2.2, 0.02), Estimate(2.0, 0.03)
+    found = always_valid_relative(treated, control, 0.1)
+    of_logarithm = log_ratio(treated, control).always_valid(math.log(1.1))
+    assert found.mean == pytest.approx(0.1)
+    assert (math.log1p(found.low), math.log1p(found.high)) == pytest.approx((of_logarithm.low, of_logarithm.high))

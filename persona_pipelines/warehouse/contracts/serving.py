@@ -79,7 +79,6 @@ LIST_OUTCOMES = Table(
         *OUTCOME,
     ),
     ("list_id", "position"),
-    references={"list_id": ("serving", "served_lists", "list_id")},
 )
 
 
