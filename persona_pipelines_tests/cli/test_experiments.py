@@ -1,0 +1,129 @@
+"""Experiments from plan to result by their commands, and what is refused in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import duckdb
+import pytest
+
+from persona_pipelines.home.opening import close_warehouse, open_warehouse
+from persona_pipelines.home.publishing import publish
+from persona_pipelines.serving.experiments import load, save, variant_of
+from persona_pipelines.serving.outcomes import refresh_outcomes
+from persona_pipelines.serving.served import refresh_served_lists
+from persona_pipelines.serving.shown import ListLog
+from persona_pipelines.settings import load_settings
+from persona_pipelines.warehouse import contracts
+from persona_pipelines_tests.cli.conftest import Told
+from persona_pipelines_tests.serving.test_shown import shown
+
+HALVES = ("--variant", "control=0.5", "--variant", "bold=0.5,live_share=0.9")
+PLANNED = ("--metric", "click_rate", "--effect", "0.1", "--people", "2000", "--days", "14")
+
+
+def kept(told: Told) -> list:
+    return load(told.home / "live" / "experiments.json")
+
+
+def test_an_experiment_is_started_with_what_differs_and_ended(changed: Told) -> None:
+    done = changed.asked("experiment", "start", "bolder", *PLANNED, *HALVES, "--guard", "revenue_per_person=0.05", "--winsorise", "0.99")
+    assert done.exit_code == 0, done.output
+    assert "experiment bolder is running until" in done.stdout
+    (found,) = kept(changed)
+    assert (found.variants[1].name, found.variants[1].share, found.variants[1].live_share) == ("bold", 0.5, 0.9)
+    assert (found.guards[0].metric, found.guards[0].margin, found.winsorise, found.days) == ("revenue_per_person", 0.05, 0.99, 14)
+    again = changed.asked("experiment", "start", "other", *PLANNED, *HALVES)
+    assert again.exit_code == 1
+    assert "experiment bolder is running; one runs at a time: persona experiment stop bolder" in again.stderr
+    assert changed.asked("experiment", "stop", "bolder").exit_code == 0
+    assert kept(changed)[0].stopped is not None
+    twice = changed.asked("experiment", "stop", "bolder")
+    assert (twice.exit_code, "experiment bolder has ended" in twice.stderr) == (1, True)
+    assert changed.asked("experiment", "start", "other", *PLANNED, *HALVES).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--variant", "control=0.5", "--variant", "bold=0.4"), "variants: found shares that sum to 0.9; expected 1"),
+        (("--variant", "control=0.5", "--variant", "bold=0.5,model_version=77"), "no version 77 of "),
+        (("--variant", "control=0.5", "--variant", "bold=half"), "variants[1].share: found 'half'; expected a number"),
+        (("--variant", "control=0.5", "--variant", "bold=0.5,speed=3"), "variants[1].speed: found '3'; not a setting known here"),
+        (("--variant", "control", "--variant", "bold=0.5"), "found 'control'; expected NAME=SHARE"),
+        ((*HALVES, "--guard", "speed=0.1"), "guards[0].metric: found 'speed'; expected 'click_rate', "),
+        ((*HALVES, "--winsorise", "0.99"), "winsorise: is for metrics of money"),
+    ],
+)
+def test_what_cannot_be_started_is_said_and_nothing_is_kept(changed: Told, options: tuple[str, ...], says: str) -> None:
+    done = changed.asked("experiment", "start", "bolder", *PLANNED, *options)
+    assert done.exit_code in (1, 2)
+    assert says in done.stderr
+    assert kept(changed) == []
+
+
+def test_without_an_experiment_or_of_none_it_is_said(changed: Told) -> None:
+    assert "there is no experiment yet; first: persona experiment start" in changed.asked("experiment", "status").stderr
+    assert "no experiment 'x'; there are none yet" in changed.asked("experiment", "stop", "x").stderr
+    (changed.home / "live").mkdir(exist_ok=True)
+    (changed.home / "live" / "experiments.json").write_text("{")
+    done = changed.asked("experiment", "status")
+    assert (done.exit_code, "experiments.json: cannot be read" in done.stderr) == (1, True)
+
+
+def test_a_plan_says_how_many_people_are_needed(told: Told) -> None:
+    plan = json.loads(
+        told.asked("experiment", "plan", "--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05", "--json").stdout
+    )
+    assert (plan["people_needed"], plan["people_of_last_days"], plan["effect_found_with_them"]) == (62_462, 0, None)
+    few = told.asked("experiment", "plan", "--metric", "click_rate", "--effect", "0.1")
+    assert "0 of 0 people who were shown lists have anything of click_rate: nothing can be planned from that" in few.stderr
+    odd = told.asked("experiment", "plan", "--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05", "--share", "0.5")
+    assert "share: found 0.5; expected two or more that sum to 1" in odd.stderr
+
+
+@pytest.mark.slow
+def test_from_served_lists_to_a_result(changed: Told) -> None:
+    """Lists of all known people since the middle of the logs, half of them of each variant; every third of their clicks was on a list."""
+    assert changed.asked("experiment", "start", "bolder", *PLANNED, *HALVES).exit_code == 0
+    (planned,) = kept(changed)
+    ((first, last),) = changed.rows("SELECT min(timestamp), max(timestamp) FROM events.events")
+    started = (first + (last - first) / 2).replace(microsecond=0)
+    planned = planned.model_copy(update={"started": started, "days": 2})
+    save(changed.home / "live" / "experiments.json", [planned])
+    log = ListLog(changed.home / "live" / "lists", lambda: started.date())
+    people = changed.rows(
+        f"SELECT user_id, item_id, min(timestamp) FROM events.events WHERE user_id IS NOT NULL AND item_id IS NOT NULL "
+        f"AND timestamp > TIMESTAMP '{started}' GROUP BY ALL ORDER BY ALL"
+    )
+    for number, (person, item, moment) in enumerate(people):
+        variant = variant_of(planned, person).name
+        of_list = {"person": person, "items": (item, "nothing"), "experiment": "bolder", "variant": variant}
+        log.add(shown(0, list_id=f"l{number}", served_at=moment - dt.timedelta(seconds=1), **of_list))
+    log.close()
+    settings = load_settings(changed.folder / "persona.yaml").model_copy(update={"home": changed.home})
+    store = open_warehouse(settings)
+    refresh_served_lists(store, changed.home / "live" / "lists")
+    refresh_outcomes(store, settings)
+    publish(store, settings)
+    close_warehouse(store, settings)
+    told = json.loads(changed.asked("experiment", "status", "--json").stdout)
+    assert told["experiment"] == "bolder"
+    with duckdb.connect(str(changed.home / "published.duckdb"), read_only=True) as connection:
+        until = planned.planned_end
+        counted = connection.execute(
+            "SELECT variant, count(DISTINCT person) FROM serving.served_lists WHERE served_at < ? AND person NOT IN "
+            "(SELECT user_id FROM events.users WHERE NOT consent_personalisation) GROUP BY ALL",
+            [until],
+        ).fetchall()
+    assert {row["variant"]: row["people"] for row in told["variants"]} == {"control": 0, "bold": 0} | dict(counted)
+    assert told["status"] in ("too early", "final", "preliminary")
+    text = changed.asked("experiment", "status", "bolder").stdout
+    assert told["said"][0].split(":")[0] in text
+    plan = json.loads(changed.asked("experiment", "plan", "--metric", "click_rate", "--effect", "0.1", "--json").stdout)
+    assert plan["people_of_last_days"] > 0
+    assert 0 < plan["baseline"] <= 1
+    assert contracts.LIST_RESULTS.full_name in {
+        f"{schema}.{name}" for schema, name in changed.rows("SELECT schema_name, table_name FROM duckdb_tables()")
+    }
