@@ -18,7 +18,7 @@ from persona_pipelines.serving.inference import ALPHA, Estimate
 WITHHELD, TOO_EARLY, PRELIMINARY, STOPPED_EARLY, FINAL = "withheld", "too early", "preliminary", "stopped early", "final"
 """The statuses, see docs/experiments.md."""
 BETTER, WORSE, OPEN = "better", "worse", "no difference found"
-KEPT, BROKEN = "kept", "broken"
+KEPT, BROKEN, UNDECIDED = "kept", "broken", "open"
 UNLIKELY = 0.001
 """Chance below which numbers of people are not those of the planned shares (Fabijan et al. 2019 and Kohavi et al. 2020 take 0.0005 to 0.01)."""
 FEWEST_PEOPLE, FEWEST_WITH = 100, 20
@@ -58,7 +58,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Guarded:
-    """Whether a metric has become worse beyond its margin; ``low`` and ``high`` are one-sided bounds of the relative difference."""
+    """Whether a metric has become worse beyond its margin; ``low`` and ``high`` are one-sided bounds of the relative difference, ``cap`` and ``capped`` as of ``Compared``."""
 
     variant: str
     metric: str
@@ -66,6 +66,8 @@ class Guarded:
     relative: float
     low: float
     high: float
+    cap: float
+    capped: int
     verdict: str
 
 
@@ -126,6 +128,7 @@ def judged(experiment: Experiment, exposed: Exposed) -> Judgement:
     told += [_in_words(compared, status) for compared in found]
     told += [
         f"guard {guard.metric} of {guard.variant}: {guard.verdict} (relative difference {guard.relative:+.2%}, margin -{guard.margin:.2%})"
+        f"{_set_down(guard)}"
         for guard in guards
     ]
     return Judgement(status, people, exposed.in_several, chance, found, guards, tuple(told))
@@ -173,11 +176,14 @@ def _meaning(experiment: Experiment, status: str, people: int) -> str:
 
 def _in_words(compared: Compared, status: str) -> str:
     shown, kind = (compared.relative, "fixed interval") if status == FINAL else (compared.always_valid, "always-valid interval")
-    cap = f"; amounts above {compared.cap:,.2f} are set down to it ({compared.capped:,} people)" if np.isfinite(compared.cap) else ""
     return (
         f"{compared.variant}: {compared.verdict} in {compared.metric}, {compared.value:.5g} against {compared.control:.5g}, "
-        f"{shown.mean:+.2%} ({kind} {shown.low:+.2%} to {shown.high:+.2%}){cap}"
+        f"{shown.mean:+.2%} ({kind} {shown.low:+.2%} to {shown.high:+.2%}){_set_down(compared)}"
     )
+
+
+def _set_down(told: Compared | Guarded) -> str:
+    return f"; amounts above {told.cap:,.2f} are set down to it ({told.capped:,} people)" if np.isfinite(told.cap) else ""
 
 
 def _treated(experiment: Experiment) -> list[str]:
@@ -223,11 +229,11 @@ def _compared(experiment: Experiment, name: str, totals: pd.DataFrame, final: bo
 
 
 def _guarded(experiment: Experiment, name: str, of: str, margin: float, totals: pd.DataFrame, final: bool) -> Guarded:
-    treated, control, _, _ = _estimates(experiment, name, METRICS[of], totals)
+    treated, control, cap, above = _estimates(experiment, name, METRICS[of], totals)
     one_sided = 2 * alpha_of(experiment)  # each bound of the interval errs with half of it
     if final:
         bounds = inference.relative_interval(treated, control, one_sided)
     else:
         bounds = inference.always_valid_relative(treated, control, experiment.effect, one_sided)
-    verdict = BROKEN if bounds.high < -margin else KEPT if bounds.low > -margin else "open"
-    return Guarded(name, of, margin, bounds.mean, bounds.low, bounds.high, verdict)
+    verdict = BROKEN if bounds.high < -margin else KEPT if bounds.low > -margin else UNDECIDED
+    return Guarded(name, of, margin, bounds.mean, bounds.low, bounds.high, cap, above, verdict)

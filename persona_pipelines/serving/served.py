@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ibis
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving.journal import event_of, files_of
 from persona_pipelines.warehouse import contracts
-from persona_pipelines.warehouse.connection import Warehouse, from_frame
+from persona_pipelines.warehouse.connection import Warehouse
 
-ROWS_AT_ONCE = 200_000
-ITEM_COLUMNS = ("items", "propensities", "sources")
+LISTS_AT_ONCE = 50_000
+AS_WRITTEN = ("list_id", "person", "slot", "model", "model_version", "experiment", "variant", "shadow")
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("list_id", "model", "model_version", "served_at"), str),
+    **dict.fromkeys(("person", "slot", "experiment", "variant"), str | None),
+    **dict.fromkeys(("device", "shadow"), bool),
+    **dict.fromkeys(("items", "propensities", "sources"), list),
+}
+"""What each part of a record is."""
+PLACES = ("item_id", "propensity", "item_source")
+"""What a list has one of for each of its places."""
+LISTED = pa.schema(
+    [
+        *(pa.field(name, pa.bool_() if name == "shadow" else pa.string()) for name in AS_WRITTEN),
+        pa.field("served_at", pa.timestamp("us")),
+        pa.field("is_device", pa.bool_()),
+        *(pa.field(name, pa.list_(pa.float64() if name == "propensity" else pa.string())) for name in PLACES),
+    ]
+)
 
 
 class ListFileError(ProjectError):
@@ -50,8 +68,8 @@ def list_files(folder: Path) -> list[ListFile]:
     return found
 
 
-def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each item of a served list: columns of ``contracts.SERVED_LISTS`` but for day, file and line.
+def list_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A served list as a row of ``LISTED``.
 
     Args:
         record: as ``Shown.record`` makes it.
@@ -59,20 +77,40 @@ def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         ValueError: it has not what a served list has.
     """
     try:
-        places = list(zip(*(record[name] for name in ITEM_COLUMNS), strict=True))
-        of_list = {
-            "list_id": record["list_id"],
-            "served_at": dt.datetime.fromisoformat(record["served_at"]).replace(tzinfo=None),
-            "person": record["person"],
-            "is_device": record["device"],
-            **{name: record[name] for name in ("slot", "model", "model_version", "experiment", "variant", "shadow")},
-        }
+        places = [record[name] for name in ("items", "propensities", "sources")]
+        if odd := [name for name, kinds in KINDS.items() if not isinstance(record[name], kinds)]:
+            raise ValueError(f"{odd[0]} is {record[odd[0]]!r}")
+        if not (len({len(each) for each in places}) == 1 and all(isinstance(text, str) for text in (*places[0], *places[2]))):
+            raise ValueError("items, propensities and sources do not belong together")
+        moment = dt.datetime.fromisoformat(record["served_at"]).replace(tzinfo=None)
+        propensities = [float(propensity) for propensity in places[1]]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no served list ({error!r})") from None
-    return [
-        {**of_list, "position": position, "item_id": item, "propensity": float(propensity), "item_source": source}
-        for position, (item, propensity, source) in enumerate(places, 1)
-    ]
+    return {
+        **{name: record[name] for name in AS_WRITTEN},
+        "served_at": moment,
+        "is_device": record["device"],
+        "item_id": places[0],
+        "propensity": propensities,
+        "item_source": places[2],
+    }
+
+
+def rows_of(lists: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A row for each item of some lists: columns of ``contracts.SERVED_LISTS`` but for the day and the file.
+
+    Args:
+        lists: as ``list_of`` makes them, each with its ``source_line``.
+    """
+    schema = LISTED.append(pa.field("source_line", pa.int64()))
+    table = pa.table({name: [one[name] for one in lists] for name in schema.names}, schema)
+    items = table["item_id"].combine_chunks()
+    of_list = pc.list_parent_indices(items)
+    begins = items.offsets.take(of_list)
+    flat = table.drop_columns(list(PLACES)).take(of_list)
+    for name in PLACES:
+        flat = flat.append_column(name, pc.list_flatten(table[name]))
+    return flat.append_column("position", pc.subtract(pa.array(range(1, len(flat) + 1)), begins))
 
 
 def refresh_served_lists(warehouse: Warehouse, folder: Path) -> list[str]:
@@ -107,30 +145,31 @@ def _known(warehouse: Warehouse) -> dict[str, int]:
 
 def _read(warehouse: Warehouse, file: ListFile) -> None:
     lists = damaged = size = 0
-    rows: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
     for line, content in _lines(file):
         size += len(content)
         record = event_of(content)
         try:
-            found = rows_of(record) if record is not None else None
+            found = list_of(record) if record is not None else None
         except ValueError:
             found = None
         if found is None:
             damaged += 1
             continue
         lists += 1
-        rows += [{**row, "day": file.day, "source_file": file.name, "source_line": line} for row in found]
-        if len(rows) >= ROWS_AT_ONCE:
-            _append(warehouse, rows)
-            rows = []
-    _append(warehouse, rows)
+        waiting.append({**found, "source_line": line})
+        if len(waiting) == LISTS_AT_ONCE:
+            _append(warehouse, file, waiting)
+            waiting = []
+    _append(warehouse, file, waiting)
     told = {"day": file.day, "source_file": file.name, "size_bytes": size, "lists": lists, "damaged": damaged}
     warehouse.append(contracts.LIST_FILES, ibis.memtable([told]))
 
 
-def _append(warehouse: Warehouse, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        warehouse.append(contracts.SERVED_LISTS, from_frame(pd.DataFrame(rows, columns=contracts.SERVED_LISTS.column_names)))
+def _append(warehouse: Warehouse, file: ListFile, lists: Sequence[Mapping[str, Any]]) -> None:
+    if lists:
+        rows = ibis.memtable(rows_of(lists))
+        warehouse.append(contracts.SERVED_LISTS, rows.mutate(day=ibis.literal(file.day), source_file=ibis.literal(file.name)))
 
 
 def _lines(file: ListFile) -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,7 @@ from persona_pipelines.serving.judging import (
     PRELIMINARY,
     STOPPED_EARLY,
     TOO_EARLY,
+    UNDECIDED,
     WITHHELD,
     WORSE,
     end_of_counting,
@@ -127,7 +128,7 @@ def test_a_guard_is_kept_broken_or_open(shop: Shop) -> None:
     narrow = experiment(
         metric="purchase_rate", guards=[{"metric": "click_rate", "margin": -broken.guards[0].relative}], variants=HALVES[::-1]
     )
-    assert [guard.verdict for guard in judged(narrow, shop.exposed()).guards] == ["open"]
+    assert [guard.verdict for guard in judged(narrow, shop.exposed()).guards] == [UNDECIDED]
 
 
 def test_a_guard_is_one_sided() -> None:
@@ -150,6 +151,8 @@ def test_large_amounts_are_set_down_only_as_declared_and_it_is_said(shop: Shop) 
         experiment(metric="purchase_rate", winsorise=0.95, guards=[{"metric": "revenue_per_person", "margin": 0.1}]), shop.exposed()
     )
     assert rate.found[0].capped == 0
+    assert rate.guards[0].capped == declared.capped
+    assert rate.told[-1].endswith(f"({declared.capped:,} people)")
 
 
 def test_several_variants_share_the_chance_of_an_error() -> None:

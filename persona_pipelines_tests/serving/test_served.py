@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from persona_pipelines.serving.served import ListFileError, refresh_served_lists, rows_of
+from persona_pipelines.serving import served as serving
+from persona_pipelines.serving.served import ListFileError, list_of, refresh_served_lists
 from persona_pipelines.serving.shown import ListLog
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.checks import keeps_contract
@@ -102,9 +103,26 @@ def test_a_folder_that_is_no_day_is_said(warehouse: Warehouse, tmp_path: Path) -
         refresh_served_lists(warehouse, tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"items": ["i1"]}, {"served_at": "noon"}, {"propensities": None}])
+@pytest.mark.parametrize(
+    "change", [{"items": ["i1"]}, {"items": ["i1", 2]}, {"items": "ab"}, {"served_at": "noon"}, {"propensities": None}, {"shadow": "no"}]
+)
 def test_a_record_that_is_no_served_list_is_none(change: dict) -> None:
     with pytest.raises(ValueError, match="no served list"):
-        rows_of({**shown(1).record(), **change})
+        list_of({**shown(1).record(), **change})
     with pytest.raises(ValueError, match="no served list"):
-        rows_of({"list_id": "l1"})
+        list_of({"list_id": "l1"})
+
+
+def test_lists_are_read_in_parts_and_an_empty_one_has_no_rows(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LISTS_AT_ONCE", 2)
+    log = ListLog(tmp_path, lambda: DAY)
+    for number in range(5):
+        items = tuple(f"i{place}" for place in range(number))
+        log.add(shown(number, items=items, propensities=(1.0,) * number, sources=("live",) * number))
+    log.close()
+    refresh_served_lists(warehouse, tmp_path)
+    found = rows(warehouse, "SELECT list_id, position, item_id, source_line FROM serving.served_lists ORDER BY ALL")
+    assert found == [(f"l{number}", place + 1, f"i{place}", number + 1) for number in range(5) for place in range(number)]
+    assert rows(warehouse, "SELECT lists FROM serving.list_files") == [(5,)]
