@@ -124,10 +124,6 @@ def sample_ratio(people: Sequence[int], shares: Sequence[float]) -> float:
     return float(stats.chisquare(people, [total * share / sum(shares) for share in shares]).pvalue)
 
 
-def _quantiles(alpha: float, power: float) -> float:
-    return float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
-
-
 def people_for_mean(
     baseline: float, spread: float, effect: float, shares: tuple[float, float] = (0.5, 0.5), alpha: float = ALPHA, power: float = POWER
 ) -> int:

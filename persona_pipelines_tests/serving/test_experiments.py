@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from persona_pipelines.serving.experiments import (
 from persona_pipelines_tests.serving.shop import STARTED, experiment
 
 PEOPLE = [pseudonym(f"u{number}", b"k" * 32) for number in range(20_000)]
-THREE = [{"name": "control", "share": 0.5}, {"name": "some", "share": 0.2}, {"name": "more", "share": 0.3}]
+THREE: list[dict[str, Any]] = [{"name": "control", "share": 0.5}, {"name": "some", "share": 0.2}, {"name": "more", "share": 0.3}]
 
 
 def test_a_person_is_given_the_same_by_every_process() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -50,6 +51,10 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     while not holds() and time.monotonic() < end:
         time.sleep(0.005)
     return holds()
+
+
+def has_dropped(log: ListLog, count: int) -> bool:
+    return log.dropped == count
 
 
 def test_lists_are_written_in_their_order_and_a_line_says_all_of_one(tmp_path: Path) -> None:
@@ -102,7 +107,11 @@ def test_what_waits_is_on_the_disk_without_anybody_closing_it(tmp_path: Path) ->
 
 def test_a_list_costs_microseconds_while_the_disk_does_not_answer(tmp_path: Path) -> None:
     answered = threading.Event()
-    log = ListLog(tmp_path, lambda: DAY, seconds=0.001, sync=lambda file: answered.wait(30) and None)
+
+    def sync(file: int) -> None:
+        answered.wait(30)
+
+    log = ListLog(tmp_path, lambda: DAY, seconds=0.001, sync=sync)
     lists = [shown(number) for number in range(10_000)]
     began = time.perf_counter()
     for one in lists:
@@ -124,7 +133,7 @@ def test_a_full_disk_costs_its_lists_which_are_counted_and_told_once(tmp_path: P
     log = ListLog(tmp_path, lambda: DAY, seconds=0.005, sync=sync)
     for number in range(3):
         log.add(shown(number))
-        assert within(10, lambda number=number: log.dropped == number + 1)
+        assert within(10, functools.partial(has_dropped, log, number + 1))
     assert len([record for record in caplog.records if "No space left on device" in record.getMessage()]) == 1
     full = False
     log.add(shown(7))
@@ -144,7 +153,7 @@ def test_no_more_lists_wait_than_there_is_room_for(tmp_path: Path, monkeypatch: 
 def test_a_list_that_cannot_be_written_costs_its_group_and_not_the_log(tmp_path: Path) -> None:
     log = ListLog(tmp_path, lambda: DAY, seconds=0.005)
     log.add(shown(1, person=object()))
-    assert within(10, lambda: log.dropped == 1)
+    assert within(10, functools.partial(has_dropped, log, 1))
     log.add(shown(2))
     log.close()
     assert kept(tmp_path) == ["l2"]
