@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_pipelines.serving.experiments import Experiment
-    from persona_pipelines.serving.judging import Judgement
+    from persona_pipelines.serving.judging import Compared, Judgement
 
 EFFECT = click.FloatRange(0, 10, min_open=True)
 POWER = click.option(
@@ -250,35 +250,15 @@ def _answer(chosen: Experiment, found: Judgement) -> Answer:
                 "variant": variant.name,
                 "share": variant.share,
                 "people": found.people[variant.name],
-                "model_version": variant.model_version,
-                "live_share": variant.live_share,
-                "exploration": variant.exploration,
+                **variant.model_dump(exclude={"name", "share"}),
             }
             for variant in chosen.variants
         ]
     )
-    results = pd.DataFrame(
-        [
-            {
-                "variant": each.variant,
-                "metric": each.metric,
-                "people": each.people,
-                "value": each.value,
-                "control": each.control,
-                "difference": each.difference.mean,
-                "difference_low": each.difference.low,
-                "difference_high": each.difference.high,
-                "relative": each.relative.mean,
-                "relative_low": each.relative.low,
-                "relative_high": each.relative.high,
-                "always_valid_low": each.always_valid.low,
-                "always_valid_high": each.always_valid.high,
-                "verdict": each.verdict,
-            }
-            for each in found.found
-        ]
+    results, guards = (
+        pd.DataFrame(rows).replace(float("inf"), float("nan"))  # a cap that sets nothing down
+        for rows in ([_row(each) for each in found.found], [vars(each) for each in found.guards])
     )
-    guards = pd.DataFrame([vars(each) for each in found.guards])
     tables = [
         Rows("variants", variants, f"Variants of {chosen.name}"),
         Rows("results", results, f"{chosen.metric}, by variant", _view(results)),
@@ -297,6 +277,27 @@ def _answer(chosen: Experiment, found: Judgement) -> Answer:
         "said": list(found.told),
     }
     return Answer(tuple(tables), facts, found.told)
+
+
+def _row(compared: Compared) -> dict[str, Any]:
+    return {
+        "variant": compared.variant,
+        "metric": compared.metric,
+        "people": compared.people,
+        "value": compared.value,
+        "control": compared.control,
+        "difference": compared.difference.mean,
+        "difference_low": compared.difference.low,
+        "difference_high": compared.difference.high,
+        "relative": compared.relative.mean,
+        "relative_low": compared.relative.low,
+        "relative_high": compared.relative.high,
+        "always_valid_low": compared.always_valid.low,
+        "always_valid_high": compared.always_valid.high,
+        "cap": compared.cap,
+        "capped": compared.capped,
+        "verdict": compared.verdict,
+    }
 
 
 def _view(results: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,16 @@ import datetime as dt
 import json
 
 import duckdb
+import numpy as np
 import pytest
 
+from persona_pipelines.cli.answers import as_json, give
+from persona_pipelines.cli.experiments import _answer
 from persona_pipelines.serving.experiments import load, save, variant_of
+from persona_pipelines.serving.judging import judged
 from persona_pipelines.serving.shown import ListLog
 from persona_pipelines_tests.cli.conftest import Told
+from persona_pipelines_tests.serving.shop import experiment, opened
 from persona_pipelines_tests.serving.test_shown import shown
 
 HALVES = ("--variant", "control=0.5", "--variant", "bold=0.5,live_share=0.9")
@@ -75,6 +80,22 @@ def test_a_plan_says_how_many_people_are_needed(told: Told) -> None:
     assert "0 of 0 people who were shown lists have anything of click_rate: nothing can be planned from that" in few.stderr
     odd = told.asked("experiment", "plan", "--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05", "--share", "0.5")
     assert "share: found 0.5; expected two or more that sum to 1" in odd.stderr
+
+
+def test_a_result_is_told_to_people_and_to_programs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = experiment(guards=[{"metric": "purchase_rate", "margin": 0.1}])
+    answer = _answer(chosen, judged(chosen, opened(np.random.default_rng(1), chosen, 4_000, clicks=0.5).exposed()))
+    monkeypatch.setenv("COLUMNS", "80")
+    give(answer, "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("final: the 14 planned days are over")
+    (row,) = [line.split() for line in lines if line.startswith("bold") and "% to" in line]
+    assert row[-1] == "better"
+    assert "inf" not in " ".join(lines).split()
+    told = json.loads(as_json(answer))
+    assert (told["status"], told["results"][0]["verdict"], told["guards"][0]["verdict"]) == ("final", "better", "kept")
+    assert told["results"][0]["always_valid_low"] < told["results"][0]["relative_low"] < told["results"][0]["relative"]
 
 
 @pytest.mark.slow

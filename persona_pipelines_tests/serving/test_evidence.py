@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from persona_pipelines.serving.inference import Estimate, sample_ratio
 from persona_pipelines.serving.judging import BETTER, FINAL, UNLIKELY, WITHHELD, judged
+from persona_pipelines.serving.outcomes import GROUP, with_intervals
 from persona_pipelines.serving.planning import measured, people_needed
 from persona_pipelines_tests.serving.shop import DAYS, Shop, experiment, opened
 
@@ -74,6 +77,26 @@ def test_an_interval_that_takes_each_list_for_a_person_is_wrong_far_too_often() 
     """Why none such is given: the lists of one person are alike."""
     _, _, by_list = nothing_to_find("click_rate")
     assert by_list.mean() < 0.85
+
+
+@pytest.mark.slow
+def test_intervals_of_results_cover_the_truth_as_often_as_they_say() -> None:
+    """Those of the table ``list_results``: of 300 people each, against the rate of half a million."""
+    whole = opened(np.random.default_rng(8_888), experiment(), 500_000).exposed().totals
+    truth = whole["clicks"].sum() / whole["lists"].sum()
+    groups = [opened(np.random.default_rng(2_000_000 + number), experiment(), 300).exposed().totals for number in range(REPETITIONS)]
+    told = with_intervals(pd.DataFrame([_sums(number, group) for number, group in enumerate(groups)]), 20)
+    covers = (told["click_rate_low"] <= truth) & (truth <= told["click_rate_high"])
+    assert 0.93 <= covers.mean() <= 0.97
+
+
+def _sums(number: int, totals: pd.DataFrame) -> dict[str, Any]:
+    """The row that ``outcomes.results`` makes of a group of people."""
+    known: dict[str, Any] = dict.fromkeys(GROUP, "x") | {"value": f"{number:04d}", "people": len(totals)}
+    for name in ("lists", "clicks", "conversions", "revenue"):
+        values = totals[name].to_numpy(dtype=float)
+        known |= {name: values.sum(), f"{name}_squares": (values**2).sum(), f"{name}_products": (values * totals["lists"]).sum()}
+    return known
 
 
 @pytest.mark.slow
