@@ -48,7 +48,8 @@ def test_variants_have_the_planned_shares_of_people() -> None:
 def test_people_are_spread_evenly_whatever_part_of_them_is_looked_at() -> None:
     """Uniform between 0 and 1 (Kolmogorov and Smirnov): a share that is asked for is found wherever its bounds lie."""
     shares = [{"name": f"v{number}", "share": 1 / 64} for number in range(64)]
-    places = [int(variant_of(experiment(variants=shares), person).name[1:]) for person in PEOPLE]
+    chosen = experiment(variants=shares)
+    places = [int(variant_of(chosen, person).name[1:]) for person in PEOPLE]
     assert stats.chisquare(np.bincount(places, minlength=64)).pvalue > 0.001
 
 
