@@ -25,11 +25,12 @@ from persona_pipelines.profiles import assets as profiles  # noqa: E402
 from persona_pipelines.publication import assets as publication  # noqa: E402
 from persona_pipelines.recommendations import assets as recommendations  # noqa: E402
 from persona_pipelines.segments import assets as segments  # noqa: E402
+from persona_pipelines.serving import assets as serving  # noqa: E402
 from persona_pipelines.settings import Settings  # noqa: E402
 
 OF_DAYS = (logs, events)
 """Modules that build the assets of the first stages, whose work is of days."""
-OF_ALL = (features, segments, profiles, recommendations, gallery)
+OF_ALL = (features, segments, profiles, recommendations, gallery, serving)
 """Those of the others, in the order of the flowchart."""
 STAGES = (*vocabulary.STAGES, publication.STAGE)
 

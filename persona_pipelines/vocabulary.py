@@ -6,7 +6,7 @@ means that the event says nothing about the item (a page view) or nothing good a
 
 from typing import NamedTuple
 
-STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery")
+STAGES = ("logs", "events", "features", "segments", "profiles", "recommendations", "gallery", "serving")
 """The stages in the order of the flowchart, each with a room of its own."""
 
 

@@ -26,6 +26,7 @@ from persona_pipelines.publication import checks as of_publication
 from persona_pipelines.recommendations import checks as of_recommendations
 from persona_pipelines.recommendations.promotion import PROMOTED, Decision
 from persona_pipelines.segments import checks as of_segments
+from persona_pipelines.serving import checks as of_serving
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.checks import keeps_contract
@@ -276,6 +277,33 @@ def audit(passed: bool) -> pd.DataFrame:
     )
 
 
+def list_files(store: Warehouse, damaged: int) -> Warehouse:
+    written(store, contracts.LIST_FILES, row(contracts.LIST_FILES, source_file="2025-09-01/000000001.jsonl", lists=7, damaged=damaged))
+    return store
+
+
+def shown_to(store: Warehouse, *, shadow: bool = False, click: int = 11, refusing: tuple[str, ...] = ()) -> Warehouse:
+    """A list of ten o'clock with a click."""
+    moment = dt.datetime(2025, 9, 1, 10)
+    written(store, contracts.SERVED_LISTS, row(contracts.SERVED_LISTS, person="a", is_device=False, shadow=shadow, served_at=moment))
+    first = dict.fromkeys(("first_click_at", "first_cart_at", "first_conversion_at"))
+    written(store, contracts.LIST_OUTCOMES, row(contracts.LIST_OUTCOMES, **{**first, "first_click_at": moment.replace(hour=click)}))
+    written(store, contracts.USERS, *(row(contracts.USERS, user_id=user, consent_personalisation=user not in refusing) for user in "ab"))
+    return store
+
+
+def results_of(store: Warehouse, people: int) -> Warehouse:
+    written(store, contracts.LIST_RESULTS, row(contracts.LIST_RESULTS, people=people))
+    return store
+
+
+def purchases_by(store: Warehouse, clock: str) -> Warehouse:
+    shown_to(store)
+    written(store, contracts.EVENTS, row(contracts.EVENTS, source="orders", event_type="purchase"))
+    written(store, contracts.CLOCKS, row(contracts.CLOCKS, source="orders", clock=clock))
+    return store
+
+
 CHECKS: dict[str, Pair] = {
     "share_of_rejects": Pair(
         lambda _: of_logs.share_of_rejects(rejected(99, 1), 0.05),
@@ -394,6 +422,31 @@ CHECKS: dict[str, Pair] = {
         lambda _: of_gallery.pages_are_whole({"en": page_of("en", 1, 2), "zh": page_of("zh", 1)}, [1, 2]),
         "zh: no card of segment 2",
     ),
+    "lists_are_whole": Pair(
+        lambda store: of_serving.lists_are_whole(list_files(store, 0)),
+        lambda store: of_serving.lists_are_whole(list_files(store, 2)),
+        "2025-09-01/000000001.jsonl 2",
+    ),
+    "only_lists_that_were_seen": Pair(
+        lambda store: of_serving.only_lists_that_were_seen(shown_to(store)),
+        lambda store: of_serving.only_lists_that_were_seen(shown_to(store, shadow=True, click=9)),
+        "1 rows are of lists that no person saw; 1 have an outcome before their list",
+    ),
+    "no_outcomes_without_consent": Pair(
+        lambda store: of_serving.no_outcomes_without_consent(shown_to(store, refusing=("b",))),
+        lambda store: of_serving.no_outcomes_without_consent(shown_to(store, refusing=("a",))),
+        "1 users have outcomes and have not consented",
+    ),
+    "outcomes_have_times": Pair(
+        lambda store: of_serving.outcomes_have_times(purchases_by(store, "moment")),
+        lambda store: of_serving.outcomes_have_times(purchases_by(store, "day")),
+        "count for no list: 1 of orders",
+    ),
+    "results_are_of_enough_people": Pair(
+        lambda store: of_serving.results_are_of_enough_people(results_of(store, 20), SETTINGS),
+        lambda store: of_serving.results_are_of_enough_people(results_of(store, 19), SETTINGS),
+        "1 rows are of fewer than 20 people",
+    ),
     "nothing_was_lost": Pair(
         lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 900}, 0.8),
         lambda _: of_publication.shrunk({"events.events": 1000}, {"events.events": 9}, 0.8),
@@ -433,6 +486,11 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "every_method_was_fitted": ("left_out",),
     "only_with_consent": ("consenting_users", "users_with_a_list_without_consent"),
     "everyone_has_a_list": ("users_without_a_list",),
+    "lists_are_whole": ("damaged", "lists"),
+    "only_lists_that_were_seen": ("rows_not_seen", "rows_with_early_outcomes"),
+    "no_outcomes_without_consent": ("users_without_consent",),
+    "outcomes_have_times": ("events_without_time",),
+    "results_are_of_enough_people": ("rows", "rows_of_too_few"),
     "nothing_was_lost": ("events.events", "events.items", "events.users"),
 }
 """What Dagster draws over time of a check; another name would break the line."""

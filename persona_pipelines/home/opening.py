@@ -50,8 +50,8 @@ def claim_home(settings: Settings) -> None:
         )
 
 
-MADE_AGAIN = ("features", "segments", "profiles", "recommendations")
-"""Schemas whose tables are made from cleaned events."""
+MADE_AGAIN = ("features", "segments", "profiles", "recommendations", "serving")
+"""Schemas whose tables are made from cleaned events and from the lists that were served."""
 
 
 def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Warehouse:
@@ -111,7 +111,7 @@ def require_version(store: Warehouse, settings: Settings) -> None:
 
 
 def _is_made_again(contract: Table) -> bool:
-    """Whether every run makes the table anew from cleaned events."""
+    """Whether every run makes the table anew from what it is made of."""
     return contract.schema in MADE_AGAIN and not contract.history
 
 

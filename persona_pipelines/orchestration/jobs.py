@@ -96,7 +96,7 @@ def build(
 
 
 def _contents(groups: Sequence[str]) -> str:
-    """What the page of the main job says beside its graph, in which the names of eight groups in a row are too small to be read."""
+    """What the page of the main job says beside its graph, in which the names of nine groups in a row are too small to be read."""
     pages = " → ".join(f"[{group}](/locations/{LOCATION}/asset-groups/{group}/lineage)" for group in groups)
     return (
         f"The whole flow, from the logs to what people read. The tables of each stage, with their names and state:\n\n{pages}\n\n"

@@ -24,7 +24,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], file: str, text:
     Args:
         file: its name; ``text``: what it holds, of which YAML makes something.
     """
-    found = zip(error.errors(), _problems(error, model), strict=True)
+    found = zip(error.errors(), problems_in(error, model), strict=True)
     return [f"{file}, line {line_of(text, [*problem['loc'], *_named(problem['msg'])])}: {told}" for problem, told in found]
 
 
@@ -53,7 +53,7 @@ def line_of(text: str, location: Sequence[Any]) -> int:
     return line + 1
 
 
-def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def problems_in(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """The setting, what was found, what is expected, of each problem."""
     lines = []
     for problem in error.errors():

@@ -299,6 +299,11 @@ class ServingSettings(Strict):
         description="Of one address, on average; so many again at once. It holds where the service listens beyond this machine.",
     )
     body_seconds: float = Field(10.0, gt=0, description="A request whose body takes longer to come is given up.")
+    outcome_hours: float = Field(
+        24.0,
+        gt=0,
+        description="So long after a list a click, a cart or a purchase of one of its items counts for it (`persona experiment`).",
+    )
 
 
 class SchedulesSettings(Strict):

@@ -472,6 +472,8 @@ READING = [
     ("audience", "show", "regulars"),
     ("audience", "overlap", "regulars", "others"),
     ("report",),
+    ("experiment", "status"),
+    ("experiment", "plan", "--metric", "click_rate", "--effect", "0.1"),
     ("models",),
     ("models", "comparison"),
     ("open", "gallery", "--print"),

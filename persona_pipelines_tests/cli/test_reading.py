@@ -25,6 +25,8 @@ READING: dict[str, list[str]] = {
     "audience list": [],
     "audience overlap": ["regulars", "buyers"],
     "audience show": ["regulars"],
+    "experiment plan": ["--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05"],
+    "experiment status": [],
     "models": [],
     "models comparison": [],
     "profile": ["WHO"],
@@ -54,6 +56,9 @@ def test_no_reading_command_is_left_out() -> None:
 def shop(told: Told) -> Told:
     for name, condition in (("regulars", "sessions > 1"), ("buyers", "frequency > 0 and items > 1")):
         assert told.asked("audience", "save", name, "--where", condition).exit_code == 0
+    variants = ("--variant", "control=0.5", "--variant", "bold=0.5,live_share=0.9")
+    planned = ("--metric", "click_rate", "--effect", "0.1", "--people", "5000", "--days", "14")
+    assert told.asked("experiment", "start", "bolder", *planned, *variants).exit_code == 0
     return told
 
 

@@ -6,7 +6,7 @@ that a log record has to keep are all made from these declarations. A table that
 
 from __future__ import annotations
 
-from persona_pipelines.warehouse.contracts import events, features, home, logs, profiles, recommendations, segments
+from persona_pipelines.warehouse.contracts import events, features, home, logs, profiles, recommendations, segments, serving
 from persona_pipelines.warehouse.contracts.events import *
 from persona_pipelines.warehouse.contracts.features import *
 from persona_pipelines.warehouse.contracts.home import *
@@ -15,6 +15,7 @@ from persona_pipelines.warehouse.contracts.parts import Table
 from persona_pipelines.warehouse.contracts.profiles import *
 from persona_pipelines.warehouse.contracts.recommendations import *
 from persona_pipelines.warehouse.contracts.segments import *
+from persona_pipelines.warehouse.contracts.serving import *
 
 ROOMS = {
     "logs": logs,
@@ -23,6 +24,7 @@ ROOMS = {
     "segments": segments,
     "profiles": profiles,
     "recommendations": recommendations,
+    "serving": serving,
     "home": home,
 }
 """The schemas of the warehouse, each with the module that declares its tables."""
