@@ -69,7 +69,7 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
     kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
         folder=place,
-        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], 0),
+        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], [], 0),
         scores={
             "1": Scores(
                 "synthetic",

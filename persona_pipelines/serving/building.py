@@ -24,6 +24,8 @@ from persona_pipelines.recommendations.models.learned import LearnedModel, Model
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
 from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
+from persona_pipelines.serving.experiments import EXPERIMENTS, running
+from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
 from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
 from persona_pipelines.serving.snapshot import FACTS, RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
@@ -99,16 +101,30 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     as_of = warehouse.value(warehouse.table(contracts.INTERACTIONS).as_of_date.max())
     if as_of is None:
         raise NothingToServeError("nobody has turned to any item yet; next: persona run with logs that have people and items")
-    folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{version}-{mark_of(settings)}"
+    others = [other for other in wanted_versions(settings) if other != version]
+    folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{'.'.join([version, *others])}-{mark_of(settings)}"
     if folder.exists():
         return load(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
-    made = _made(warehouse, settings, version, as_of, folder)
+    made = _made(warehouse, settings, version, others, as_of, folder, say)
     made.save()
     return load(folder)
 
 
-def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date, folder: Path) -> Snapshot:
+def wanted_versions(settings: Settings) -> list[str]:
+    """Versions that lists are made with beside the champion's: those of the running experiment, and that of the shadow.
+
+    Raises:
+        ExperimentError: the file of experiments cannot be read.
+    """
+    experiment = running(load_experiments(folder_of(settings) / EXPERIMENTS))
+    versions = [variant.model_version for variant in experiment.variants] if experiment is not None else []
+    return sorted({version for version in [*versions, settings.serving.shadow_version] if version is not None})
+
+
+def _made(
+    warehouse: Warehouse, settings: Settings, version: str, others: Sequence[str], as_of: dt.date, folder: Path, say: Callable[[str], None]
+) -> Snapshot:
     options, end = settings.recommendations, end_of(as_of)
     model = load_model(registry.model(settings, STAGE, version).folder)
     users = warehouse.frame(warehouse.table(contracts.USERS).order_by("user_id"))
@@ -120,7 +136,15 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    scores = scores_of(model, version, tables, settings, items, people, end)
+    scores = {version: scores_of(model, version, tables, settings, items, people, end)}
+    missing = []
+    for other in others:
+        try:
+            model = load_model(registry.model(settings, STAGE, other).folder)
+            scores[other] = scores_of(model, other, tables, settings, items, people, end)
+        except ProjectError as error:
+            say(f"version {other} of the recommender cannot be asked: {error}")
+            missing.append(other)
     profile_start, profile = _profiles(warehouse, pd.Series(people.names))
     files, ids = _received(warehouse, settings, end)
     return Snapshot(
@@ -137,11 +161,12 @@ def _made(warehouse: Warehouse, settings: Settings, version: str, as_of: dt.date
             segments=warehouse.frame(warehouse.table(contracts.SEGMENT_PROFILES).select(*SEGMENT_COLUMNS).order_by("segment_id")).to_dict(
                 "records"
             ),
+            missing=missing,
             files=files,
             whole_files=[],
             events=0,
         ),
-        scores={version: scores},
+        scores=scores,
         items=items.tolist(),
         titles=titles,
         categories=facts.category.tolist(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import itertools
 import secrets
 import zlib
@@ -14,14 +15,20 @@ from typing import Any
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.experiments import Experiment, Variant, variant_of
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.received import Limits, Reader, Spelling
-from persona_pipelines.serving.snapshot import Snapshot
+from persona_pipelines.serving.shown import Shown
+from persona_pipelines.serving.snapshot import Scores, Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings import Settings
 
 RECORDED = 200
 """Requests that are kept in memory, for another snapshot to be tried on."""
+TAIL = 10
+"""Items from behind the end of a list that may be explored."""
+EVERYBODY = Variant(name="everybody", share=0.5)
+"""What people are given who take part in no experiment."""
 MOST_NAMED = 20
 """Of unknown items in an answer: the others are counted."""
 
@@ -51,11 +58,55 @@ class Asked:
     slot: str | None = None
 
 
+@dataclass(frozen=True)
+class Explored:
+    """One place of a list may be given to an item from behind its end.
+
+    The draw is one of 64 bits for a person, an hour and a slot: the list does not flicker when it is asked again, and the chance of each item at each place is known.
+
+    Attributes:
+        chance: that a place is given; ``first``: the first that may be, from 0; ``k``: of the list.
+        swaps: whether it is, by this draw; then ``place`` is the place, and ``tail`` which item from behind, as a number from 0 to 1.
+    """
+
+    chance: float
+    first: int
+    k: int
+    swaps: bool
+    place: int
+    tail: float
+
+    @classmethod
+    def drawn(cls, seed: str, chance: float, explored_from: int, k: int) -> Explored | None:
+        """None where no place may be given."""
+        first = explored_from - 1
+        if not chance or first >= k:
+            return None
+        draw = hashlib.blake2b(seed.encode(), digest_size=12).digest()
+        one, two, three = (int.from_bytes(draw[start : start + 4], "big") / 2**32 for start in (0, 4, 8))
+        return cls(chance, first, k, one < chance, first + int(two * (k - first)), three)
+
+    def of(self, length: int) -> tuple[list[int], list[float]]:
+        """The places of a list of ``length`` items, best first, that are shown, and how probable each was there."""
+        given = self.k - self.first
+        if length < self.k or (self.swaps and length == self.k):  # nothing is behind its end
+            return list(range(length)), [1.0] * length
+        order = list(range(self.k))
+        propensities = [1.0] * self.first + [round(1 - self.chance / given, 9)] * given
+        if self.swaps:
+            behind = length - self.k
+            order[self.place] = self.k + int(self.tail * behind)
+            propensities[self.place] = round(self.chance / given / behind, 9)
+        return order, propensities
+
+
 @dataclass
 class Engine:
     """Attributes:
     snapshot: what the last run knows.
     key: of the pseudonyms.
+    experiment: the one that goes on, whose variants people are given.
+    shown: is told each list that is served; None where nobody remembers them.
     """
 
     settings: Settings
@@ -63,15 +114,16 @@ class Engine:
     key: bytes
     now: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None))
     state: LiveState = field(init=False)
-    maker: Maker = field(init=False)
     reader: Reader = field(init=False)
+    experiment: Experiment | None = None
+    shown: Callable[[Shown], None] | None = None
 
     def __post_init__(self) -> None:
-        options = self.settings.recommendations
         self.state = LiveState(self.snapshot, rules_of(self.settings), self.settings.events.most_users_of_a_device)
-        self.maker = Maker(self.state, self.snapshot.champion, options.rules, options.exclude_seen, self.settings.serving.live_share)
+        self._makers: dict[tuple[str, float], Maker] = {}
         self.asked: deque[Asked] = deque(maxlen=RECORDED)
         self._following: list[Mapping[str, Any]] | None = None
+        self._number = 0
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
         types = frozenset(self.settings.known_event_types())
@@ -97,7 +149,23 @@ class Engine:
 
     def become(self, other: Engine) -> None:
         """Answer from now on as another engine does."""
-        self.snapshot, self.state, self.maker = other.snapshot, other.state, other.maker
+        self.snapshot, self.state, self._makers = other.snapshot, other.state, other._makers
+
+    @property
+    def scores(self) -> Scores:
+        """The champion's."""
+        return self.snapshot.champion
+
+    def _maker(self, version: str | None, live_share: float | None) -> Maker:
+        """What makes lists by a version (None and one that is not at hand: the champion) and a share of its own."""
+        chosen = version if version in self.snapshot.scores else self.snapshot.facts.version
+        share = self.settings.serving.live_share if live_share is None else live_share
+        found = self._makers.get((chosen, share))
+        if found is None:
+            options = self.settings.recommendations
+            found = Maker(self.state, self.snapshot.scores[chosen], options.rules, options.exclude_seen, share)
+            self._makers[chosen, share] = found
+        return found
 
     def owner(self, user: str | None, device: str | None) -> str | None:
         """The pseudonym of whom a list is asked for; None for nobody."""
@@ -110,10 +178,20 @@ class Engine:
     def recommendations(self, asked: Asked) -> tuple[dict[str, Any], str]:
         """A list with what it was made from, and a tag that stays the same for the same request until something changes the list."""
         self.asked.append(asked)
-        return self.answer(asked)
+        answer, tag, shown = self._answer(asked)
+        if self.shown is not None:
+            self.shown(shown)
+            self._number += 1
+            version, share = self.settings.serving.shadow_version, self.settings.serving.shadow_share
+            if version in self.snapshot.scores and int(self._number * share) > int((self._number - 1) * share):
+                self.shown(self._answer(asked, version)[2])
+        return answer, tag
 
-    def answer(self, asked: Asked) -> tuple[dict[str, Any], str]:
-        """The same as ``recommendations``, without a trace of it."""
+    def answer(self, asked: Asked) -> dict[str, Any]:
+        """The same list as ``recommendations`` gives, without a trace of it."""
+        return self._answer(asked)[0]
+
+    def _answer(self, asked: Asked, shadow: str | None = None) -> tuple[dict[str, Any], str, Shown]:
         places, unknown, spelled = self.state.places, [], self.reader.spelling.of
 
         def known(items: Sequence[str]) -> Sequence[int]:
@@ -126,14 +204,20 @@ class Engine:
                     found.append(place)
             return found
 
-        session = known(asked.session)
+        session, now = known(asked.session), self.now()
         owner = self.owner(asked.user, asked.device)
         if owner is None:
             person = Person(-1, True, bool(session) or self.snapshot.facts.consent_when_unknown)
         else:
             person = self.state.seen_before(owner, user=asked.user is not None)
+        of_person = owner is not None and person.personalised
+        variant = variant_of(self.experiment, str(owner)) if self.experiment is not None and of_person else EVERYBODY
+        maker = self._maker(shadow or variant.model_version, variant.live_share)
+        options = self.settings.serving
+        chance = (options.exploration if variant.exploration is None else variant.exploration) if of_person and shadow is None else 0.0
+        explored = Explored.drawn(f"{owner}:{now:%Y-%m-%dT%H}:{asked.slot}", chance, options.explored_from, asked.k)
         wishes = Wishes(
-            asked.k,
+            asked.k + (TAIL if explored is not None and explored.swaps else 0),
             known(asked.exclude),
             frozenset(asked.categories),
             frozenset(asked.not_categories),
@@ -141,33 +225,57 @@ class Engine:
             asked.in_stock,
             session,
         )
-        made, snapshot = self.maker.made(person, wishes), self.snapshot
+        made, snapshot = maker.made(person, wishes), self.snapshot
+        if explored is None:
+            order, propensities = list(range(len(made.items))), [1.0] * len(made.items)
+        else:
+            order, propensities = explored.of(len(made.items))
+        list_id = f"{self._prefix}-{next(self._ids):x}"
+        items = [snapshot.items[made.items[place]] for place in order]
+        sources = [made.sources[place] for place in order]
+        scores = maker.scores
         answer: dict[str, Any] = {
-            "list_id": f"{self._prefix}-{next(self._ids):x}",
+            "list_id": list_id,
             "known": person.number >= 0,
             "personal": made.personal,
-            "model": self.maker.scores.model,
-            "model_version": self.maker.scores.version,
-            "as_of": f"{self.now().isoformat(timespec='milliseconds')}Z",
+            "model": scores.model,
+            "model_version": scores.version,
+            "variant": variant.name if variant is not EVERYBODY else None,
+            "as_of": f"{now.isoformat(timespec='milliseconds')}Z",
             "slot": asked.slot,
             "items": [
                 {
                     "rank": rank,
-                    "item_id": snapshot.items[item],
-                    "title": snapshot.titles[item],
-                    "category": snapshot.categories[item] or None,
-                    "score": score,
-                    "reason": reason,
-                    "source": source,
+                    "item_id": items[rank - 1],
+                    "title": snapshot.titles[made.items[place]],
+                    "category": snapshot.categories[made.items[place]] or None,
+                    "score": made.scores[place],
+                    "reason": made.reasons[place],
+                    "source": made.sources[place],
+                    "propensity": propensities[rank - 1],
                 }
-                for rank, (item, score, reason, source) in enumerate(
-                    zip(made.items, made.scores, made.reasons, made.sources, strict=True), 1
-                )
+                for rank, place in enumerate(order, 1)
             ],
         }
         if unknown:
             answer["unknown_items"] = {"count": len(unknown), "first": unknown[:MOST_NAMED]}
-        return answer, f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{self.state.shown_at}"
+        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
+        shown = Shown(
+            list_id,
+            now,
+            owner if made.personal else None,
+            asked.user is None and owner is not None,
+            asked.slot,
+            scores.model,
+            scores.version,
+            self.experiment.name if self.experiment is not None and variant is not EVERYBODY else None,
+            answer["variant"],
+            shadow is not None,
+            items,
+            propensities,
+            sources,
+        )
+        return answer, tag, shown
 
     def related(self, item: str, k: int, together: bool) -> list[dict[str, Any]]:
         """What goes with an item: what the same people turn to, or what is in the same baskets.

@@ -24,9 +24,11 @@ import orjson
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
-from persona_pipelines.serving.building import build, folder_of, kept_snapshots, mark_of, since, snapshots_of
+from persona_pipelines.serving.building import build, folder_of, kept_snapshots, mark_of, since, snapshots_of, wanted_versions
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.experiments import EXPERIMENTS, running
+from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import OPEN, files_of, name_of
 from persona_pipelines.serving.snapshot import Snapshot, load
 from persona_pipelines.serving.state import LiveState
@@ -51,7 +53,10 @@ PROCESS = ("-m", "persona_pipelines.serving.keeping")
 
 def newest(settings: Settings) -> Snapshot | None:
     """The newest snapshot on disk of what is published now; None where there is none that can be read."""
-    return next(_readable(kept_snapshots(settings, mark_of(settings))), None) if settings.published_file.exists() else None
+    if not settings.published_file.exists():
+        return None
+    wanted = wanted_versions(settings)
+    return next((found for found in _readable(kept_snapshots(settings, mark_of(settings))) if found.has(wanted)), None)
 
 
 def last_good(settings: Settings) -> Snapshot | None:
@@ -113,7 +118,12 @@ class Keeper:
 
     async def look(self) -> None:
         """Prepare, try and take what is new; what is refused is told in ``problem``, and the old goes on."""
-        reason = self._reason()
+        try:
+            self.engine.experiment = running(load_experiments(folder_of(self.engine.settings) / EXPERIMENTS))
+            reason = self._reason()
+        except ProjectError as error:  # people keep their variants
+            self.problem = str(error)
+            return
         if reason is None or (self._tried[0] == reason and time.monotonic() < self._tried[1]):
             return
         self._tried = reason, time.monotonic() + AGAIN_SECONDS
@@ -132,8 +142,9 @@ class Keeper:
         if not settings.published_file.exists():
             return None
         mark = mark_of(settings)
-        if mark != facts.mark:
-            return mark
+        wanted = wanted_versions(settings)
+        if mark != facts.mark or not self.engine.snapshot.has(wanted):
+            return " ".join([mark, *wanted])
         known = {*facts.files, *facts.whole_files}
         lately = files_of(self.journal, self.engine.snapshot.until.date() - dt.timedelta(days=1))
         waiting = [file for file in lately if not file.name.endswith(OPEN) and name_of(file) not in known]
@@ -176,7 +187,7 @@ class Keeper:
             lists = []
             for one, taken in zip((engine, other), times, strict=True):
                 began = time.perf_counter()
-                lists.append([entry["item_id"] for entry in one.answer(asked)[0]["items"]])
+                lists.append([entry["item_id"] for entry in one.answer(asked)["items"]])
                 taken.append(time.perf_counter() - began)
             if lists[0] and not lists[1]:
                 return "an empty list where there was one"

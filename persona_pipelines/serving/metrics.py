@@ -19,6 +19,8 @@ class Metrics:
         self.events = Counter("persona_events", "Events by what became of them.", ("outcome",), registry=self.registry)
         self.durable = Histogram("persona_durable_seconds", "Time until events are on the disk.", buckets=BUCKETS, registry=self.registry)
         self.people = Gauge("persona_people", "People and devices with events since the snapshot.", registry=self.registry)
+        self.dropped = Gauge("persona_lists_dropped", "Served lists that could not be kept.", registry=self.registry)
+        self.swaps = Gauge("persona_snapshots_taken", "Snapshots taken since the start.", registry=self.registry)
         self.breaks = Gauge("persona_journal_breaks", "Damaged lines found in the journal at the start.", registry=self.registry)
 
     def text(self) -> bytes:

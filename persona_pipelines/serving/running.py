@@ -17,8 +17,10 @@ from persona_pipelines.files import write_new
 from persona_pipelines.privacy.pseudonyms import load_key
 from persona_pipelines.serving.building import build, folder_of, since
 from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.experiments import EXPERIMENTS, load, running
 from persona_pipelines.serving.journal import Break, Journal
 from persona_pipelines.serving.keeping import Keeper, last_good, newest, prepared_elsewhere
+from persona_pipelines.serving.shown import LISTS, ListLog
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -83,7 +85,7 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
                 if snapshot is None:
                     raise
                 say(f"{error}; what was served before is served: tables until {snapshot.facts.until}")
-        engine = Engine(settings, snapshot, key)
+        engine = Engine(settings, snapshot, key, experiment=running(load(folder_of(settings) / EXPERIMENTS)))
         breaks: list[Break] = []
         engine.take(since(snapshot, journal.before, breaks.append))
     except BaseException:
@@ -113,8 +115,10 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
         engine, journal = found.engine, found.journal
         token = None if local else token_of(settings)
         keeper = Keeper(engine, journal.folder, lambda: prepared_elsewhere(settings), found.problem)
-        app = app_of(engine, journal, found.breaks, token, local, keeper)
-        scores, facts = engine.maker.scores, engine.snapshot.facts
+        log = ListLog(folder_of(settings) / LISTS, lambda: dt.datetime.now(dt.UTC).date())
+        engine.shown = log.add
+        app = app_of(engine, journal, found.breaks, token, local, keeper, lambda: log.dropped)
+        scores, facts = engine.scores, engine.snapshot.facts
         say(f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {engine.state.events:,} events since.")
         say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")
         if not local:
@@ -124,6 +128,7 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
         try:
             uvicorn.Server(options).run(sockets=[listening])
         finally:
+            log.close()
             journal.close()
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.serving.journal import event_of, files_of
+from persona_pipelines.serving.journal import event_of, files_of, name_of
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -64,7 +64,7 @@ def list_files(folder: Path) -> list[ListFile]:
             day = dt.date.fromisoformat(path.parent.name)
         except ValueError:
             raise ListFileError(f"{path}: found in the folder {path.parent.name!r}; expected a day such as 2025-09-30") from None
-        found.append(ListFile(path, f"{path.parent.name}/{path.name}", day, path.stat().st_size))
+        found.append(ListFile(path, name_of(path), day, path.stat().st_size))
     return found
 
 

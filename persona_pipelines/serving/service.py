@@ -92,7 +92,13 @@ class Session(BaseModel):
 
 
 def app_of(
-    engine: Engine, journal: Journal, breaks: int = 0, token: str | None = None, only_local: bool = True, keeper: Keeper | None = None
+    engine: Engine,
+    journal: Journal,
+    breaks: int = 0,
+    token: str | None = None,
+    only_local: bool = True,
+    keeper: Keeper | None = None,
+    dropped: Callable[[], int] = lambda: 0,
 ) -> Service:
     """The service.
 
@@ -102,6 +108,7 @@ def app_of(
         token: without it nobody is answered; None where the service listens on this machine alone.
         only_local: whether requests that name another host are refused, as a page of another site would send them.
         keeper: takes up what is new while the service runs.
+        dropped: how many served lists could not be kept.
     """
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
@@ -246,7 +253,7 @@ def app_of(
     @app.get("/readyz", tags=["service"])
     async def readyz() -> Response:
         """What is served, and whether all is as it should be."""
-        scores = engine.maker.scores
+        scores = engine.scores
         told = {
             "status": "ready" if keeper is None or keeper.problem is None else "degraded",
             "problem": None if keeper is None else keeper.problem,
@@ -254,6 +261,8 @@ def app_of(
             "model_version": scores.version,
             "weights_of": scores.weights_of,
             "until": engine.snapshot.facts.until,
+            "versions": sorted(engine.snapshot.scores),
+            "experiment": None if engine.experiment is None else engine.experiment.name,
             "events": engine.state.events,
             "items_not_in_the_catalogue": engine.state.unknown_items,
             "damaged_lines": breaks,
@@ -264,6 +273,8 @@ def app_of(
     async def figures() -> Response:
         """Figures for Prometheus."""
         metrics.people.set(len(engine.state.people))
+        metrics.dropped.set(dropped())
+        metrics.swaps.set(0 if keeper is None else keeper.swaps)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     app.routes.extend(pages.routes())  # behind those of programs, which are looked up so much more often

@@ -118,6 +118,7 @@ class ListLog:
         while True:
             ended = self._end.wait(self._seconds)
             problem = self._write()
+            self._journal.finish_old()
             if problem and not told:
                 _LOG.warning("served lists are dropped: %s", problem)
             told = problem is not None  # once: a disk stays full for longer than a second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ class Facts:
         rating_sum, ratings: of all ratings.
         consent_when_unknown: whether lists may be made for people whom nobody knows yet.
         segments: ``segment_id``, ``segment_name``, ``users``, ``share``, ``distinguishing_features``, ``description``, ``top_categories`` of each.
+        missing: versions of the recommender that were wanted beside the champion and could not be made.
         files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``);
             ``whole_files``: those of which all events are.
         events: how many have been taken in since the tables.
@@ -55,6 +57,7 @@ class Facts:
     ratings: int
     consent_when_unknown: bool
     segments: list[dict[str, Any]]
+    missing: list[str]
     files: list[str]
     whole_files: list[str]
     events: int
@@ -160,6 +163,10 @@ class Snapshot:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    def has(self, versions: Iterable[str]) -> bool:
+        """Whether all that could be made of some versions is here."""
+        return set(versions) <= {*self.scores, *self.facts.missing}
 
     @property
     def champion(self) -> Scores:

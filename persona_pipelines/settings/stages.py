@@ -288,6 +288,18 @@ class ServingSettings(Strict):
         le=1,
         description="How much a person's last items count against the list of the last run, where the champion cannot follow them itself.",
     )
+    exploration: float = Field(
+        0.05,
+        ge=0,
+        le=0.5,
+        description="How often one place of a list is given to an item from behind its end, so that it is learned what comes of items that are not the best.",
+    )
+    explored_from: int = Field(4, ge=1, description="The first place that may be given so: those before it always have the best items.")
+    shadow_version: str | None = Field(
+        None,
+        description="A version of the recommender whose lists are made beside those that are shown, and kept to be compared; nobody sees them.",
+    )
+    shadow_share: float = Field(0.1, ge=0, le=1, description="Of how many lists so.")
     same_ids_as: str | None = Field(
         None, description="A source of the logs in which the same events have the same `event_id`: what was sent to both is counted once."
     )

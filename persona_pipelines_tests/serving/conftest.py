@@ -93,6 +93,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "ratings": 100,
         "consent_when_unknown": True,
         "segments": [{"segment_id": 1, "segment_name": "Everybody", "users": USERS}],
+        "missing": [],
         "files": [],
         "whole_files": [],
         "events": 0,
@@ -148,7 +149,7 @@ def engine_of(configure: Callable[..., Settings], tmp_path: Path) -> Callable[..
     def engine(
         now: dt.datetime = NOW, recommendations: dict[str, Any] | None = None, serving: dict[str, Any] | None = None, **changes: Any
     ) -> Engine:
-        settings = configure(log, recommendations=recommendations or {}, serving=serving or {})
+        settings = configure(log, recommendations=recommendations or {}, serving={"exploration": 0, **(serving or {})})
         return Engine(settings, snapshot(tmp_path / f"snapshot-{next(made)}", **changes), KEY, lambda: now)
 
     return engine

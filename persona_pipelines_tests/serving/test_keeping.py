@@ -1,7 +1,6 @@
 """A service that keeps up: what is new is prepared elsewhere, tried, and taken between two requests; what is wrong is told, and the old goes on."""
 
 import asyncio
-import dataclasses
 import os
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def served(settings) -> Engine:
 
 
 def lists(engine: Engine) -> list:
-    return [engine.answer(Asked(user=f"u{number}", k=ITEMS))[0]["items"] for number in (1, 2, 3, 77)]
+    return [engine.answer(Asked(user=f"u{number}", k=ITEMS))["items"] for number in (1, 2, 3, 77)]
 
 
 EVENTS = [event(number, user=str(number % 3), item=number % ITEMS) for number in range(200)]
@@ -127,7 +126,7 @@ def test_new_tables_are_taken_while_events_come_and_none_is_lost(home) -> None:
         assert keeper.swaps == 1
 
     asyncio.run(run())
-    assert engine.maker.scores.version == "4"
+    assert engine.scores.version == "4"
     again = served(home)
     assert again.state.described() == engine.state.described()
     assert lists(again) == lists(engine)
@@ -161,13 +160,12 @@ def test_a_slow_snapshot_and_one_that_answers_otherwise_are_refused(home, monkey
     keeper = Keeper(engine, folder_of(home) / "events", never)
     other = Engine(home, engine.snapshot, KEY, engine.now)
     assert asyncio.run(keeper._objection(other, [])) is None
-    other.maker = dataclasses.replace(other.maker, exclude_seen=False)
+    unlike = home.model_copy(update={"recommendations": home.recommendations.model_copy(update={"exclude_seen": False})})
+    other = Engine(unlike, engine.snapshot, KEY, engine.now)
     assert asyncio.run(keeper._objection(other, [])) == "another list of the same tables, model and events"
     other = Engine(home, engine.snapshot, KEY, engine.now)
-    answer = other.answer
     monkeypatch.setattr(keeping, "LEAST_MILLISECONDS", 0.0)
     monkeypatch.setattr(keeping, "SLOWER", 0.0)
-    monkeypatch.setattr(other, "answer", answer)
     assert "a list takes" in str(asyncio.run(keeper._objection(other, [])))
 
 

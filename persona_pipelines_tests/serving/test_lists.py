@@ -193,7 +193,13 @@ def shared(tmp_path_factory):
                 "format": "csv",
                 "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
             }
-            content = {"name": "shop", "start_date": NOW.date(), "sources": [log], "recommendations": {"rules": rules}}
+            content = {
+                "name": "shop",
+                "start_date": NOW.date(),
+                "sources": [log],
+                "recommendations": {"rules": rules},
+                "serving": {"exploration": 0},
+            }
             (folder / "persona.yaml").write_text(yaml.safe_dump(content))
             made[name] = Engine(load_settings(folder / "persona.yaml"), snapshot(folder / "s", nightly=nightly), KEY, lambda: NOW)
         return made[name]
@@ -204,7 +210,7 @@ def shared(tmp_path_factory):
 def test_the_list_of_the_last_run_stands_until_something_is_done_and_then_both_count(engine_of) -> None:
     engine = engine_of(nightly=12)
     number = engine.state.seen_before(engine.owner("u3", None)).number
-    nightly = [item for item in engine.maker.scores.nightly_item[number].tolist() if item != BLOCKED and item not in HISTORIES[3]]
+    nightly = [item for item in engine.scores.nightly_item[number].tolist() if item != BLOCKED and item not in HISTORIES[3]]
     before = listed(engine, "u3", k=len(nightly))
     assert numbers(before) == nightly
     assert {entry["source"] for entry in before} == {"nightly"}

@@ -97,9 +97,9 @@ def test_a_damaged_line_costs_itself_and_is_counted_until_the_file_grows(warehou
 
 
 def test_a_folder_that_is_no_day_is_said(warehouse: Warehouse, tmp_path: Path) -> None:
-    (tmp_path / "backup").mkdir()
-    (tmp_path / "backup" / "000000001.jsonl").write_text("")
-    with pytest.raises(ListFileError, match="found in the folder 'backup'; expected a day"):
+    (tmp_path / "2025-13-40").mkdir()
+    (tmp_path / "2025-13-40" / "000000001.jsonl").write_text("")
+    with pytest.raises(ListFileError, match="found in the folder '2025-13-40'; expected a day"):
         refresh_served_lists(warehouse, tmp_path)
 
 
