@@ -2,7 +2,8 @@
 inside a request.
 
 ``journal`` keeps accepted events; ``received`` reads them in the shapes that senders use; ``snapshot`` is what the last run knows, as arrays on
-disk; ``state`` is that and the events since; ``lists`` makes lists from it; ``service`` answers over HTTP.
+disk; ``state`` is that and the events since; ``lists`` makes lists from it; ``service`` answers over HTTP; ``streams`` takes events out of brokers' streams and
+publishes to one (``streaming``, ``publishing``, ``sealing``; ``brokers`` knows their clients).
 """
 
 STAGE = "serving"

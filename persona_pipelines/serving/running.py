@@ -76,12 +76,15 @@ def serve(settings: Settings, store: Warehouse, host: str, port: int, say: Calla
 
     Raises:
         ServiceError: the port is taken.
+        StreamingError: the configuration names a stream, and what follows streams is not installed.
     """
     import uvicorn
     from threadpoolctl import threadpool_limits
 
     from persona_pipelines.serving.service import app_of
+    from persona_pipelines.serving.streams import require_installed
 
+    require_installed(settings)
     threadpool_limits(1)  # a thread a core for every small product would cost more than the product
     _allow_connections()
     local = is_local(host)

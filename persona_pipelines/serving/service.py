@@ -23,6 +23,7 @@ from persona_pipelines.serving.intake import Intake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.metrics import Metrics
 from persona_pipelines.serving.received import InvalidEventError
+from persona_pipelines.serving.streams import Streams
 
 _LOG = logging.getLogger(__name__)
 MOST = 1_000
@@ -94,11 +95,13 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
     intake = Intake(journal, engine, metrics)
+    streams = Streams(engine.settings, intake)
 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(intake.run())
-        yield
+        async with streams.running():
+            yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -250,6 +253,7 @@ def app_of(engine: Engine, journal: Journal, breaks: int = 0, token: str | None 
             "events": engine.state.events,
             "items_not_in_the_catalogue": engine.state.unknown_items,
             "damaged_lines": breaks,
+            **streams.state(),
         }
         return Response(orjson.dumps(told), media_type=JSON)
 
