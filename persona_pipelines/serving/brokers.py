@@ -158,7 +158,10 @@ class RedisConnection(_FastStreamConnection):
         async with self.client.pipeline(transaction=False) as pipeline:
             for content in contents:
                 pipeline.xadd(stream, {FIELD: content}, maxlen=keep, approximate=True)
-            await pipeline.execute()
+            answers = await pipeline.execute(raise_on_error=False)  # which would tell the message with the error
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
 
     async def behind(self) -> int:
         for group in await self.client.xinfo_groups(self.options.stream):

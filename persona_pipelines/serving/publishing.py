@@ -118,6 +118,7 @@ class Publisher:
         try:
             return self.mark.read_text(encoding="ascii").strip()
         except FileNotFoundError:
+            self._missed = False
             return f"{self.now().isoformat(timespec='microseconds')}Z"
 
     def _remember(self) -> None:

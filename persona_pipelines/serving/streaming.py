@@ -303,6 +303,8 @@ async def in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        going_on = set(tasks)
+        while going_on:  # clients of brokers swallow a cancellation now and then
+            for task in going_on:
+                task.cancel()
+            _, going_on = await asyncio.wait(going_on, timeout=CHECK_SECONDS)
