@@ -28,7 +28,7 @@ from nats.js.errors import NotFoundError
 from redis.exceptions import ResponseError
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.serving.streaming import Connection, Message, Take
+from persona_pipelines.serving.streaming import CHECK_SECONDS, Connection, Message, Take
 from persona_pipelines.settings.streams import BrokerSettings, StreamSettings
 
 ANSWER_SECONDS = 5.0
@@ -208,6 +208,8 @@ class NatsConnection(_FastStreamConnection):
             pull_sub=PullSub(batch_size=self.options.batch, timeout=0.05, batch=True),
         )
         await self.broker.start()
+        subscription = self.subscribers[0].subscription
+        subscription.fetch = _patient(subscription.fetch)
 
     async def _declare(self, stream: str, subject: str) -> None:
         if stream not in self._declared:
@@ -241,6 +243,21 @@ class NatsConnection(_FastStreamConnection):
 
     async def _answers(self) -> bool:
         return bool(self.client.is_connected)
+
+
+def _patient(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """FastStream asks again at once when asking fails; on a connection that is closed, that would keep the event loop from everything else."""
+
+    async def patient(**asked: Any) -> Any:
+        try:
+            return await fetch(**asked)
+        except TimeoutError:  # none waits
+            raise
+        except Exception:
+            await asyncio.sleep(CHECK_SECONDS)
+            raise
+
+    return patient
 
 
 class KafkaConnection(_FastStreamConnection):
