@@ -77,6 +77,8 @@ class Intake:
     async def run(self) -> None:
         """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
         self._awake = asyncio.Event()
+        if self._waiting:  # what came before this began
+            self._awake.set()
         while True:
             await self._awake.wait()
             self._awake.clear()

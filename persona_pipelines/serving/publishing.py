@@ -93,7 +93,8 @@ class Publisher:
                 self.figures.waiting.set(len(self._waiting))
             self._awake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._awake.wait()
 
     async def _catch_up(self, connection: Connection) -> None:
         """Publish what the journal has and nobody was told. What comes meanwhile waits, and is published once more at worst."""

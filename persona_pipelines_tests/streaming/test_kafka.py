@@ -11,6 +11,7 @@ from persona_pipelines.serving.brokers import KafkaConnection, kafka_address
 from persona_pipelines_tests.streaming.conftest import VIEW, run, until
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
