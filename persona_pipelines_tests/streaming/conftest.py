@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -81,7 +82,7 @@ def redis_server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def nats_server(tmp_path: Path) -> Iterator[Server]:
-    beside = Path(os.sys.executable).with_name("nats-server")  # type: ignore[attr-defined]
+    beside = Path(sys.executable).with_name("nats-server")
     executable = str(beside) if beside.exists() else shutil.which("nats-server")
     if executable is None:
         pytest.skip("nats-server is not installed")
