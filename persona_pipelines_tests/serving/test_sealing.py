@@ -1,5 +1,7 @@
 """Records of another service are known by their seal, not by their looks."""
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -8,7 +10,7 @@ from persona_pipelines.serving.received import InvalidEventError
 from persona_pipelines.serving.sealing import is_sealed, sealed, unsealed
 from persona_pipelines_tests.serving.conftest import KEY
 
-RECORDS = [{"event_id": "e1", "user_id": "f" * 32, "value": 0.1}, {"event_id": "e2", "item_id": "Bücher"}]
+RECORDS: list[dict[str, Any]] = [{"event_id": "e1", "user_id": "f" * 32, "value": 0.1}, {"event_id": "e2", "item_id": "Bücher"}]
 
 
 def test_what_was_sealed_comes_back_as_it_was() -> None:

@@ -112,7 +112,7 @@ class Service:
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
-    async def list(self, user: str) -> list[str]:
+    async def listed(self, user: str) -> list[str]:
         answer = await ask(self.app, "GET", f"/v1/recommendations/{user}?k=5")
         assert answer.status == 200
         return [entry["item_id"] for entry in answer.json["items"]]

@@ -109,7 +109,7 @@ def test_a_broker_that_is_away_is_told(service) -> None:
     async def body() -> None:
         async with service({"type": "kafka", "url": "kafka://127.0.0.1:9", "stream": "clicks"}) as shop:
             await until(lambda: _told(shop))
-            assert len(await shop.list("u3")) == 5
+            assert len(await shop.listed("u3")) == 5
 
     async def _told(shop) -> bool:
         return (await shop.stream())["trouble"] == "the broker does not answer"

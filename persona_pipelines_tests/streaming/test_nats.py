@@ -87,7 +87,7 @@ def test_a_broker_that_goes_away_is_told_and_found_again(service, clicks, nats_s
             await until(lambda: _connected(shop))
             nats_server.stop()
             await until(lambda: _away(shop))
-            assert len(await shop.list("u3")) == 5
+            assert len(await shop.listed("u3")) == 5
             nats_server.start()
             await until(lambda: _connected(shop))
             async with jetstream(nats_server) as js:

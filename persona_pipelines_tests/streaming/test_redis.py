@@ -47,7 +47,7 @@ def test_an_event_of_a_stream_is_durable_and_in_the_next_list_and_then_acknowled
             assert (first["event_id"], first["item_id"], first["stream"]) == (f"clicks-{entry}/0", "i12", "clicks")
             assert (second["item_id"], second["value"]) == ("i13", 2.5)
             assert "u77" not in orjson.dumps([first, second]).decode()
-            assert not {"i12", "i13"} & set(await shop.list("u77"))
+            assert not {"i12", "i13"} & set(await shop.listed("u77"))
             await until(lambda: pending(sent) == 0)
 
     run(body)
@@ -167,7 +167,7 @@ def test_while_events_cannot_be_kept_nothing_is_acknowledged_and_no_more_is_fetc
             await asyncio.sleep(1.2)
             assert pending(sent) == 10
             assert shop.engine.state.events == 0
-            assert len(await shop.list("u3")) == 5
+            assert len(await shop.listed("u3")) == 5
             assert (await shop.figures())['persona_stream_behind{stream="clicks"}'] == 50
             full = False
             await until(lambda: shop.engine.state.events == 50)
@@ -187,7 +187,7 @@ def test_a_broker_that_is_away_is_told_and_lists_are_answered_until_it_is_back(s
         async with service(clicks) as shop:
             await until(lambda: _told(shop, False, "Connection refused|Connect call failed|connecting"))
             assert (await shop.figures())['persona_stream_connected{stream="clicks"}'] == 0
-            assert len(await shop.list("u3")) == 5
+            assert len(await shop.listed("u3")) == 5
             redis_server.start()
             await until(lambda: _told(shop, True))
             add(sent, {**VIEW, "event_id": "e1"})
@@ -195,7 +195,7 @@ def test_a_broker_that_is_away_is_told_and_lists_are_answered_until_it_is_back(s
             assert (await shop.figures())['persona_stream_connected{stream="clicks"}'] == 1
             redis_server.stop()
             await until(lambda: _told(shop, False))
-            assert len(await shop.list("u3")) == 5
+            assert len(await shop.listed("u3")) == 5
             redis_server.start()
             add(sent, {**VIEW, "event_id": "e2"})
             await until(lambda: shop.engine.state.events == 2)
@@ -254,7 +254,7 @@ def test_what_comes_over_http_is_known_to_another_service_and_does_not_go_round(
         async with service(shared, home="one", publish=shared) as one, service(shared, home="two", publish=shared) as two:
             assert (await one.post([{**VIEW, "event_id": "e1"}, {**VIEW, "event_id": "e2", "item_id": "i13"}]))["accepted"] == 2
             await until(lambda: two.engine.state.events == 2)
-            assert await one.list("u77") == await two.list("u77")
+            assert await one.listed("u77") == await two.listed("u77")
             assert [record["user_id"] for record in two.kept()] == [record["user_id"] for record in one.kept()]
             await until(lambda: pending(sent, "shared") == 0)
             await asyncio.sleep(0.3)
