@@ -23,6 +23,7 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.parser import BinaryMessageFormatV1
 from faststream.security import BaseSecurity, SASLPlaintext
+from nats.errors import TimeoutError as NothingMoreError
 from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 from redis.exceptions import ResponseError
@@ -36,6 +37,9 @@ ANSWER_SECONDS = 5.0
 MOST_COUNTED = 1_000
 """Messages behind, of a Redis before 7, which does not know how many."""
 PREFETCHED_KILOBYTES = 16_384
+"""Of Kafka's client."""
+PULL_SECONDS = 2.0
+"""So long NATS is asked for messages before it is asked again."""
 QUIET: dict[str, Any] = {"logger": None, "apply_types": False, "graceful_timeout": 1.0}
 """What happens to a connection is told once, by who holds it; messages are not validated a second time."""
 FIELD = "event"
@@ -205,11 +209,11 @@ class NatsConnection(_FastStreamConnection):
             stream=JStream(self.options.stream, declare=False),
             durable=self.group,
             config=consumer,
-            pull_sub=PullSub(batch_size=self.options.batch, timeout=0.05, batch=True),
+            pull_sub=PullSub(batch_size=self.options.batch, timeout=PULL_SECONDS, batch=True),
         )
         await self.broker.start()
         subscription = self.subscribers[0].subscription
-        subscription.fetch = _patient(subscription.fetch)
+        subscription.fetch = _prompt(subscription.fetch, self.options.batch)
 
     async def _declare(self, stream: str, subject: str) -> None:
         if stream not in self._declared:
@@ -245,19 +249,22 @@ class NatsConnection(_FastStreamConnection):
         return bool(self.client.is_connected)
 
 
-def _patient(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """FastStream asks again at once when asking fails; on a connection that is closed, that would keep the event loop from everything else."""
+def _prompt(fetch: Callable[..., Awaitable[Any]], most: int) -> Callable[..., Awaitable[Any]]:
+    """FastStream asks for the rest of a batch until its time is over: what is there is handed on at once instead. And it asks again at once when asking fails, which
+    on a connection that is closed would keep the event loop from everything else."""
 
-    async def patient(**asked: Any) -> Any:
+    async def prompt(batch: int, timeout: float) -> Any:
+        if batch < most:
+            raise NothingMoreError
         try:
-            return await fetch(**asked)
+            return await fetch(batch=batch, timeout=timeout)
         except TimeoutError:  # none waits
             raise
         except Exception:
             await asyncio.sleep(CHECK_SECONDS)
             raise
 
-    return patient
+    return prompt
 
 
 class KafkaConnection(_FastStreamConnection):

@@ -127,7 +127,7 @@ def test_an_event_without_a_moment_is_of_when_its_message_was_sent(engine_of) ->
 @pytest.mark.parametrize(
     ("content", "field"),
     [(b"{", "message"), (b"", "message"), (b"[]", "message"), (b"7", "event"), (b'{"event_type": "x"}', "event_type"), (b"\xff", "message"),
-     (b'{"event_type": "item_view"}', "user_id"), (b" " * 10_001, "message"), (b'{"shape": "persona_pipelines.records"}', "seal")],
+     (b'{"event_type": "item_view"}', "user_id"), (orjson.dumps(VIEW) + b" " * 10_000, "message"), (b'{"shape": "persona_pipelines.records"}', "seal")],
 )  # fmt: skip
 def test_what_cannot_be_used_is_told_with_the_field(engine_of, content: bytes, field: str) -> None:
     with pytest.raises(InvalidEventError) as refused:
@@ -216,7 +216,8 @@ def test_dead_letters_that_are_not_taken_raise_so_that_nothing_is_acknowledged(r
     asyncio.run(body())
 
 
-def test_messages_wait_while_events_cannot_be_kept(running) -> None:
+def test_messages_wait_while_events_cannot_be_kept(running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "pauses", lambda: itertools.repeat(0.005))  # who waits goes on at one moment
     full = True
 
     def sync(file: int) -> None:

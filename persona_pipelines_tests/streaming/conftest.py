@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from fastapi import FastAPI
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, events_of, files_of
 from persona_pipelines.serving.service import app_of
-from persona_pipelines_tests.serving.conftest import ask, engine_of
+from persona_pipelines.serving.snapshot import load
+from persona_pipelines.settings import load_settings
+from persona_pipelines_tests.serving.conftest import KEY, ask, engine_of
 
 __all__ = ["engine_of"]
 
@@ -139,6 +142,24 @@ def service(engine_of: Callable[..., Engine], tmp_path: Path) -> Callable[..., A
             journal.close()
 
     return running
+
+
+def killed_before_it_acknowledges(folder: Path) -> None:
+    """A service over the shop of a test, in a process of its own, that is killed when it has taken messages in and is about to acknowledge them."""
+    from persona_pipelines.serving.brokers import RedisConnection
+
+    async def kill(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def serve() -> None:
+        settings = load_settings(folder / "persona.yaml").model_copy(update={"home": folder / "one"})
+        engine = Engine(settings, load(folder / "snapshot-0"), KEY)
+        app = app_of(engine, Journal(folder / "one" / "live" / "events", lambda: now().date()))
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(60)
+
+    RedisConnection._acknowledge = kill  # type: ignore[assignment,method-assign]
+    asyncio.run(serve())
 
 
 async def until(holds: Callable[[], Any], seconds: float = 15.0) -> Any:

@@ -60,6 +60,25 @@ async def _done(js) -> bool:
     return not await unacknowledged(js)
 
 
+def test_messages_that_wait_are_taken_together(service, clicks, nats_server) -> None:
+    synced = 0
+
+    def sync(file: int) -> None:
+        nonlocal synced
+        synced += 1
+
+    async def body() -> None:
+        async with jetstream(nats_server) as js:
+            await js.add_stream(name="clicks", subjects=["clicks"])
+            for number in range(100):
+                await js.publish("clicks", orjson.dumps({**VIEW, "event_id": f"e{number}"}))
+            async with service({**clicks, "batch": 50}, sync=sync) as shop:
+                await until(lambda: shop.engine.state.events == 100)
+                assert synced <= 10
+
+    run(body)
+
+
 def test_what_was_taken_and_not_acknowledged_is_delivered_again_and_counts_once(service, clicks, nats_server, monkeypatch) -> None:
     acknowledge = NatsConnection._acknowledge
     quick = {**clicks, "take_over_seconds": 0.5}
@@ -69,14 +88,13 @@ def test_what_was_taken_and_not_acknowledged_is_delivered_again_and_counts_once(
             monkeypatch.setattr(NatsConnection, "_acknowledge", lambda *_: asyncio.Event().wait())  # killed before it
             async with service(quick) as shop:
                 await until(lambda: _connected(shop))
-                for _ in range(3):
-                    await js.publish("clicks", orjson.dumps(VIEW))
-                await until(lambda: shop.engine.state.events == 3)
-            assert await unacknowledged(js) == 3
+                await js.publish("clicks", orjson.dumps(VIEW))
+                await until(lambda: shop.engine.state.events == 1)
+            assert await unacknowledged(js) == 1
             monkeypatch.setattr(NatsConnection, "_acknowledge", acknowledge)
             async with service(quick) as shop:
                 await until(lambda: _done(js))
-                assert (shop.engine.state.events, len(shop.kept())) == (3, 3)
+                assert (shop.engine.state.events, len(shop.kept())) == (1, 1)
 
     run(body)
 

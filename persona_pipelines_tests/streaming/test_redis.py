@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import multiprocessing
 import os
+import re
+import signal
 import time
 
 import orjson
 import pytest
 
-from persona_pipelines.serving.brokers import RedisConnection
-from persona_pipelines_tests.streaming.conftest import VIEW, now, run, until
+from persona_pipelines_tests.streaming.conftest import VIEW, killed_before_it_acknowledges, now, run, until
 
 redis = pytest.importorskip("redis")
 
@@ -65,23 +67,22 @@ def test_an_event_without_a_moment_is_of_when_it_was_sent(service, sent, clicks)
     run(body)
 
 
-def test_what_was_taken_and_not_acknowledged_is_delivered_again_and_counts_once(
-    service, sent, clicks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_is_killed_before_it_acknowledges_counts_nothing_twice(service, sent, clicks, engine_of, tmp_path) -> None:
     for number in range(5):
         add(sent, {**VIEW, "item_id": f"i{number}"})
-    acknowledge = RedisConnection._acknowledge
+    quick = {**clicks, "take_over_seconds": 0.1}
+    engine_of(now=now(), serving={"streams": [quick]})
+    process = multiprocessing.get_context("spawn").Process(target=killed_before_it_acknowledges, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert pending(sent) == 5
 
     async def body() -> None:
-        monkeypatch.setattr(RedisConnection, "_acknowledge", lambda *_: asyncio.Event().wait())  # killed before it
-        async with service(clicks) as shop:
-            await until(lambda: shop.engine.state.events == 5)
-        assert pending(sent) == 5
-        monkeypatch.setattr(RedisConnection, "_acknowledge", acknowledge)
-        async with service({**clicks, "take_over_seconds": 0.1}) as shop:
+        async with service(quick) as shop:
+            assert shop.engine.state.events == 5  # the journal has them
             await until(lambda: pending(sent) == 0)
-            assert shop.engine.state.events == 5
-            assert len(shop.kept()) == 5
+            assert (shop.engine.state.events, len(shop.kept())) == (5, 5)
             assert (await shop.figures())['persona_stream_messages_total{outcome="repeated",stream="clicks"}'] == 5
 
     run(body)
@@ -130,7 +131,7 @@ def test_what_cannot_be_used_is_set_aside_with_the_reason_and_stops_nothing(serv
     run(body)
 
 
-def test_dead_letters_that_the_broker_does_not_take_are_not_acknowledged(service, sent, clicks) -> None:
+def test_dead_letters_that_the_broker_does_not_take_are_not_acknowledged(service, sent, clicks, caplog) -> None:
     sent.set("clicks-dead-letters", "no stream")
     sent.xadd("clicks", {"event": b"{"})
     add(sent, VIEW)
@@ -144,6 +145,8 @@ def test_dead_letters_that_the_broker_does_not_take_are_not_acknowledged(service
             await until(lambda: pending(sent) == 0)
             assert sent.xlen("clicks-dead-letters") == 1
             assert shop.engine.state.events == 1
+            assert "WRONGTYPE" in caplog.text
+            assert "XADD" not in caplog.text  # no message stands in the log
 
     async def _troubled(shop) -> bool:
         return "WRONGTYPE" in ((await shop.stream())["trouble"] or "")
@@ -202,8 +205,6 @@ def test_a_broker_that_is_away_is_told_and_lists_are_answered_until_it_is_back(s
             await until(lambda: _told(shop, True))
 
     async def _told(shop, connected: bool, words: str = "") -> bool:
-        import re
-
         state = await shop.stream()
         return state["connected"] == connected and (not words or re.search(words, state["trouble"] or "") is not None)
 
