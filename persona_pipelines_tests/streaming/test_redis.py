@@ -15,6 +15,7 @@ import pytest
 
 from persona_pipelines_tests.streaming.conftest import VIEW, killed_before_it_acknowledges, now, run, until
 
+pytest.importorskip("persona_pipelines.serving.brokers", reason="the extra streaming is not installed")
 redis = pytest.importorskip("redis")
 
 
@@ -333,3 +334,14 @@ def test_a_password_stands_in_no_answer_and_no_line_of_the_log(service, sent, cl
     run(body)
     assert "stream clicks: " in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["redis://:@127.0.0.1:{port}/0", "unix://{folder}/socket"])
+def test_addresses_without_a_password_and_of_a_socket_are_reached(service, sent, clicks, redis_server, tmp_path, address: str) -> None:
+    add(sent, VIEW)
+
+    async def body() -> None:
+        async with service({**clicks, "url": address.format(port=redis_server.port, folder=tmp_path)}) as shop:
+            await until(lambda: shop.engine.state.events == 1)
+
+    run(body)
