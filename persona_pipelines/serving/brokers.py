@@ -69,8 +69,12 @@ async def _whole(message: StreamMessage[Any]) -> StreamMessage[Any]:
     return message
 
 
-def _utc(milliseconds: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).replace(tzinfo=None)
+def _utc(milliseconds: int) -> dt.datetime:
+    """A moment since 1970, UTC without zone. Senders may give what they like, as a number of their own: beyond the calendar it is its last moment, which no event is of."""
+    try:
+        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError, OSError):
+        return dt.datetime.max  # noqa: DTZ901 - moments have no zone here
 
 
 class _FastStreamConnection(Connection):

@@ -345,3 +345,16 @@ def test_addresses_without_a_password_and_of_a_socket_are_reached(service, sent,
             await until(lambda: shop.engine.state.events == 1)
 
     run(body)
+
+
+def test_an_entry_of_no_moment_of_the_calendar_is_set_aside_and_stops_nothing(service, sent, clicks) -> None:
+    sent.xadd("clicks", {"event": orjson.dumps({**VIEW, "event_id": "of now", "timestamp": time.time()})})
+    sent.xadd("clicks", {"event": orjson.dumps(VIEW)}, id=f"{2**63}-0")
+
+    async def body() -> None:
+        async with service(clicks) as shop:
+            await until(lambda: sent.xlen("clicks-dead-letters") == 1 and pending(sent) == 0)
+            assert [record["event_id"] for record in shop.kept()] == ["of now"]
+            assert (await shop.stream())["behind_seconds"] == 0
+
+    run(body)
