@@ -20,7 +20,7 @@ RULES := logs events features segments profiles recommendations audiences privac
 OTHERS := cli gallery orchestration simulation tracking
 COVERED := 90
 
-.PHONY: run test test-quick test-lowest test-newest coverage mutants faults home-of-release wheel lock lint ui setup dictionary docs sample benchmark clean
+.PHONY: run test test-quick test-lowest test-newest test-streaming coverage mutants faults home-of-release wheel lock lint ui setup dictionary docs sample benchmark clean
 
 run: setup  ## run the main job on the committed sample (or CONFIG=FILE), PROGRESS=plain|bar|none as the progress is to be shown
 	$(BIN)/persona run --config $(CONFIG) $(if $(PROGRESS),--progress $(PROGRESS))
@@ -65,6 +65,10 @@ home-of-release: setup  ## keep a small home as this version writes it, for the 
 
 faults: setup  ## kills, full and failing disks, signals, damage, a soak: hours; KINDS="kills full", KILLS=100
 	$(BIN)/python -m persona_pipelines_tests.faults $(KINDS) $(if $(KILLS),--kills $(KILLS))
+
+test-streaming: setup  ## the tests of streams, against brokers that are installed for it
+	$(PIP) --editable '.[streaming,streaming-tests]'
+	$(BIN)/python -m pytest persona_pipelines_tests/streaming persona_pipelines_tests/serving
 
 coverage: setup  ## the tests once more, with the share of lines and branches that they reach by room; fails below the floor
 	$(PYTEST) --cov --cov-report=

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,8 @@ class Intake:
     journal: Journal
     engine: Engine
     metrics: Metrics
+    hear: Callable[[list[dict[str, Any]]], None] = field(default=lambda events: None)
+    """Told of what was accepted by ``take``: what comes out of a stream goes by ``take_in``, and is not told."""
     _waiting: list[tuple[list[dict[str, Any]], asyncio.Future[None]]] = field(default_factory=list)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="journal"))
@@ -46,18 +48,25 @@ class Intake:
             InvalidEventError: one cannot be used; its place is named where there are several.
             JournalError: they cannot be kept.
         """
-        records: list[dict[str, Any]] = []
-        for number, document in enumerate(documents):
-            try:
-                records += self.engine.reader.records(document)
-            except InvalidEventError as error:
-                self.metrics.events.labels("refused").inc()
-                raise error.within(f"events[{number}].") if len(documents) > 1 else error from None
-        fresh = [record for record in records if not self.engine.state.repeats(record)]
-        self.metrics.events.labels("repeated").inc(len(records) - len(fresh))
-        if fresh:
-            await self.keep(fresh)
+        try:
+            records = self.engine.reader.all_records(documents)
+        except InvalidEventError:
+            self.metrics.events.labels("refused").inc()
+            raise
+        fresh = await self.take_in(records)
+        self.hear(fresh)
         return Taken(len(fresh), len(records) - len(fresh))
+
+    async def take_in(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those records whose id is not known yet: they are durable and taken in when this returns. Raises JournalError where they cannot be kept."""
+        fresh: dict[str, dict[str, Any]] = {}
+        for record in records:
+            if not self.engine.state.repeats(record):
+                fresh.setdefault(record["event_id"], record)
+        if fresh:
+            await self.keep(list(fresh.values()))
+        self.metrics.events.labels("repeated").inc(len(records) - len(fresh))
+        return list(fresh.values())
 
     async def keep(self, events: list[dict[str, Any]]) -> None:
         """Durable and taken in when this returns. Raises JournalError where they cannot be kept: then none of them is."""
@@ -69,6 +78,8 @@ class Intake:
     async def run(self) -> None:
         """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
         self._awake = asyncio.Event()
+        if self._waiting:  # what came before this began
+            self._awake.set()
         while True:
             await self._awake.wait()
             self._awake.clear()

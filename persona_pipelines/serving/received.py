@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,6 +129,7 @@ class Reader:
         types: event types that the configuration knows.
         now: the moment of the receipt, UTC without zone.
         new_id: an id for an event that has none.
+        sent: when events were sent that do not say when they happened, UTC without zone; without it they are of the receipt.
     """
 
     key: bytes
@@ -137,6 +138,21 @@ class Reader:
     new_id: Callable[[], str]
     spelling: Spelling = field(default_factory=Spelling)
     limits: Limits = field(default_factory=Limits)
+    sent: dt.datetime | None = None
+
+    def all_records(self, documents: Sequence[Any]) -> list[dict[str, Any]]:
+        """The records of some documents, all or none.
+
+        Raises:
+            InvalidEventError: one cannot be used; its place is named where there are several.
+        """
+        found: list[dict[str, Any]] = []
+        for number, document in enumerate(documents):
+            try:
+                found += self.records(document)
+            except InvalidEventError as error:
+                raise error.within(f"events[{number}].") if len(documents) > 1 else error from None
+        return found
 
     def records(self, document: Any) -> Iterator[dict[str, Any]]:
         """The records of a document, one an item: ``event_id``, ``timestamp``, ``event_type``, and what is known of ``user_id``, ``anonymous_id``
@@ -257,7 +273,7 @@ class Reader:
         user, device = self._named(user, user_field), self._named(device, device_field)
         if user is None and device is None:
             raise InvalidEventError(user_field, None, f"{user_field} or {device_field}: whose event it is")
-        when = now if moment is None else _moment(moment)
+        when = (self.sent or now) if moment is None else _moment(moment)
         if when > now + AHEAD:
             raise InvalidEventError("timestamp", moment, f"a moment up to now ({now:%Y-%m-%dT%H:%M:%SZ}): the sender's clock is ahead")
         if when < now - BEHIND:

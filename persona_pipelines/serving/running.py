@@ -103,11 +103,14 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
 
     Raises:
         ServiceError: the port is taken.
+        StreamingError: the configuration names a stream, and what follows streams is not installed.
     """
     import uvicorn
 
     from persona_pipelines.serving.service import app_of
+    from persona_pipelines.serving.streams import require_installed
 
+    require_installed(settings)
     _allow_connections()
     local = is_local(host)
     with _listening(host, port) as listening:

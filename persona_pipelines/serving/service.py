@@ -28,6 +28,7 @@ from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
 from persona_pipelines.serving.received import InvalidEventError
+from persona_pipelines.serving.streams import Streams
 
 _LOG = logging.getLogger(__name__)
 MOST = 1_000
@@ -113,13 +114,15 @@ def app_of(
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
     intake = Intake(journal, engine, metrics)
+    streams = Streams(engine.settings, intake)
 
     @contextlib.asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(intake.run()), asyncio.create_task(intake.finish_files())]
         if keeper is not None:
             tasks.append(asyncio.create_task(keeper.run()))
-        yield
+        async with streams.running():
+            yield
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -266,6 +269,7 @@ def app_of(
             "events": engine.state.events,
             "items_not_in_the_catalogue": engine.state.unknown_items,
             "damaged_lines": breaks,
+            **streams.state(),
         }
         return Response(orjson.dumps(told), media_type=JSON)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -28,6 +28,7 @@ PLAIN = {
     dt.date: "day",
     dt.datetime: "day and time",
     type(None): "none",
+    SecretStr: "text that is not shown",
 }
 BY_THE_FILE: dict[tuple[type[BaseModel], str], str] = {(Settings, "name"): "the file's name"}
 """Settings that have to be there, and that loading adds where they are not written."""

@@ -95,7 +95,8 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def shortened(value: Any) -> str:
-    text = repr(value)
+    """What was found, as it is shown: short, and without the user and password of an address."""
+    text = re.sub(r"(\w://)\S*@", r"\1***@", repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

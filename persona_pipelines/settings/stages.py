@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from persona_pipelines.settings.patterns import Timezone, checked_pattern
 from persona_pipelines.settings.schedules import Cron
 from persona_pipelines.settings.sources import yaml_text
+from persona_pipelines.settings.streams import PublishSettings, StreamSettings
 from persona_pipelines.settings.strict import (
     CURRENCY_PATTERN,
     MEMORY_PATTERN,
@@ -316,6 +317,16 @@ class ServingSettings(Strict):
         gt=0,
         description="So long after a list a click, a cart or a purchase of one of its items counts for it (`persona experiment`).",
     )
+    streams: list[StreamSettings] = Field([], description="Streams from which events are taken, beside those that come over HTTP.")
+    publish: PublishSettings | None = Field(None, description="Where events that came over HTTP are published; without it nowhere.")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> ServingSettings:
+        names = [stream.known_as for stream in self.streams]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"streams[{number}].name: {name!r} is taken; expected a name of its own for each stream")
+        return self
 
 
 class SchedulesSettings(Strict):

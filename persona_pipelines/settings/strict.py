@@ -9,6 +9,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 CONFIGURATION_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,47}$"
 CURRENCY_PATTERN = r"^[A-Z]{3}$"
 OWNER_PATTERN = r"^(?:[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|team:[A-Za-z0-9_]+)$"
+STREAM_PATTERN = r"^[A-Za-z0-9_.:-]{1,200}$"
 MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(?:\.[0-9]+)? ?(?:[MGTmgt][iI]?[bB])$"
 MOST = 2**31 - 1
 MOST_DAYS = 36_500
@@ -26,6 +27,7 @@ PATTERNS_IN_WORDS = {
     CONFIGURATION_PATTERN: "a name of at most 48 small letters, digits, '.', '_' and '-', a letter or digit first",
     CURRENCY_PATTERN: "the three capital letters of a currency, such as EUR",
     OWNER_PATTERN: "an e-mail address, or team: and the name of a team",
+    STREAM_PATTERN: "a name of at most 200 letters, digits, '_', '-', '.' and ':'",
     MEMORY_PATTERN: "an amount of memory such as 4GB or 500MB",
 }
 

@@ -1,12 +1,17 @@
 """The service as a process: what was accepted before is taken in, damage is told, and a taken port is said."""
 
 import socket
+import sys
 
 import pytest
+from pydantic import SecretStr
 
 from persona_pipelines.serving import running
 from persona_pipelines.serving.journal import Journal, JournalHeldError, files_of, line_of
 from persona_pipelines.serving.running import ServiceError, is_local, serve, started, token_of
+from persona_pipelines.serving.streams import StreamingError
+from persona_pipelines.settings.stages import ServingSettings
+from persona_pipelines.settings.streams import StreamSettings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.serving.conftest import KEY, NOW, snapshot
 from persona_pipelines_tests.serving.test_state import event
@@ -66,6 +71,16 @@ def test_the_token_is_made_once_and_read_by_its_owner_alone(home) -> None:
 @pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("shop.example.com", False)])  # fmt: skip
 def test_what_only_this_machine_reaches(host: str, local: bool) -> None:
     assert is_local(host) == local
+
+
+def test_a_stream_without_the_extra_is_said_before_anything_is_read(home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "persona_pipelines.serving.brokers", raising=False)
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    clicks = StreamSettings(type="redis", url=SecretStr("redis://127.0.0.1"), stream="clicks")
+    settings = home.model_copy(update={"serving": ServingSettings(streams=[clicks])})
+    with pytest.raises(StreamingError, match="expected the extra streaming"):
+        serve(settings, lambda: Warehouse(None), "127.0.0.1", 0, print)
+    assert not running.folder_of(home).exists()
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_read(home) -> None:
