@@ -18,8 +18,9 @@ from persona_pipelines.days import end_of
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
-from persona_pipelines.recommendations import STAGE
+from persona_pipelines.recommendations import STAGE, data
 from persona_pipelines.recommendations.models import load as load_model
+from persona_pipelines.recommendations.models.content_to_taste import ContentToTaste
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
@@ -31,7 +32,7 @@ from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTER
 from persona_pipelines.serving.snapshot import FACTS, RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
-from persona_pipelines.settings.recommendations import LiveBlendSettings
+from persona_pipelines.settings.recommendations import ContentToTasteSettings, LiveBlendSettings
 from persona_pipelines.settings.whole import RECEIVED, received_folder
 from persona_pipelines.tracking import registry
 from persona_pipelines.warehouse import contracts
@@ -39,6 +40,7 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 DEVICE_DAYS = 90
 """A device that nobody has logged in on is known if it did anything in so many days."""
+SCALED = 300
 NIGHTLY = 100
 """Items of each user that are kept of a champion whose scores do not follow the last click."""
 USERS_AT_ONCE = 4096
@@ -145,8 +147,12 @@ def _made(
         except ProjectError as error:
             say(f"version {other} of the recommender cannot be asked: {error}")
             missing.append(other)
+    content, scale = _content(tables, items, people, scores[version], settings, end)
     profile_start, profile = _profiles(warehouse, pd.Series(people.names))
     files, ids = _received(warehouse, settings, end)
+    columns: dict[str, Any] = people.arrays | content
+    columns |= _related(warehouse, contracts.SIMILAR_ITEMS, "similar_item_id", "similarity", "similar", items)
+    columns |= _related(warehouse, contracts.BOUGHT_TOGETHER, "other_item_id", "lift", "together", items)
     return Snapshot(
         folder=folder,
         facts=Facts(
@@ -165,6 +171,7 @@ def _made(
             files=files,
             whole_files=[],
             events=0,
+            content_scale=scale,
         ),
         scores=scores,
         items=items.tolist(),
@@ -176,9 +183,7 @@ def _made(
         repurchasable=facts.repurchasable,
         is_new=np.array([item in tables.new_items for item in items], dtype=bool),
         vectors=np.asarray(facts.vectors, dtype=np.float32),
-        **people.arrays,
-        **_related(warehouse, contracts.SIMILAR_ITEMS, "similar_item_id", "similarity", "similar", items),
-        **_related(warehouse, contracts.BOUGHT_TOGETHER, "other_item_id", "lift", "together", items),
+        **columns,
         profile_start=profile_start,
         profile=profile,
         ids=ids,
@@ -290,6 +295,60 @@ def scores_of(
         place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
         nightly_item[place], nightly_score[place] = _nightly(model, tables, settings, items)
     return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score)
+
+
+def _content(
+    tables: Tables, items: np.ndarray, people: People, scores: Scores, settings: Settings, end: dt.datetime
+) -> tuple[dict[str, Any], float]:
+    """What ``Snapshot`` has of the content of items, and its scale."""
+    none = {
+        "content": None,
+        "content_start": np.zeros(len(items) + 1, dtype=np.int64),
+        "content_column": np.array([], dtype=np.int32),
+        "content_value": np.array([], dtype=np.float32),
+        "content_inverse": np.empty((0, 0), dtype=np.float32),
+    }
+    if not len(tables.interactions):
+        return none, 0.0
+    try:
+        learned = data.build(tables.interactions, tables.users, tables.items, pd.Timestamp(end))
+        model = ContentToTaste(ContentToTasteSettings(), settings.recommendations.seed).fit(learned)
+    except ModelError:
+        return none, 0.0
+    place = pd.Index(model.items).get_indexer(pd.Index(items))
+    vectors = sp.csr_matrix(model.state["vectors"])
+    rows = sp.csr_matrix(sp.vstack([vectors, sp.csr_matrix((1, vectors.shape[1]), dtype=np.float32)]))[
+        np.where(place >= 0, place, vectors.shape[0])
+    ]
+    inverse = np.asarray(model.state["inverse"], dtype=np.float32)
+    found = {
+        "content": model.item_vectors(),
+        "content_start": rows.indptr.astype(np.int64),
+        "content_column": rows.indices.astype(np.int32),
+        "content_value": rows.data.astype(np.float32),
+        "content_inverse": inverse,
+    }
+    return found, _scale(rows, inverse, people, scores)
+
+
+def _scale(vectors: sp.csr_matrix, inverse: np.ndarray, people: People, scores: Scores) -> float:
+    """By how much likenesses by content are multiplied to weigh like the weights between items: the two are compared on the items to which
+    the weights lead most, of ``SCALED`` people with a history."""
+    start, history = people.arrays["history_start"], people.arrays["history_item"]
+    some = np.flatnonzero(np.diff(start) > 0)
+    by_weights = by_content = 0.0
+    for person in some[:: max(len(some) // SCALED, 1)]:
+        items = history[start[person] : start[person + 1]]
+        factor = np.power(scores.decay, np.arange(len(items)))
+        total = np.bincount(
+            scores.neighbours[items].ravel(), (scores.weights[items] * factor[:, None]).ravel(), minlength=len(scores.neighbours)
+        )
+        total[items] = 0
+        best = np.argsort(-total, kind="stable")[:NIGHTLY]
+        best = best[total[best] > 0]
+        taste = np.asarray(vectors[items].T @ factor).ravel() @ inverse
+        by_weights, by_content = by_weights + total[best].sum(), by_content + float((vectors[best] @ taste).clip(min=0).sum())
+    return float(by_weights / by_content) if by_content > 0 else 0.0
 
 
 def _weights(

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.catalogue import Catalogue, Kept
 from persona_pipelines.serving.experiments import Experiment, Variant, variant_of
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.received import Limits, Reader, Spelling
@@ -107,20 +110,26 @@ class Engine:
     key: of the pseudonyms.
     experiment: the one that goes on, whose variants people are given.
     shown: is told each list that is served; None where nobody remembers them.
+    kept: rows of the catalogue that came over HTTP.
     """
 
     settings: Settings
     snapshot: Snapshot
     key: bytes
     now: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None))
+    catalogue: Catalogue = field(init=False)
     state: LiveState = field(init=False)
     reader: Reader = field(init=False)
     experiment: Experiment | None = None
     shown: Callable[[Shown], None] | None = None
+    kept: Kept | None = None
 
     def __post_init__(self) -> None:
-        self.state = LiveState(self.snapshot, rules_of(self.settings), self.settings.events.most_users_of_a_device)
         self._makers: dict[tuple[str, float], Maker] = {}
+        self._taken: dict[str, str] = {}
+        self.catalogue = Catalogue(self.snapshot, self.settings.recommendations.rules)
+        self.catch_up()
+        self.state = LiveState(self.catalogue, rules_of(self.settings), self.settings.events.most_users_of_a_device)
         self.asked: deque[Asked] = deque(maxlen=RECORDED)
         self._following: list[Mapping[str, Any]] | None = None
         self._number = 0
@@ -139,6 +148,26 @@ class Engine:
             if self._following is not None:
                 self._following.append(event)
 
+    def put(self, rows: Sequence[Mapping[str, Any]], likenesses: Mapping[str, np.ndarray]) -> None:
+        """Rows of the catalogue (``catalogue.as_kept``), with what leads to the new ones of them."""
+        self.catalogue.put(rows, likenesses)
+        for maker in self._makers.values():
+            maker.look_again()
+
+    def catch_up(self) -> None:
+        """Take in the rows that came after the tables were read, and of items that the tables do not have."""
+        rows = [] if self.kept is None else list(self.kept.rows.values())
+        later = [
+            row
+            for row in rows
+            if self.catalogue.places.get(row["item_id"], self.catalogue.known) >= self.catalogue.known
+            or row["received"][:-1] > self.snapshot.facts.made
+        ]
+        waiting = [row for row in later if self._taken.get(row["item_id"]) != row["received"]]
+        if waiting:
+            self.put(waiting, self.catalogue.likenesses(waiting))
+            self._taken |= {row["item_id"]: row["received"] for row in waiting}
+
     def follow(self) -> list[Mapping[str, Any]]:
         """A list to which every event is added that is taken from now on, for another engine."""
         self._following = []
@@ -149,7 +178,8 @@ class Engine:
 
     def become(self, other: Engine) -> None:
         """Answer from now on as another engine does."""
-        self.snapshot, self.state, self._makers = other.snapshot, other.state, other._makers
+        self.snapshot, self.catalogue, self.state = other.snapshot, other.catalogue, other.state
+        self._makers, self._taken = other._makers, other._taken
 
     @property
     def scores(self) -> Scores:
@@ -225,13 +255,13 @@ class Engine:
             asked.in_stock,
             session,
         )
-        made, snapshot = maker.made(person, wishes), self.snapshot
+        made, snapshot, catalogue = maker.made(person, wishes), self.snapshot, self.catalogue
         if explored is None:
             order, propensities = list(range(len(made.items))), [1.0] * len(made.items)
         else:
             order, propensities = explored.of(len(made.items))
         list_id = f"{self._prefix}-{next(self._ids):x}"
-        items = [snapshot.items[made.items[place]] for place in order]
+        items = [catalogue.ids[made.items[place]] for place in order]
         sources = [made.sources[place] for place in order]
         scores = maker.scores
         answer: dict[str, Any] = {
@@ -247,8 +277,8 @@ class Engine:
                 {
                     "rank": rank,
                     "item_id": items[rank - 1],
-                    "title": snapshot.titles[made.items[place]],
-                    "category": snapshot.categories[made.items[place]] or None,
+                    "title": catalogue.titles[made.items[place]],
+                    "category": catalogue.categories[made.items[place]] or None,
                     "score": made.scores[place],
                     "reason": made.reasons[place],
                     "source": made.sources[place],
@@ -286,13 +316,15 @@ class Engine:
         place = self.state.places.get(self.reader.spelling.of(item))
         if place is None:
             raise UnknownItemError(item)
+        if place >= self.catalogue.known:  # nobody has turned to it yet
+            return []
         snapshot = self.snapshot
         items, values = (snapshot.together_item, snapshot.together_value) if together else (snapshot.similar_item, snapshot.similar_value)
         name = "lift" if together else "similarity"
         return [
-            {"item_id": snapshot.items[other], "title": snapshot.titles[other], name: round(float(value), 6)}
+            {"item_id": self.catalogue.ids[other], "title": self.catalogue.titles[other], name: round(float(value), 6)}
             for other, value in zip(items[place].tolist(), values[place].tolist(), strict=True)
-            if other >= 0 and not snapshot.blocked[other]
+            if other >= 0 and not self.catalogue.blocked[other]
         ][:k]
 
     def profile(self, user: str) -> bytes | None:

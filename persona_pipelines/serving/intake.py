@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
@@ -125,3 +126,33 @@ class Intake:
                 done.set_result(None)
             else:
                 done.set_exception(error)
+
+
+@dataclass
+class ItemIntake:
+    """Where rows of the catalogue come in: they are on the disk, and in the next list, when ``take`` returns."""
+
+    engine: Engine
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def take(self, rows: Sequence[Row]) -> int:
+        """How many of the rows are of new items.
+
+        Raises:
+            CatalogueError: there is no room for them, or they cannot be kept; none is taken then.
+        """
+        engine, loop = self.engine, asyncio.get_running_loop()
+        spelled = engine.reader.spelling.of
+        kept = [as_kept(row.model_copy(update={"item_id": spelled(row.item_id)}), engine.now()) for row in rows]
+        async with self._one:
+            catalogue = engine.catalogue
+            catalogue.room_for(kept)
+            if engine.kept is not None:
+                await loop.run_in_executor(None, engine.kept.put, kept)
+            likenesses = await loop.run_in_executor(None, catalogue.likenesses, kept)
+            before = engine.catalogue.count
+            if engine.catalogue is catalogue:
+                engine.put(kept, likenesses)
+            else:  # another snapshot was taken meanwhile
+                engine.catch_up()
+            return engine.catalogue.count - before

@@ -23,15 +23,14 @@ from typing import Any
 import orjson
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.serving.building import build, folder_of, kept_snapshots, mark_of, since, snapshots_of, wanted_versions
+from persona_pipelines.serving.catalogue import ITEMS, Kept
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import OPEN, files_of, name_of
 from persona_pipelines.serving.snapshot import Snapshot, load
-from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -84,7 +83,8 @@ def prepared(settings: Settings, tables: Callable[[], Warehouse]) -> Snapshot:
     waiting = [file for file in ended if name_of(file) not in {*found.facts.whole_files, *found.facts.files}]
     if sum(file.stat().st_size for file in waiting) < COMPACTED_BYTES:
         return found
-    state = LiveState(found, rules_of(settings), settings.events.most_users_of_a_device)
+    kept = Kept(folder_of(settings) / ITEMS)
+    state = Engine(settings, found, b"", kept=kept).state
     for event in since(found, ended, lambda _: None):
         state.apply(event)
     base = found.name.split("+")[0]
@@ -152,7 +152,7 @@ class Keeper:
         return f"{mark} {name_of(waiting[-1])}" if large else None
 
     async def _take(self, snapshot: Snapshot) -> None:
-        other = Engine(self.engine.settings, snapshot, self.engine.key, self.engine.now)
+        other = Engine(self.engine.settings, snapshot, self.engine.key, self.engine.now, kept=self.engine.kept)
         waiting = self.engine.follow()
         try:
             for number, event in enumerate(since(snapshot, files_of(self.journal), lambda _: None)):
@@ -168,6 +168,7 @@ class Keeper:
             if objection is not None:
                 raise RefusedError(f"{snapshot.name}: {objection}; {self.engine.snapshot.name} is served as before")
             other.take(waiting)
+            other.catch_up()
             self.engine.become(other)
             self.swaps += 1
         finally:

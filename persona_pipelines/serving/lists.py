@@ -105,6 +105,8 @@ class Maker:
     live_share: float
     _codes: dict[str, int] = field(init=False)
     _category: np.ndarray = field(init=False)
+    _categories: np.ndarray = field(init=False)
+    _coded: int = field(init=False)
     _mark: np.ndarray = field(init=False)
     _last: np.ndarray = field(init=False)
     _facts: ItemFacts = field(init=False)
@@ -116,17 +118,31 @@ class Maker:
     _popular: tuple[int, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
-        snapshot = self.snapshot
-        self._codes = {name: number for number, name in enumerate(dict.fromkeys(snapshot.categories))}
-        self._category = np.array([self._codes[name] for name in snapshot.categories], dtype=np.int32)
-        self._mark, self._last = np.zeros(len(snapshot.items), dtype=bool), np.zeros(len(snapshot.items), dtype=np.int32)
-        categories = np.array(snapshot.categories, dtype=object)
-        self._facts = ItemFacts(snapshot.blocked, snapshot.repurchasable, categories, snapshot.vectors)
+        catalogue = self.state.catalogue
+        self._codes = {}
+        self._category = np.full(len(catalogue.price), -1, dtype=np.int32)
+        self._categories = np.full(len(catalogue.price), "", dtype=object)
+        self._coded = 0
+        self._mark, self._last = np.zeros(len(catalogue.price), dtype=bool), np.zeros(len(catalogue.price), dtype=np.int32)
+        vectors = self.snapshot.vectors
+        room = np.zeros((len(catalogue.price) - len(vectors), vectors.shape[1]), dtype=vectors.dtype)
+        self._facts = ItemFacts(catalogue.blocked, catalogue.repurchasable, self._categories, np.concatenate([vectors, room]))
         self._neighbours, self._weights = self.scores.neighbours.ravel(), self.scores.weights.ravel()
         width, decay = self.scores.neighbours.shape[1], self.scores.decay
         self._plain = [_looked_up(np.arange(length, dtype=float), decay, width) for length in range(MOST_PLAIN + 1)]
-        self._some_blocked, self._some_repurchasable = bool(snapshot.blocked.any()), bool(snapshot.repurchasable.any())
         self._popular = (-1, np.array([], dtype=np.int64))
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The catalogue has changed."""
+        catalogue = self.state.catalogue
+        for place, name in enumerate(catalogue.categories):
+            if place >= self._coded or self._categories[place] != name:
+                self._category[place], self._categories[place] = self._codes.setdefault(name, len(self._codes)), name
+        self._coded = catalogue.count
+        count = catalogue.count
+        self._some_blocked, self._some_repurchasable = bool(catalogue.blocked[:count].any()), bool(catalogue.repurchasable[:count].any())
+        self._popular = (-1, self._popular[1])
 
     @property
     def snapshot(self) -> Snapshot:
@@ -201,6 +217,8 @@ class Maker:
         value[self._among(items, left_out)] = 0
         if self._some_blocked or wishes.narrow:
             value[~self._fits(items, wishes)] = 0
+        if self.state.catalogue.new:
+            items, value = self._with_new(items, value, history, place, left_out, wishes)
         sources, above = np.zeros(len(items), dtype=np.int8), 0.0
         if person.number >= 0 and scores.nightly_item.shape[1] > 0:
             good = value > 0
@@ -212,14 +230,30 @@ class Maker:
         """The items that a list is made from, the newest first, with their places (``shared_places``): those of the request before those of the history."""
         history, place = self.state.history(person)
         history = history.astype(np.int64)
+        known = self.state.catalogue.known
+        if self.state.catalogue.new and (history >= known).any():  # a new item leads nowhere yet
+            place = None if place is None else place[history < known]
+            history = history[history < known]
         if wishes.context:
-            now = np.array(list(dict.fromkeys(wishes.context)), dtype=np.int64)
+            now = np.array([item for item in dict.fromkeys(wishes.context) if item < known], dtype=np.int64)
             kept = ~np.isin(history, now)
             if place is not None or not kept.all():
                 before = np.arange(len(history), dtype=float) if place is None else place
                 place = np.concatenate([np.arange(len(now), dtype=float), before[kept] + len(now)])
             history = np.concatenate([now, history[kept]])
         return history[:MOST_PLAIN], None if place is None else place[:MOST_PLAIN]
+
+    def _with_new(
+        self, items: np.ndarray, value: np.ndarray, history: np.ndarray, place: np.ndarray | None, left_out: np.ndarray, wishes: Wishes
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """With the items that have come since the last run, to which the history leads by what they say of themselves."""
+        catalogue = self.state.catalogue
+        factor = np.power(self.scores.decay, np.arange(len(history), dtype=float) if place is None else place)
+        new = np.arange(catalogue.known, catalogue.count)
+        likeness = factor @ catalogue.likeness[history, : len(new)]
+        likeness[self._among(new, left_out)] = 0
+        likeness[~self._fits(new, wishes)] = 0
+        return np.concatenate([items.astype(np.int64), new]), np.concatenate([value, likeness])
 
     def _looked_up(self, length: int, place: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if place is None:  # no two of one moment, as nearly always
@@ -236,11 +270,16 @@ class Maker:
         nightly, value = nightly[kept].astype(np.int64), value[kept]
         if not len(nightly):  # a device, or one whose list has no item left
             return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
-        if not (wishes.context or self.state.acted(person)) or not len(items):
+        live, share = _scaled(scores.astype(float)), self.live_share
+        if not (wishes.context or self.state.acted(person)):
+            # The last run knew all of this but for the items that have come since: they count by what they are beside the others.
+            new = items >= self.state.catalogue.known
+            items, live, share = items[new], live[new], 0.0
+        if not len(items):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
         total = np.zeros(len(self._mark))
-        total[nightly] += (1 - self.live_share) * _scaled(value)
-        total[items] += self.live_share * _scaled(scores)
+        total[nightly] += (1 - share) * _scaled(value)
+        total[items] += (share or 1.0) * live
         both = np.union1d(nightly, items)
         return both, total[both], np.where(np.isin(both, items), _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)
 
@@ -253,33 +292,33 @@ class Maker:
             codes = [self._codes[name] for name in wishes.not_categories if name in self._codes]
             fits &= ~np.isin(self._category[candidates], codes)
         if wishes.price_below is not None:
-            fits &= self.snapshot.price[candidates] < wishes.price_below
+            fits &= self.state.catalogue.price[candidates] < wishes.price_below
         if wishes.in_stock:
-            fits &= self.snapshot.in_stock[candidates] == 1
+            fits &= self.state.catalogue.in_stock[candidates] == 1
         return fits
 
     def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray) -> list[str]:
         """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
-        snapshot, cells = self.snapshot, np.flatnonzero(self._among(asked.columns, items))
+        catalogue, cells = self.state.catalogue, np.flatnonzero(self._among(asked.columns, items))
         strongest: dict[int, tuple[float, int]] = {}
         for item, amount, row in zip(
             asked.columns.take(cells).tolist(), asked.amounts.take(cells).tolist(), asked.rows.take(cells).tolist(), strict=True
         ):
             if amount > strongest.get(item, _NOTHING_SAID)[0]:  # of equal ones the first, which is the newest of the history
                 strongest[item] = amount, row
-        words = {POPULAR: POPULAR_NOW if snapshot.facts.dated else POPULAR_EVER}
+        words = {POPULAR: POPULAR_NOW if self.snapshot.facts.dated else POPULAR_EVER}
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
             if item in strongest and source != _POPULAR:
-                found.append(because_of(snapshot.titles[asked.history[strongest[item][1]]]))
+                found.append(because_of(catalogue.titles[asked.history[strongest[item][1]]]))
             else:
-                found.append(new_in(snapshot.categories[item]) if snapshot.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
+                found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
 
     def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
         """What people turn to lately."""
         if self._popular[0] != self.state.shown_at:
-            self._popular = self.state.shown_at, np.argsort(-self.state.shown, kind="stable")
+            self._popular = self.state.shown_at, np.argsort(-self.state.shown[: self.state.catalogue.count], kind="stable")
         order, found = self._popular[1], [np.array([], dtype=np.int64)]
         for start in range(0, len(order), POPULAR_AT_ONCE):
             part = order[start : start + POPULAR_AT_ONCE]

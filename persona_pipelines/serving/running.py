@@ -16,6 +16,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import write_new
 from persona_pipelines.privacy.pseudonyms import load_key
 from persona_pipelines.serving.building import build, folder_of, since
+from persona_pipelines.serving.catalogue import ITEMS, Kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.experiments import EXPERIMENTS, load, running
 from persona_pipelines.serving.journal import Break, Journal
@@ -85,7 +86,8 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
                 if snapshot is None:
                     raise
                 say(f"{error}; what was served before is served: tables until {snapshot.facts.until}")
-        engine = Engine(settings, snapshot, key, experiment=running(load(folder_of(settings) / EXPERIMENTS)))
+        kept = Kept(folder_of(settings) / ITEMS)
+        engine = Engine(settings, snapshot, key, kept=kept, experiment=running(load(folder_of(settings) / EXPERIMENTS)))
         breaks: list[Break] = []
         engine.take(since(snapshot, journal.before, breaks.append))
     except BaseException:

@@ -22,8 +22,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
 from persona_pipelines.serving import pages
+from persona_pipelines.serving.catalogue import CatalogueError, Row
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
-from persona_pipelines.serving.intake import Intake
+from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
@@ -113,6 +114,7 @@ def app_of(
     """
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
+    item_intake = ItemIntake(engine)
     intake = Intake(journal, engine, metrics)
     streams = Streams(engine.settings, intake)
 
@@ -248,6 +250,22 @@ def app_of(
         """
         return (await accepted(await request.body())).response()
 
+    @app.post(
+        "/v1/items",
+        tags=["items"],
+        status_code=202,
+        responses={**problems, 503: {"description": "The rows cannot be kept now.", "content": {PROBLEM: {}}}},
+        response_class=Response,
+    )
+    async def items(rows: Annotated[list[Row], Field(min_length=1, max_length=MOST)] | Row) -> Response:
+        """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too."""
+        some = rows if isinstance(rows, list) else [rows]
+        try:
+            new = await item_intake.take(some)
+        except CatalogueError as error:
+            raise Problem(503, "Items cannot be kept", str(error), headers={"retry-after": "60"}) from None
+        return Answer(202, orjson.dumps({"accepted": len(some), "new": new})).response()
+
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Response:
         """Whether the process answers."""
@@ -266,6 +284,7 @@ def app_of(
             "until": engine.snapshot.facts.until,
             "versions": sorted(engine.snapshot.scores),
             "experiment": None if engine.experiment is None else engine.experiment.name,
+            "new_items": engine.catalogue.new,
             "events": engine.state.events,
             "items_not_in_the_catalogue": engine.state.unknown_items,
             "damaged_lines": breaks,

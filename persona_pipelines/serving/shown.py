@@ -121,12 +121,13 @@ class ListLog:
             self._journal.finish_old()
             if problem and not told:
                 _LOG.warning("served lists are dropped: %s", problem)
-            told = problem is not None  # once: a disk stays full for longer than a second
+            if problem is not None:
+                told = bool(problem)  # once: a disk stays full for longer than a second
             if ended:
                 return
 
     def _write(self) -> str | None:
-        """Write what waits; why it could not be, else None."""
+        """Write what waits: why it could not be, an empty text where it could, None where nothing waits."""
         group = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not group:
             return None
@@ -138,4 +139,4 @@ class ListLog:
         except Exception:  # noqa: BLE001 - a fault of ours costs the lists at hand; without this thread, all others would be lost too
             self._lost += len(group)
             _LOG.exception("a fault while keeping served lists")
-        return None
+        return ""

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.files import folder_appearing, write_whole
+from persona_pipelines.recommendations.models.content_to_taste import ItemVectors
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, largest, largest_of_dense
@@ -27,6 +28,7 @@ RECENT = 50
 """Items of a person that a live list looks at, the newest ones."""
 FACTS = "snapshot.json"
 TEXTS = "items.json"
+CONTENT = "content.json"
 ID_BYTES = 8
 
 
@@ -46,6 +48,7 @@ class Facts:
         files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``);
             ``whole_files``: those of which all events are.
         events: how many have been taken in since the tables.
+        content_scale: what makes likenesses by content weigh like the champion's weights between items.
     """
 
     version: str
@@ -61,6 +64,7 @@ class Facts:
     files: list[str]
     whole_files: list[str]
     events: int
+    content_scale: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Snapshot:
     Attributes:
         scores: of the champion, and of other versions that are asked, by version.
         items, titles, categories: texts of the items; an empty category is none.
-        popularity: shape (items,), users who cared for the item lately, those of a week ago by half.
+        popularity: shape (items,), users who cared for the item lately, those of a week ago by half; of a compacted state also of items that came since.
         shown: shape (items,), the same when the order of what is popular was last made.
         price: shape (items,), nan where unknown.
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
@@ -115,6 +119,9 @@ class Snapshot:
         profile_start, profile: where the document of each person begins in ``profile``, bytes of JSON; empty for those without.
         device, device_user: devices that somebody has logged in on, sorted, and the position of the user that was on each last; -1 of those that are nobody's now.
         device_left: whether anybody has logged out there. device_start, device_member: positions of all users of each.
+        content: how what an item says of itself becomes numbers (``recommendations.models.content_to_taste``); None where items say nothing.
+        content_start, content_column, content_value: those of the items, as rows of a sparse matrix; content_inverse: shape (columns, columns), so that items lead to
+            each other by vector @ inverse @ other vector.
         ids: hashes of the ids of events received lately (``id_hash``), rising.
     """
 
@@ -124,6 +131,11 @@ class Snapshot:
     items: list[str]
     titles: list[str]
     categories: list[str]
+    content: ItemVectors | None
+    content_start: np.ndarray
+    content_column: np.ndarray
+    content_value: np.ndarray
+    content_inverse: np.ndarray
     popularity: np.ndarray
     shown: np.ndarray
     price: np.ndarray
@@ -163,6 +175,12 @@ class Snapshot:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @cached_property
+    def content_vectors(self) -> sp.csr_matrix:
+        """Shape (items, columns)."""
+        columns = len(self.content_inverse)
+        return sp.csr_matrix((self.content_value, self.content_column, self.content_start), shape=(len(self.items), columns))
 
     def has(self, versions: Iterable[str]) -> bool:
         """Whether all that could be made of some versions is here."""
@@ -205,12 +223,28 @@ class Snapshot:
             for scores in self.scores.values():
                 scores.save(folder / _scores_folder(scores.version))
             write_whole(folder / TEXTS, orjson.dumps({"items": self.items, "titles": self.titles, "categories": self.categories}))
+            write_whole(folder / CONTENT, orjson.dumps(_told(self.content)))
             write_whole(folder / FACTS, orjson.dumps({"format": FORMAT, **vars(self.facts)}, option=orjson.OPT_INDENT_2))
 
 
 def id_hash(event_id: str) -> int:
     """A number of 64 bits for an id: the same in every process."""
     return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=ID_BYTES).digest(), "big")
+
+
+def _told(content: ItemVectors | None) -> dict[str, Any] | None:
+    """How items become numbers, as JSON."""
+    if content is None:
+        return None
+    knots = {name: values.tolist() for name, values in content.knots.items()}
+    return {"words": content.words, "frequencies": content.frequencies.tolist(), "attributes": content.attributes, "knots": knots}
+
+
+def _content_of(told: dict[str, Any] | None) -> ItemVectors | None:
+    if told is None:
+        return None
+    knots = {name: np.array(values) for name, values in told["knots"].items()}
+    return ItemVectors(tuple(told["words"]), np.array(told["frequencies"]), tuple(told["attributes"]), knots)
 
 
 def _scores_folder(version: str) -> str:
@@ -248,7 +282,8 @@ def load(folder: Path) -> Snapshot:
         for place in sorted(folder.glob(_scores_folder("*"))):
             told = orjson.loads((place / FACTS).read_bytes())
             scores[told["version"]] = Scores(**told, **_arrays(Scores, place))
-        found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, **texts, **_arrays(Snapshot, folder))
+        content = _content_of(orjson.loads((folder / CONTENT).read_bytes()))
+        found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, content=content, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
         raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); make it again: persona serve --rebuild") from None
     _require_whole(found)
@@ -259,8 +294,9 @@ def _require_whole(found: Snapshot) -> None:
     items, people, pairs = len(found.items), len(found.people), len(found.pair_item)
     lengths = {
         "titles": (len(found.titles), items),
-        "popularity": (len(found.popularity), items),
-        "shown": (len(found.shown), items),
+        "popularity": (min(len(found.popularity), items), items),
+        "shown": (len(found.shown), len(found.popularity)),
+        "content_start": (len(found.content_start), items + 1),
         "history_start": (len(found.history_start), people + 1),
         "pair_start": (len(found.pair_start), people + 1),
         "pair_time": (len(found.pair_time), pairs),

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persona_pipelines.features.interactions import FEW_RATINGS, TOLERANCE, InteractionRules
+from persona_pipelines.serving.catalogue import MOST_NEW, Catalogue
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
-from persona_pipelines.serving.snapshot import RECENT, Snapshot, id_hash
+from persona_pipelines.serving.snapshot import RECENT, id_hash
 
 HALF_LIFE_DAYS = 7.0
 MOST_DOUBLINGS = 900.0
@@ -110,21 +111,26 @@ class LiveState:
     """The snapshot and the events since.
 
     Args:
+        catalogue: items of the snapshot, and those that came since.
         rules: what an event says of an item.
         most_users: a device with more users is nobody's.
     """
 
-    def __init__(self, snapshot: Snapshot, rules: InteractionRules, most_users: int) -> None:
-        self.snapshot, self.rules, self.most_users = snapshot, rules, most_users
-        self.places = {item: number for number, item in enumerate(snapshot.items)}
-        self.popularity = np.array(snapshot.popularity, dtype=float)
+    def __init__(self, catalogue: Catalogue, rules: InteractionRules, most_users: int) -> None:
+        snapshot = catalogue.snapshot
+        self.catalogue, self.snapshot, self.rules, self.most_users = catalogue, snapshot, rules, most_users
+        self.places = catalogue.places
+        self.popularity = np.zeros(catalogue.known + MOST_NEW)
+        self.popularity[: len(snapshot.popularity)] = snapshot.popularity
         self.begin = microseconds(snapshot.until)
         self.people: dict[str, Person] = {}
         self.devices: dict[str, Device] = {}
         self.ids: set[int] = set()
         self.rating_sum, self.ratings = snapshot.facts.rating_sum, snapshot.facts.ratings
         self.events, self.repeated, self.unknown_items = snapshot.facts.events, 0, 0
-        self.shown, self.shown_at = snapshot.shown, self.events - self.events % SHOWN_EVERY
+        self.shown = np.zeros(len(self.popularity))
+        self.shown[: len(snapshot.shown)] = snapshot.shown
+        self.shown_at = self.events - self.events % SHOWN_EVERY
 
     def repeats(self, event: Mapping[str, Any]) -> bool:
         """Whether an event of this id was accepted already."""

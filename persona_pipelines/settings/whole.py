@@ -44,6 +44,23 @@ def received_folder(home: Path) -> Path:
     return home / "live" / "events"
 
 
+def received_items_file(home: Path) -> Path:
+    """Where it keeps the rows of the catalogue that came to it."""
+    return home / "live" / "items.jsonl"
+
+
+def received_items(home: Path) -> dict[str, Any]:
+    """The source that reads them, as it would stand in a configuration: of an item that the catalogue has too, the catalogue's row counts."""
+    return {
+        "name": "live_items",
+        "kind": "items",
+        "description": "Rows of the catalogue that came to the live service.",
+        "path": str(received_items_file(home)),
+        "format": {"type": "json_lines"},
+        "fields": {name: name for name in ("item_id", "title", "category", "categories", "brand", "price", "in_stock")},
+    }
+
+
 def received_source(home: Path, same_ids_as: str | None) -> dict[str, Any]:
     """The source that reads it, as it would stand in a configuration."""
     fields = ("event_id", "user_id", "anonymous_id", "timestamp", "event_type", "item_id", "value", "quantity", "currency", "dwell_ms")
@@ -130,11 +147,13 @@ class Settings(Strict):
     def _with_received(cls, value: Any) -> Any:
         """What the live service has accepted is a source like any other, once there is something."""
         sources, home = (value.get("sources"), value.get("home")) if isinstance(value, dict) else (None, None)
-        if not isinstance(sources, list) or not home or not received_folder(Path(home)).is_dir():
+        if not isinstance(sources, list) or not home:
             return value
         serving = value.get("serving")
         same = serving.get("same_ids_as") if isinstance(serving, dict) else None
-        return {**value, "sources": [*sources, received_source(Path(home), same)]}
+        found = [received_source(Path(home), same)] if received_folder(Path(home)).is_dir() else []
+        found += [received_items(Path(home))] if received_items_file(Path(home)).is_file() else []
+        return {**value, "sources": [*sources, *found]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -26,15 +26,16 @@ from persona_pipelines.gallery.writing import gallery_of
 from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
 from persona_pipelines.serving.building import build, since
+from persona_pipelines.serving.catalogue import Kept, Row, as_kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, files_of, line_of
-from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.gallery.warrants import false_claims, lies_about
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
+from persona_pipelines_tests.serving.conftest import live_state
 from persona_pipelines_tests.serving.nightly import differences
 
 pytestmark = [pytest.mark.slow, needs_lightfm]
@@ -604,8 +605,14 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     journal = Journal(home / "live" / "events", lambda: last)
     journal.append([line_of(record) for record in records])
     journal.close()
+    row = Row(item_id="brand-new", title="Brand new book", category="Books", price=9.5, in_stock=True)
+    Kept(home / "live" / "items.jsonl").put([as_kept(row, evening), as_kept(Row(item_id=first_item, title="Renamed"), evening)])
     done = copy.asked("run")
     assert done.exit_code == 0, done.output
+    assert copy.query("SELECT title, category, price, in_stock FROM events.items WHERE item_id = 'brand-new'") == [
+        ("Brand new book", "Books", 9.5, True)
+    ]
+    assert copy.query(f"SELECT title FROM events.items WHERE item_id = '{first_item}'") != [("Renamed",)]  # the catalogue's row counts
     found = copy.query(
         "SELECT event_type, user_id, anonymous_id, value FROM events.events WHERE event_id LIKE 'orders:%' AND source_file LIKE '%live%' ORDER BY event_type, user_id"
     )
@@ -634,8 +641,9 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": home})
     with Warehouse(settings.published_file, read_only=True) as store:
         snapshot = build(store, settings)
+    assert "brand-new" in snapshot.items
     assert list(since(snapshot, files_of(home / "live" / "events"), lambda found: None)) == []
-    later = LiveState(snapshot, rules_of(settings), settings.events.most_users_of_a_device)
+    later = live_state(snapshot, rules_of(settings), settings.events.most_users_of_a_device)
     assert all(later.repeats(record) for record in records)
     assert differences(engine.state, later) == []
 

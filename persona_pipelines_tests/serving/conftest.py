@@ -17,12 +17,17 @@ import scipy.sparse as sp
 import uvicorn
 from fastapi import FastAPI
 
+from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.recommendations.models.content_to_taste import ItemVectors
+from persona_pipelines.serving.catalogue import Catalogue
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import Service, app_of
 from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
+from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.recommendations import RulesSettings
 
 KEY = bytes(range(32))
 NOW = dt.datetime(2025, 10, 1, 12)
@@ -97,6 +102,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "files": [],
         "whole_files": [],
         "events": 0,
+        "content_scale": 2.0,
         **changes,
     }
     Snapshot(
@@ -108,6 +114,13 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         items=[f"i{number}" for number in range(ITEMS)],
         titles=[f"Thing {number}" for number in range(ITEMS)],
         categories=[("red", "green", "")[number % 3] for number in range(ITEMS)],
+        content=ItemVectors(
+            ("green", "red", "thing"), np.ones(3), ("category=green", "category=red"), {"price": np.array([0.0, 15.0, 30.0])}
+        ),
+        content_start=np.arange(ITEMS + 1, dtype=np.int64),
+        content_column=np.array([(1, 0, 2)[number % 3] for number in range(ITEMS)], dtype=np.int32),
+        content_value=np.ones(ITEMS, dtype=np.float32),
+        content_inverse=np.eye(8, dtype=np.float32) / 4,
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
         shown=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),
@@ -132,6 +145,11 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         **arrays,
     ).save()
     return load(folder)
+
+
+def live_state(found: Snapshot, rules: InteractionRules, most_users: int) -> LiveState:
+    """A state over a snapshot, without items that came since."""
+    return LiveState(Catalogue(found, RulesSettings()), rules, most_users)
 
 
 @pytest.fixture

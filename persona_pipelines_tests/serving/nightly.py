@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ibis.expr.types as ir
@@ -20,6 +20,7 @@ from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, LiveState
 from persona_pipelines.settings import Settings
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.serving.conftest import live_state
 
 SENT = ("event_type", "item_id", "value", "quantity", "dwell_ms")
 
@@ -42,7 +43,7 @@ def nightly(store: Warehouse, settings: Settings, snapshot: Snapshot, end: dt.da
     store.drop_kept("known_then")
     facts = dataclasses.replace(snapshot.facts, until=end.isoformat(), rating_sum=people.rating_sum, ratings=people.ratings)
     then: Any = people.arrays
-    return LiveState(dataclasses.replace(snapshot, facts=facts, **then), rules_of(settings), settings.events.most_users_of_a_device)
+    return live_state(dataclasses.replace(snapshot, facts=facts, **then), rules_of(settings), settings.events.most_users_of_a_device)
 
 
 def sent(store: Warehouse, begin: dt.datetime, end: dt.datetime) -> Iterator[dict[str, Any]]:
@@ -61,25 +62,34 @@ def differences(live: LiveState, later: LiveState) -> list[str]:
     names = sorted({name.decode() for name in later.snapshot.people.tolist()} | live.people.keys())
     for name in names:
         mine, theirs = live.seen_before(name), later.seen_before(name)
-        for what, own, other in (
+        both: list[tuple[str, Any, Any]] = [
             ("history", _history(live, mine), _history(later, theirs)),
-            ("seen", set(live.seen(mine).tolist()), set(later.seen(theirs).tolist())),
-            ("said", (mine.unwanted, mine.less, mine.personalised), (theirs.unwanted, theirs.less, theirs.personalised)),
-        ):
+            ("seen", _ids(live, live.seen(mine)), _ids(later, later.seen(theirs))),
+            ("unwanted", _ids(live, mine.unwanted), _ids(later, theirs.unwanted)),
+            ("less", _ids(live, mine.less), _ids(later, theirs.less)),
+            ("consent", mine.personalised, theirs.personalised),
+        ]
+        for what, own, other in both:
             if own != other:
                 found.append(f"{name}: {what}: live {own}, nightly {other}")
     for name in sorted({name.decode() for name in later.snapshot.device.tolist()} | live.devices.keys()):
         here, there = live.device(name), later.device(name)
         if here != there:
             found.append(f"device {name}: live {here}, nightly {there}")
-    aged = live.popularity * 2.0 ** (-(later.begin - live.begin) / (HALF_LIFE_DAYS * DAY))
-    if not np.allclose(aged, later.popularity, rtol=1e-9, atol=1e-9):
-        found.append(f"popularity: {np.abs(aged - later.popularity).max()}")
+    aged = 2.0 ** (-(later.begin - live.begin) / (HALF_LIFE_DAYS * DAY))
+    for item in sorted(live.places.keys() | later.places.keys()):
+        one, other_one = (state.popularity[state.places[item]] if item in state.places else 0.0 for state in (live, later))
+        if not np.isclose(one * aged, other_one, rtol=1e-9, atol=1e-9):
+            found.append(f"popularity of {item}: live {one * aged}, nightly {other_one}")
     if not np.allclose((live.rating_sum, live.ratings), (later.rating_sum, later.ratings)):
         found.append(f"ratings: live {live.rating_sum} {live.ratings}, nightly {later.rating_sum} {later.ratings}")
     return found
 
 
-def _history(state: LiveState, person: Any) -> tuple[list[int], list[float] | None]:
+def _history(state: LiveState, person: Any) -> tuple[list[str], list[float] | None]:
     items, place = state.history(person)
-    return items.tolist(), None if place is None else place.tolist()
+    return [state.catalogue.ids[item] for item in items.tolist()], None if place is None else place.tolist()
+
+
+def _ids(state: LiveState, items: Iterable[int]) -> set[str]:
+    return {state.catalogue.ids[item] for item in items}

@@ -10,7 +10,7 @@ from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings.recommendations import RulesSettings
 from persona_pipelines_tests.conftest import law
-from persona_pipelines_tests.serving.conftest import ITEMS, USERS, snapshot, user_name
+from persona_pipelines_tests.serving.conftest import ITEMS, USERS, live_state, snapshot, user_name
 from persona_pipelines_tests.serving.nightly import differences
 from persona_pipelines_tests.serving.test_state import RULES, device_name, event, streams
 
@@ -26,12 +26,12 @@ def test_a_state_that_was_compacted_on_the_way_is_that_of_all_events(
     tmp_path_factory, events: list[dict], cuts: list[int], nightly: int
 ) -> None:
     folder = tmp_path_factory.mktemp("compacted")
-    whole = LiveState(snapshot(folder / "s", nightly=nightly), RULES, 2)
-    parts = LiveState(whole.snapshot, RULES, 2)
+    whole = live_state(snapshot(folder / "s", nightly=nightly), RULES, 2)
+    parts = live_state(whole.snapshot, RULES, 2)
     for number, entry in enumerate(events):
         whole.apply(entry)
         if number in cuts:
-            parts = LiveState(compacted(parts, folder / f"c{number}", ["2025-10-01/000000001.jsonl"]), RULES, 2)
+            parts = live_state(compacted(parts, folder / f"c{number}", ["2025-10-01/000000001.jsonl"]), RULES, 2)
         parts.apply(entry)
     assert differences(whole, parts) == []
     assert parts.popularity.tobytes() == whole.popularity.tobytes()
@@ -44,7 +44,7 @@ def test_a_state_that_was_compacted_on_the_way_is_that_of_all_events(
 
 
 def test_profiles_stay_with_their_people_and_files_are_named(tmp_path) -> None:
-    state = LiveState(snapshot(tmp_path / "s"), RULES, 5)
+    state = live_state(snapshot(tmp_path / "s"), RULES, 5)
     state.apply(event(1, user="77", item=4))
     made = compacted(state, tmp_path / "c", ["2025-10-01/000000001.jsonl"])
     before = state.snapshot

@@ -16,7 +16,7 @@ from persona_pipelines.serving.snapshot import RECENT
 from persona_pipelines.serving.state import LiveState, Met, shared_places
 from persona_pipelines.settings.stages import InteractionLevel
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
-from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, NOW, device_name, snapshot, user_name
+from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, NOW, device_name, live_state, snapshot, user_name
 
 WEIGHTS = {"item_view": 1.0, "purchase": 5.0, "rating": 4.0, "remove_from_cart": -1.0}
 RULES = InteractionRules(WEIGHTS, 90, {"rating": InteractionLevel(scale="own_middle")})
@@ -68,7 +68,7 @@ def streams(draw: st.DrawFn) -> list[dict]:
 
 
 def state_of(tmp_path_factory, events: list[dict]) -> LiveState:
-    found = LiveState(snapshot(tmp_path_factory.mktemp("state") / "s"), RULES, 5)
+    found = live_state(snapshot(tmp_path_factory.mktemp("state") / "s"), RULES, 5)
     for entry in events:
         found.apply(entry)
     return found
@@ -79,7 +79,7 @@ def state_of(tmp_path_factory, events: list[dict]) -> LiveState:
 def test_replaying_the_journal_gives_the_same_state_and_the_same_lists_to_the_byte(tmp_path_factory, events: list[dict], cut: int) -> None:
     """Taken in as they came, with lists asked between; and read from the journal of two processes."""
     folder = tmp_path_factory.mktemp("journal")
-    first = LiveState(snapshot(folder / "s"), RULES, 5)
+    first = live_state(snapshot(folder / "s"), RULES, 5)
     for part in (events[:cut], events[cut:]):
         journal = Journal(folder / "events", lambda: NOW.date())
         if part:
@@ -88,7 +88,7 @@ def test_replaying_the_journal_gives_the_same_state_and_the_same_lists_to_the_by
             first.apply(entry)
             first.history(first.seen_before(user_name(3)))
         journal.close()
-    second = LiveState(first.snapshot, RULES, 5)
+    second = live_state(first.snapshot, RULES, 5)
     for entry in events_of(files_of(folder / "events"), lambda found: pytest.fail(str(found))):
         second.apply(entry)
     assert second.described() == first.described()
@@ -107,7 +107,7 @@ def test_who_is_on_a_device_is_known_by_the_rule_of_the_nightly_run(tmp_path_fac
         kind = data.draw(st.sampled_from(["item_view", "item_view", "login", "logout"]))
         user = data.draw(st.sampled_from([None, "1", "2"])) if kind != "login" else data.draw(st.sampled_from(["1", "2"]))
         made.append(event(number, kind, user, data.draw(st.sampled_from(["phone", "desk"])), 29 - number if kind == "item_view" else None))
-    live = LiveState(snapshot(tmp_path_factory.mktemp("identity") / "s"), RULES, 5)
+    live = live_state(snapshot(tmp_path_factory.mktemp("identity") / "s"), RULES, 5)
     for entry in made:
         live.apply(entry)
     frame = pd.DataFrame(
@@ -151,7 +151,7 @@ def test_a_history_keeps_the_newest_items_and_knows_their_order(tmp_path_factory
     found.apply(event(4, user="77", item=4, minutes=20))
     found.apply(event(5, user="77", item=2, minutes=1))
     assert found.history(found.person(user_name(77)))[0].tolist() == [4, 2, 9]
-    many = LiveState(found.snapshot, RULES, 5)
+    many = live_state(found.snapshot, RULES, 5)
     person = many.person(user_name(77))
     person.since = {number: Met(number, True) for number in range(RECENT + 20)}
     assert sorted(many.history(person)[0].tolist()) == list(range(20, RECENT + 20))
@@ -188,7 +188,7 @@ def test_a_no_stays_a_no_when_somebody_logs_in(tmp_path_factory) -> None:
 
 
 def test_a_device_that_too_many_log_in_on_is_nobodys(tmp_path_factory) -> None:
-    found = LiveState(snapshot(tmp_path_factory.mktemp("many") / "s"), RULES, 2)
+    found = live_state(snapshot(tmp_path_factory.mktemp("many") / "s"), RULES, 2)
     for number in range(3):
         found.apply(event(number, "login", str(number), "kiosk"))
     assert found.owner_of(None, device_name("kiosk")) == device_name("kiosk")

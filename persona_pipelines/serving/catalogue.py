@@ -1,0 +1,195 @@
+"""The catalogue while the service runs: what the last run knows of items, and rows that came since. A new item is in lists from its first moment, by what it says of itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from persona_pipelines.errors import ProjectError
+from persona_pipelines.features.attributes import PREFIX
+from persona_pipelines.files import write_whole
+from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, Numbers, features, texts, tokens
+from persona_pipelines.serving.snapshot import Snapshot
+from persona_pipelines.settings.recommendations import RulesSettings
+
+MOST_NEW = 1_000
+"""Items that can come between two runs: each takes a number for every item of the catalogue."""
+ITEMS = "items.jsonl"
+Text = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class CatalogueError(ProjectError):
+    """Rows of the catalogue cannot be taken."""
+
+
+class Row(BaseModel):
+    """A row of the catalogue, by the names of `contracts.ITEMS`. A row of an item that is known changes what it names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item_id: Annotated[str, Field(min_length=1, max_length=512)]
+    title: Text | None = None
+    category: Text | None = None
+    categories: list[Text] | None = Field(
+        None, max_length=100, description="All categories of the item; `category` is the first where it is not given."
+    )
+    brand: Text | None = None
+    price: float | None = Field(None, ge=0, le=1e9, allow_inf_nan=False)
+    in_stock: bool | None = None
+    attributes: dict[Text, Text | float | bool] | None = Field(None, max_length=100, description="Further properties, by name.")
+
+
+class Kept:
+    """The rows that came over HTTP, one line each, the newest of each item, in the order in which the items came: a source of the nightly run."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: dict[str, dict[str, Any]] = {}
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = orjson.loads(line)
+                self.rows[row["item_id"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise CatalogueError(
+                    f"{file}, line {number}: cannot be read ({error}); restore it from your backup, or remove it"
+                ) from None
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep rows; they are on the disk when this returns.
+
+        Raises:
+            CatalogueError: they cannot be kept, and none is.
+        """
+        known = dict(self.rows)
+        for row in rows:
+            known[row["item_id"]] = {**known.get(row["item_id"], {}), **row}
+        try:
+            write_whole(self.file, b"".join(orjson.dumps(row) + b"\n" for row in known.values()), mode=0o600)
+        except OSError as error:
+            raise CatalogueError(f"items cannot be kept: {self.file}: {error.strerror or error}") from None
+        self.rows = known
+
+
+def as_kept(row: Row, now: dt.datetime) -> dict[str, Any]:
+    """A row as it is kept: what it names, and when it came (``received``)."""
+    named = {name: value for name, value in row.model_dump(exclude_unset=True).items() if value is not None}
+    if "categories" in named:
+        named["categories"] = "|".join(named["categories"])
+        named.setdefault("category", named["categories"].split("|")[0])
+    return {**named, "received": f"{now.isoformat(timespec='microseconds')}Z"}
+
+
+class Catalogue:
+    """Items of a snapshot, and those that came since behind them: arrays have room for ``MOST_NEW`` more.
+
+    Attributes:
+        places: positions by id. ids, titles, categories: by position; an empty category is none.
+        price, in_stock, blocked, repurchasable, is_new: as in ``Snapshot``.
+        likeness: shape (items of the snapshot, at most ``MOST_NEW``): how strongly each leads to each new item, on the scale of the weights between items.
+        count: of all items; ``known``: of those of the snapshot.
+    """
+
+    def __init__(self, snapshot: Snapshot, rules: RulesSettings) -> None:
+        self.snapshot, self.rules = snapshot, rules
+        self.ids, self.titles, self.categories = list(snapshot.items), list(snapshot.titles), list(snapshot.categories)
+        self.places = {item: number for number, item in enumerate(snapshot.items)}
+        self.known = self.count = len(snapshot.items)
+        self.price, self.in_stock = _with_room(snapshot.price, np.nan), _with_room(snapshot.in_stock, -1)
+        self.blocked, self.repurchasable = _with_room(snapshot.blocked, False), _with_room(snapshot.repurchasable, False)
+        self.is_new = _with_room(snapshot.is_new, True)
+        self.likeness = np.zeros((self.known, 0), dtype=np.float32)
+
+    @property
+    def new(self) -> int:
+        """How many items have come since."""
+        return self.count - self.known
+
+    def room_for(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raises CatalogueError where rows have more new items than there is room for."""
+        more = len({row["item_id"] for row in rows} - self.places.keys())
+        if self.new + more > MOST_NEW:
+            raise CatalogueError(
+                f"items: found {self.new + more:,} new ones since the last run; expected at most {MOST_NEW:,}: put them into the catalogue of the next run"
+            )
+
+    def likenesses(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """Of rows of new items by id: how strongly each item of the snapshot leads to it, shape (items,); the part that takes time."""
+        fresh = {row["item_id"]: row for row in rows if self.places.get(row["item_id"], self.known) >= self.known}
+        if not fresh or self.snapshot.content is None:
+            return {}
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            [
+                {
+                    **{name: row.get(name) for name in ("item_id", "title", "category", "categories", "brand")},
+                    **{PREFIX + name: value for name, value in (row.get("attributes") or {}).items() if isinstance(value, str)},
+                }
+                for row in fresh.values()
+            ]
+        )
+        ids = frame["item_id"].to_numpy(dtype=object)
+        vectors = self.snapshot.content.of(
+            texts(frame, ids), features(tokens(frame, "item_id", ids, ITEM_ATTRIBUTES)), _numbers(list(fresh.values()))
+        )
+        found = self.snapshot.content_vectors @ (self.snapshot.content_inverse @ vectors.T.toarray()) * self.snapshot.facts.content_scale
+        return {item: np.ascontiguousarray(found[:, number], dtype=np.float32) for number, item in enumerate(ids)}
+
+    def put(self, rows: Sequence[Mapping[str, Any]], likenesses: Mapping[str, np.ndarray]) -> None:
+        """Take rows in."""
+        for row in rows:
+            item = row["item_id"]
+            place = self.places.get(item)
+            if place is None:
+                place = self.places[item] = self.count
+                self.ids.append(item)
+                self.titles.append(item)
+                self.categories.append("")
+                self.count += 1
+                if self.new > self.likeness.shape[1]:
+                    wider = np.zeros((self.known, min(max(16, 2 * self.likeness.shape[1]), MOST_NEW)), dtype=np.float32)
+                    wider[:, : self.likeness.shape[1]] = self.likeness
+                    self.likeness = wider
+            if place >= self.known and item in likenesses:
+                self.likeness[:, place - self.known] = likenesses[item]
+            if "title" in row:
+                self.titles[place] = row["title"]
+            if "category" in row:
+                self.categories[place] = row["category"]
+                self.repurchasable[place] = row["category"] in self.rules.repurchase_categories
+            if "price" in row:
+                self.price[place] = row["price"]
+            if "in_stock" in row:
+                self.in_stock[place] = int(row["in_stock"])
+                if self.rules.only_in_stock:
+                    self.blocked[place] = not row["in_stock"]
+
+
+def _with_room(known: np.ndarray, value: Any) -> np.ndarray:
+    return np.concatenate([known, np.full(MOST_NEW, value, dtype=known.dtype)])
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> Numbers:
+    """The price and the attributes that are numbers, shape (rows, names)."""
+    of_rows = [
+        {
+            **({"price": row["price"]} if "price" in row else {}),
+            **{
+                name: float(value)
+                for name, value in (row.get("attributes") or {}).items()
+                if not isinstance(value, str) and not isinstance(value, bool)
+            },
+        }
+        for row in rows
+    ]
+    names = tuple(sorted({name for row in of_rows for name in row}))
+    return Numbers(
+        np.array([[row.get(name, np.nan) for name in names] for row in of_rows], dtype=float).reshape(len(rows), len(names)), names
+    )

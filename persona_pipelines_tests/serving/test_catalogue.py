@@ -1,0 +1,170 @@
+"""Items that come while the service runs: in lists from the first moment, by what they say of themselves, and kept for the next run."""
+
+import datetime as dt
+
+import numpy as np
+import orjson
+import pytest
+
+from persona_pipelines.serving import catalogue as catalogues
+from persona_pipelines.serving.catalogue import CatalogueError, Kept, Row, as_kept
+from persona_pipelines.serving.compacting import compacted
+from persona_pipelines.serving.engine import Asked, Engine
+from persona_pipelines.serving.journal import Journal
+from persona_pipelines.serving.service import app_of
+from persona_pipelines_tests.serving.conftest import ITEMS, KEY, NOW, told
+from persona_pipelines_tests.serving.test_service import post
+from persona_pipelines_tests.serving.test_state import event
+
+
+@pytest.fixture
+def shop(engine_of, tmp_path):
+    """The service over the shop, and its file of items."""
+    journals = []
+
+    def made(**options):
+        engine = engine_of(**options)
+        engine.kept = Kept(tmp_path / "items.jsonl")
+        journals.append(Journal(tmp_path / f"events-{len(journals)}", lambda: NOW.date()))
+        return app_of(engine, journals[-1]), engine
+
+    yield made
+    for journal in journals:
+        journal.close()
+
+
+def listed(engine: Engine, user: str = "u3", **asked) -> dict[str, dict]:
+    return {entry["item_id"]: entry for entry in engine.answer(Asked(user=user, k=ITEMS + 20, **asked))["items"]}
+
+
+def items(*rows: dict) -> tuple:
+    return post(list(rows), "/v1/items")
+
+
+def test_a_new_item_is_in_lists_of_those_whose_items_are_like_it_and_is_kept_for_the_next_run(shop, tmp_path) -> None:
+    app, engine = shop()
+    engine.take([event(1, user="3", item=0)])  # red, as are i3, i6 ...
+    answers = told(
+        app,
+        items({"item_id": "n-red", "title": "Red thing", "category": "red", "price": 12.5}, {"item_id": "n-green", "category": "green"}),
+        ("GET", "/v1/recommendations/u3?k=40"),
+        ("GET", "/v1/items/n-red/similar"),
+        post({"event_type": "item_view", "user_id": "u3", "item_id": "n-red"}),
+    )
+    assert answers[0].json == {"accepted": 2, "new": 2}
+    entries = {entry["item_id"]: entry for entry in answers[1].json["items"]}
+    assert (entries["n-red"]["title"], entries["n-red"]["category"], entries["n-red"]["reason"]) == ("Red thing", "red", "new in red")
+    assert entries["n-red"]["source"] == "live"
+    assert entries["n-red"]["score"] > (entries["n-green"]["score"] if entries["n-green"]["source"] == "live" else 0)
+    assert answers[2].json["items"] == []
+    assert "n-red" not in listed(engine)  # it was met
+    kept = [orjson.loads(line) for line in (tmp_path / "items.jsonl").read_bytes().splitlines()]
+    assert [(row["item_id"], row.get("price")) for row in kept] == [("n-red", 12.5), ("n-green", None)]
+
+
+def test_how_strongly_an_item_leads_to_a_new_one_is_the_regression_of_its_content(engine_of) -> None:
+    engine = engine_of()
+    rows = [as_kept(Row(item_id="n", title="green", category="red"), NOW)]
+    found = engine.catalogue.likenesses(rows)["n"]
+    snapshot = engine.snapshot
+    vector = np.zeros(8)
+    vector[:2] = 1 / np.sqrt(2)  # of its words, of length 1
+    vector[4] = 1  # its category
+    expected = 2.0 * snapshot.content_vectors.toarray() @ snapshot.content_inverse @ vector
+    assert found == pytest.approx(expected, abs=1e-6)
+    engine.put(rows, {"n": found})
+    engine.take([event(1, user="77", item=4), event(2, user="77", item=3)])
+    assert listed(engine, "u77")["n"]["score"] == pytest.approx(expected[3] + 0.8 * expected[4], abs=1e-5)
+
+
+def test_what_a_row_says_of_a_known_item_holds_at_once(shop) -> None:
+    app, engine = shop()
+    best = next(iter(listed(engine)))
+    assert told(app, items({"item_id": best, "in_stock": False}))[0].json == {"accepted": 1, "new": 0}
+    assert best not in listed(engine)
+    told(app, items({"item_id": best, "in_stock": True, "price": 1.5, "category": "blue", "title": "Another"}))
+    entry = listed(engine)[best]
+    assert (entry["title"], entry["category"]) == ("Another", "blue")
+    assert list(listed(engine, categories=["blue"])) == [best]
+    assert best in listed(engine, price_below=1.6)
+
+
+def test_wishes_and_stock_hold_for_new_items(shop) -> None:
+    app, engine = shop()
+    engine.take([event(1, user="3", item=0)])
+    told(
+        app, items({"item_id": "n", "title": "red", "category": "red", "price": 20}, {"item_id": "gone", "title": "red", "in_stock": False})
+    )
+    assert "n" in listed(engine)
+    assert "gone" not in listed(engine)
+    assert "n" not in listed(engine, price_below=20)
+    assert "n" not in listed(engine, not_categories=["red"])
+    assert "n" not in listed(engine, exclude=["n"])
+    assert "n" not in listed(engine, in_stock=True)
+
+
+def test_a_new_item_stands_in_the_list_of_the_last_run_too(shop) -> None:
+    app, engine = shop(nightly=8)
+    told(app, items({"item_id": "n", "title": "red thing", "category": "red"}))
+    assert listed(engine)["n"]["source"] == "live"
+    assert {entry["source"] for item, entry in listed(engine).items() if item != "n"} <= {"nightly", "popular"}
+
+
+def test_items_are_there_after_a_restart_and_a_compaction_until_the_tables_have_them(shop, tmp_path) -> None:
+    app, engine = shop()
+    told(app, items({"item_id": "n", "title": "red", "category": "red"}, {"item_id": "m", "category": "green"}))
+    engine.take([event(1, user="3", item=0), {**event(2, user="77"), "item_id": "n"}])
+    again = Engine(engine.settings, engine.snapshot, KEY, engine.now, kept=Kept(tmp_path / "items.jsonl"))
+    again.take([event(1, user="3", item=0), {**event(2, user="77"), "item_id": "n"}])
+    assert listed(again) == {item: {**entry} for item, entry in listed(engine).items()}
+    compact = compacted(again.state, tmp_path / "compact", [])
+    third = Engine(engine.settings, compact, KEY, engine.now, kept=Kept(tmp_path / "items.jsonl"))
+    assert third.state.popularity[third.catalogue.places["n"]] == engine.state.popularity[engine.catalogue.places["n"]] > 0
+    for user in ("u3", "u77", "u1"):
+        assert listed(third, user) == listed(engine, user)
+
+
+def test_a_row_older_than_the_tables_does_not_undo_what_they_say(shop, tmp_path) -> None:
+    file = tmp_path / "items.jsonl"
+    Kept(file).put([as_kept(Row(item_id="i1", in_stock=False), dt.datetime(2025, 9, 1)), as_kept(Row(item_id="i2", in_stock=False), NOW)])
+    _, engine = shop()
+    again = Engine(engine.settings, engine.snapshot, KEY, engine.now, kept=Kept(file))
+    assert again.catalogue.blocked[[1, 2]].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"title": "no id"}, "item_id"),
+        ({"item_id": "n", "price": -1}, "price"),
+        ({"item_id": "n", "price": "cheap"}, "price"),
+        ({"item_id": "n", "colour": "red"}, "colour"),
+        ({"item_id": "n", "categories": "red|green"}, "categories"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_told_with_its_field(shop, row: dict, field: str) -> None:
+    app, engine = shop()
+    (answer,) = told(app, items({"item_id": "fine"}, row))
+    assert answer.status == 422
+    assert any(error["field"].endswith(field) for error in answer.json["errors"])
+    assert engine.catalogue.new == 0
+
+
+def test_there_is_an_end_to_the_room_and_a_disk_that_is_full(shop, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, engine = shop()
+    rows = [{"item_id": f"n{number}"} for number in range(catalogues.MOST_NEW)]
+    assert told(app, items(*rows))[0].json["new"] == catalogues.MOST_NEW
+    (answer,) = told(app, items({"item_id": "one-more"}))
+    assert (answer.status, "expected at most 1,000" in answer.json["detail"]) == (503, True)
+    _, other = shop()
+    other.kept = Kept(tmp_path / "no folder" / "items.jsonl")
+    (tmp_path / "no folder").write_text("a file")
+    with pytest.raises(CatalogueError, match="items cannot be kept"):
+        other.kept.put([{"item_id": "n"}])
+    assert engine.catalogue.new == catalogues.MOST_NEW
+
+
+def test_a_damaged_file_of_items_is_told_with_its_line(tmp_path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a"}\n{"item')
+    with pytest.raises(CatalogueError, match=r"items\.jsonl, line 2: cannot be read"):
+        Kept(tmp_path / "items.jsonl")
