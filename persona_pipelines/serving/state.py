@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -247,9 +248,12 @@ class LiveState:
 
     def all_met(self, person: Person) -> dict[int, Met]:
         """Everything that a person has had to do with."""
-        part = self._part(person)
-        before = {int(self.snapshot.pair_item[place]): self._met_at(place) for place in range(part.start, part.stop)}
-        return before | person.since
+        part, snapshot = self._part(person), self.snapshot
+        known = [snapshot.pair_time, snapshot.pair_good]
+        if len(snapshot.pair_ratings):
+            known += [snapshot.pair_rating_sum, snapshot.pair_ratings]
+        before = itertools.starmap(Met, zip(*(column[part].tolist() for column in known), strict=True))
+        return dict(zip(snapshot.pair_item[part].tolist(), before, strict=True)) | person.since
 
     def _liked(self, person: Person) -> dict[int, int]:
         """The items of a person of which something good was said, without those rated below the middle (``features.interactions.strengths``), with their moments."""
