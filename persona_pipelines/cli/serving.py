@@ -13,9 +13,12 @@ from persona_pipelines.cli.printing import say
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond this machine every request needs the token."
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="0 takes any that is free.")
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer, of which each knows everybody."
+)
 @config_option
 @click.pass_context
-def serve(context: click.Context, host: str, port: int, config: str | None) -> None:
+def serve(context: click.Context, host: str, port: int, workers: int, config: str | None) -> None:
     """Answer over HTTP: lists that know the last click, profiles, and events that count at once. Until Ctrl-C."""
     if context.invoked_subcommand is not None:
         context.obj = config
@@ -23,7 +26,7 @@ def serve(context: click.Context, host: str, port: int, config: str | None) -> N
     settings = settings_of(config)
     from persona_pipelines.serving.running import serve as answer
 
-    answer(settings, lambda: published(settings), host, port, say)
+    answer(settings, lambda: published(settings), host, port, say, workers)
 
 
 @serve.command("token")

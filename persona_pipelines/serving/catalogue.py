@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,26 @@ class Kept:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows: dict[str, dict[str, Any]] = {}
+        self._state = 0
+        self.read()
+
+    def changed(self) -> bool:
+        """Whether another process has written since."""
+        return self._now() != self._state
+
+    def _now(self) -> int:
+        try:
+            return self.file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def read(self) -> None:
+        """Read what is there; an item keeps its place among the others.
+
+        Raises:
+            CatalogueError: a line cannot be read.
+        """
+        file, self._state = self.file, self._now()
         lines = file.read_bytes().splitlines() if file.exists() else []
         for number, line in enumerate(lines, 1):
             try:
@@ -67,14 +88,19 @@ class Kept:
         Raises:
             CatalogueError: they cannot be kept, and none is.
         """
-        known = dict(self.rows)
-        for row in rows:
-            known[row["item_id"]] = {**known.get(row["item_id"], {}), **row}
         try:
-            write_whole(self.file, b"".join(orjson.dumps(row) + b"\n" for row in known.values()), mode=0o600)
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self.file.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self.changed():
+                    self.read()
+                known = dict(self.rows)
+                for row in rows:
+                    known[row["item_id"]] = {**known.get(row["item_id"], {}), **row}
+                write_whole(self.file, b"".join(orjson.dumps(row) + b"\n" for row in known.values()), mode=0o600)
+                self.rows, self._state = known, self._now()
         except OSError as error:
             raise CatalogueError(f"items cannot be kept: {self.file}: {error.strerror or error}") from None
-        self.rows = known
 
 
 def as_kept(row: Row, now: dt.datetime) -> dict[str, Any]:

@@ -151,22 +151,21 @@ class Engine:
     def put(self, rows: Sequence[Mapping[str, Any]], likenesses: Mapping[str, np.ndarray]) -> None:
         """Rows of the catalogue (``catalogue.as_kept``), with what leads to the new ones of them."""
         self.catalogue.put(rows, likenesses)
+        self._taken |= {row["item_id"]: row["received"] for row in rows}
         for maker in self._makers.values():
             maker.look_again()
 
-    def catch_up(self) -> None:
-        """Take in the rows that came after the tables were read, and of items that the tables do not have."""
+    def waiting_rows(self) -> list[Mapping[str, Any]]:
+        """Rows that are kept and not taken in yet: those that came after the tables were read, and of items that the tables do not have."""
         rows = [] if self.kept is None else list(self.kept.rows.values())
-        later = [
-            row
-            for row in rows
-            if self.catalogue.places.get(row["item_id"], self.catalogue.known) >= self.catalogue.known
-            or row["received"][:-1] > self.snapshot.facts.made
-        ]
-        waiting = [row for row in later if self._taken.get(row["item_id"]) != row["received"]]
-        if waiting:
+        known, made = self.catalogue.known, self.snapshot.facts.made
+        later = [row for row in rows if self.catalogue.places.get(row["item_id"], known) >= known or row["received"][:-1] > made]
+        return [row for row in later if self._taken.get(row["item_id"]) != row["received"]]
+
+    def catch_up(self) -> None:
+        """Take in the rows that are waiting."""
+        if waiting := self.waiting_rows():
             self.put(waiting, self.catalogue.likenesses(waiting))
-            self._taken |= {row["item_id"]: row["received"] for row in waiting}
 
     def follow(self) -> list[Mapping[str, Any]]:
         """A list to which every event is added that is taken from now on, for another engine."""

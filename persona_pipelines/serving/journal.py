@@ -90,8 +90,40 @@ def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Itera
                     yield event
 
 
+def _held(folder: Path) -> int:
+    """The lock of a journal, held by this process.
+
+    Raises:
+        JournalHeldError: another process has it.
+        JournalError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise JournalHeldError(f"{folder}: another persona serve writes there; end it first, or give each a home of its own") from None
+    return lock
+
+
+def _is_nobodys(file: Path) -> bool:
+    """Whether no process holds a file."""
+    held = os.open(file, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(held)
+    return True
+
+
 class Journal:
-    """The journal below a folder, held by one process until it is closed.
+    """The journal below a folder, held by one process until it is closed; ``shared`` by several of one service, of which each has files of its own.
 
     Raises:
         JournalHeldError: another process has it.
@@ -104,31 +136,26 @@ class Journal:
         today: Callable[[], dt.date],
         sync: Callable[[int], None] = os.fsync,
         clock: Callable[[], float] = time.monotonic,
+        shared: bool = False,
     ) -> None:
         self.folder, self._today, self._sync, self._clock = folder, today, sync, clock
         self._file: int | None = None
         self._path: Path | None = None
         self._size, self._begun = 0, 0.0
         self._day: dt.date | None = None
+        self.own: set[str] = set()
+        """Names of the files that this process has begun."""
+        self._lock = None if shared else _held(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            for left in folder.glob(f"*/*.jsonl{OPEN}"):
+                if _is_nobodys(left):  # of a process that was killed
+                    left.rename(left.with_suffix(""))
         except OSError as error:
+            self.close()
             raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise JournalHeldError(f"{folder}: another persona serve writes there; end it first, or give each a home of its own") from None
-        try:
-            for left in folder.glob(f"*/*.jsonl{OPEN}"):  # of a process that was killed
-                left.rename(left.with_suffix(""))
-        except OSError as error:
-            os.close(self._lock)
-            raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
-        self.before = files_of(folder)
-        """The files of processes before, in their order."""
-        self._number = max((int(file.stem) for file in self.before), default=0)
+        self.before = [file for file in files_of(folder) if not file.name.endswith(OPEN)]
+        """The files that were ended before, in their order."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Keep lines; they are on the disk when this returns.
@@ -160,9 +187,9 @@ class Journal:
             today = self._today()
             folder = self.folder / f"{today:%Y-%m-%d}"
             folder.mkdir(exist_ok=True, mode=0o700)
-            path = folder / f"{self._number + 1:09d}.jsonl{OPEN}"
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            self._number, self._path, self._size, self._day, self._begun = self._number + 1, path, 0, today, self._clock()
+            self._file, self._path = self._begin(folder)
+            self._size, self._day, self._begun = 0, today, self._clock()
+            self.own.add(name_of(self._path))
             # The name too has to be on the disk.
             for place in (folder, self.folder):
                 above = os.open(place, os.O_RDONLY)
@@ -171,6 +198,19 @@ class Journal:
                 finally:
                     os.close(above)
         return self._file
+
+    def _begin(self, folder: Path) -> tuple[int, Path]:
+        """A new file with the next number, held until it is ended."""
+        number = max((int(file.name.split(".")[0]) for file in files_of(self.folder)), default=0) + 1
+        while True:
+            path = folder / f"{number:09d}.jsonl{OPEN}"
+            try:
+                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            except FileExistsError:  # another process was quicker
+                number += 1
+                continue
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file, path
 
     def _undo(self) -> None:
         """Take back what a failed append has left; a file of which that cannot be done is not written any more."""
@@ -196,4 +236,6 @@ class Journal:
 
     def close(self) -> None:
         self._leave()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

@@ -98,12 +98,14 @@ class Keeper:
     Attributes:
         prepare: gives the folder of a snapshot; made in another process.
         problem: what is wrong with what would be served now; None where all is as it should be.
+        again: seconds until the same is tried again.
     """
 
     engine: Engine
     journal: Path
     prepare: Callable[[], Awaitable[Path]]
     problem: str | None = None
+    again: float = AGAIN_SECONDS
     swaps: int = 0
     _tried: tuple[str, float] = field(default=("", 0.0))
 
@@ -126,7 +128,7 @@ class Keeper:
             return
         if reason is None or (self._tried[0] == reason and time.monotonic() < self._tried[1]):
             return
-        self._tried = reason, time.monotonic() + AGAIN_SECONDS
+        self._tried = reason, time.monotonic() + self.again
         try:
             snapshot = load(await self.prepare())
             if snapshot.folder != self.engine.snapshot.folder:
@@ -210,6 +212,12 @@ def discard(settings: Settings, served: Path) -> None:
     others = [folder for folder in kept_snapshots(settings) if folder != served]
     for folder in others[: max(len(others) - (KEPT - 1), 0)]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def prepared_by_another(engine: Engine) -> Path:
+    """The folder of the newest snapshot on disk: of several processes of a service one prepares, and the others take up what it has made."""
+    found = newest(engine.settings)
+    return engine.snapshot.folder if found is None else found.folder
 
 
 async def prepared_elsewhere(settings: Settings) -> Path:

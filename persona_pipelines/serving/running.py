@@ -5,10 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import ipaddress
+import multiprocessing
+import multiprocessing.connection
+import os
 import resource
 import secrets
+import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,16 +25,19 @@ from persona_pipelines.serving.building import build, folder_of, since
 from persona_pipelines.serving.catalogue import ITEMS, Kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.experiments import EXPERIMENTS, load, running
+from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.journal import Break, Journal
-from persona_pipelines.serving.keeping import Keeper, last_good, newest, prepared_elsewhere
+from persona_pipelines.serving.keeping import AGAIN_SECONDS, Keeper, last_good, newest, prepared_by_another, prepared_elsewhere
 from persona_pipelines.serving.shown import LISTS, ListLog
-from persona_pipelines.settings import Settings
+from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.warehouse.connection import Warehouse
 
 TOKEN = "token"  # noqa: S105 - the name of the file
 OPEN_CONNECTIONS = 16_384
 SWITCH_SECONDS = 0.0005
 """So soon the thread that keeps events goes on when the disk is done; by Python's own 5 ms everybody who waits for an event would wait longer."""
+AGAIN_AFTER_SECONDS = 1.0
+"""Between the end of a worker and the begin of another."""
 BACKLOG = 4_096
 """Connections that wait until they are taken; from the moment on at which the address is told."""
 
@@ -63,17 +72,18 @@ class Started:
     problem: str | None
 
 
-def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[str], None]) -> Started:
+def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[str], None], shared: bool = False) -> Started:
     """What a service begins with: a snapshot of what is published, else the last one that could be made.
 
     Args:
         tables: opens the published copy, where there is no snapshot of it; it is closed before anybody is answered.
+        shared: whether the journal is shared with other processes of the service.
     Raises:
         JournalHeldError: another process serves this home.
         NothingToServeError: there is no recommender yet.
     """
     key = load_key(settings.key_file)
-    journal = Journal(folder_of(settings) / "events", lambda: dt.datetime.now(dt.UTC).date())
+    journal = Journal(folder_of(settings) / "events", _today, shared=shared)
     problem = None
     try:
         snapshot = newest(settings)
@@ -100,41 +110,122 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
     return Started(engine, journal, len(breaks), problem)
 
 
-def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: int, say: Callable[[str], None], workers: int = 1) -> None:
     """Answer until an interrupt comes.
 
+    Args:
+        workers: processes that share the address, the journal and the snapshot.
     Raises:
-        ServiceError: the port is taken.
+        ServiceError: the port is taken, or the configuration does not go with several workers.
         StreamingError: the configuration names a stream, and what follows streams is not installed.
     """
-    import uvicorn
-
-    from persona_pipelines.serving.service import app_of
     from persona_pipelines.serving.streams import require_installed
 
     require_installed(settings)
+    if workers > 1 and settings.serving.publish is not None:
+        raise ServiceError(
+            "serving.publish: found a stream; expected none with several workers, which would publish everything several times"
+        )
     _allow_connections()
     local = is_local(host)
     with _listening(host, port) as listening:
         found = started(settings, tables, say)
-        engine, journal = found.engine, found.journal
-        token = None if local else token_of(settings)
-        keeper = Keeper(engine, journal.folder, lambda: prepared_elsewhere(settings), found.problem)
-        log = ListLog(folder_of(settings) / LISTS, lambda: dt.datetime.now(dt.UTC).date())
-        engine.shown = log.add
-        app = app_of(engine, journal, found.breaks, token, local, keeper, lambda: log.dropped)
-        scores, facts = engine.scores, engine.snapshot.facts
-        say(f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {engine.state.events:,} events since.")
-        say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")
-        if not local:
-            say("Requests need the token that persona serve token shows.")
-        settle()
-        options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
+        journal, token = found.journal, None if local else token_of(settings)
         try:
-            uvicorn.Server(options).run(sockets=[listening])
+            scores, facts = found.engine.scores, found.engine.snapshot.facts
+            say(
+                f"Lists of {scores.model} version {scores.version}, tables until {facts.until}, {found.engine.state.events:,} events since."
+            )
+            say(f"http://{host}:{listening.getsockname()[1]}/ is a page to try it, /docs describes it; Ctrl-C stops it.")
+            if not local:
+                say("Requests need the token that persona serve token shows.")
+            if workers == 1:
+                _answer(settings, found, listening, token, None)
+            else:
+                del found  # the memory is for the workers
+                _supervise(settings, listening, token, workers, say)
         finally:
-            log.close()
             journal.close()
+
+
+def _answer(settings: Settings, found: Started, listening: socket.socket, token: str | None, worker: int | None) -> None:
+    """Answer with what was started, as the only process or as one of several."""
+    import uvicorn
+
+    from persona_pipelines.serving.service import app_of
+
+    engine, journal = found.engine, found.journal
+    prepare = (lambda: prepared_elsewhere(settings)) if not worker else (lambda: prepared_by_another(engine))
+    keeper = Keeper(engine, journal.folder, prepare, found.problem, again=AGAIN_SECONDS if not worker else 0.0)
+    log = ListLog(folder_of(settings) / LISTS, _today, shared=worker is not None)
+    engine.shown = log.add
+    follower = Follower(engine, journal, _today) if worker is not None else None
+    if follower is not None:
+        follower.look()
+    app = app_of(engine, journal, found.breaks, token, token is None, keeper, lambda: log.dropped, follower, worker)
+    settle()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)  # uvicorn gives the signal back when it is done: files are ended then, and lists written
+    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
+    try:
+        uvicorn.Server(options).run(sockets=[listening])
+    finally:
+        log.close()
+
+
+def work(file: str, number: int, listening: socket.socket, token: str | None) -> None:
+    """One of several processes.
+
+    Args:
+        file: the configuration.
+        number: from 0; the first one follows streams and prepares snapshots.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn sets its own; until then the one that began this process ends it
+    _allow_connections()
+    settings = load_settings(file)
+    if number:
+        alone = settings.serving.model_copy(update={"streams": []})
+        settings = settings.model_copy(update={"serving": alone})
+    found = started(settings, lambda: Warehouse(settings.published_file, read_only=True), lambda text: None, shared=True)
+    try:
+        _answer(settings, found, listening, token, number)
+    finally:
+        found.journal.close()
+
+
+def _supervise(settings: Settings, listening: socket.socket, token: str | None, workers: int, say: Callable[[str], None]) -> None:
+    """Run workers until an interrupt comes; one that ends by itself is begun again."""
+    os.environ["PERSONA_HOME"] = str(settings.home)
+    context = multiprocessing.get_context("spawn")
+
+    def begun(number: int) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=work, args=(str(settings.file), number, listening, token), name=f"persona serve {number}")
+        process.start()
+        return process
+
+    signal.signal(signal.SIGTERM, _end)
+    processes = [begun(number) for number in range(workers)]
+    try:
+        while True:
+            multiprocessing.connection.wait([process.sentinel for process in processes])
+            for number, process in enumerate(processes):
+                if not process.is_alive():
+                    say(f"worker {number} has ended ({process.exitcode}); another one is begun")
+                    time.sleep(AGAIN_AFTER_SECONDS)
+                    processes[number] = begun(number)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
 
 
 def settle() -> None:

@@ -24,6 +24,7 @@ from persona_pipelines import __version__
 from persona_pipelines.serving import pages
 from persona_pipelines.serving.catalogue import CatalogueError, Row
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
+from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
@@ -101,6 +102,8 @@ def app_of(
     only_local: bool = True,
     keeper: Keeper | None = None,
     dropped: Callable[[], int] = lambda: 0,
+    follower: Follower | None = None,
+    worker: int | None = None,
 ) -> Service:
     """The service.
 
@@ -111,6 +114,7 @@ def app_of(
         only_local: whether requests that name another host are refused, as a page of another site would send them.
         keeper: takes up what is new while the service runs.
         dropped: how many served lists could not be kept.
+        follower: takes in what other processes of the service accept; ``worker``: the number of this one.
     """
     metrics, options = Metrics(), engine.settings.serving
     metrics.breaks.set(breaks)
@@ -123,6 +127,8 @@ def app_of(
         tasks = [asyncio.create_task(intake.run()), asyncio.create_task(intake.finish_files())]
         if keeper is not None:
             tasks.append(asyncio.create_task(keeper.run()))
+        if follower is not None:
+            tasks.append(asyncio.create_task(follower.run()))
         async with streams.running():
             yield
         for task in tasks:
@@ -278,6 +284,7 @@ def app_of(
         told = {
             "status": "ready" if keeper is None or keeper.problem is None else "degraded",
             "problem": None if keeper is None else keeper.problem,
+            "worker": worker,
             "model": scores.model,
             "model_version": scores.version,
             "weights_of": scores.weights_of,

@@ -79,16 +79,23 @@ class ListLog:
         folder: of the log; it is made where it is missing.
         today: the day whose folder is written into.
         seconds: between two times of writing.
+        shared: with other processes of the same service.
     Raises:
         JournalHeldError: another process has it.
         JournalError: the folder cannot be written.
     """
 
     def __init__(
-        self, folder: Path, today: Callable[[], dt.date], *, seconds: float = SECONDS, sync: Callable[[int], None] = os.fsync
+        self,
+        folder: Path,
+        today: Callable[[], dt.date],
+        *,
+        seconds: float = SECONDS,
+        sync: Callable[[int], None] = os.fsync,
+        shared: bool = False,
     ) -> None:
         self._refused = self._lost = 0  # one of each thread: neither waits for the other to count
-        self._journal = Journal(folder, today, sync)
+        self._journal = Journal(folder, today, sync, shared=shared)
         self._waiting: deque[Shown] = deque()
         self._seconds = seconds
         self._end = threading.Event()

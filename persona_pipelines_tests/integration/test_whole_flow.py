@@ -679,6 +679,9 @@ class Served:
 
 
 def test_the_service_serves_what_the_run_made_knows_the_last_click_and_loses_none_of_them(copy: Shop) -> None:
+    content = yaml.safe_load((copy.folder / "persona.yaml").read_text())
+    content["serving"] = {"exploration": 0}  # lists are compared with those of the tables
+    (copy.folder / "persona.yaml").write_text(yaml.safe_dump(content))
     (served_id,) = copy.query("SELECT user_id FROM recommendations.recommendations ORDER BY user_id LIMIT 1")[0]
     raw = {pseudonym(f"u{number:06d}", load_key(copy.folder / "home" / "pseudonym.key")): f"u{number:06d}" for number in range(PLAN.users)}
     user = raw[served_id]
@@ -718,7 +721,7 @@ def test_the_service_serves_what_the_run_made_knows_the_last_click_and_loses_non
         assert replayed["items"] == after["items"]
         page = (ROOT / "docs" / "live.md").read_text()
         lines = re.findall(r"^curl .*$", page, re.MULTILINE)
-        assert len(lines) == 12
+        assert len(lines) == 15
         for line in lines:
             typed = line.replace(":8000", f":{again.port}")
             done = subprocess.run(
