@@ -51,10 +51,10 @@ class Person:
         since: items had to do with since the snapshot, with all that is known of each.
         unwanted: items not wanted; ``less``: items of whose kind less is wanted.
         revision: of the state: it rises with every event that changes it.
-        order: the history, once it was asked for (``LiveState.history``).
+        order: the history, once it was asked for (``LiveState.history``), ``order_at`` so many ratings of all.
     """
 
-    __slots__ = ("less", "number", "order", "personalised", "revision", "said", "since", "unwanted", "user")
+    __slots__ = ("less", "number", "order", "order_at", "personalised", "revision", "said", "since", "unwanted", "user")
 
     def __init__(self, number: int, user: bool, personalised: bool) -> None:
         self.number, self.user, self.personalised = number, user, personalised
@@ -64,6 +64,7 @@ class Person:
         self.said: tuple[int, bool] | None = None
         self.revision = 0
         self.order: tuple[np.ndarray, np.ndarray | None] | None = None
+        self.order_at = -1
 
     def changed(self) -> None:
         self.revision += 1
@@ -272,7 +273,8 @@ class LiveState:
 
     def history(self, person: Person) -> tuple[np.ndarray, np.ndarray | None]:
         """The ``RECENT`` newest items of a person, the newest first, and the place of each (``shared_places``)."""
-        if person.order is None:
+        if person.order is None or (person.order_at != self.ratings and person.since and self._rates(person)):
+            person.order_at = self.ratings  # of people with few ratings the middle moves with those of others
             if person.since:
                 recent = self.recent(person)
                 moments = np.array([moment for _, moment in recent], dtype=np.int64)

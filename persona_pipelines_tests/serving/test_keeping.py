@@ -9,7 +9,7 @@ import pytest
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving import keeping, running
-from persona_pipelines.serving.building import folder_of, mark_of, snapshots_of
+from persona_pipelines.serving.building import folder_of, mark_of, since, snapshots_of
 from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import Journal, files_of, line_of
 from persona_pipelines.serving.keeping import Keeper, RefusedError, discard, prepared
@@ -70,6 +70,7 @@ def test_a_start_takes_in_what_is_not_in_its_snapshot_alone(home, monkeypatch: p
     compact = prepared(home, nothing)
     assert compact.facts.whole_files == ["2025-10-01/000000001.jsonl"]
     assert prepared(home, nothing).folder == compact.folder
+    assert list(since(compact, files_of(folder_of(home) / "events"), print)) == []
     journal_of(home, EVENTS[120:])
     again = served(home)
     assert again.snapshot.folder == compact.folder

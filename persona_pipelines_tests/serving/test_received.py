@@ -1,5 +1,6 @@
 """Events as they are sent: three shapes become one, what cannot be used is named, and no raw id is kept."""
 
+import dataclasses
 import datetime as dt
 
 import orjson
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_pipelines.serving.received import InvalidEventError, Reader
+from persona_pipelines.serving.received import InvalidEventError, Reader, Spelling
+from persona_pipelines.settings.sources import Identifiers
 from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines_tests.conftest import law
 from persona_pipelines_tests.serving.conftest import KEY, NOW, device_name, user_name
@@ -176,3 +178,46 @@ def test_no_raw_id_of_a_person_is_in_a_record() -> None:
         text = orjson.dumps(records(document)).decode()
         assert "anna" not in text
         assert "phone-77" not in text
+
+
+@pytest.mark.parametrize("word", ["undefined", "NULL", "None", "-", "nan"])
+def test_a_word_that_means_nothing_is_nobodys_id(word: str) -> None:
+    """As browsers send it where a variable is empty: all of them would be one person."""
+    with pytest.raises(InvalidEventError, match="user_id or anonymous_id: whose event it is"):
+        list(READER.records({"event_type": "item_view", "user_id": word, "item_id": "i1"}))
+    (record,) = READER.records({"event_type": "item_view", "user_id": word, "anonymous_id": "d", "item_id": "i1", "event_id": word})
+    assert "user_id" not in record
+    assert record["event_id"] == "new"
+
+
+def test_ids_are_read_in_the_spelling_of_the_logs() -> None:
+    def read(user: str, **chosen) -> str:
+        spelling = Spelling(Identifiers(**chosen))
+        reader = dataclasses.replace(READER, spelling=spelling)
+        (record,) = reader.records({"event_type": "item_view", "user_id": user, "item_id": user})
+        assert record["item_id"] == spelling.of(user)
+        return record["user_id"]
+
+    assert read("café") == read("cafe\u0301")
+    assert read("café", form="none") != read("cafe\u0301", form="none")
+    assert read("Ann") != read("ann")
+    assert read("Ann", lower_case=True) == read("ann", lower_case=True)
+    assert read("a  b", blanks="collapse") == read("a b", blanks="collapse")
+    assert Spelling(Identifiers(invisible="remove")).of("a\u200bb") == "ab"
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"event_type": "purchase", "value": -1}, "value"),
+        ({"event_type": "purchase", "value": 2e9}, "value"),
+        ({"event_type": "rating", "value": 1001}, "value"),
+        ({"event_type": "purchase", "value": 1, "quantity": -2}, "quantity"),
+        ({"event_type": "play", "dwell_ms": 8 * 24 * 3_600_000}, "dwell_ms"),
+    ],
+)
+def test_amounts_that_the_logs_would_reject_are_refused(event: dict, field: str) -> None:
+    with pytest.raises(InvalidEventError, match=f"^{field}: found .*; expected a number between"):
+        list(READER.records({**event, "user_id": "u", "item_id": "i"}))
+    (record,) = READER.records({"event_type": "rating", "value": -5, "user_id": "u", "item_id": "i"})
+    assert record["value"] == -5

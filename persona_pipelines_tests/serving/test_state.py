@@ -208,3 +208,15 @@ def test_lists_after_a_replay_are_the_same(engine_of) -> None:
         engine.take(events)
         answers.append([{**engine.recommendations(Asked(user=f"u{user}", k=20))[0], "list_id": ""} for user in range(6)])
     assert answers[0] == answers[1]
+
+
+def test_the_newest_word_on_personalisation_counts_whenever_it_comes(tmp_path_factory) -> None:
+    found = state_of(
+        tmp_path_factory,
+        [event(1, "personalisation", "2", value=0, minutes=9), event(2, "personalisation", "2", value=1, minutes=5)],
+    )
+    assert not found.person(user_name(2)).personalised
+    found.apply(event(3, "personalisation", "2", value=1, minutes=9))  # of one moment the no
+    assert not found.person(user_name(2)).personalised
+    found.apply(event(4, "personalisation", "2", value=1, minutes=10))
+    assert found.person(user_name(2)).personalised
