@@ -232,4 +232,4 @@ def _version(
         server.save(folder)
         recipe.save(folder)
         description = told.note_of_a_version(comparison, name, recipe.name, rows, learned_from)
-        return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags).version
+        return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags, optional=["k"]).version

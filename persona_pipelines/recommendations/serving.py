@@ -34,6 +34,7 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 FORMAT = 1
 FACTS = "server.json"
+TEXTS = ("user_id", "item_id", "reason", "case")
 CATALOGUE, PEOPLE = "catalogue", "people"
 
 
@@ -88,10 +89,10 @@ class Server:
                 "item_id": self.model.items[best[row, column]],
                 "score": scores[row, column].astype(float).round(6),
                 "reason": texts[row, column],
-                "case": np.where(self.people.acted[places[row]], WARM, NEW_USER).astype(object),
+                "case": np.where(self.people.acted[places[row]], WARM, NEW_USER),
                 "personal": places[row] >= 0,
             }
-        )
+        ).astype(dict.fromkeys(TEXTS, "str"))  # one without rows too
 
     def _chosen(self, audience: Audience, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions and scores of shape (n, longest); -1 where a list ends."""
@@ -291,11 +292,11 @@ def _load_pyfunc(path: str) -> PyfuncRecommender:
     folder = Path(path)
     if (folder / FACTS).exists():
         return PyfuncRecommender(Server.load(folder))
+    model = load(folder)
     warnings.warn(
         f"{folder}: registered by an earlier version, without consent, stock, rules and reasons: everybody gets the list that is the same for all, and "
         "items that are out of stock or gone may be in it; the next comparison (persona run) registers one that knows them",
         UserWarning,
         stacklevel=2,
     )
-    model = load(folder)
     return PyfuncRecommender(server_of(model, without_people(model.items), RecommendationsSettings()))
