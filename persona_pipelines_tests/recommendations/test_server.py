@@ -65,7 +65,7 @@ def test_a_stored_server_answers_as_the_one_that_was_made(planted: Interactions,
     stored = Server.load(tmp_path)
     pd.testing.assert_frame_equal(stored.lists(ASKED, 6), made.lists(ASKED, 6))
     assert stored.version == "7"
-    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".json", ".npy", ".npz"}
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".json", ".npy"}
 
 
 def test_what_is_stored_is_mapped_and_not_read(model: LearnedModel, known: Tables, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_model_of_an_earlier_version_is_loaded_and_says_what_it_cannot_do(mode
         ("people/ids.npy", b"", "no arrays that can be read"),
         ("catalogue/similarity/data.npy", None, "no arrays that can be read"),
         ("people/history", None, "no server that can be read"),
-        ("arrays.npz", b"PK", "no server that can be read"),
+        ("arrays/weights.npy", b"PK", "no arrays that can be read"),
     ],
 )
 def test_a_damaged_server_is_told(
