@@ -283,3 +283,13 @@ def test_what_was_done_last_counts_most_in_stored_lists_too(planted: Interaction
     audience = audience_of(method, before)
     expected = planted.audience(audience.ids, USERS)
     assert np.array_equal(audience.recent(0.3).toarray(), expected.recent(0.3).toarray())
+
+
+def test_an_item_that_is_not_among_the_facts_is_for_nobody() -> None:
+    facts = item_facts(
+        ITEMS["item_id"].to_numpy(dtype=object), ITEMS.assign(in_stock=ITEMS["item_id"] != "i02"), with_rules(diversity=0.5).rules
+    )
+    some = facts.part(np.array([3, 2, -1]))
+    assert some.blocked.tolist() == [False, True, True]
+    assert some.category.tolist()[:2] == ["odd", "even"]
+    assert np.array_equal(some.vectors[:2], facts.vectors[[3, 2]])
