@@ -156,24 +156,23 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
     """The top items for USER, a raw id as in the logs or a pseudonym. A user never seen gets an answer too, which says so."""
     settings = settings_of(config)
     from persona_pipelines.home.keys import pseudonym_of
-    from persona_pipelines.recommendations import STAGE
-    from persona_pipelines.recommendations.serving import ConsentError, is_known, list_for_user
-    from persona_pipelines.tracking.registry import chosen
+    from persona_pipelines.recommendations.serving import ConsentError, is_known, list_for_user, published_server
 
     with published(settings) as store:
         pseudonym = pseudonym_of(store, settings, user)
         known = is_known(store, pseudonym)
-        if chosen(store, settings, STAGE) is None:
-            raise CommandError(f"there is no recommender; {advice_without(settings)}")
-        if not known:
-            warn(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id; the answer is that for a new user")
-        try:
-            found = list_for_user(store, settings, pseudonym, k)
-        except ConsentError:
-            raise CommandError(
-                f"{user!r} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown "
-                "where none says it)"
-            ) from None
+    server = published_server(settings)
+    if server is None:
+        raise CommandError(f"there is no recommender; {advice_without(settings)}")
+    if not known:
+        warn(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id; the answer is that for a new user")
+    try:
+        found = list_for_user(server, pseudonym, known, k)
+    except ConsentError:
+        raise CommandError(
+            f"{user!r} has not consented to recommendations (consent_personalisation of the customer list; privacy.consent_when_unknown "
+            "where none says it)"
+        ) from None
     made = {name: None if found.empty else found[name].iloc[0] for name in ("model", "model_version", "case")}
     said = (
         "nothing left to recommend: the user has had every item, or the rules allow none of the others"

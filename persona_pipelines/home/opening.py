@@ -65,7 +65,13 @@ def open_warehouse(settings: Settings, say: Callable[[str], None] = lambda text:
         HomeError: the folder belongs to another configuration, a file is missing or has changed, or the key is another one.
     """
     claim_home(settings)
-    folders = (settings.home, settings.home / REPORTS, settings.home / WAITING, *(settings.home / "models").glob("*"))
+    folders = (
+        settings.home,
+        settings.home / REPORTS,
+        settings.home / WAITING,
+        settings.recommender_folder,
+        *(settings.home / "models").glob("*"),
+    )
     if swept := [file for folder in folders for file in sweep_partial(folder)]:
         say(f"removed what a killed run has left: {', '.join(file.name for file in swept)}")
     manifest = read_manifest(settings.home)

@@ -38,9 +38,11 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
         ],
     )
     def published_copy(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: PublicationConfig) -> Any:
+        from persona_pipelines.errors import ProjectError
         from persona_pipelines.home.manifest import HomeError, read_manifest
         from persona_pipelines.home.publishing import publish
         from persona_pipelines.publication.checks import shrunk
+        from persona_pipelines.recommendations.serving import published_server
 
         store, chosen = warehouse.get(), warehouse.settings
         accepted = config.accept_shrink or ACCEPT_SHRINK_TAG in context.run.tags
@@ -55,6 +57,10 @@ def build(settings: Settings, made: Sequence[dg.AssetsDefinition]) -> list[dg.As
             raise Refusal(f"the tables are written, but could not be published for reading: {error}") from None
         except HomeError as error:
             raise Refusal(str(error)) from None
+        try:
+            published_server(chosen)
+        except ProjectError as error:
+            context.log.warning(f"the recommender cannot be asked: {error}")
         rows = publication.rows.get(contracts.EVENTS.full_name, 0)
         yield dg.MaterializeResult(
             metadata={

@@ -95,6 +95,8 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             contracts.INTERACTIONS,
             contracts.USER_SEGMENTS,
             contracts.TUNED_PARAMETERS,
+            contracts.ITEM_FEATURES,
+            contracts.SIMILAR_ITEMS,
         )
     ]
 
@@ -272,7 +274,6 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
     def recommendations(warehouse: WarehouseResource, config: ScoringConfig) -> Any:
         from persona_pipelines import charts
         from persona_pipelines.errors import StoredModelError
-        from persona_pipelines.events.ordering import in_order
         from persona_pipelines.orchestration.metadata import checked, contract_check, left_out, table_metadata
         from persona_pipelines.recommendations import checks, serving
         from persona_pipelines.recommendations.models import load
@@ -294,12 +295,10 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             return
         except (StoredModelError, PromotionError) as error:
             raise Refusal(str(error)) from None
-        users, table = store.table(contracts.USERS), store.table(contracts.INTERACTIONS)
-        consenting = in_order(store, users.filter(users.consent_personalisation))
-        as_of = store.value(table.as_of_date.max())
-        tables = serving.read(store, chosen, consenting)
-        lists = serving.recommended(model, tables, chosen.recommendations, chosen.recommendations.k)
-        lists = lists.assign(model=model.name, model_version=found.version, as_of_date=as_of)
+        as_of = store.value(store.table(contracts.INTERACTIONS).as_of_date.max())
+        tables = serving.tables_of_consenting(store, chosen)
+        lists = serving.server_of(model, tables, chosen.recommendations).lists(tables.users["user_id"].to_numpy(dtype=object))
+        lists = lists.drop(columns="personal").assign(model=model.name, model_version=found.version, as_of_date=as_of)
         with store.transaction():
             store.replace(contract, from_frame(lists))
             if in_use:
@@ -318,7 +317,7 @@ def _recommendations(settings: Settings) -> dg.AssetsDefinition:
             ),
         )
         yield contract_check(store, contract)
-        listed, allowed = set(lists["user_id"]), set(consenting["user_id"])
+        listed, allowed = set(lists["user_id"]), set(tables.users["user_id"])
         yield checked("only_with_consent", contract, checks.only_with_consent(listed, allowed))
         yield checked("everyone_has_a_list", contract, checks.everyone_has_a_list(listed, allowed), warn=True)
         yield checked(CAN_BE_MADE, contract, checks.somebody_may_have_lists(allowed, store.rows(contracts.USERS)), warn=True)

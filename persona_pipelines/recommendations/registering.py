@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from persona_pipelines import charts
 from persona_pipelines.days import end_of
 from persona_pipelines.recommendations import STAGE, told
-from persona_pipelines.recommendations.data import Interactions
 from persona_pipelines.recommendations.evaluation.audit import table as audit_table
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
 from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError
 from persona_pipelines.recommendations.listed import listed_users
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.promotion import REFUSED
-from persona_pipelines.recommendations.serving import PyfuncRecommender, save
+from persona_pipelines.recommendations.serving import PyfuncRecommender, server_of, tables_of_consenting
+from persona_pipelines.recommendations.tables import Tables
 from persona_pipelines.recommendations.told import with_k
 from persona_pipelines.recommendations.training import NO_VALIDATION, Comparison, everything, fit_on_everything
 from persona_pipelines.recommendations.tuning import Trial, tune
@@ -157,6 +157,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
     by_segment = comparison.segment_advantages(options.seed)
     audit, intervals = audit_table(comparison.findings), charts.model_intervals(table)
     as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
+    tables = tables_of_consenting(store, settings)
     versions: dict[str, str] = {}
     runs: dict[str, str] = {}
     settings_of = {method.name: method for method in options.methods} | {
@@ -200,7 +201,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
                 run.note(told.note_of_a_method(comparison, name, parameters, seen))
                 if name in fitted:
                     versions[name] = _version(
-                        run, settings, comparison, name, fitted[name], interactions, f"{len(pairs):,} interactions until {as_of}", mine
+                        run, settings, comparison, name, fitted[name], tables, f"{len(pairs):,} interactions until {as_of}", mine
                     )
         url = parent.url
     table = table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs))
@@ -213,21 +214,22 @@ def _version(
     comparison: Comparison,
     name: str,
     model: LearnedModel,
-    interactions: Interactions,
+    tables: Tables,
     learned_from: str,
     rows: pd.DataFrame,
 ) -> str:
     decision, recipe = comparison.decision, comparison.recipes[name]
     refused = name != decision.champion
     example = pd.DataFrame({"user_id": ["0" * 32], "k": [settings.recommendations.k]})
-    answer = PyfuncRecommender(model, interactions.weights, interactions.seen, interactions.age_days).predict(example)
+    server = server_of(model, tables, settings.recommendations)
+    answer = PyfuncRecommender(server).predict(example)
     tags = {**decision.tags(), "decision": REFUSED if refused else decision.outcome, "model": recipe.name}
     whole = rows[(rows["case"] == WARM) & (rows["segment"] == ALL)]
     if len(whole):
         tags["ndcg_at_k"] = f"{whole['ndcg_at_k'].iloc[0]:.6f}"
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
-        save(folder, model, interactions)
+        server.save(folder)
         recipe.save(folder)
         description = told.note_of_a_version(comparison, name, recipe.name, rows, learned_from)
-        return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags).version
+        return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags, optional=["k"]).version

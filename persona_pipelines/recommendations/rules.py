@@ -31,6 +31,10 @@ class ItemFacts:
     category: np.ndarray
     vectors: np.ndarray
 
+    def part(self, places: np.ndarray) -> ItemFacts:
+        """The facts of some items; one at place -1 is not among these, and nobody is to get it."""
+        return ItemFacts(self.blocked[places] | (places < 0), self.repurchasable[places], self.category[places], self.vectors[places])
+
 
 def item_facts(ids: np.ndarray, items: pd.DataFrame, rules: RulesSettings) -> ItemFacts:
     """Facts of the items ``ids`` from ``contracts.ITEMS``."""

@@ -23,8 +23,9 @@ from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.content_to_taste import ContentToTaste
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
-from persona_pipelines.recommendations.rules import item_facts, owned
-from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
+from persona_pipelines.recommendations.rules import ItemFacts, item_facts, owned
+from persona_pipelines.recommendations.serving import in_use
+from persona_pipelines.recommendations.tables import Tables, audience_of, read
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
@@ -58,12 +59,6 @@ def folder_of(settings: Settings) -> Path:
 
 def snapshots_of(settings: Settings) -> Path:
     return folder_of(settings) / "snapshots"
-
-
-def mark_of(settings: Settings) -> str:
-    """What tells one published copy from another."""
-    state = settings.published_file.stat()
-    return f"{state.st_mtime_ns:x}"
 
 
 def kept_snapshots(settings: Settings, mark: str = "") -> list[Path]:
@@ -104,7 +99,7 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     if as_of is None:
         raise NothingToServeError("nobody has turned to any item yet; next: persona run with logs that have people and items")
     others = [other for other in wanted_versions(settings) if other != version]
-    folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{'.'.join([version, *others])}-{mark_of(settings)}"
+    folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{'.'.join([version, *others])}-{settings.published_mark}"
     if folder.exists():
         return load(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
@@ -138,12 +133,12 @@ def _made(
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    scores = {version: scores_of(model, version, tables, settings, items, people, end)}
+    scores = {version: scores_of(model, version, tables, settings, items, facts, people, end)}
     missing = []
     for other in others:
         try:
             model = load_model(registry.model(settings, STAGE, other).folder)
-            scores[other] = scores_of(model, other, tables, settings, items, people, end)
+            scores[other] = scores_of(model, other, tables, settings, items, facts, people, end)
         except ProjectError as error:
             say(f"version {other} of the recommender cannot be asked: {error}")
             missing.append(other)
@@ -157,7 +152,7 @@ def _made(
         folder=folder,
         facts=Facts(
             version=version,
-            mark=mark_of(settings),
+            mark=settings.published_mark,
             made=dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0).isoformat(),
             until=end.isoformat(),
             dated=tables.dated,
@@ -280,9 +275,16 @@ def _starts(owners: pd.Series | np.ndarray, count: int) -> np.ndarray:
 
 
 def scores_of(
-    model: LearnedModel, version: str, tables: Tables, settings: Settings, items: np.ndarray, people: People, end: dt.datetime
+    model: LearnedModel,
+    version: str,
+    tables: Tables,
+    settings: Settings,
+    items: np.ndarray,
+    facts: ItemFacts,
+    people: People,
+    end: dt.datetime,
 ) -> Scores:
-    """What a version of the recommender says of ``items`` and ``people``."""
+    """What a version of the recommender says of ``items``, whose facts are given, and ``people``."""
     liked = people.pairs[people.pairs["liked"]]
     age_days = (microseconds(end) - liked["moment"].to_numpy(dtype=np.int64)) / DAY
     weights, weights_of, decay = _weights(model, liked, age_days, items, (len(people.names), len(items)), settings.recommendations.seed)
@@ -293,7 +295,7 @@ def scores_of(
     else:
         nightly_item, nightly_score = np.full((count, NIGHTLY), -1, dtype=np.int32), np.zeros((count, NIGHTLY), dtype=np.float32)
         place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
-        nightly_item[place], nightly_score[place] = _nightly(model, tables, settings, items)
+        nightly_item[place], nightly_score[place] = _nightly(model, tables, settings.recommendations.exclude_seen, items, facts)
     return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score)
 
 
@@ -370,15 +372,15 @@ def _weights(
     return weights, settings.name, choice.decay
 
 
-def _nightly(model: LearnedModel, tables: Tables, settings: Settings, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nightly(model: LearnedModel, tables: Tables, exclude_seen: bool, items: np.ndarray, facts: ItemFacts) -> tuple[np.ndarray, np.ndarray]:
     """The champion's ``NIGHTLY`` best items of each user who may have a list, by the rules, in ``items``."""
     place = pd.Index(items).get_indexer(pd.Index(model.items))
-    facts = item_facts(model.items, tables.items, settings.recommendations.rules)
+    facts = facts.part(place)
     best, scores = [], []
     for start in range(0, len(tables.users), USERS_AT_ONCE):
         some = tables.users.iloc[start : start + USERS_AT_ONCE]
         audience = audience_of(model, replace(tables, users=some))
-        found, value = model.top(audience, NIGHTLY, owned(audience.seen, facts, settings.recommendations.exclude_seen), facts.blocked)
+        found, value = model.top(audience, NIGHTLY, owned(audience.seen, facts, exclude_seen), facts.blocked)
         best.append(np.where(found >= 0, place[np.maximum(found, 0)], -1).astype(np.int32))
         scores.append(np.where(found >= 0, value, 0).astype(np.float32))
     return np.concatenate(best), np.concatenate(scores)

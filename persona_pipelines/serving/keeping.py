@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.serving.building import build, folder_of, kept_snapshots, mark_of, since, snapshots_of, wanted_versions
+from persona_pipelines.serving.building import build, folder_of, kept_snapshots, since, snapshots_of, wanted_versions
 from persona_pipelines.serving.catalogue import ITEMS, Kept
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Engine
@@ -55,7 +55,7 @@ def newest(settings: Settings) -> Snapshot | None:
     if not settings.published_file.exists():
         return None
     wanted = wanted_versions(settings)
-    return next((found for found in _readable(kept_snapshots(settings, mark_of(settings))) if found.has(wanted)), None)
+    return next((found for found in _readable(kept_snapshots(settings, settings.published_mark)) if found.has(wanted)), None)
 
 
 def last_good(settings: Settings) -> Snapshot | None:
@@ -143,7 +143,7 @@ class Keeper:
         settings, facts = self.engine.settings, self.engine.snapshot.facts
         if not settings.published_file.exists():
             return None
-        mark = mark_of(settings)
+        mark = settings.published_mark
         wanted = wanted_versions(settings)
         if mark != facts.mark or not self.engine.snapshot.has(wanted):
             return " ".join([mark, *wanted])

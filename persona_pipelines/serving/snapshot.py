@@ -38,7 +38,7 @@ class Facts:
 
     Attributes:
         version: of the champion.
-        mark: of the published copy that it is of (``building.mark_of``).
+        mark: of the published copy that it is of (``Settings.published_mark``).
         made: when, and ``until`` which moment events are known, UTC.
         dated: whether the log has dates.
         rating_sum, ratings: of all ratings.

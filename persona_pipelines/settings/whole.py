@@ -280,6 +280,20 @@ class Settings(Strict):
         return self.home / "published.duckdb"
 
     @property
+    def published_mark(self) -> str:
+        """What tells one published copy from another.
+
+        Raises:
+            OSError: there is none.
+        """
+        return f"{self.published_file.stat().st_mtime_ns:x}"
+
+    @property
+    def recommender_folder(self) -> Path:
+        """Where what lists are made from is kept, by the mark of the published copy that it is of."""
+        return self.home / "recommender"
+
+    @property
     def key_file(self) -> Path:
         return self.home / "pseudonym.key"
 

@@ -26,6 +26,7 @@ from persona_pipelines.tracking.pages import VIEW_TAG, of_run
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
+    from mlflow.models.signature import ModelSignature
 
     Inputs = list[DatasetInput]
 
@@ -252,6 +253,7 @@ class TrackedRun:
         tags: Mapping[str, str] | None = None,
         stage: str | None = None,
         keep_example: bool = True,
+        optional: Sequence[str] = (),
     ) -> RegisteredModel:
         """Store a folder of arrays and JSON as a new version of the stage's model.
 
@@ -262,9 +264,9 @@ class TrackedRun:
             tags: of the version. Which version is the champion is ``registry.crown``'s.
             stage: whose model it is; the run's own by default.
             keep_example: whether the example is stored beside the signature; MLflow loads the model once more to try it.
+            optional: columns of the example that may be left out.
         """
         import mlflow
-        from mlflow.models import infer_signature
 
         name = model_name(self.settings, stage or self.stage)
         # The registry writes past the loggers, to the terminal of whoever runs this; what goes wrong is raised all the same.
@@ -273,7 +275,7 @@ class TrackedRun:
                 name=stage or self.stage,
                 loader_module=loader_module,
                 data_path=str(folder),
-                signature=infer_signature(example, answer),
+                signature=_signature(example, answer, optional),
                 input_example=example if keep_example else None,
                 # Nothing to install by name: a package index may have something else under it. Serve with --env-manager local.
                 pip_requirements=[],
@@ -297,6 +299,16 @@ class TrackedRun:
             return
         with mlflow.start_run(self.run_id, nested=True):
             yield
+
+
+def _signature(example: pd.DataFrame, answer: pd.DataFrame, optional: Sequence[str]) -> ModelSignature:
+    from mlflow.models import infer_signature
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+
+    found = infer_signature(example, answer)
+    columns: list[ColSpec | TensorSpec] = [ColSpec(entry.type, entry.name, required=entry.name not in optional) for entry in found.inputs]
+    return ModelSignature(Schema(columns), found.outputs)
 
 
 def model_name(settings: Settings, stage: str) -> str:

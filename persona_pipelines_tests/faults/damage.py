@@ -128,4 +128,5 @@ def path_of(stand: Stand, name: str) -> Path:
     if name != "model":
         return stand.home / name
     settings = stand.settings
-    return registry.model(settings, "recommendations", registry.champion_version(settings, "recommendations")).folder / "arrays.npz"
+    folder = registry.model(settings, "recommendations", registry.champion_version(settings, "recommendations")).folder
+    return max((folder / "arrays").rglob("*.npy"), key=lambda file: (file.stat().st_size, file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from click.testing import Result
@@ -115,6 +117,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     done = made.asked("run")
     assert done.exit_code == 0, done.stderr
     made.summary = done.stdout  # type: ignore[attr-defined]
+    made.prepared = sorted((made.folder / "home" / "recommender").glob("*"))  # type: ignore[attr-defined]
     return made
 
 
@@ -235,7 +238,7 @@ def test_models_are_registered_without_pickle_and_lead_back_to_dagster(shop: Sho
     import sqlite3
 
     artifacts = [file for file in (shop.folder / "home" / "mlflow-artifacts").rglob("*") if file.is_file()]
-    assert {"arrays.npz", "model.json"} <= {file.name for file in artifacts}
+    assert {"model.json", "server.json"} <= {file.name for file in artifacts}
     assert not [file for file in artifacts if file.suffix in (".pkl", ".pickle", ".joblib", ".cloudpickle", ".py")]
     with sqlite3.connect(shop.folder / "home" / "mlflow.db") as store:
         assert {
@@ -305,6 +308,54 @@ def test_every_score_can_be_made_again_from_the_version_that_it_names(shop: Shop
     together = np.maximum(said["purchase"] + said["churn"], 1)
     assert np.abs(said["purchase"] / together - scores["purchase_probability"]).max() < 1e-6
     assert np.abs(said["churn"] / together - scores["churn_probability"]).max() < 1e-6
+
+
+def test_the_table_the_command_line_and_mlflow_give_the_same_lists(shop: Shop) -> None:
+    import mlflow
+
+    from persona_pipelines.tracking.experiments import configure
+
+    ((version,),) = shop.query("SELECT DISTINCT model_version FROM recommendations.recommendations")
+    listed = shop.query('SELECT "case", min(user_id) FROM recommendations.recommendations GROUP BY ALL ORDER BY ALL')
+    assert [case for case, _ in listed] == ["new user", "warm"]
+    ((refused,),) = shop.query("SELECT min(user_id) FROM events.users WHERE NOT consent_personalisation")
+    people = [user for _, user in listed]
+    configure(load_settings(shop.folder / "persona.yaml").model_copy(update={"home": shop.folder / "home"}))
+    recommender = mlflow.pyfunc.load_model(f"models:/simulated-shop-recommendations/{version}")
+    said = recommender.predict(pd.DataFrame({"user_id": [*people, refused, "0" * 32]}))
+    for user in people:
+        table = shop.query(
+            f"SELECT rank, item_id, reason, score FROM recommendations.recommendations WHERE user_id = '{user}' ORDER BY rank"
+        )
+        command = json.loads(shop.asked("recommend", user, "--json").stdout)
+        assert (command["model_version"], command["known"]) == (version, True)
+        in_mlflow = said[said["user_id"] == user]
+        for found in (command["items"], in_mlflow.to_dict("records")):
+            assert [(row["rank"], row["item_id"], row["reason"]) for row in found] == [row[:3] for row in table]
+            assert [row["score"] for row in found] == pytest.approx([row[3] for row in table], abs=1e-5)
+        assert in_mlflow["personal"].all()
+    of_nobody = [said[said["user_id"] == user][["rank", "item_id", "reason"]].to_numpy().tolist() for user in (refused, "0" * 32)]
+    assert of_nobody[0] == of_nobody[1]
+    assert not said[said["user_id"].isin([refused, "0" * 32])]["personal"].any()
+    without_consent = shop.asked("recommend", refused)
+    assert without_consent.exit_code == 1
+    assert "has not consented to recommendations" in without_consent.stderr
+
+
+def test_what_lists_are_made_from_is_made_once_for_each_published_copy(shop: Shop) -> None:
+    folder = shop.folder / "home" / "recommender"
+    (made,) = shop.prepared  # type: ignore[attr-defined]  # the run has made it
+    before = (made / "server.json").stat().st_mtime_ns
+    first = shop.asked("recommend", "nobody-yet", "--json").stdout
+    assert (made / "server.json").stat().st_mtime_ns == before
+    (made / "server.json").write_text("{")  # damaged, it is made again
+    assert shop.asked("recommend", "nobody-yet", "--json").stdout == first
+    published = shop.folder / "home" / "published.duckdb"
+    os.utime(published)  # another copy
+    assert shop.asked("recommend", "nobody-yet", "--json").stdout == first
+    (other,) = folder.iterdir()
+    assert other.name != made.name
+    assert json.loads((other / "server.json").read_text())["format"] == 1
 
 
 def test_somebody_who_is_not_there_yet_gets_a_list_too(shop: Shop) -> None:

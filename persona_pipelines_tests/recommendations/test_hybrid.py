@@ -122,7 +122,7 @@ def test_a_stored_blend_gives_the_same_scores(planted: Interactions, members: di
     loaded = load(tmp_path)
     assert isinstance(loaded, BlendModel)
     assert np.array_equal(loaded.scores(audience), model.scores(audience))
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix not in (".npz", ".json")]
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix not in (".npy", ".json")]
 
 
 def test_methods_for_the_next_click_are_members_where_they_are_named(planted: Interactions) -> None:

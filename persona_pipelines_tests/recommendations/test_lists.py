@@ -17,7 +17,8 @@ from persona_pipelines.recommendations.models.learned import LearnedModel, Model
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
 from persona_pipelines.recommendations.related import bought_together, similar_items
 from persona_pipelines.recommendations.rules import ItemFacts, item_facts, rerank
-from persona_pipelines.recommendations.serving import Tables, _load_pyfunc, audience_of, recommended, save
+from persona_pipelines.recommendations.serving import server_of
+from persona_pipelines.recommendations.tables import Tables, audience_of
 from persona_pipelines.recommendations.training import tuned
 from persona_pipelines.recommendations.tuning import tune
 from persona_pipelines.settings.recommendations import (
@@ -58,6 +59,10 @@ def tables(
     return Tables(
         users, interactions, items, segments, similar_items(planted, 10), new, True, pd.DataFrame(columns=["user_id", "target_user_id"])
     )
+
+
+def recommended(model: LearnedModel, found: Tables, options: RecommendationsSettings, k: int) -> pd.DataFrame:
+    return server_of(model, found, options).lists(found.users["user_id"].to_numpy(dtype=object), k)
 
 
 @pytest.fixture(scope="module")
@@ -261,14 +266,6 @@ def test_a_model_with_scores_that_are_no_numbers_is_not_serviceable(planted: Int
         require_serviceable(replace(members["ease_items"], state={"weights": broken}), planted, USERS)
 
 
-def test_mlflow_loads_a_stored_model_with_its_history(planted: Interactions, hybrid: LearnedModel, tmp_path) -> None:
-    save(tmp_path, hybrid, planted)
-    answer = _load_pyfunc(str(tmp_path)).predict(pd.DataFrame({"user_id": ["u01", "nobody"], "k": [3, 3]}))
-    assert answer["rank"].tolist() == [1, 2, 3, 1, 2, 3]
-    seen = set(tastes().query("user_id == 'u01'")["item_id"])
-    assert not seen & set(answer.query("user_id == 'u01'")["item_id"])
-
-
 def test_facts_of_items_know_stock_only_where_the_catalogue_does() -> None:
     facts = item_facts(
         ITEMS["item_id"].to_numpy(dtype=object)[:3], ITEMS.assign(in_stock=[False, None, True, *[None] * 17]), RulesSettings()
@@ -288,11 +285,11 @@ def test_what_was_done_last_counts_most_in_stored_lists_too(planted: Interaction
     assert np.array_equal(audience.recent(0.3).toarray(), expected.recent(0.3).toarray())
 
 
-def test_a_stored_model_keeps_the_order_and_one_of_before_does_without(planted: Interactions, tmp_path) -> None:
-    method = recommender(RecentEASESettings(regularisation=5, decay=0.3), 7).fit(planted)
-    save(tmp_path, method, planted)
-    asked = pd.DataFrame({"user_id": planted.users[:5], "k": 4})
-    best, _ = method.top(planted.audience(planted.users[:5], USERS), 4, planted.seen[:5])
-    assert _load_pyfunc(str(tmp_path)).predict(asked)["item_id"].tolist() == planted.items[best.ravel()].tolist()
-    (tmp_path / "age_days.npz").unlink()
-    assert len(_load_pyfunc(str(tmp_path)).predict(asked)) == 20
+def test_an_item_that_is_not_among_the_facts_is_for_nobody() -> None:
+    facts = item_facts(
+        ITEMS["item_id"].to_numpy(dtype=object), ITEMS.assign(in_stock=ITEMS["item_id"] != "i02"), with_rules(diversity=0.5).rules
+    )
+    some = facts.part(np.array([3, 2, -1]))
+    assert some.blocked.tolist() == [False, True, True]
+    assert some.category.tolist()[:2] == ["odd", "even"]
+    assert np.array_equal(some.vectors[:2], facts.vectors[[3, 2]])

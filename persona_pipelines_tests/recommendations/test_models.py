@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -133,15 +134,33 @@ def test_a_stored_model_gives_the_same_scores_and_holds_no_pickle(
     method: MethodSettings, fitted: dict[str, LearnedModel], planted: Interactions, tmp_path
 ) -> None:
     fitted[method.name].save(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays.npz", "model.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["arrays", "model.json"]
+    assert {file.suffix for file in (tmp_path / "arrays").rglob("*") if file.is_file()} <= {".npy"}
     loaded = load(tmp_path)
     assert np.array_equal(loaded.scores(everyone(planted)), fitted[method.name].scores(everyone(planted)))
     assert (loaded.name, loaded.digest) == (method.name, planted.digest)
 
 
+def test_a_model_stored_before_arrays_had_files_of_their_own_is_read(
+    fitted: dict[str, LearnedModel], planted: Interactions, tmp_path
+) -> None:
+    model = next(model for model in fitted.values() if any(sp.issparse(value) for value in model.state.values()))
+    model.save(tmp_path)
+    shutil.rmtree(tmp_path / "arrays")
+    (tmp_path / "model.json").write_text((tmp_path / "model.json").read_text().replace('"format": 4', '"format": 3'))
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in model.state.items():
+        parts = (
+            {"": value} if not sp.issparse(value) else {f"/{part}": getattr(value, part) for part in ("data", "indices", "indptr", "shape")}
+        )
+        arrays |= {f"{name}{part}": np.asarray(array) for part, array in parts.items()}
+    np.savez(tmp_path / "arrays.npz", **arrays)  # type: ignore[arg-type]
+    assert np.array_equal(load(tmp_path).scores(everyone(planted)), model.scores(everyone(planted)))
+
+
 def test_a_model_of_another_format_is_refused(tmp_path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(StoredModelError, match="format 99; expected 3: train it again"):
+    with pytest.raises(StoredModelError, match="format 99; expected 4: train it again"):
         load(tmp_path)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving import keeping, running
-from persona_pipelines.serving.building import folder_of, mark_of, since, snapshots_of
+from persona_pipelines.serving.building import folder_of, since, snapshots_of
 from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import Journal, files_of, line_of
 from persona_pipelines.serving.keeping import Keeper, RefusedError, discard, prepared
@@ -34,7 +34,7 @@ def home(configure, tmp_path):
 
 
 def made(settings, **changes) -> Snapshot:
-    mark = mark_of(settings)
+    mark = settings.published_mark
     return snapshot(snapshots_of(settings) / f"2025-09-30-v3-{mark}", mark=mark, **changes)
 
 

@@ -18,11 +18,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from persona_pipelines.errors import ProjectError, StoredModelError
+from persona_pipelines.recommendations.arrays import load_arrays, save_arrays
 from persona_pipelines.recommendations.data import Audience, Interactions
 from persona_pipelines.settings.own_methods import load_all
 from persona_pipelines.settings.recommendations import MethodSettings
 
-FORMAT = 3
+FORMAT = 4
+ONE_FILE = 3
+"""The format before, with all arrays in one file, which cannot be mapped into memory."""
+ARRAYS = "arrays"
 USERS_AT_ONCE = 1024
 KINDS: dict[str, type[LearnedModel]] = {}
 
@@ -121,14 +125,7 @@ class LearnedModel(ABC):
     def save(self, folder: Path) -> None:
         """Arrays and JSON; no pickle, no code."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, np.ndarray] = {}
-        for name, value in self.state.items():
-            if sp.issparse(value):
-                arrays |= {f"{name}/{part}": getattr(value, part) for part in ("data", "indices", "indptr")}
-                arrays[f"{name}/shape"] = np.array(value.shape)
-            else:
-                arrays[name] = np.asarray(value)
-        np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        save_arrays(folder / ARRAYS, {name: value if sp.issparse(value) else np.asarray(value) for name, value in self.state.items()})
         description = {
             "format": FORMAT,
             "kind": self.kind,
@@ -159,19 +156,15 @@ class LearnedModel(ABC):
 
 
 def load(folder: Path) -> LearnedModel:
-    """A stored model. Raises StoredModelError where the folder holds another format, or a kind that no installed package knows."""
+    """A stored model, its arrays mapped into memory, for reading.
+
+    Raises:
+        StoredModelError: the folder holds another format, or a kind that no installed package knows, or arrays are gone or damaged.
+    """
     description = json.loads((folder / "model.json").read_text())
-    if description.get("format") != FORMAT:
+    if description.get("format") not in (FORMAT, ONE_FILE):
         raise StoredModelError(f"{folder}: recommender of format {description.get('format')}; expected {FORMAT}: train it again")
-    state: dict[str, Any] = {}
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        for entry in arrays.files:
-            name, _, part = entry.partition("/")
-            if not part:
-                state[name] = arrays[entry]
-            elif part == "shape":
-                parts = (arrays[f"{name}/data"], arrays[f"{name}/indices"], arrays[f"{name}/indptr"])
-                state[name] = sp.csr_matrix(parts, shape=tuple(arrays[entry]))
+    state = load_arrays(folder / ARRAYS) if description["format"] == FORMAT else _state_of_one_file(folder / "arrays.npz")
     members = {name: load(folder / f"member_{number}") for number, name in enumerate(description["members"])}
     users, items = (np.array(description[key], dtype=object) for key in ("users", "items"))
     texts = {name: tuple(values) for name, values in description["texts"].items()}
@@ -180,6 +173,19 @@ def load(folder: Path) -> LearnedModel:
     if description["kind"] not in KINDS:
         raise StoredModelError(f"{folder}: a model of kind {description['kind']!r}, which no installed package knows; train again")
     return KINDS[description["kind"]].restored(description["name"], users, items, description["digest"], state, texts, members)
+
+
+def _state_of_one_file(file: Path) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for entry in arrays.files:
+            name, _, part = entry.partition("/")
+            if not part:
+                state[name] = arrays[entry]
+            elif part == "shape":
+                parts = (arrays[f"{name}/data"], arrays[f"{name}/indices"], arrays[f"{name}/indptr"])
+                state[name] = sp.csr_matrix(parts, shape=tuple(arrays[entry]))
+    return state
 
 
 def best_of(scores: np.ndarray, k: int, exclude: sp.csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray]:
