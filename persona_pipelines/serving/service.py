@@ -21,13 +21,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
+from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
 from persona_pipelines.serving.intake import Intake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import InvalidEventError
+from persona_pipelines.serving.received import LONGEST_FIELD, InvalidEventError, shown_of
 from persona_pipelines.serving.streams import Streams
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ JSON, PROBLEM = "application/json", "application/problem+json"
 OPEN = pages.ADDRESSES | {"/healthz"}
 """What is answered without a token."""
 LONGEST_NAME = 512
+LONGEST_FOUND = 120
+"""Characters of what was found in an error."""
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Id = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 LISTS, EVENTS = "/v1/recommendations/", "/v1/events"
@@ -344,7 +347,9 @@ _EVENTS: dict[str, Any] = {
 
 
 def _error(field_: str, found: object, expected: str) -> dict[str, str]:
-    return {"field": field_, "found": str(found)[:120], "expected": expected}
+    """One thing that is wrong. Names of fields and values are the sender's: they may be long, deep, and no text that can be sent."""
+    shown = shown_of(found) if isinstance(found, list | dict) else str(found)
+    return {"field": plain(field_[:LONGEST_FIELD]), "found": plain(shown[:LONGEST_FOUND]), "expected": expected}
 
 
 def _of_fastapi(error: RequestValidationError) -> Problem:
