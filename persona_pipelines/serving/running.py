@@ -32,6 +32,10 @@ BACKLOG = 4_096
 """Connections that wait until they are taken; from the moment on at which the address is told."""
 
 
+STOP_SECONDS = 5
+"""So long requests at hand are waited for at the end: somebody who does not read an answer holds nobody up."""
+
+
 class ServiceError(ProjectError):
     """The service cannot start; the message says why."""
 
@@ -107,6 +111,7 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
     """
     import uvicorn
 
+    from persona_pipelines.serving.connections import Connection
     from persona_pipelines.serving.service import app_of
     from persona_pipelines.serving.streams import require_installed
 
@@ -127,7 +132,17 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
         if not local:
             say("Requests need the token that persona serve token shows.")
         settle()
-        options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
+        options = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            backlog=BACKLOG,
+            server_header=False,
+        )
         try:
             uvicorn.Server(options).run(sockets=[listening])
         finally:

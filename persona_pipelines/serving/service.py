@@ -175,6 +175,7 @@ def app_of(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await intake.settled()  # the journal is closed after this: no thread may write to it then
 
     app = FastAPI(
         title="persona_pipelines, live",

@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.connections import Connection
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import Service, app_of
@@ -228,10 +229,11 @@ class Served:
 
     def __init__(self, app: Service, engine: Engine) -> None:
         self.engine = engine
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        self._server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_level="warning", access_log=False))
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
-        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.port = self._listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
         self._thread.start()
 
     def stop(self) -> None:
