@@ -148,6 +148,7 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
         finally:
             log.close()
             journal.close()
+            gc.unfreeze()  # else what is left to the end of the process is told there as lost
 
 
 def settle() -> None:

@@ -563,6 +563,11 @@ class Service:
             await _answer_of(problem)(scope, receive, counted)
         except ClientDisconnect:
             status = 499
+        except asyncio.CancelledError:
+            status = 503
+            if not started:
+                stopped = Problem(503, "The service is being stopped", "send it again", headers={"retry-after": "5", "connection": "close"})
+                await _answer_of(stopped)(scope, receive, counted)
         except Exception as error:
             if started:
                 raise

@@ -24,7 +24,6 @@ from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import events_of, files_of
 from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.settings import Settings
-from persona_pipelines_tests.faults.outcomes import Outcome
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("-m", "persona_pipelines_tests.faults.small_live")
@@ -41,7 +40,9 @@ class Live:
         seconds: from its start until it answered.
     """
 
-    def __init__(self, configuration: Path, home: Path, *options: str, module: tuple[str, ...] = SMALL, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, configuration: Path, home: Path, *options: str, module: tuple[str, ...] = SMALL, more: Mapping[str, str] | None = None
+    ) -> None:
         began = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, *module, "serve", "--port", "0", "--config", str(configuration), *options],
@@ -132,7 +133,9 @@ class Load:
 
     def _event(self, draw: random.Random, identifier: str) -> dict[str, Any]:
         user, device = f"u{draw.randrange(self.users)}", f"d{draw.randrange(self.users)}"
-        kind = draw.choices(["item_view", "purchase", "login", "logout", "not_interested", "less_like_this", "personalisation"], [80, 8, 4, 2, 2, 2, 2])[0]
+        kind = draw.choices(
+            ["item_view", "purchase", "login", "logout", "not_interested", "less_like_this", "personalisation"], [80, 8, 4, 2, 2, 2, 2]
+        )[0]
         who = {"user_id": user} if draw.random() < 0.6 else {"anonymous_id": device}
         if kind in ("login", "logout"):
             return {"event_id": identifier, "event_type": kind, "user_id": user, "anonymous_id": device}
@@ -149,7 +152,10 @@ class Load:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[http.client.HTTPConnection]:
         """A connection, until the other end is gone."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTED_SECONDS)) as connection, contextlib.suppress(OSError, http.client.HTTPException):
+        with (
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTED_SECONDS)) as connection,
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
             yield connection
 
 

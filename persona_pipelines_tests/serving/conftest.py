@@ -18,17 +18,25 @@ import uvicorn
 from fastapi import FastAPI
 
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.building import mark_of, snapshots_of
 from persona_pipelines.serving.connections import Connection
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import Service, app_of
 from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
-from persona_pipelines.settings import Settings
+from persona_pipelines.settings import Settings, load_settings
 
 KEY = bytes(range(32))
 NOW = dt.datetime(2025, 10, 1, 12)
 UNTIL = dt.datetime(2025, 10, 1)
 ITEMS, USERS = 30, 12
+CLICKS = {
+    "name": "clicks",
+    "kind": "events",
+    "path": "clicks.csv",
+    "format": "csv",
+    "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
+}
 HISTORIES = {user: [(user * 5 + step) % ITEMS for step in range(user % 4)] for user in range(USERS)}
 """Newest first; every fourth user has none."""
 
@@ -138,19 +146,12 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
 @pytest.fixture
 def engine_of(configure: Callable[..., Settings], tmp_path: Path) -> Callable[..., Engine]:
     """An engine over the shop; ``recommendations`` and ``serving`` are settings, everything else changes the snapshot."""
-    log = {
-        "name": "clicks",
-        "kind": "events",
-        "path": "clicks.csv",
-        "format": "csv",
-        "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
-    }
     made = iter(range(1000))
 
     def engine(
         now: dt.datetime = NOW, recommendations: dict[str, Any] | None = None, serving: dict[str, Any] | None = None, **changes: Any
     ) -> Engine:
-        settings = configure(log, recommendations=recommendations or {}, serving={"exploration": 0, **(serving or {})})
+        settings = configure(CLICKS, recommendations=recommendations or {}, serving={"exploration": 0, **(serving or {})})
         return Engine(settings, snapshot(tmp_path / f"snapshot-{next(made)}", **changes), KEY, lambda: now)
 
     return engine
@@ -260,3 +261,17 @@ def served(engine_of: Callable[..., Engine], tmp_path: Path) -> Iterator[Callabl
         service.stop()
     for journal in journals:
         journal.close()
+
+
+@pytest.fixture
+def live_home(configure: Callable[..., Settings], tmp_path: Path) -> Settings:
+    """Settings of a home, in a file, with a key, something published, and the shop's snapshot of it: what a process needs to serve."""
+    configure(CLICKS, serving={"exploration": 0})
+    settings = load_settings(tmp_path / "persona.yaml")
+    settings.home.mkdir(exist_ok=True)
+    settings.key_file.write_text(KEY.hex())
+    settings.key_file.chmod(0o600)
+    settings.published_file.parent.mkdir(exist_ok=True)
+    settings.published_file.write_text("tables")
+    snapshot(snapshots_of(settings) / f"2025-09-30-v3-{mark_of(settings)}", mark=mark_of(settings))
+    return settings

@@ -295,7 +295,9 @@ def test_one_event_that_several_send_at_the_same_time_is_kept_once(shop) -> None
 
     async def run():
         async with app.app.router.lifespan_context(app):
-            return await asyncio.gather(*(ask(app, *post([{**VIEW, "event_id": "e1"}, {**VIEW, "event_id": f"e{n}"}])) for n in range(2, 12)))
+            return await asyncio.gather(
+                *(ask(app, *post([{**VIEW, "event_id": "e1"}, {**VIEW, "event_id": f"e{n}"}])) for n in range(2, 12))
+            )
 
     answers = asyncio.run(run())
     assert {answer.status for answer in answers} == {202}
