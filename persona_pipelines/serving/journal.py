@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import fcntl
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ OLDEST_FILE_SECONDS = 300.0
 """So long a file is written at most, so that a run finds what came before it."""
 OPEN = ".part"
 LOCK = "lock"
+NAME = re.compile(r"\d{9,}\.jsonl(\.part)?")
+"""Of a file of a journal: what else somebody puts beside them is none."""
 
 
 class JournalError(ProjectError):
@@ -68,8 +71,8 @@ def event_of(line: bytes) -> dict[str, Any] | None:
 
 def files_of(folder: Path, first: dt.date | None = None) -> list[Path]:
     """The files of a journal in the order in which they were written, the one that is written now among them; those from a day on."""
-    days = [day for day in folder.glob("*-*-*") if first is None or day.name >= first.isoformat()]
-    found = [file for day in days for file in day.iterdir() if file.name.removesuffix(OPEN).endswith(".jsonl")]
+    days = [day for day in folder.glob("*-*-*/") if first is None or day.name >= first.isoformat()]
+    found = [file for day in days for file in day.iterdir() if NAME.fullmatch(file.name)]
     return sorted(found, key=lambda file: file.name)
 
 

@@ -242,7 +242,7 @@ def load(folder: Path) -> Snapshot:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
         if facts.pop("format", None) != FORMAT:
-            raise StoredModelError(f"{folder}: made by another version; make it again: persona serve --rebuild")
+            raise StoredModelError(f"{folder}: made by another version")
         texts = orjson.loads((folder / TEXTS).read_bytes())
         scores = {}
         for place in sorted(folder.glob(_scores_folder("*"))):
@@ -250,7 +250,7 @@ def load(folder: Path) -> Snapshot:
             scores[told["version"]] = Scores(**told, **_arrays(Scores, place))
         found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
-        raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); make it again: persona serve --rebuild") from None
+        raise StoredModelError(f"{folder}: no snapshot that can be read ({error})") from None
     _require_whole(found)
     return found
 
@@ -282,7 +282,7 @@ def _require_whole(found: Snapshot) -> None:
     for name, (length, expected) in lengths.items():
         if length != expected:
             raise StoredModelError(
-                f"{found.folder}: {name} has {length} entries; expected {expected}: make it again: persona serve --rebuild"
+                f"{found.folder}: {name} has {length} entries; expected {expected}"
             )
 
 
