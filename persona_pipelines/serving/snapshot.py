@@ -281,9 +281,7 @@ def _require_whole(found: Snapshot) -> None:
         lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
     for name, (length, expected) in lengths.items():
         if length != expected:
-            raise StoredModelError(
-                f"{found.folder}: {name} has {length} entries; expected {expected}"
-            )
+            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}")
 
 
 def _first_bits(names: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,16 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
 
 from persona_pipelines.privacy.pseudonyms import load_key
-from persona_pipelines.serving.building import folder_of, since, snapshots_of
+from persona_pipelines.serving.building import build, folder_of, since, snapshots_of
 from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import events_of, files_of
-from persona_pipelines.serving.snapshot import Snapshot
+from persona_pipelines.serving.snapshot import Snapshot, load
 from persona_pipelines.settings import Settings
+from persona_pipelines.warehouse.connection import Warehouse
+from persona_pipelines_tests.faults.outcomes import Outcome
+from persona_pipelines_tests.faults.stand import Reference
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("-m", "persona_pipelines_tests.faults.small_live")
+PLAIN = ("-c", "from persona_pipelines.cli import main; main()")
+"""Programs of a process: with small files and snapshots that change all the time, and as people start it."""
 STARTED_SECONDS = 60
 SENDERS, READERS, BATCH = 4, 2, 5
 ALL_AT_ONCE = 1_000
@@ -157,6 +164,27 @@ class Load:
             contextlib.suppress(OSError, http.client.HTTPException),
         ):
             yield connection
+
+
+def served(known: Reference, folder: Path, number: int, generator: random.Random) -> Iterator[Outcome]:
+    """The service over the shop, killed again and again."""
+    stand = known.stand.copied(folder / "live")
+    content = yaml.safe_load((stand.folder / "persona.yaml").read_text())
+    (stand.folder / "persona.yaml").write_text(yaml.safe_dump({**content, "serving": {"exploration": 0}}))
+    settings = stand.settings
+    with Warehouse(settings.published_file, read_only=True) as store:
+        made = build(store, settings)
+    base = load(Path(shutil.copytree(made.folder, folder / "base" / made.name)))
+    found = kills(settings, base, number, generator)
+    starts = sorted(found.starts)
+    yield Outcome(
+        "live",
+        f"kill -9 of the live service under load, {number} times",
+        f"{len(found.acknowledged):,} acknowledged events of {found.sent:,} sent, none lost, none counted twice; lists as of a replay; "
+        f"{found.swaps} snapshots taken meanwhile; {found.damaged} damaged lines; ready again after {starts[len(starts) // 2]:.1f} s, "
+        f"at most {starts[-1]:.1f} s",
+        found.wrong,
+    )
 
 
 @dataclass

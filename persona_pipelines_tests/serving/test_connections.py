@@ -17,10 +17,9 @@ from persona_pipelines.serving import connections
 from persona_pipelines.serving.building import folder_of
 from persona_pipelines.serving.journal import OPEN, events_of, files_of
 from persona_pipelines.settings import Settings
-from persona_pipelines_tests.faults.live import Live, Load, asked
+from persona_pipelines_tests.faults.live import PLAIN, Live, Load, asked
 from persona_pipelines_tests.serving.conftest import Served
 
-PLAIN = ("-c", "from persona_pipelines.cli import main; main()")
 LIST = b"GET /v1/recommendations/u3 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -51,7 +52,7 @@ def _faults(operation: APIOperation, mode: GenerationMode) -> str | None:
         case.call_and_validate(headers=LOCAL, excluded_checks=unsaid)
 
     # Of events more is taken than is described (numbers as texts, null for nothing), and less: which moments they may be of changes with the clock.
-    unsaid = [positive_data_acceptance, negative_data_rejection] if operation.path == EVENTS else []
+    unsaid: list[Any] = [positive_data_acceptance, negative_data_rejection] if operation.path == EVENTS else []
     try:
         answered()
     except Unsatisfiable:  # nothing can be wrong where nothing is asked
