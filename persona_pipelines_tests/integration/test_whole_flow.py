@@ -664,11 +664,15 @@ def test_a_service_takes_the_tables_of_a_run_beside_which_events_came_and_counts
     def published() -> Warehouse:
         return Warehouse(settings.published_file, read_only=True)
 
+    def now() -> dt.datetime:
+        return dt.datetime.fromtimestamp(next(moments) / 1000, dt.UTC).replace(tzinfo=None)
+
     def begun() -> tuple[Engine, Journal]:
         found = started(settings, published, print)
         found.journal.close()
-        found.engine.now = lambda: dt.datetime.fromtimestamp(next(moments) / 1000, dt.UTC).replace(tzinfo=None)
-        return found.engine, Journal(found.journal.folder, lambda: last)
+        engine = Engine(settings, found.engine.snapshot, found.engine.key, now)
+        engine.take(since(engine.snapshot, found.journal.before, lambda found: pytest.fail(str(found))))
+        return engine, Journal(found.journal.folder, lambda: last)
 
     engine, journal = begun()
     keeper = Keeper(engine, journal.folder, lambda: prepared_elsewhere(settings))
@@ -693,12 +697,12 @@ def test_a_service_takes_the_tables_of_a_run_beside_which_events_came_and_counts
                 cwd=copy.folder,
                 env={**copy.environment, "PYTHONPATH": str(ROOT)},
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
             )
-            ended = asyncio.create_task(run.wait())
+            ended = asyncio.create_task(run.communicate())
             while not ended.done():
                 await send()
-            assert ended.result() == 0
+            assert run.returncode == 0, ended.result()[1].decode()
             look = asyncio.create_task(keeper.look())
             while not look.done():
                 await send()

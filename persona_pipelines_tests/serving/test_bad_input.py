@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import Journal, files_of
 from persona_pipelines.serving.received import LONGEST_FIELD, LONGEST_ID, OWN_FIELDS
 from persona_pipelines.serving.service import EVENTS, LISTS, LONGEST_NAME, MOST_ERRORS, Service, app_of
@@ -141,6 +141,14 @@ def test_a_list_of_many_wrong_ids_names_the_first_ones(app: Service) -> None:
     (answer,) = told(app, post({"exclude": [1] * 10_000}, SESSIONS))
     refused(answer, 422)
     assert len(answer.json["errors"]) == MOST_ERRORS
+
+
+def test_a_request_that_names_very_many_items_is_not_kept_in_memory(engine_of: Callable[..., Engine]) -> None:
+    engine = engine_of()
+    for number in (1, 9_999):
+        engine.recommendations(Asked(exclude=[f"i{item}" for item in range(number)]))
+        engine.recommendations(Asked(session=[f"i{item}" for item in range(number)]))
+    assert [len(asked.exclude) + len(asked.session) for asked in engine.asked] == [1, 1]
 
 
 def test_a_body_of_ten_megabytes_is_refused_whether_it_is_announced_or_not(app: Service) -> None:
