@@ -727,6 +727,12 @@ def test_a_service_takes_the_tables_of_a_run_beside_which_events_came_and_counts
     assert later.state.events == 0
     assert differences(engine.state, later.state) == []
 
+    (later.snapshot.folder / "people.npy").write_bytes(b"")
+    again, other = begun()
+    other.close()
+    assert again.snapshot.folder == later.snapshot.folder
+    assert again.state.described() == later.state.described()
+
 
 class Served:
     """``persona serve`` over a shop."""
