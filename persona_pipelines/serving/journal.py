@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -81,10 +81,28 @@ def name_of(file: Path) -> str:
     return f"{file.parent.name}/{file.name.removesuffix(OPEN)}"
 
 
+def opened(file: Path) -> BinaryIO:
+    """A file of a journal, to be read; also one that was written when it was found, and has been ended since.
+
+    Raises:
+        FileNotFoundError: it is gone, or nothing was kept in it.
+    """
+    try:
+        return file.open("rb")
+    except FileNotFoundError:
+        return file.with_name(file.name.removesuffix(OPEN)).open("rb")
+
+
 def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Iterator[dict[str, Any]]:
     """The events of some files, in their order; what is damaged is told and left out."""
     for file in files:
-        with file.open("rb") as lines:
+        try:
+            lines = opened(file)
+        except FileNotFoundError:
+            if file.name.endswith(OPEN):
+                continue
+            raise
+        with lines:
             for number, line in enumerate(lines, 1):
                 event = event_of(line)
                 if event is None:
