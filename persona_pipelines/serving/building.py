@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.days import end_of
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE, data
@@ -101,7 +102,11 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     others = [other for other in wanted_versions(settings) if other != version]
     folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{'.'.join([version, *others])}-{settings.published_mark}"
     if folder.exists():
-        return load(folder)
+        try:
+            return load(folder)
+        except StoredModelError as error:
+            say(f"{error}; it is made again")
+            shutil.rmtree(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
     made = _made(warehouse, settings, version, others, as_of, folder, say)
     made.save()

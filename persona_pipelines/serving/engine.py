@@ -28,6 +28,8 @@ from persona_pipelines.settings import Settings
 
 RECORDED = 200
 """Requests that are kept in memory, for another snapshot to be tried on."""
+MOST_RECORDED = 200
+"""Items that such a request may name: one that names 10,000 has a megabyte."""
 TAIL = 10
 """Items from behind the end of a list that may be explored."""
 EVERYBODY = Variant(name="everybody", share=0.5)
@@ -206,7 +208,8 @@ class Engine:
 
     def recommendations(self, asked: Asked) -> tuple[dict[str, Any], str]:
         """A list with what it was made from, and a tag that stays the same for the same request until something changes the list."""
-        self.asked.append(asked)
+        if len(asked.session) + len(asked.exclude) <= MOST_RECORDED:
+            self.asked.append(asked)
         answer, tag, shown = self._answer(asked)
         if self.shown is not None:
             self.shown(shown)

@@ -28,6 +28,14 @@ class Taken:
     repeated: int
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """Records that are to be kept, and ``done``, which is given those of them that were new."""
+
+    records: Sequence[dict[str, Any]]
+    done: asyncio.Future[list[dict[str, Any]]]
+
+
 @dataclass
 class Intake:
     """Where events come in, whoever sends them: they are read, made durable in groups (what comes while the disk is busy is written together), and taken
@@ -38,7 +46,7 @@ class Intake:
     metrics: Metrics
     hear: Callable[[list[dict[str, Any]]], None] = field(default=lambda events: None)
     """Told of what was accepted by ``take``: what comes out of a stream goes by ``take_in``, and is not told."""
-    _waiting: list[tuple[list[dict[str, Any]], asyncio.Future[None]]] = field(default_factory=list)
+    _waiting: list[_Waiting] = field(default_factory=list)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="journal"))
 
@@ -59,22 +67,19 @@ class Intake:
         return Taken(len(fresh), len(records) - len(fresh))
 
     async def take_in(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those records whose id is not known yet: they are durable and taken in when this returns. Raises JournalError where they cannot be kept."""
-        fresh: dict[str, dict[str, Any]] = {}
-        for record in records:
-            if not self.engine.state.repeats(record):
-                fresh.setdefault(record["event_id"], record)
-        if fresh:
-            await self.keep(list(fresh.values()))
-        self.metrics.events.labels("repeated").inc(len(records) - len(fresh))
-        return list(fresh.values())
+        """Those records whose id is not known when their turn comes: they are durable and taken in when this returns.
 
-    async def keep(self, events: list[dict[str, Any]]) -> None:
-        """Durable and taken in when this returns. Raises JournalError where they cannot be kept: then none of them is."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, done))
-        self._awake.set()
-        await done
+        Raises:
+            JournalError: they cannot be kept, and none of them is.
+        """
+        fresh: list[dict[str, Any]] = []
+        if not all(map(self.engine.state.repeats, records)):
+            waiting = _Waiting(records, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            self._awake.set()
+            fresh = await waiting.done
+        self.metrics.events.labels("repeated").inc(len(records) - len(fresh))
+        return fresh
 
     async def run(self) -> None:
         """Write what waits, until it is cancelled. A fault of ours refuses the events at hand, and never leaves anybody waiting."""
@@ -85,18 +90,41 @@ class Intake:
             await self._awake.wait()
             self._awake.clear()
             group, self._waiting = self._waiting, []
+            fresh = self._fresh(group)
             try:
-                await self._write([event for events, _ in group for event in events])
+                await self._write([event for events in fresh for event in events])
                 error: BaseException | None = None
             except JournalError as refused:
                 error = refused
             except asyncio.CancelledError:
-                self._tell(group, JournalError("the service is being stopped"))
+                self._refuse([*group, *self._waiting], JournalError("the service is being stopped"))
                 raise
             except Exception as fault:  # noqa: BLE001 - whoever waits has to be told
                 _LOG.exception("a fault while keeping events")
                 error = fault
-            self._tell(group, error)
+            if error is not None:
+                self._refuse(group, error)
+                continue
+            for waiting, events in zip(group, fresh, strict=True):
+                if not waiting.done.done():
+                    waiting.done.set_result(events)
+
+    def _fresh(self, group: Sequence[_Waiting]) -> list[list[dict[str, Any]]]:
+        """The events of each who waits whose id is new; where several wait with one event, it is that of the first."""
+        taken: set[str] = set()
+        found = []
+        for waiting in group:
+            events: dict[str, dict[str, Any]] = {}
+            for record in waiting.records:
+                if record["event_id"] not in taken and not self.engine.state.repeats(record):
+                    events.setdefault(record["event_id"], record)
+            taken |= events.keys()
+            found.append(list(events.values()))
+        return found
+
+    async def settled(self) -> None:
+        """Nothing is being written any more when this returns."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, lambda: None)
 
     async def finish_files(self) -> None:
         """End old files of the journal, until it is cancelled: a run reads those that are ended alone."""
@@ -118,14 +146,10 @@ class Intake:
         self.metrics.events.labels("accepted").inc(len(lines))
 
     @staticmethod
-    def _tell(group: list[tuple[list[dict[str, Any]], asyncio.Future[None]]], error: BaseException | None) -> None:
-        for _, done in group:
-            if done.done():
-                continue
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
+    def _refuse(group: Sequence[_Waiting], error: BaseException) -> None:
+        for waiting in group:
+            if not waiting.done.done():
+                waiting.done.set_exception(error)
 
 
 @dataclass

@@ -11,12 +11,13 @@ import contextlib
 import datetime as dt
 import fcntl
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -30,6 +31,8 @@ OLDEST_FILE_SECONDS = 300.0
 """So long a file is written at most, so that a run finds what came before it."""
 OPEN = ".part"
 LOCK = "lock"
+NAME = re.compile(r"\d{9,}\.jsonl(\.part)?")
+"""Of a file of a journal: what else somebody puts beside them is none."""
 
 
 class JournalError(ProjectError):
@@ -68,8 +71,8 @@ def event_of(line: bytes) -> dict[str, Any] | None:
 
 def files_of(folder: Path, first: dt.date | None = None) -> list[Path]:
     """The files of a journal in the order in which they were written, the one that is written now among them; those from a day on."""
-    days = [day for day in folder.glob("*-*-*") if first is None or day.name >= first.isoformat()]
-    found = [file for day in days for file in day.iterdir() if file.name.removesuffix(OPEN).endswith(".jsonl")]
+    days = [day for day in folder.glob("*-*-*/") if first is None or day.name >= first.isoformat()]
+    found = [file for day in days for file in day.iterdir() if NAME.fullmatch(file.name)]
     return sorted(found, key=lambda file: file.name)
 
 
@@ -78,10 +81,28 @@ def name_of(file: Path) -> str:
     return f"{file.parent.name}/{file.name.removesuffix(OPEN)}"
 
 
+def opened(file: Path) -> BinaryIO:
+    """A file of a journal, to be read; also one that was written when it was found, and has been ended since.
+
+    Raises:
+        FileNotFoundError: it is gone, or nothing was kept in it.
+    """
+    try:
+        return file.open("rb")
+    except FileNotFoundError:
+        return file.with_name(file.name.removesuffix(OPEN)).open("rb")
+
+
 def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Iterator[dict[str, Any]]:
     """The events of some files, in their order; what is damaged is told and left out."""
     for file in files:
-        with file.open("rb") as lines:
+        try:
+            lines = opened(file)
+        except FileNotFoundError:
+            if file.name.endswith(OPEN):
+                continue
+            raise
+        with lines:
             for number, line in enumerate(lines, 1):
                 event = event_of(line)
                 if event is None:

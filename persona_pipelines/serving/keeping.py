@@ -124,8 +124,10 @@ class Keeper:
             self.engine.experiment = running(load_experiments(folder_of(self.engine.settings) / EXPERIMENTS))
             reason = self._reason()
         except ProjectError as error:  # people keep their variants
-            self.problem = str(error)
+            self.problem, self._tried = str(error), ("", 0.0)  # once this is mended, what else is wrong is found at once
             return
+        if reason is None:
+            self.problem = None
         if reason is None or (self._tried[0] == reason and time.monotonic() < self._tried[1]):
             return
         self._tried = reason, time.monotonic() + self.again
@@ -139,11 +141,18 @@ class Keeper:
             self.problem = str(error)
 
     def _reason(self) -> str | None:
-        """Why there should be another snapshot, in a text that is another one for another reason; None for none."""
+        """Why there should be another snapshot, in a text that is another one for another reason; None for none.
+
+        Raises:
+            RefusedError: there is nothing published any more.
+        """
         settings, facts = self.engine.settings, self.engine.snapshot.facts
-        if not settings.published_file.exists():
-            return None
-        mark = settings.published_mark
+        try:
+            mark = settings.published_mark
+        except OSError as error:
+            raise RefusedError(
+                f"{settings.published_file}: cannot be read ({error.strerror}); what was served before is served; persona run publishes again"
+            ) from None
         wanted = wanted_versions(settings)
         if mark != facts.mark or not self.engine.snapshot.has(wanted):
             return " ".join([mark, *wanted])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import reprlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from persona_pipelines.settings.stages import Bounds, MoneyBounds, RatingBounds
 
 OWN, SEGMENT, GA4 = "own", "segment", "ga4"
 LONGEST_ID = 512
+LONGEST_FIELD = 120
+"""Of the name of a field in an error: it is the sender's."""
 MOST_ITEMS = 1_000
 """Of one event: a cart."""
 LARGEST = 1e16
@@ -81,13 +84,19 @@ class InvalidEventError(ProjectError):
     """An event that cannot be used: the ``field``, what was ``found`` and what is ``expected``."""
 
     def __init__(self, field: str, found: object, expected: str) -> None:
-        shown = repr(found) if not isinstance(found, str) or len(found) <= 60 else repr(found[:60]) + "..."
+        field = field if len(field) <= LONGEST_FIELD else field[:LONGEST_FIELD] + "..."
+        shown = shown_of(found) if not isinstance(found, str) or len(found) <= 60 else repr(found[:60]) + "..."
         super().__init__(f"{field}: found {shown if len(shown) <= 100 else shown[:100] + '...'}; expected {expected}")
         self.field, self.found, self.expected, self._raw = field, shown[:120], expected, found
 
     def within(self, place: str) -> InvalidEventError:
         """The same of an event at a ``place`` among others."""
         return InvalidEventError(place + self.field, self._raw, self.expected)
+
+
+def shown_of(found: object) -> str:
+    """What was found, as Python writes it; of lists and objects the beginning, however long and deep they are."""
+    return reprlib.repr(found) if isinstance(found, list | dict) else repr(found)
 
 
 @dataclass(frozen=True)

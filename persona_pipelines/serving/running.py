@@ -42,6 +42,10 @@ BACKLOG = 4_096
 """Connections that wait until they are taken; from the moment on at which the address is told."""
 
 
+STOP_SECONDS = 5
+"""So long requests at hand are waited for at the end: somebody who does not read an answer holds nobody up."""
+
+
 class ServiceError(ProjectError):
     """The service cannot start; the message says why."""
 
@@ -146,12 +150,14 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
                 _supervise(settings, listening, token, workers, say)
         finally:
             journal.close()
+            gc.unfreeze()  # else what is left to the end of the process is told there as lost
 
 
 def _answer(settings: Settings, found: Started, listening: socket.socket, token: str | None, worker: int | None) -> None:
     """Answer with what was started, as the only process or as one of several."""
     import uvicorn
 
+    from persona_pipelines.serving.connections import Connection
     from persona_pipelines.serving.service import app_of
 
     engine, journal = found.engine, found.journal
@@ -166,7 +172,17 @@ def _answer(settings: Settings, found: Started, listening: socket.socket, token:
     settle()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)  # uvicorn gives the signal back when it is done: files are ended then, and lists written
-    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60, backlog=BACKLOG, server_header=False)
+    options = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        backlog=BACKLOG,
+        server_header=False,
+    )
     try:
         uvicorn.Server(options).run(sockets=[listening])
     finally:

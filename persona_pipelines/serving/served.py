@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from persona_pipelines.errors import ProjectError
-from persona_pipelines.serving.journal import event_of, files_of, name_of
+from persona_pipelines.serving.journal import event_of, files_of, name_of, opened
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
 
@@ -64,7 +66,8 @@ def list_files(folder: Path) -> list[ListFile]:
             day = dt.date.fromisoformat(path.parent.name)
         except ValueError:
             raise ListFileError(f"{path}: found in the folder {path.parent.name!r}; expected a day such as 2025-09-30") from None
-        found.append(ListFile(path, name_of(path), day, path.stat().st_size))
+        with contextlib.suppress(FileNotFoundError), opened(path) as content:  # one in which nothing was kept goes
+            found.append(ListFile(path, name_of(path), day, os.fstat(content.fileno()).st_size))
     return found
 
 
@@ -175,7 +178,7 @@ def _append(warehouse: Warehouse, file: ListFile, lists: Sequence[Mapping[str, A
 def _lines(file: ListFile) -> Iterator[tuple[int, bytes]]:
     """The lines of a file up to the size that it had when it was found, each with its number from 1: the service may be writing to it."""
     read = 0
-    with file.path.open("rb") as lines:
+    with opened(file.path) as lines:
         for number, line in enumerate(lines, 1):
             if read + len(line) > file.size_bytes:
                 return

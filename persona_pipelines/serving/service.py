@@ -7,7 +7,7 @@ import contextlib
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -18,9 +18,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from persona_pipelines import __version__
+from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
 from persona_pipelines.serving.catalogue import CatalogueError, Row
 from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
@@ -29,7 +31,7 @@ from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import InvalidEventError
+from persona_pipelines.serving.received import DWELL, LONGEST_FIELD, QUANTITY, TEXTS, InvalidEventError, shown_of
 from persona_pipelines.serving.streams import Streams
 
 _LOG = logging.getLogger(__name__)
@@ -41,9 +43,55 @@ JSON, PROBLEM = "application/json", "application/problem+json"
 OPEN = pages.ADDRESSES | {"/healthz"}
 """What is answered without a token."""
 LONGEST_NAME = 512
+MOST_ERRORS = 20
+"""That are named: a list of 10,000 ids may be wrong 10,000 times."""
+LONGEST_FOUND = 120
+"""Characters of what was found in an error."""
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Id = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 LISTS, EVENTS = "/v1/recommendations/", "/v1/events"
+"""Where lists of people and devices are: what follows is the id, slashes and all."""
+
+
+REFUSALS = {
+    400: "The body is no JSON.",
+    401: "The token is missing or another one.",
+    404: "Not known.",
+    408: "The body did not come in time.",
+    413: "The body is too large, or has too many events.",
+    415: "The body is of another type than JSON.",
+    421: "The request names another host.",
+    422: "Something in the request cannot be used; `errors` names the field.",
+    429: "Too many requests of one address.",
+    503: "What was sent cannot be kept now.",
+}
+OF_BODIES = (400, 408, 413, 415, 422)
+"""What a request with a body may be answered beside what every request may."""
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How refusals are described."""
+    return {status: {"description": REFUSALS[status], "content": {PROBLEM: {"schema": _PROBLEM}}} for status in statuses}
+
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "errors"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "found", "expected"],
+                "properties": {"field": {"type": "string"}, "found": {"type": "string"}, "expected": {"type": "string"}},
+            },
+        },
+    },
+}
 
 
 class Problem(HTTPException):
@@ -135,6 +183,7 @@ def app_of(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await intake.settled()  # the journal is closed after this: no thread may write to it then
 
     app = FastAPI(
         title="persona_pipelines, live",
@@ -144,10 +193,8 @@ def app_of(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        responses=_refusals(401, 421, 429),
     )
-    problems: dict[int | str, dict[str, Any]] = {
-        422: {"description": "Something in the request cannot be used; `errors` names the field.", "content": {PROBLEM: {}}},
-    }
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -186,7 +233,12 @@ def app_of(
             raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
         return Answer(202, orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}))
 
-    @app.get("/v1/recommendations/{user}", tags=["lists"], responses=problems, response_class=Response)
+    @app.get(
+        "/v1/recommendations/{user:path}",
+        tags=["lists"],
+        responses={**_refusals(422), 304: {"description": "Nothing has changed since the list whose `ETag` was sent."}},
+        response_class=Response,
+    )
     async def recommendations(
         request: Request,
         user: Annotated[
@@ -202,7 +254,7 @@ def app_of(
         """The list for a person or a device, as of now."""
         return for_person(user, wanted, request.headers.get("if-none-match")).response()
 
-    @app.post("/v1/recommendations", tags=["lists"], responses=problems, response_class=Response)
+    @app.post("/v1/recommendations", tags=["lists"], responses=_refusals(*OF_BODIES), response_class=Response)
     async def for_session(session: Session) -> Response:
         """The list for a session that the request tells."""
         return listed(Asked(**session.model_dump())).response()
@@ -216,19 +268,19 @@ def app_of(
             ) from None
         return Response(orjson.dumps({"item_id": item, "items": found, "until": engine.snapshot.facts.until}), media_type=JSON)
 
-    missing: dict[int | str, dict[str, Any]] = {**problems, 404: {"description": "Not known.", "content": {PROBLEM: {}}}}
+    missing = _refusals(404, 422)
 
-    @app.get("/v1/items/{item}/similar", tags=["items"], responses=missing, response_class=Response)
+    @app.get("/v1/items/{item:path}/similar", tags=["items"], responses=missing, response_class=Response)
     async def similar(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
         """Items that the same people turn to."""
         return related(item, k, together=False)
 
-    @app.get("/v1/items/{item}/bought-together", tags=["items"], responses=missing, response_class=Response)
+    @app.get("/v1/items/{item:path}/bought-together", tags=["items"], responses=missing, response_class=Response)
     async def bought_together(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
         """Items of the same baskets."""
         return related(item, k, together=True)
 
-    @app.get("/v1/profiles/{user}", tags=["people"], responses=missing, response_class=Response)
+    @app.get("/v1/profiles/{user:path}", tags=["people"], responses=missing, response_class=Response)
     async def profile(user: Id) -> Response:
         """What is known of a person, with its evidence, as of the last run."""
         found = engine.profile(user)
@@ -245,8 +297,8 @@ def app_of(
         "/v1/events",
         tags=["events"],
         status_code=202,
-        responses={**problems, 503: {"description": "The events cannot be kept now.", "content": {PROBLEM: {}}}},
-        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _EVENTS}}}},
+        responses=_refusals(*OF_BODIES, 503),
+        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _events(engine.reader.types)}}}},
         response_class=Response,
     )
     async def events(request: Request) -> Response:
@@ -260,7 +312,7 @@ def app_of(
         "/v1/items",
         tags=["items"],
         status_code=202,
-        responses={**problems, 503: {"description": "The rows cannot be kept now.", "content": {PROBLEM: {}}}},
+        responses=_refusals(*OF_BODIES, 503),
         response_class=Response,
     )
     async def items(rows: Annotated[list[Row], Field(min_length=1, max_length=MOST)] | Row) -> Response:
@@ -299,7 +351,7 @@ def app_of(
         }
         return Response(orjson.dumps(told), media_type=JSON)
 
-    @app.get("/metrics", tags=["service"])
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     async def figures() -> Response:
         """Figures for Prometheus."""
         metrics.people.set(len(engine.state.people))
@@ -336,49 +388,53 @@ def _documents(body: bytes, most: int) -> list[Any]:
     return documents
 
 
-_EVENTS: dict[str, Any] = {
-    "oneOf": [
-        {
-            "type": "object",
-            "title": "An event",
-            "required": ["event_type"],
-            "properties": {
-                "event_id": {"type": "string", "description": "Of an event that is sent again with the same id the second is left out."},
-                "timestamp": {"type": "string", "format": "date-time", "description": "Without it: now."},
-                "event_type": {"type": "string"},
-                "user_id": {"type": "string"},
-                "anonymous_id": {"type": "string"},
-                "item_id": {"type": "string"},
-                "value": {"type": "number"},
-                "quantity": {"type": "number"},
-                "currency": {"type": "string"},
-                "dwell_ms": {"type": "number"},
-                "list_id": {"type": "string"},
-            },
-            "example": {"event_type": "item_view", "user_id": "u1", "item_id": "i1"},
+def _events(types: Iterable[str]) -> dict[str, Any]:
+    """How a body of events is described; in our own shape they are of some ``types``."""
+    identifier = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}
+    event = {
+        "type": "object",
+        "title": "An event",
+        "required": ["event_type"],
+        "anyOf": [{"required": ["user_id"]}, {"required": ["anonymous_id"]}],
+        "additionalProperties": False,
+        "properties": {
+            "event_id": {**identifier, "description": "Of an event that is sent again with the same id the second is left out."},
+            "timestamp": {"type": "string", "format": "date-time", "description": "Without it: now."},
+            "event_type": {"type": "string", "enum": sorted(types)},
+            "user_id": identifier,
+            "anonymous_id": {**identifier, "description": "Of the device."},
+            "item_id": identifier,
+            "value": {"type": "number", "description": "Amount, rating, or 0 or 1 of `personalisation`."},
+            "quantity": {"type": "number", "minimum": QUANTITY.minimum, "maximum": QUANTITY.maximum},
+            "dwell_ms": {"type": "number", "minimum": DWELL.minimum, "maximum": DWELL.maximum},
+            **dict.fromkeys(TEXTS, identifier),
         },
-        {"type": "array", "title": "Several events", "items": {"type": "object"}},
-        {"type": "object", "title": "A call of Segment", "required": ["type"], "properties": {"type": {"type": "string"}}},
-        {
-            "type": "object",
-            "title": "A request of GA4's Measurement Protocol",
-            "required": ["client_id", "events"],
-            "properties": {"client_id": {"type": "string"}, "events": {"type": "array"}},
-        },
-    ]
-}
+        "example": {"event_type": "item_view", "user_id": "u1", "item_id": "i1"},
+    }
+    call = {"type": "object", "title": "A call of Segment", "required": ["type"], "properties": {"type": {"type": "string"}}}
+    measured = {
+        "type": "object",
+        "title": "A request of GA4's Measurement Protocol",
+        "required": ["client_id", "events"],
+        "properties": {"client_id": {"type": "string"}, "events": {"type": "array"}},
+    }
+    several = {"type": "array", "title": "Several events", "minItems": 1, "items": {"anyOf": [event, call, measured]}}
+    return {"anyOf": [event, several, call, measured]}
 
 
 def _error(field_: str, found: object, expected: str) -> dict[str, str]:
-    return {"field": field_, "found": str(found)[:120], "expected": expected}
+    """One thing that is wrong. Names of fields and values are the sender's: they may be long, deep, and no text that can be sent."""
+    shown = shown_of(found) if isinstance(found, list | dict) else str(found)
+    return {"field": plain(field_[:LONGEST_FIELD]), "found": plain(shown[:LONGEST_FOUND]), "expected": expected}
 
 
 def _of_fastapi(error: RequestValidationError) -> Problem:
+    found = error.errors()[:MOST_ERRORS]
     errors = [
         _error(".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0]), entry.get("input"), entry["msg"])
-        for entry in error.errors()
+        for entry in found
     ]
-    if any(entry["type"] == "json_invalid" for entry in error.errors()):
+    if any(entry["type"] == "json_invalid" for entry in found):
         return Problem(400, "Malformed JSON", "; ".join(entry["expected"] for entry in errors), errors)
     detail = "; ".join(f"{entry['field']}: found {entry['found']!r}; {entry['expected']}" for entry in errors)
     return Problem(422, "Invalid request", detail, errors)
@@ -442,7 +498,7 @@ class Straight:
         if method == "GET" and path.startswith(LISTS):
             user = path[len(LISTS) :]
             wanted = _wanted(scope["query_string"])
-            if wanted is None or not 0 < len(user) <= LONGEST_NAME or "/" in user:
+            if wanted is None or not 0 < len(user) <= LONGEST_NAME:
                 return None
             tag = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
             await self.for_person(user, wanted, None if tag is None else tag.decode("latin-1")).send(send)
@@ -526,13 +582,18 @@ class Service:
             route = await self.straight.answered(scope, receive, counted)
             if route is None:
                 await self.app(scope, receive, counted)
-                route = getattr(scope.get("route"), "path", "other")
+                route = getattr(scope.get("route"), "path_format", "other")
         except Problem as problem:
             if started:
                 raise
             await _answer_of(problem)(scope, receive, counted)
         except ClientDisconnect:
             status = 499
+        except asyncio.CancelledError:
+            status = 503
+            if not started:
+                stopped = Problem(503, "The service is being stopped", "send it again", headers={"retry-after": "5", "connection": "close"})
+                await _answer_of(stopped)(scope, receive, counted)
         except Exception as error:
             if started:
                 raise

@@ -276,7 +276,7 @@ def load(folder: Path) -> Snapshot:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
         if facts.pop("format", None) != FORMAT:
-            raise StoredModelError(f"{folder}: made by another version; remove it, and persona serve makes it again")
+            raise StoredModelError(f"{folder}: made by another version")
         texts = orjson.loads((folder / TEXTS).read_bytes())
         scores = {}
         for place in sorted(folder.glob(_scores_folder("*"))):
@@ -285,7 +285,7 @@ def load(folder: Path) -> Snapshot:
         content = _content_of(orjson.loads((folder / CONTENT).read_bytes()))
         found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, content=content, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
-        raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); remove it, and persona serve makes it again") from None
+        raise StoredModelError(f"{folder}: no snapshot that can be read ({error})") from None
     _require_whole(found)
     return found
 
@@ -317,9 +317,7 @@ def _require_whole(found: Snapshot) -> None:
         lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
     for name, (length, expected) in lengths.items():
         if length != expected:
-            raise StoredModelError(
-                f"{found.folder}: {name} has {length} entries; expected {expected}: remove it, and persona serve makes it again"
-            )
+            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}")
 
 
 def _first_bits(names: np.ndarray) -> np.ndarray:

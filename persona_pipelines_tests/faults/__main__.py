@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from persona_pipelines_tests.faults import damage, disk, kills, processes, soak
+from persona_pipelines_tests.faults import damage, disk, kills, live, processes, soak
 from persona_pipelines_tests.faults.outcomes import Outcome, saved, table
 from persona_pipelines_tests.faults.stand import Reference, reference
 
@@ -37,6 +37,7 @@ def kinds(number: int, seed: int) -> dict[str, Callable[[Reference, Path], Itera
         "servers": processes.servers,
         "flipped": lambda known, folder: damage.flipped(known, folder, 2, drawn("flipped")),
         "gone": damage.gone,
+        "live": lambda known, folder: live.served(known, folder, max(1, number // 2), drawn("live")),
         "journals": lambda known, folder: damage.journals(known, folder, 2, drawn("journals")),
     }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import itertools
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -27,17 +30,22 @@ from persona_pipelines.gallery.texts import LANGUAGES
 from persona_pipelines.gallery.writing import gallery_of
 from persona_pipelines.home.manifest import read_manifest
 from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
+from persona_pipelines.serving import intake
+from persona_pipelines.serving import journal as journals
 from persona_pipelines.serving.building import build, since
 from persona_pipelines.serving.catalogue import Kept, Row, as_kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, files_of, line_of
+from persona_pipelines.serving.keeping import Keeper, prepared_elsewhere
+from persona_pipelines.serving.running import started
+from persona_pipelines.serving.service import app_of
 from persona_pipelines.settings import load_settings
 from persona_pipelines.simulation.shop import ShopPlan, write_shop
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import needs_lightfm
 from persona_pipelines_tests.gallery.warrants import false_claims, lies_about
 from persona_pipelines_tests.integration.running import PERSONA, asked, with_home
-from persona_pipelines_tests.serving.conftest import live_state
+from persona_pipelines_tests.serving.conftest import ask, live_state
 from persona_pipelines_tests.serving.nightly import differences
 
 pytestmark = [pytest.mark.slow, needs_lightfm]
@@ -697,6 +705,91 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     later = live_state(snapshot, rules_of(settings), settings.events.most_users_of_a_device)
     assert all(later.repeats(record) for record in records)
     assert differences(engine.state, later) == []
+
+
+def test_a_service_takes_the_tables_of_a_run_beside_which_events_came_and_counts_each_once(
+    copy: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some events are in the tables of that run, some are not: the service, one that starts, and a run that reads all of them agree."""
+    copy.light()
+    monkeypatch.setattr(journals, "OLDEST_FILE_SECONDS", 0.5)
+    monkeypatch.setattr(intake, "FINISH_SECONDS", 0.2)
+    monkeypatch.setenv("PERSONA_HOME", copy.environment["PERSONA_HOME"])
+    settings = load_settings(copy.folder / "persona.yaml")
+    ((last,),) = copy.query("SELECT max(last_day) FROM logs.files WHERE source = 'orders'")
+    moments = itertools.count(int(dt.datetime.combine(last, dt.time(20), dt.UTC).timestamp() * 1000))
+
+    def published() -> Warehouse:
+        return Warehouse(settings.published_file, read_only=True)
+
+    def now() -> dt.datetime:
+        return dt.datetime.fromtimestamp(next(moments) / 1000, dt.UTC).replace(tzinfo=None)
+
+    def begun() -> tuple[Engine, Journal]:
+        found = started(settings, published, print)
+        found.journal.close()
+        engine = Engine(settings, found.engine.snapshot, found.engine.key, now)
+        engine.take(since(engine.snapshot, found.journal.before, lambda found: pytest.fail(str(found))))
+        return engine, Journal(found.journal.folder, lambda: last)
+
+    engine, journal = begun()
+    keeper = Keeper(engine, journal.folder, lambda: prepared_elsewhere(settings))
+    app = app_of(engine, journal, keeper=None)
+    items, before = engine.snapshot.items, engine.snapshot.name
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        for _ in range(5):
+            user, kind = f"u{sent * 7 % PLAN.users:06d}", ("item_view", "purchase", "add_to_cart", "not_interested")[sent % 4]
+            event = {"event_id": f"live-{sent}", "event_type": kind, "user_id": user, "item_id": items[sent * 13 % len(items)]}
+            assert (await ask(app, "POST", "/v1/events", json.dumps(event).encode())).status == 202
+            assert (await ask(app, "GET", f"/v1/recommendations/{user}?k=5")).status == 200
+            sent += 1
+        await asyncio.sleep(0.1)
+
+    async def night() -> None:
+        async with app.app.router.lifespan_context(app):
+            run = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", "from persona_pipelines.cli import main; main()", "run", "--config", "persona.yaml"),
+                cwd=copy.folder,
+                env={**copy.environment, "PYTHONPATH": str(ROOT)},
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            ended = asyncio.create_task(run.communicate())
+            while not ended.done():
+                await send()
+            assert run.returncode == 0, ended.result()[1].decode()
+            look = asyncio.create_task(keeper.look())
+            while not look.done():
+                await send()
+            await look
+            await send()
+
+    asyncio.run(night())
+    journal.close()
+    assert (keeper.problem, keeper.swaps) == (None, 1)
+    assert engine.snapshot.name != before
+    of_live = "FROM events.events WHERE source_file LIKE '%live%'"
+    ((read, different),) = copy.query(f"SELECT count(*), count(DISTINCT event_id) {of_live}")
+    assert 0 < read == different < sent
+    again, other = begun()
+    other.close()
+    assert engine.state.described() == again.state.described()
+
+    assert copy.asked("run").exit_code == 0
+    assert copy.query(f"SELECT count(*), count(DISTINCT event_id) {of_live}") == [(sent, sent)]
+    later, other = begun()
+    other.close()
+    assert later.state.events == 0
+    assert differences(engine.state, later.state) == []
+
+    (later.snapshot.folder / "people.npy").write_bytes(b"")
+    again, other = begun()
+    other.close()
+    assert again.snapshot.folder == later.snapshot.folder
+    assert again.state.described() == later.state.described()
 
 
 class Served:

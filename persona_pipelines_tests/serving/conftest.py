@@ -20,19 +20,28 @@ from fastapi import FastAPI
 from persona_pipelines.features.interactions import InteractionRules
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.recommendations.models.content_to_taste import ItemVectors
+from persona_pipelines.serving.building import snapshots_of
 from persona_pipelines.serving.catalogue import Catalogue
+from persona_pipelines.serving.connections import Connection
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import Service, app_of
 from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
 from persona_pipelines.serving.state import LiveState
-from persona_pipelines.settings import Settings
+from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.settings.recommendations import RulesSettings
 
 KEY = bytes(range(32))
 NOW = dt.datetime(2025, 10, 1, 12)
 UNTIL = dt.datetime(2025, 10, 1)
 ITEMS, USERS = 30, 12
+CLICKS = {
+    "name": "clicks",
+    "kind": "events",
+    "path": "clicks.csv",
+    "format": "csv",
+    "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
+}
 HISTORIES = {user: [(user * 5 + step) % ITEMS for step in range(user % 4)] for user in range(USERS)}
 """Newest first; every fourth user has none."""
 
@@ -155,19 +164,12 @@ def live_state(found: Snapshot, rules: InteractionRules, most_users: int) -> Liv
 @pytest.fixture
 def engine_of(configure: Callable[..., Settings], tmp_path: Path) -> Callable[..., Engine]:
     """An engine over the shop; ``recommendations`` and ``serving`` are settings, everything else changes the snapshot."""
-    log = {
-        "name": "clicks",
-        "kind": "events",
-        "path": "clicks.csv",
-        "format": "csv",
-        "fields": {"timestamp": "at", "user_id": "u", "event_type": "t"},
-    }
     made = iter(range(1000))
 
     def engine(
         now: dt.datetime = NOW, recommendations: dict[str, Any] | None = None, serving: dict[str, Any] | None = None, **changes: Any
     ) -> Engine:
-        settings = configure(log, recommendations=recommendations or {}, serving={"exploration": 0, **(serving or {})})
+        settings = configure(CLICKS, recommendations=recommendations or {}, serving={"exploration": 0, **(serving or {})})
         return Engine(settings, snapshot(tmp_path / f"snapshot-{next(made)}", **changes), KEY, lambda: now)
 
     return engine
@@ -246,10 +248,11 @@ class Served:
 
     def __init__(self, app: Service, engine: Engine) -> None:
         self.engine = engine
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        self._server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_level="warning", access_log=False))
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
-        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.port = self._listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
         self._thread.start()
 
     def stop(self) -> None:
@@ -276,3 +279,17 @@ def served(engine_of: Callable[..., Engine], tmp_path: Path) -> Iterator[Callabl
         service.stop()
     for journal in journals:
         journal.close()
+
+
+@pytest.fixture
+def live_home(configure: Callable[..., Settings], tmp_path: Path) -> Settings:
+    """Settings of a home, in a file, with a key, something published, and the shop's snapshot of it: what a process needs to serve."""
+    configure(CLICKS, serving={"exploration": 0})
+    settings = load_settings(tmp_path / "persona.yaml")
+    settings.home.mkdir(exist_ok=True)
+    settings.key_file.write_text(KEY.hex())
+    settings.key_file.chmod(0o600)
+    settings.published_file.parent.mkdir(exist_ok=True)
+    settings.published_file.write_text("tables")
+    snapshot(snapshots_of(settings) / f"2025-09-30-v3-{settings.published_mark}", mark=settings.published_mark)
+    return settings

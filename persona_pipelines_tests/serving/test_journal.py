@@ -140,3 +140,36 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="cannot be written"):
         opened(tmp_path / "file" / "events")
+
+
+def test_a_clock_that_goes_back_changes_nothing_in_the_order_of_what_was_kept(tmp_path) -> None:
+    days = [dt.date(2025, 10, 2), dt.date(2025, 10, 1), dt.date(2025, 10, 2), dt.date(2024, 1, 1), dt.date(2025, 10, 3)]
+    today = days[0]
+    journal = Journal(tmp_path, lambda: today)
+    for number, day in enumerate(days):
+        today = day
+        journal.append([line_of({"event_id": f"e{number}"})])
+    journal.close()
+    kept = [event["event_id"] for event in events_of(files_of(tmp_path), lambda found: pytest.fail(str(found)))]
+    assert kept == [f"e{number}" for number in range(len(days))]
+
+
+def test_a_file_that_is_ended_between_being_found_and_being_read_is_read(tmp_path) -> None:
+    full = False
+
+    def sync(file: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path, lambda: dt.date(2025, 10, 1), sync)
+    journal.append([line_of({"event_id": "e1"})])
+    found = files_of(tmp_path)
+    journal.close()
+    full = True
+    journal = Journal(tmp_path, lambda: dt.date(2025, 10, 1), sync)
+    with pytest.raises(JournalError):
+        journal.append([line_of({"event_id": "e2"})])
+    found += files_of(tmp_path)[1:]
+    journal.close()  # nothing was kept in its file, which goes
+    assert [file.exists() for file in found] == [False, False]
+    assert [event["event_id"] for event in events_of(found, lambda found: pytest.fail(str(found)))] == ["e1"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving import keeping, running
 from persona_pipelines.serving.building import folder_of, since, snapshots_of
 from persona_pipelines.serving.engine import Asked, Engine
+from persona_pipelines.serving.experiments import EXPERIMENTS
 from persona_pipelines.serving.journal import Journal, files_of, line_of
 from persona_pipelines.serving.keeping import Keeper, RefusedError, discard, prepared
 from persona_pipelines.serving.snapshot import Snapshot
@@ -191,3 +193,96 @@ def test_files_of_a_day_on_are_listed(home) -> None:
     folder = folder_of(home) / "events"
     assert files_of(folder, NOW.date()) == files_of(folder)
     assert files_of(folder, NOW.date().replace(day=2)) == []
+
+
+def test_what_is_wrong_is_told_while_it_is_and_no_longer(home) -> None:
+    """Experiments that cannot be read, and a published copy that is gone, while the service runs."""
+    engine = served(home)
+    keeper = Keeper(engine, folder_of(home) / "events", never)
+    file = folder_of(home) / EXPERIMENTS
+    for broken in (b"{", b"[]", b"\xff\x00", b'{"experiments": [{"name": 1}]}'):
+        file.write_bytes(broken)
+        asyncio.run(keeper.look())
+        assert str(file) in str(keeper.problem)
+        assert lists(engine)
+    file.unlink()
+    asyncio.run(keeper.look())
+    assert keeper.problem is None
+    aside = home.published_file.rename(home.published_file.with_suffix(".aside"))
+    asyncio.run(keeper.look())
+    assert "persona run publishes again" in str(keeper.problem)
+    assert lists(engine)
+    aside.rename(home.published_file)
+    asyncio.run(keeper.look())
+    assert keeper.problem is None
+
+
+def test_a_published_copy_that_is_garbage_is_told_and_what_was_served_goes_on(home) -> None:
+    engine = served(home)
+    before = lists(engine)
+    home.published_file.write_bytes(b"\0" * 10_000)
+    keeper = Keeper(engine, folder_of(home) / "events", lambda: keeping.prepared_elsewhere(home))
+    asyncio.run(keeper.look())
+    assert keeper.problem
+    assert lists(engine) == before
+    again = running.started(home, nothing, print)  # and a start has the last one that is good
+    again.journal.close()
+    assert again.problem == "the tables cannot be read"
+    assert lists(again.engine) == before
+
+
+@pytest.mark.parametrize("name", ["snapshot.json", "items.json", "people.npy", "pair_item.npy", "history_start.npy", "scores-3/weights.npy", "scores-3/snapshot.json"])  # fmt: skip
+@pytest.mark.parametrize("damage", ["gone", "empty", "half", "garbage"])
+def test_a_damaged_snapshot_is_none_and_the_one_before_is_served(home, name: str, damage: str) -> None:
+    (folder,) = snapshots_of(home).iterdir()
+    before = snapshot(snapshots_of(home) / "2025-09-29-v3-1", mark="1").folder
+    os.utime(before, ns=(1, 1))
+    file = folder / name
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "half": content[: len(content) // 2], "garbage": b"\x93NUMPY" + b"\xff" * len(content)}[damage])
+    found = running.started(home, nothing, print)
+    found.journal.close()
+    assert (found.engine.snapshot.folder, found.problem) == (before, "the tables cannot be read")
+    assert lists(found.engine)
+
+
+def test_snapshots_that_are_removed_while_they_are_served_are_served_on(home) -> None:
+    journal_of(home, EVENTS[:50])
+    engine = served(home)
+    before = lists(engine)
+    shutil.rmtree(snapshots_of(home))
+    assert lists(engine) == before
+    engine.take(EVENTS[50:60])
+    assert lists(engine)
+
+
+def test_files_of_somebody_else_beside_the_journal_are_none_of_it(home) -> None:
+    journal_of(home, EVENTS[:10])
+    folder = folder_of(home) / "events"
+    (file,) = files_of(folder)
+    for other in ("copy of 1.jsonl", ".000000001.jsonl.swp", "notes.txt", "000000001.jsonl~"):
+        (file.parent / other).write_bytes(file.read_bytes())
+    (folder / "a-note-here").write_text("")
+    assert files_of(folder) == [file]
+    journal_of(home, EVENTS[10:20])
+    assert [found.name for found in files_of(folder)] == ["000000001.jsonl", "000000002.jsonl"]
+    assert served(home).state.events == 20
+
+
+def test_a_journal_that_is_damaged_in_the_middle_loses_those_lines_and_tells_them(home) -> None:
+    for part in range(4):
+        journal_of(home, EVENTS[part * 50 : part * 50 + 50])
+    files = files_of(folder_of(home) / "events")
+    content = files[1].read_bytes()
+    middle = len(content) // 2
+    files[1].write_bytes(content[:middle] + b"\0" * 300 + content[middle + 300 :])
+    files[2].write_bytes(b"")
+    said: list[str] = []
+    found = running.started(home, nothing, said.append)
+    found.journal.close()
+    assert 1 <= found.breaks <= 4
+    assert found.engine.state.events == 150 - found.breaks or found.engine.state.events >= 150 - 4
+    assert said[0].startswith(f"{home.displayed(files[1])}, line ")

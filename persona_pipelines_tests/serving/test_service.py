@@ -290,6 +290,23 @@ def test_events_of_many_at_once_are_all_kept(shop) -> None:
     assert again.state.described() == engine.state.described()
 
 
+def test_one_event_that_several_send_at_the_same_time_is_kept_once(shop) -> None:
+    app, engine, journal = shop()
+
+    async def run():
+        async with app.app.router.lifespan_context(app):
+            return await asyncio.gather(
+                *(ask(app, *post([{**VIEW, "event_id": "e1"}, {**VIEW, "event_id": f"e{n}"}])) for n in range(2, 12))
+            )
+
+    answers = asyncio.run(run())
+    assert {answer.status for answer in answers} == {202}
+    assert sum(answer.json["accepted"] for answer in answers) == engine.state.events == 11
+    assert sum(answer.json["repeated"] for answer in answers) == 9
+    kept = list(events_of(files_of(journal.folder), lambda found: pytest.fail(str(found))))
+    assert sorted(event["event_id"] for event in kept) == sorted(f"e{n}" for n in range(1, 12))
+
+
 def test_the_description_of_the_service_names_every_address(shop) -> None:
     (answer,) = told(shop()[0], ("GET", "/openapi.json"))
     assert {
