@@ -80,6 +80,8 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
                 weights,
                 np.empty((users, 0), dtype=np.int32),
                 np.empty((users, 0), dtype=np.float32),
+                1.0,
+                "the model follows the last items itself",
             )
         },
         items=[f"i{number}" for number in range(items)],

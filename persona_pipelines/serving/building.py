@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from persona_pipelines.days import end_of
-from persona_pipelines.errors import ProjectError
+from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE
+from persona_pipelines.recommendations.last_click import LISTED, RECENT, LastClick
 from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
@@ -28,7 +30,7 @@ from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
 from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
-from persona_pipelines.serving.snapshot import FACTS, RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
+from persona_pipelines.serving.snapshot import FACTS, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import LiveBlendSettings
@@ -39,8 +41,6 @@ from persona_pipelines.warehouse.connection import Warehouse
 
 DEVICE_DAYS = 90
 """A device that nobody has logged in on is known if it did anything in so many days."""
-NIGHTLY = 100
-"""Items of each user that are kept of a champion whose scores do not follow the last click."""
 USERS_AT_ONCE = 4096
 SEGMENT_COLUMNS = ("segment_id", "segment_name", "users", "share", "distinguishing_features", "description", "top_categories")
 
@@ -87,7 +87,7 @@ def since(snapshot: Snapshot, files: Sequence[Path], on_break: Callable[[Break],
 
 
 def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Snapshot:
-    """The snapshot of the published tables and the champion that made their lists; the one on disk where it is of the same.
+    """The snapshot of the published tables and the champion that made their lists; the one on disk where it is of the same and can be read.
 
     Args:
         warehouse: the published copy.
@@ -104,7 +104,11 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     others = [other for other in wanted_versions(settings) if other != version]
     folder = snapshots_of(settings) / f"{as_of:%Y-%m-%d}-v{'.'.join([version, *others])}-{mark_of(settings)}"
     if folder.exists():
-        return load(folder)
+        try:
+            return load(folder)
+        except StoredModelError as error:  # of another version, or damaged
+            say(str(error))
+            shutil.rmtree(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
     made = _made(warehouse, settings, version, others, as_of, folder, say)
     made.save()
@@ -126,7 +130,8 @@ def _made(
     warehouse: Warehouse, settings: Settings, version: str, others: Sequence[str], as_of: dt.date, folder: Path, say: Callable[[str], None]
 ) -> Snapshot:
     options, end = settings.recommendations, end_of(as_of)
-    model = load_model(registry.model(settings, STAGE, version).folder)
+    registered = registry.model(settings, STAGE, version).folder
+    model, last_click = load_model(registered), LastClick.load(registered)
     users = warehouse.frame(warehouse.table(contracts.USERS).order_by("user_id"))
     tables = read(warehouse, settings, users)
     events = warehouse.table(contracts.EVENTS)
@@ -136,12 +141,12 @@ def _made(
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    scores = {version: scores_of(model, version, tables, settings, items, people, end)}
+    scores = {version: scores_of(model, last_click, version, tables, settings, items, people, end)}
     missing = []
     for other in others:
         try:
-            model = load_model(registry.model(settings, STAGE, other).folder)
-            scores[other] = scores_of(model, other, tables, settings, items, people, end)
+            registered = registry.model(settings, STAGE, other).folder
+            scores[other] = scores_of(load_model(registered), LastClick.load(registered), other, tables, settings, items, people, end)
         except ProjectError as error:
             say(f"version {other} of the recommender cannot be asked: {error}")
             missing.append(other)
@@ -275,7 +280,14 @@ def _starts(owners: pd.Series | np.ndarray, count: int) -> np.ndarray:
 
 
 def scores_of(
-    model: LearnedModel, version: str, tables: Tables, settings: Settings, items: np.ndarray, people: People, end: dt.datetime
+    model: LearnedModel,
+    last_click: LastClick,
+    version: str,
+    tables: Tables,
+    settings: Settings,
+    items: np.ndarray,
+    people: People,
+    end: dt.datetime,
 ) -> Scores:
     """What a version of the recommender says of ``items`` and ``people``."""
     liked = people.pairs[people.pairs["liked"]]
@@ -285,11 +297,13 @@ def scores_of(
     count = len(people.names)
     if weights_of == model.name:
         nightly_item, nightly_score = np.empty((count, 0), dtype=np.int32), np.empty((count, 0), dtype=np.float32)
+        share, reason = 1.0, "the model follows the last items itself"
     else:
-        nightly_item, nightly_score = np.full((count, NIGHTLY), -1, dtype=np.int32), np.zeros((count, NIGHTLY), dtype=np.float32)
+        share, reason = last_click.share, last_click.reason
+        nightly_item, nightly_score = np.full((count, LISTED), -1, dtype=np.int32), np.zeros((count, LISTED), dtype=np.float32)
         place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
         nightly_item[place], nightly_score[place] = _nightly(model, tables, settings, items)
-    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score)
+    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score, share, reason)
 
 
 def _weights(
@@ -312,14 +326,14 @@ def _weights(
 
 
 def _nightly(model: LearnedModel, tables: Tables, settings: Settings, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The champion's ``NIGHTLY`` best items of each user who may have a list, by the rules, in ``items``."""
+    """The champion's ``LISTED`` best items of each user who may have a list, by the rules, in ``items``."""
     place = pd.Index(items).get_indexer(pd.Index(model.items))
     facts = item_facts(model.items, tables.items, settings.recommendations.rules)
     best, scores = [], []
     for start in range(0, len(tables.users), USERS_AT_ONCE):
         some = tables.users.iloc[start : start + USERS_AT_ONCE]
         audience = audience_of(model, replace(tables, users=some))
-        found, value = model.top(audience, NIGHTLY, owned(audience.seen, facts, settings.recommendations.exclude_seen), facts.blocked)
+        found, value = model.top(audience, LISTED, owned(audience.seen, facts, settings.recommendations.exclude_seen), facts.blocked)
         best.append(np.where(found >= 0, place[np.maximum(found, 0)], -1).astype(np.int32))
         scores.append(np.where(found >= 0, value, 0).astype(np.float32))
     return np.concatenate(best), np.concatenate(scores)

@@ -156,10 +156,15 @@ class Engine:
         """The champion's."""
         return self.snapshot.champion
 
+    def live_share(self, version: str) -> float:
+        """How much the last items count against the list of a version: by the configuration, else as its training found."""
+        configured = self.settings.serving.live_share
+        return self.snapshot.scores[version].live_share if configured is None else configured
+
     def _maker(self, version: str | None, live_share: float | None) -> Maker:
         """What makes lists by a version (None and one that is not at hand: the champion) and a share of its own."""
         chosen = version if version in self.snapshot.scores else self.snapshot.facts.version
-        share = self.settings.serving.live_share if live_share is None else live_share
+        share = self.live_share(chosen) if live_share is None else live_share
         found = self._makers.get((chosen, share))
         if found is None:
             options = self.settings.recommendations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from persona_pipelines.recommendations.last_click import beside
 from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
 from persona_pipelines.serving.snapshot import Scores, Snapshot
@@ -22,6 +23,8 @@ MOST_PLAIN = 100
 """Histories of so many items are looked up without reckoning anew which cells they need; longer ones, of a request, are cut."""
 SMALLEST = 0.01
 """Items of a history that count less than this against the newest are not asked."""
+SMALLEST_SHARE = 1e-6
+"""Of the last items where they are to count nothing: they still order what is not in the champion's list, behind it."""
 LEAST_NEIGHBOURS = 20
 """Of an item of the history, however little it counts: the less it does, the fewer of its neighbours are looked at, the strongest first."""
 
@@ -238,11 +241,11 @@ class Maker:
             return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
         if not (wishes.context or self.state.acted(person)) or not len(items):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
-        total = np.zeros(len(self._mark))
-        total[nightly] += (1 - self.live_share) * _scaled(value)
-        total[items] += self.live_share * _scaled(scores)
-        both = np.union1d(nightly, items)
-        return both, total[both], np.where(np.isin(both, items), _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)
+        both, of_list, of_items = beside(nightly, value, items, scores)
+        share = max(self.live_share, SMALLEST_SHARE)
+        live = np.isin(both, items) if self.live_share else ~np.isin(both, nightly)
+        total = (1 - share) * of_list + share * of_items
+        return both, total, np.where(live, _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)
 
     def _fits(self, candidates: np.ndarray, wishes: Wishes) -> np.ndarray:
         fits = ~self._facts.blocked[candidates]
@@ -310,9 +313,3 @@ def _best(candidates: np.ndarray, scores: np.ndarray, k: int, above: float) -> n
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k < len(scores) else above
     kept = np.flatnonzero(scores >= threshold if threshold > above else scores > above)
     return kept[np.lexsort((candidates[kept], -scores[kept]))][:k]
-
-
-def _scaled(scores: np.ndarray) -> np.ndarray:
-    """Between 0 for the lowest and 1 for the highest; 1 where all are alike."""
-    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
-    return (scores - low) / (high - low) if high > low else np.ones(len(scores))

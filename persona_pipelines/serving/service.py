@@ -263,6 +263,8 @@ def app_of(
             "model": scores.model,
             "model_version": scores.version,
             "weights_of": scores.weights_of,
+            "live_share": engine.live_share(scores.version),
+            "live_share_reason": scores.live_share_reason if engine.settings.serving.live_share is None else "serving.live_share",
             "until": engine.snapshot.facts.until,
             "versions": sorted(engine.snapshot.scores),
             "experiment": None if engine.experiment is None else engine.experiment.name,

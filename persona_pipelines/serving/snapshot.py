@@ -20,11 +20,9 @@ from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, largest, largest_of_dense
 
-FORMAT = 2
+FORMAT = 3
 NEIGHBOURS = 200
 """Of an item, that a live list looks at."""
-RECENT = 50
-"""Items of a person that a live list looks at, the newest ones."""
 FACTS = "snapshot.json"
 TEXTS = "items.json"
 ID_BYTES = 8
@@ -73,6 +71,7 @@ class Scores:
         decay: each item of a history counts this to the power of its place from the newest.
         neighbours, weights: shape (items, at most ``NEIGHBOURS``): the items to which one leads, and how strongly, the strongest first; weight 0 where there is none.
         nightly_item, nightly_score: shape (people, c), its list of each of the last run, -1 where it ends; no columns where the weights are its own.
+        live_share: how much the last items count against that list, as the training found, and ``live_share_reason``, why; 1 where the weights are its own.
     """
 
     model: str
@@ -83,12 +82,14 @@ class Scores:
     weights: np.ndarray
     nightly_item: np.ndarray
     nightly_score: np.ndarray
+    live_share: float
+    live_share_reason: str
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that there is not yet."""
         folder.mkdir()
         _save_arrays(self, folder)
-        told = {"model": self.model, "version": self.version, "weights_of": self.weights_of, "decay": self.decay}
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.type != "np.ndarray"}
         write_whole(folder / FACTS, orjson.dumps(told, option=orjson.OPT_INDENT_2))
 
 
@@ -242,7 +243,7 @@ def load(folder: Path) -> Snapshot:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
         if facts.pop("format", None) != FORMAT:
-            raise StoredModelError(f"{folder}: made by another version; make it again: persona serve --rebuild")
+            raise StoredModelError(f"{folder}: made by another version; persona serve makes it again")
         texts = orjson.loads((folder / TEXTS).read_bytes())
         scores = {}
         for place in sorted(folder.glob(_scores_folder("*"))):
@@ -250,7 +251,7 @@ def load(folder: Path) -> Snapshot:
             scores[told["version"]] = Scores(**told, **_arrays(Scores, place))
         found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
-        raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); make it again: persona serve --rebuild") from None
+        raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); persona serve makes it again") from None
     _require_whole(found)
     return found
 
@@ -281,9 +282,7 @@ def _require_whole(found: Snapshot) -> None:
         lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
     for name, (length, expected) in lengths.items():
         if length != expected:
-            raise StoredModelError(
-                f"{found.folder}: {name} has {length} entries; expected {expected}: make it again: persona serve --rebuild"
-            )
+            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}; persona serve makes it again")
 
 
 def _first_bits(names: np.ndarray) -> np.ndarray:

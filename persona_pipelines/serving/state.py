@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persona_pipelines.features.interactions import FEW_RATINGS, TOLERANCE, InteractionRules
+from persona_pipelines.recommendations.last_click import RECENT
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
-from persona_pipelines.serving.snapshot import RECENT, Snapshot, id_hash
+from persona_pipelines.serving.snapshot import Snapshot, id_hash
 
 HALF_LIFE_DAYS = 7.0
 MOST_DOUBLINGS = 900.0
