@@ -69,7 +69,7 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
     kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
         folder=place,
-        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], [], 0),
+        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], [], 0, []),
         scores={
             "1": Scores(
                 "synthetic",
@@ -87,6 +87,9 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
         items=[f"i{number}" for number in range(items)],
         titles=[f"Item number {number}" for number in range(items)],
         categories=[f"Category {number % 40}" for number in range(items)],
+        groups=[],
+        group_item=np.empty((0, 0), dtype=np.int32),
+        came_by=np.full(users, -1, dtype=np.int32),
         popularity=popularity,
         shown=popularity,
         price=generator.random(items) * 50,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE
+from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError, cut_of
 from persona_pipelines.recommendations.last_click import LISTED, RECENT, LastClick
 from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import item_facts, owned
 from persona_pipelines.recommendations.serving import Tables, audience_of, in_use, read
+from persona_pipelines.recommendations.windows import sources_of
+from persona_pipelines.serving.arrivals import Arrivals, Came, Chosen, arrivals, came_by, chosen
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
@@ -150,6 +153,8 @@ def _made(
         except ProjectError as error:
             say(f"version {other} of the recommender cannot be asked: {error}")
             missing.append(other)
+    came = Came.of(warehouse, events.filter(events.timestamp < end), rules_of(settings), items)
+    used, groups = _arrivals(warehouse, settings, came, end)
     profile_start, profile = _profiles(warehouse, pd.Series(people.names))
     files, ids = _received(warehouse, settings, end)
     return Snapshot(
@@ -170,11 +175,15 @@ def _made(
             files=files,
             whole_files=[],
             events=0,
+            arrivals=[asdict(entry) for entry in used],
         ),
         scores=scores,
         items=items.tolist(),
         titles=titles,
         categories=facts.category.tolist(),
+        groups=groups.names,
+        group_item=groups.items,
+        came_by=came_by(came, groups.names, people.names),
         price=pd.to_numeric(found["price"], errors="coerce").to_numpy(dtype=float, na_value=np.nan),
         blocked=facts.blocked,
         in_stock=in_stock,
@@ -188,6 +197,17 @@ def _made(
         profile=profile,
         ids=ids,
     )
+
+
+def _arrivals(warehouse: Warehouse, settings: Settings, came: Came, end: dt.datetime) -> tuple[list[Chosen], Arrivals]:
+    """What is popular by how people came: whether it is used is chosen on the newest window, the lists are of all that is known."""
+    options, fewest = settings.recommendations, settings.segments.minimum_segment_size
+    try:
+        cut = cut_of(sources_of(warehouse, settings), end, options.test_share, options.minimum_interactions)
+    except TooFewInteractionsError:
+        return [], arrivals(came, [], end, fewest)
+    used = chosen(came, cut, end, options.k, fewest, options.gate.minimum_users, options.seed)
+    return used, arrivals(came, used, end, fewest)
 
 
 @dataclass(frozen=True)

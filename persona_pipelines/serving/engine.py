@@ -15,6 +15,7 @@ from typing import Any
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.arriving import FACTS, place_of
 from persona_pipelines.serving.experiments import Experiment, Variant, variant_of
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.received import Limits, Reader, Spelling
@@ -44,6 +45,7 @@ class Asked:
     Attributes:
         user, device: raw ids; without both the list is for somebody of whom nothing is known.
         session: items of the request itself, the newest first: they count as the last of the history, and are not stored.
+        campaign, country, referrer: how the person came, where the request says it; else what events said of it counts.
     """
 
     user: str | None = None
@@ -56,6 +58,9 @@ class Asked:
     in_stock: bool = False
     session: Sequence[str] = ()
     slot: str | None = None
+    campaign: str | None = None
+    country: str | None = None
+    referrer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +215,10 @@ class Engine:
             return found
 
         session, now = known(asked.session), self.now()
+        group = place_of(self.state.groups, {fact: getattr(asked, fact) for fact in FACTS})
         owner = self.owner(asked.user, asked.device)
         if owner is None:
-            person = Person(-1, True, bool(session) or self.snapshot.facts.consent_when_unknown)
+            person = Person(-1, True, bool(session) or group >= 0 or self.snapshot.facts.consent_when_unknown)
         else:
             person = self.state.seen_before(owner, user=asked.user is not None)
         of_person = owner is not None and person.personalised
@@ -229,6 +235,7 @@ class Engine:
             asked.price_below,
             asked.in_stock,
             session,
+            group,
         )
         made, snapshot = maker.made(person, wishes), self.snapshot
         if explored is None:
@@ -264,7 +271,7 @@ class Engine:
         }
         if unknown:
             answer["unknown_items"] = {"count": len(unknown), "first": unknown[:MOST_NAMED]}
-        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
+        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{person.came_by}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
         shown = Shown(
             list_id,
             now,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from persona_pipelines.recommendations.last_click import beside
-from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in
+from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in, popular_for
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
 from persona_pipelines.serving.snapshot import Scores, Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings.recommendations import RulesSettings
 
-LIVE, NIGHTLY, POPULAR = "live", "nightly", "popular"
-"""Where a candidate comes from: the person's last items, the champion's list of the last run, what people turn to lately."""
+LIVE, NIGHTLY, ARRIVAL, POPULAR = "live", "nightly", "arrival", "popular"
+"""Where a candidate comes from: the person's last items, the champion's list of the last run, people who came the same way, what people turn to lately."""
 LESS = 0.5
 """How strongly an item of whose kind less is wanted speaks against those like it."""
 POPULAR_AT_ONCE = 200
@@ -40,6 +40,7 @@ class Wishes:
         price_below: nothing that costs as much, and nothing of unknown price; None for any price.
         in_stock: only what is known to be in stock.
         context: positions of items that the person looks at now, the newest first: they count as the last of the history, and are not stored.
+        came_by: the group of people who came as the request says (``Snapshot.groups``); -1 where it says nothing of it.
     """
 
     k: int = 10
@@ -49,6 +50,7 @@ class Wishes:
     price_below: float | None = None
     in_stock: bool = False
     context: Sequence[int] = ()
+    came_by: int = -1
 
     @property
     def narrow(self) -> bool:
@@ -146,6 +148,11 @@ class Maker:
             asked = self._pool(person, left_out, wishes)
             best = _best(asked.items, asked.scores, wanted, asked.above)
             items, merit, sources = asked.items[best].astype(np.int64), asked.scores[best], asked.sources[best]
+        group = wishes.came_by if wishes.came_by >= 0 else person.came_by
+        if person.personalised and group >= 0 and not len(items) and not len(asked.history):
+            items = self._of_group(group, wishes, left_out, wanted)
+            merit = 1 - np.arange(len(items)) / max(len(items), 1)
+            sources = np.full(len(items), _SOURCES.index(ARRIVAL), dtype=np.int8)
         scores = merit
         if len(items) < wanted:
             more = self._of_popular(wishes, np.concatenate([left_out, items]), wanted - len(items))
@@ -159,7 +166,7 @@ class Maker:
             order = {item: number for number, item in enumerate(items.tolist())}
             best = np.array([order[item] for item in chosen[0].tolist() if item >= 0], dtype=np.int64)
             items, scores, sources = items[best], scores[best], sources[best]
-        reasons = self._reasons(items, asked, sources)
+        reasons = self._reasons(items, asked, sources, group)
         return Listed(
             items.tolist(), np.round(scores, 6).tolist(), reasons, [_SOURCES[code] for code in sources.tolist()], person.personalised
         )
@@ -261,7 +268,7 @@ class Maker:
             fits &= self.snapshot.in_stock[candidates] == 1
         return fits
 
-    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray) -> list[str]:
+    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray, group: int) -> list[str]:
         """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
         snapshot, cells = self.snapshot, np.flatnonzero(self._among(asked.columns, items))
         strongest: dict[int, tuple[float, int]] = {}
@@ -271,6 +278,8 @@ class Maker:
             if amount > strongest.get(item, _NOTHING_SAID)[0]:  # of equal ones the first, which is the newest of the history
                 strongest[item] = amount, row
         words = {POPULAR: POPULAR_NOW if snapshot.facts.dated else POPULAR_EVER}
+        if group >= 0:
+            words[ARRIVAL] = popular_for(snapshot.groups[group])
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
             if item in strongest and source != _POPULAR:
@@ -278,6 +287,12 @@ class Maker:
             else:
                 found.append(new_in(snapshot.categories[item]) if snapshot.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
+
+    def _of_group(self, group: int, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
+        """What people turn to who came the same way."""
+        items = self.snapshot.group_item[group]
+        items = items[items >= 0].astype(np.int64)
+        return items[self._fits(items, wishes) & ~self._among(items, left_out)][:count]
 
     def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
         """What people turn to lately."""
@@ -303,7 +318,7 @@ def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray,
     return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
 
 
-_SOURCES = (LIVE, NIGHTLY, POPULAR)
+_SOURCES = (LIVE, NIGHTLY, ARRIVAL, POPULAR)
 _POPULAR = _SOURCES.index(POPULAR)
 _NOTHING_SAID = (0.0, -1)
 

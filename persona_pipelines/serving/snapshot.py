@@ -44,6 +44,7 @@ class Facts:
         files: files of the journal whose events before ``until`` are in here, by day and number (``2025-09-30/000000017.jsonl``);
             ``whole_files``: those of which all events are.
         events: how many have been taken in since the tables.
+        arrivals: of each fact of how people came whether it is used: ``fact``, ``strength``, ``gain`` (``mean``, ``low``, ``high``), ``people`` (``arrivals.Chosen``).
     """
 
     version: str
@@ -59,6 +60,7 @@ class Facts:
     files: list[str]
     whole_files: list[str]
     events: int
+    arrivals: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,14 @@ class Snapshot:
     Attributes:
         scores: of the champion, and of other versions that are asked, by version.
         items, titles, categories: texts of the items; an empty category is none.
+        groups, group_item: of people who came the same way (``arrivals.Arrivals``), with what they turn to: shape (groups, c), -1 where a row ends.
         popularity: shape (items,), users who cared for the item lately, those of a week ago by half.
         shown: shape (items,), the same when the order of what is popular was last made.
         price: shape (items,), nan where unknown.
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
         repurchasable, is_new: shape (items,). ``vectors``: shape (items, d), by which items are unlike each other (``recommendations.rules``).
         people: shape (people,), pseudonyms as 32 bytes: users, and devices that nobody has logged in on (``of_devices``).
+        came_by: shape (people,), the first of the groups that each belongs to; -1 for none.
         consent: shape (people,), whether lists may be made for them. acted: whether they have done something that the list of the last run does not know.
         history_start: shape (people + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
         pair_start, pair_item: the same of every item that each has had to do with, rising; ``pair_time`` is when last, ``pair_good`` whether anything good was
@@ -125,6 +129,8 @@ class Snapshot:
     items: list[str]
     titles: list[str]
     categories: list[str]
+    groups: list[str]
+    group_item: np.ndarray
     popularity: np.ndarray
     shown: np.ndarray
     price: np.ndarray
@@ -135,6 +141,7 @@ class Snapshot:
     vectors: np.ndarray
     people: np.ndarray
     of_devices: np.ndarray
+    came_by: np.ndarray
     consent: np.ndarray
     acted: np.ndarray
     history_start: np.ndarray
@@ -205,7 +212,7 @@ class Snapshot:
             _save_arrays(self, folder)
             for scores in self.scores.values():
                 scores.save(folder / _scores_folder(scores.version))
-            write_whole(folder / TEXTS, orjson.dumps({"items": self.items, "titles": self.titles, "categories": self.categories}))
+            write_whole(folder / TEXTS, orjson.dumps({name: getattr(self, name) for name in ("items", "titles", "categories", "groups")}))
             write_whole(folder / FACTS, orjson.dumps({"format": FORMAT, **vars(self.facts)}, option=orjson.OPT_INDENT_2))
 
 
@@ -272,6 +279,8 @@ def _require_whole(found: Snapshot) -> None:
         "together_item": (len(found.together_item), items),
         "vectors": (len(found.vectors), items),
         "consent": (len(found.consent), people),
+        "came_by": (len(found.came_by), people),
+        "group_item": (len(found.group_item), len(found.groups)),
         "acted": (len(found.acted), people),
         "device_start": (len(found.device_start), len(found.device) + 1),
         f"{_scores_folder(found.facts.version)}": (int(found.facts.version in found.scores), 1),

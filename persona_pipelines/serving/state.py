@@ -12,6 +12,7 @@ import numpy as np
 
 from persona_pipelines.features.interactions import FEW_RATINGS, TOLERANCE, InteractionRules
 from persona_pipelines.recommendations.last_click import RECENT
+from persona_pipelines.serving.arriving import place_of
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
 from persona_pipelines.serving.snapshot import Snapshot, id_hash
 
@@ -50,10 +51,11 @@ class Person:
         since: items had to do with since the snapshot, with all that is known of each.
         unwanted: items not wanted; ``less``: items of whose kind less is wanted.
         revision: of the state: it rises with every event that changes it.
+        came_by: the group of people who came the same way (``Snapshot.groups``); -1 for none that is known.
         order: the history, once it was asked for (``LiveState.history``).
     """
 
-    __slots__ = ("less", "number", "order", "personalised", "revision", "said", "since", "unwanted", "user")
+    __slots__ = ("came_by", "less", "number", "order", "personalised", "revision", "said", "since", "unwanted", "user")
 
     def __init__(self, number: int, user: bool, personalised: bool) -> None:
         self.number, self.user, self.personalised = number, user, personalised
@@ -62,11 +64,17 @@ class Person:
         self.less: set[int] = set()
         self.said: tuple[int, bool] | None = None
         self.revision = 0
+        self.came_by = -1
         self.order: tuple[np.ndarray, np.ndarray | None] | None = None
 
     def changed(self) -> None:
         self.revision += 1
         self.order = None
+
+    def came(self, group: int) -> None:
+        """The first of the groups counts: it is of the fact that helps most."""
+        if group >= 0:
+            self.came_by = group if self.came_by < 0 else min(self.came_by, group)
 
     def told(self, said: tuple[int, bool] | None) -> None:
         """The newest word counts; of two of one moment the no."""
@@ -81,6 +89,7 @@ class Person:
             self.personalised,
             self.said,
             self.revision,
+            self.came_by,
             tuple(sorted(self.since.items())),
             tuple(sorted(self.unwanted)),
             tuple(sorted(self.less)),
@@ -118,6 +127,7 @@ class LiveState:
     def __init__(self, snapshot: Snapshot, rules: InteractionRules, most_users: int) -> None:
         self.snapshot, self.rules, self.most_users = snapshot, rules, most_users
         self.places = {item: number for number, item in enumerate(snapshot.items)}
+        self.groups = {name: number for number, name in enumerate(snapshot.groups)}
         self.popularity = np.array(snapshot.popularity, dtype=float)
         self.begin = microseconds(snapshot.until)
         self.people: dict[str, Person] = {}
@@ -146,6 +156,8 @@ class LiveState:
         name = self._owner(event.get("user_id"), event.get("anonymous_id"), kind)
         if name is None:
             return
+        if self.groups and (group := place_of(self.groups, event)) >= 0:
+            self.person(name).came(group)
         if kind == PERSONALISATION:
             person = self.person(name)
             person.told((moment, bool(event["value"])))
@@ -311,6 +323,7 @@ class LiveState:
         if number < 0:
             return Person(-1, user, snapshot.facts.consent_when_unknown)
         found = Person(number, not snapshot.of_devices[number], bool(snapshot.consent[number]))
+        found.came_by = int(snapshot.came_by[number])
         start, end = int(snapshot.said_start[number]), int(snapshot.said_start[number + 1])
         for code in snapshot.said_item[start:end].tolist():
             (found.unwanted if code > 0 else found.less).add(abs(code) - 1)
@@ -360,15 +373,19 @@ class LiveState:
     def _join(self, user: str, device: str) -> None:
         """What was done on a device before anybody logged in was done by who logs in first."""
         before = self.seen_before(device, user=False)
-        if not before.revision and before.number < 0:
+        part = self._part(before)
+        did = self.acted(before) or part.stop > part.start
+        if not did and before.came_by < 0:
             return
         person = self.person(user)
+        person.came(before.came_by)
         for item, met in sorted(self.all_met(before).items()):
             self._meets(person, item, met)
         person.unwanted |= before.unwanted
         person.less |= before.less
         person.told(before.said)
-        person.changed()
+        if did:
+            person.changed()
         self.people[device] = Person(-1, False, self.snapshot.facts.consent_when_unknown)
 
     def described(self) -> dict[str, Any]:

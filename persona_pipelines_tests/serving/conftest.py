@@ -30,6 +30,8 @@ UNTIL = dt.datetime(2025, 10, 1)
 ITEMS, USERS = 30, 12
 HISTORIES = {user: [(user * 5 + step) % ITEMS for step in range(user % 4)] for user in range(USERS)}
 """Newest first; every fourth user has none."""
+GROUPS = {"campaign=spring": [21, 7, 22, 23, -1], "country=NL": [24, 25, 5, 26, 27]}
+"""What people turn to who came the same way."""
 
 
 def user_name(number: int) -> str:
@@ -72,6 +74,8 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "vectors": np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3],
         "people": np.array([user_name(number) for number in order], dtype="S32"),
         "of_devices": np.zeros(USERS, dtype=bool),
+        "came_by": np.full(USERS, -1, dtype=np.int32),
+        "group_item": np.array(list(GROUPS.values()), dtype=np.int32),
         "consent": order != 11,
         "acted": np.zeros(USERS, dtype=bool),
         "device": np.array([device_name("tablet")], dtype="S32"),
@@ -98,6 +102,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "files": [],
         "whole_files": [],
         "events": 0,
+        "arrivals": [],
         **changes,
     }
     Snapshot(
@@ -109,6 +114,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         items=[f"i{number}" for number in range(ITEMS)],
         titles=[f"Thing {number}" for number in range(ITEMS)],
         categories=[("red", "green", "")[number % 3] for number in range(ITEMS)],
+        groups=list(GROUPS),
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
         shown=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),

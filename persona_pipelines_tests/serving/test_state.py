@@ -62,6 +62,7 @@ def streams(draw: st.DrawFn) -> list[dict]:
                 draw(st.integers(0, ITEMS)),
                 draw(st.integers(0, 300)),
                 value=value,
+                **draw(st.sampled_from([{}, {}, {"country": "NL"}, {"campaign": "spring", "country": "XX"}])),
             )
         )
     return made

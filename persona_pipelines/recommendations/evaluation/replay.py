@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from persona_pipelines.intervals import Interval, interval
+from persona_pipelines.intervals import Interval, ahead_of_the_first, interval
 from persona_pipelines.recommendations.data import Interactions, places_from_newest, positions, recency_weights
 from persona_pipelines.recommendations.evaluation.comparison import Task
 from persona_pipelines.recommendations.last_click import LISTED, RECENT, SHARES, LastClick, beside, unmeasured
@@ -125,11 +125,7 @@ def chosen_share(found: Replayed, k: int, minimum: int, seed: int) -> LastClick:
         return unmeasured(
             f"{people} people did something twice in the validation window, {max(minimum, 2)} are needed", people, found.lists, k
         )
-    order = np.random.default_rng(seed).permutation(people)
-    gains = np.empty(people)
-    for judged, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        gains[judged] = found.ndcg[judged, _best(found.ndcg[others])] - found.ndcg[judged, 0]
-    gain, best = interval(gains, seed), _best(found.ndcg)
+    best, gain = ahead_of_the_first(found.ndcg, seed)
     share = SHARES[best] if gain.low > 0 else 0.0
     figures = f"{gain.mean:+.4f} nDCG@{k} ({gain.low:+.4f} to {gain.high:+.4f}) over {people:,} people of the validation window"
     why = "ahead of the list alone" if share else "not ahead of the list alone beyond doubt"
@@ -161,11 +157,6 @@ def table(measured: Mapping[str, Measured], seed: int) -> pd.DataFrame:
     ]
     columns = ["model", "window", "share", "against", "chosen", "lists", "ndcg_at_k", "users", "advantage", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _best(ndcg: np.ndarray) -> int:
-    """The place of the best share, of equal ones that of the smallest."""
-    return int(np.argmax(ndcg.mean(axis=0).round(12)))
 
 
 def _events(window: Task, seed: int) -> pd.DataFrame:
