@@ -22,7 +22,7 @@ from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import RulesSettings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.conftest import CLICKS, at, events_table
-from persona_pipelines_tests.serving.conftest import GROUPS, ITEMS, snapshot, user_name
+from persona_pipelines_tests.serving.conftest import GROUPS, HISTORIES, ITEMS, snapshot, user_name, weights
 from persona_pipelines_tests.serving.test_state import RULES, event
 
 END = dt.datetime(2025, 10, 1)
@@ -167,6 +167,8 @@ def test_a_request_may_say_how_somebody_came_and_nothing_of_it_is_kept(engine_of
     assert numbers(engine.answer(Asked(user="u77", k=3, country="NL"))) == [0, 1, 2]  # no consent
     known = engine_of()
     assert {entry["source"] for entry in known.answer(Asked(user="u3", k=3, country="NL"))["items"]} == {"live"}
+    led = [f"i{item}" for item in np.flatnonzero(weights().toarray()[HISTORIES[1][0]])]
+    assert {entry["source"] for entry in known.answer(Asked(user="u1", k=3, country="NL", exclude=led))["items"]} == {"popular"}
     narrow = known.answer(Asked(user="u77", k=3, country="NL", exclude=["i24"], in_stock=True))
     assert numbers(narrow) == [26, 27, 1]
 
