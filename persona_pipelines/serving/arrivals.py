@@ -163,7 +163,7 @@ def arrivals(came: Came, used: Sequence[Chosen], end: dt.datetime, fewest: int) 
             for name, items in _groups(before, entry.fact, entry.strength, end, fewest).items():
                 names.append(name)
                 rows.append(items[:LISTED])
-    return Arrivals(names, np.array(rows, dtype=np.int32).reshape(len(rows), -1))
+    return Arrivals(names, np.array(rows, dtype=np.int32).reshape(len(rows), len(rows[0]) if rows else 0))
 
 
 def _popularity(came: Came, end: dt.datetime) -> np.ndarray:

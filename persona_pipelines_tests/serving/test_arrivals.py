@@ -68,7 +68,10 @@ def test_a_fact_that_says_what_new_people_want_is_used_and_its_groups_have_lists
 
 
 def test_a_fact_that_says_nothing_or_is_known_of_too_few_is_not_used() -> None:
-    assert chosen(came(taste=0.0), CUT, END, 10, 20, 30, 20)[1].strength == 0
+    nothing = chosen(came(taste=0.0), CUT, END, 10, 20, 30, 20)
+    assert nothing[1].strength == 0
+    made = arrivals.arrivals(came(), nothing, END, 20)
+    assert (made.names, made.items.shape) == ([], (0, 0))
     few = chosen(came(people=120), CUT, END, 10, 20, 31, 20)[1]
     assert (few.people, few.strength) == (30, 0)
     assert chosen(came(people=120), CUT, END, 10, 20, 30, 20)[1].strength > 0
