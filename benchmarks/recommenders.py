@@ -2,6 +2,7 @@
 
     python benchmarks/recommenders.py --protocol stratified-75-25
     python benchmarks/recommenders.py --protocol time --data movielens      (or online-retail)
+    python benchmarks/recommenders.py --protocol last-click --data movielens (or online-retail)
     python benchmarks/recommenders.py --protocol new-users
     python benchmarks/recommenders.py --protocol new-items
     python benchmarks/recommenders.py --protocol last-item
@@ -32,8 +33,12 @@ from persona_pipelines.recommendations.data import Audience, Interactions, band_
 from persona_pipelines.recommendations.evaluation.audit import TEST, Known, audit, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import ALL, NEW_ITEM, WARM, Task, blend_all, compare, fit_all, task
 from persona_pipelines.recommendations.evaluation.metrics import score
+from persona_pipelines.recommendations.evaluation.replay import LastItems, chosen_share, replayed
 from persona_pipelines.recommendations.evaluation.splits import Sources, Split, by_time, cut_of, last_items_out, random_pairs
+from persona_pipelines.recommendations.last_click import SHARES
 from persona_pipelines.recommendations.models import LearnedModel
+from persona_pipelines.recommendations.models.history import HistoryModel
+from persona_pipelines.recommendations.recipes import recipe_of
 from persona_pipelines.settings.recommendations import (
     DEFAULT_METHODS,
     ContentToTasteSettings,
@@ -207,20 +212,27 @@ def stratified(seeds: int) -> None:
     print(f"{minutes:.1f} minutes for {seeds} seeds, {minutes / seeds:.1f} each")
 
 
+def windows_of(store: Warehouse, name: str) -> tuple[Sources, Task, Task, dt.datetime]:
+    """Interactions, the validation window, the test window, and the end of the latter."""
+    if name == "movielens":
+        known = sources(store, *movielens(), 4.0, 365.0)
+        end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
+        cut = cut_of(known, end, 0.2, 100)
+        inner_cut = cut_of(known, cut, 0.2, 100)
+    else:
+        known = sources(store, *online_retail(), 5.0, 90.0)
+        end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
+        cut = dt.datetime(2011, 11, 9)
+        inner_cut = cut - dt.timedelta(days=30)
+    splits = by_time(known, inner_cut, cut), by_time(known, cut, end)
+    inner, outer = (task(split, known.users(split.cut), True) for split in splits)
+    return known, inner, outer, end
+
+
 def over_time(name: str) -> None:
     with Warehouse(None) as store:
-        if name == "movielens":
-            known = sources(store, *movielens(), 4.0, 365.0)
-            end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
-            cut = cut_of(known, end, 0.2, 100)
-            inner_cut = cut_of(known, cut, 0.2, 100)
-        else:
-            known = sources(store, *online_retail(), 5.0, 90.0)
-            end = store.value(known.events.timestamp.max()) + dt.timedelta(seconds=1)
-            cut = dt.datetime(2011, 11, 9)
-            inner_cut = cut - dt.timedelta(days=30)
-        splits = by_time(known, inner_cut, cut), by_time(known, cut, end)
-        inner, outer = (task(split, known.users(split.cut), True) for split in splits)
+        known, inner, outer, end = windows_of(store, name)
+        cut = outer.split.cut
         models, weights = fitted(inner, outer, DEFAULT_METHODS, 20)
         require_no_leak(outer, store.frame(interactions(known.events, known.rules, cut)), end, models)
     judged = {entry.model: entry for entry in compare(models, outer, K)[0] if (entry.case, entry.segment) == (WARM, ALL)}
@@ -246,6 +258,27 @@ def over_time(name: str) -> None:
             }
         )
     print(pd.DataFrame(rows).sort_values("ndcg_at_k", ascending=False).round(4).to_string(index=False))
+
+
+def last_click(name: str) -> None:
+    """What the last items of a person are worth beside the list of each model that reads no history of items."""
+    with Warehouse(None) as store:
+        _, inner, outer, _ = windows_of(store, name)
+    (validated, _), (models, _) = (fit_all(DEFAULT_METHODS, window.training, 20) for window in (inner, outer))
+    weights, _ = blend_all(DEFAULT_METHODS, validated, inner.window(), models, outer.training, K, 20)
+    lasts = [LastItems.of(window.training, DEFAULT_METHODS, fitted, 20) for window, fitted in ((inner, validated), (outer, models))]
+    rows = []
+    for model in sorted(models):
+        if isinstance(models[model], HistoryModel):
+            continue
+        began = time.perf_counter()
+        recipe = recipe_of(DEFAULT_METHODS, model, models[model], weights.get(model, {}), {})
+        before = replayed(recipe.fit(inner.training, 20, validated), lasts[0], inner, K, 20)
+        choice, after = chosen_share(before, K, 30, 20), replayed(models[model], lasts[1], outer, K, 20)
+        ahead = after.advantage(SHARES.index(choice.share), 0, 20)
+        figures = {"gain on the test": ahead.mean, "from": ahead.low, "to": ahead.high, "people": len(after.ndcg), "lists": after.lists}
+        rows.append({"model": model, "share": choice.share, **figures, "seconds": time.perf_counter() - began})
+    print(pd.DataFrame(rows).round(4).to_string(index=False))
 
 
 def new_users() -> None:
@@ -433,7 +466,7 @@ def throughput() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--protocol", required=True, choices=["stratified-75-25", "time", "new-users", "new-items", "last-item", "throughput"]
+        "--protocol", required=True, choices=["stratified-75-25", "time", "last-click", "new-users", "new-items", "last-item", "throughput"]
     )
     parser.add_argument("--data", choices=["movielens", "online-retail"], default="movielens")
     parser.add_argument("--seeds", type=int, default=3)
@@ -442,6 +475,8 @@ def main() -> None:
         stratified(chosen.seeds)
     elif chosen.protocol == "time":
         over_time(chosen.data)
+    elif chosen.protocol == "last-click":
+        last_click(chosen.data)
     else:
         {
             "new-users": new_users,

@@ -69,7 +69,7 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
     kept = order[np.concatenate([[True], np.diff(owner[order] * np.int64(items) + history[order]) > 0])]
     Snapshot(
         folder=place,
-        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], [], 0, 0.0),
+        facts=Facts("1", mark, UNTIL.isoformat(), UNTIL.isoformat(), True, 0.0, 0, True, [], [], [], [], 0, 0.0, []),
         scores={
             "1": Scores(
                 "synthetic",
@@ -80,6 +80,8 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
                 weights,
                 np.empty((users, 0), dtype=np.int32),
                 np.empty((users, 0), dtype=np.float32),
+                1.0,
+                "the model follows the last items itself",
             )
         },
         items=[f"i{number}" for number in range(items)],
@@ -90,6 +92,9 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
         content_column=np.empty(0, dtype=np.int32),
         content_value=np.empty(0, dtype=np.float32),
         content_inverse=np.empty((0, 0), dtype=np.float32),
+        groups=[],
+        group_item=np.empty((0, 0), dtype=np.int32),
+        came_by=np.full(users, -1, dtype=np.int32),
         popularity=popularity,
         shown=popularity,
         price=generator.random(items) * 50,

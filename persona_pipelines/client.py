@@ -137,6 +137,9 @@ class Client:
         price_below: float | None = None,
         in_stock: bool = False,
         slot: str | None = None,
+        campaign: str | None = None,
+        country: str | None = None,
+        referrer: str | None = None,
     ) -> dict[str, Any]:
         """The list for a person, a device, or a session, as the service answers it: ``items`` with ``item_id``, ``title``, ``reason`` and so on.
 
@@ -149,6 +152,7 @@ class Client:
             price_below: in the currency of the catalogue.
             in_stock: only what is known to be in stock.
             slot: where the list is shown; it comes back in the answer.
+            campaign, country, referrer: how the person came, of somebody of whom nothing else is known.
 
         Raises:
             ClientError: no list came within ``seconds``, or the request is wrong. It is not asked again: show what is shown to everybody.
@@ -164,6 +168,9 @@ class Client:
             "price_below": price_below,
             "in_stock": in_stock,
             "slot": slot,
+            "campaign": campaign,
+            "country": country,
+            "referrer": referrer,
         }
         return self._post("/v1/recommendations", wishes)
 

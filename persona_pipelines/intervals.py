@@ -52,6 +52,29 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     return Interval(mean, float(low), float(high))
 
 
+def ahead_of_the_first(values: np.ndarray, seed: int) -> tuple[int, Interval]:
+    """Which of some choices is the best, and how far it is ahead of the first, each user judged by the choice that is best for the other half of them.
+
+    On the very users that it was chosen by, the best of several would look better than it is.
+
+    Args:
+        values: shape (users, choices).
+    Returns:
+        The place of the best for all, of equal ones the first, and the interval; nan for fewer than two users.
+    """
+    if len(values) < 2:
+        return 0, interval(np.array([]), seed)
+    order = np.random.default_rng(seed).permutation(len(values))
+    gains = np.empty(len(values))
+    for judged, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        gains[judged] = values[judged, _best(values[others])] - values[judged, 0]
+    return _best(values), interval(gains, seed)
+
+
+def _best(values: np.ndarray) -> int:
+    return int(np.argmax(values.mean(axis=0).round(12)))
+
+
 def ratio_variance(
     users: np.ndarray,
     numerator: np.ndarray,

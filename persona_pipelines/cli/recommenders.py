@@ -44,6 +44,7 @@ def models(context: click.Context, form: Form, config: str | None) -> None:
             "champion": entry.champion,
             "decision": entry.tags.get("decision", ""),
             "ndcg_at_k": float(entry.tags.get("ndcg_at_k") or "nan"),
+            "live_share": float(entry.tags.get("live_share") or "nan"),
             "reason": entry.tags.get("decision.reason", ""),
         }
         for entry in found
@@ -79,6 +80,7 @@ def comparison(store: Warehouse) -> Answer:
         whole,
         store.frame(store.table(contracts.MODEL_ADVANTAGES)),
         store.frame(store.table(contracts.SEGMENT_ADVANTAGES).order_by("segment")),
+        store.frame(store.table(contracts.LAST_CLICK)),
     )
     champions = store.table(contracts.CHAMPIONS)
     decided = store.tuples(champions.filter(champions.stage == STAGE).select("chosen_by", "reason"))

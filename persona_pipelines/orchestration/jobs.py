@@ -20,7 +20,10 @@ TRAINING = (
     dg.AssetKey(["segments", "segment_quality"]),
     dg.AssetKey(["segments", "segment_changes"]),
     TUNING,
-    *(dg.AssetKey(["recommendations", name]) for name in ("model_comparison", "model_advantages", "segment_advantages", "leakage_audit")),
+    *(
+        dg.AssetKey(["recommendations", name])
+        for name in ("model_comparison", "model_advantages", "segment_advantages", "last_click", "leakage_audit")
+    ),
 )
 """Assets that train a model: left out of the daily job, which scores with the champions."""
 

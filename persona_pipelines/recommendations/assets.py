@@ -83,7 +83,13 @@ def _stacked(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _comparison(settings: Settings) -> dg.AssetsDefinition:
-    tables = (contracts.MODEL_COMPARISON, contracts.MODEL_ADVANTAGES, contracts.SEGMENT_ADVANTAGES, contracts.LEAKAGE_AUDIT)
+    tables = (
+        contracts.MODEL_COMPARISON,
+        contracts.MODEL_ADVANTAGES,
+        contracts.SEGMENT_ADVANTAGES,
+        contracts.LAST_CLICK,
+        contracts.LEAKAGE_AUDIT,
+    )
     contract = contracts.MODEL_COMPARISON
     deps = [
         key(table)
@@ -151,7 +157,7 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
             raise Refusal(str(error)) from None
         comparison, table = made.comparison, made.table
         with store.transaction():
-            for target, frame in zip(tables, (table, made.advantages, made.by_segment, made.audit), strict=True):
+            for target, frame in zip(tables, (table, made.advantages, made.by_segment, made.last_clicks, made.audit), strict=True):
                 store.replace(target, from_frame(frame))
             version = table.loc[table["champion"], "model_version"].iloc[0]
             choose(store, STAGE, Chosen(version, "gate", f"{comparison.decision.outcome}: {comparison.decision.reason}"))
@@ -184,6 +190,11 @@ def _comparison(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key(contracts.SEGMENT_ADVANTAGES),
             metadata=table_metadata(store, contracts.SEGMENT_ADVANTAGES, None, advantages=dg.MetadataValue.md(by_segment)),
+        )
+        clicks = markdown_table(made.last_clicks.round(4))
+        yield dg.MaterializeResult(
+            asset_key=key(contracts.LAST_CLICK),
+            metadata=table_metadata(store, contracts.LAST_CLICK, None, shares=dg.MetadataValue.md(clicks)),
         )
         yield dg.MaterializeResult(
             asset_key=key(contracts.LEAKAGE_AUDIT),

@@ -30,6 +30,11 @@ def new_in(category: str) -> str:
     return f"new in {category}" if category else "new"
 
 
+def popular_for(group: str) -> str:
+    """The reason of an item that people turn to who came the same way, as ``country=NL``."""
+    return "popular for " + " ".join(group.split("=", 1))
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What reasons are made of, items in the order of the model's.

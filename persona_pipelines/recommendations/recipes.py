@@ -41,9 +41,17 @@ class Recipe:
     def name(self) -> str:
         return self.settings.name
 
-    def fit(self, training: Interactions, seed: int) -> LearnedModel:
-        """Raises ModelError where the method, or every member of a hybrid, cannot be fitted."""
-        fitted, failed = fit_all(self.members or (self.settings,), training, seed)
+    def fit(self, training: Interactions, seed: int, already: Mapping[str, LearnedModel] | None = None) -> LearnedModel:
+        """The model of other interactions.
+
+        Args:
+            already: models of these methods that were fitted on the same training; they are not fitted once more.
+        Raises:
+            ModelError: the method, or every member of a hybrid, cannot be fitted.
+        """
+        wanted, known = self.members or (self.settings,), dict(already or {})
+        found, failed = fit_all([method for method in wanted if method.name not in known], training, seed)
+        fitted = {method.name: (known | found)[method.name] for method in wanted if method.name in known or method.name in found}
         if not isinstance(self.settings, HybridSettings):
             if self.name not in fitted:
                 raise ModelError(f"{self.name}: {failed[self.name]}")

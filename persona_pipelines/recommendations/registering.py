@@ -127,6 +127,7 @@ class Registered:
         comparison: with its last decision (``training.fit_on_everything``).
         table: rows of ``contracts.MODEL_COMPARISON``.
         advantages: rows of ``contracts.MODEL_ADVANTAGES``; ``by_segment`` of ``contracts.SEGMENT_ADVANTAGES``.
+        last_clicks: rows of ``contracts.LAST_CLICK``.
         audit: rows of ``contracts.LEAKAGE_AUDIT``.
         intervals: the picture of the table.
         url: the address of the run in MLflow.
@@ -136,6 +137,7 @@ class Registered:
     table: pd.DataFrame
     advantages: pd.DataFrame
     by_segment: pd.DataFrame
+    last_clicks: pd.DataFrame
     audit: pd.DataFrame
     intervals: Figure
     url: str
@@ -154,7 +156,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
     comparison, fitted = fit_on_everything(comparison, interactions, listed_users(store, settings, end), options.seed)
     decision, cut = comparison.decision, f"{comparison.split.cut:{MOMENT}}"
     table, advantages = comparison.table(options.k, options.seed), comparison.advantages(options.seed)
-    by_segment = comparison.segment_advantages(options.seed)
+    by_segment, last_clicks = comparison.segment_advantages(options.seed), comparison.last_clicks(options.seed)
     audit, intervals = audit_table(comparison.findings), charts.model_intervals(table)
     as_of = f"{end - dt.timedelta(days=1):%Y-%m-%d}"
     tables = tables_of_consenting(store, settings)
@@ -181,10 +183,11 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
             "interactions", trained, fingerprint(trained.drop(columns="user_id")), f"{trained['last_time'].min():%Y-%m-%d}", cut[:10]
         )
         seen = f"{len(trained):,} interactions of {trained['user_id'].nunique():,} users before {cut}"
-        parent.note(told.note_of_the_comparison(comparison, table, advantages, by_segment, seen))
+        parent.note(told.note_of_the_comparison(comparison, table, advantages, by_segment, last_clicks, seen))
         parent.table(table, "comparison.csv")
         parent.table(advantages, "advantages.csv")
         parent.table(by_segment, "advantages_by_segment.csv")
+        parent.table(last_clicks, "last_click.csv")
         parent.table(audit, "leakage_audit.csv")
         parent.picture(charts.drawn(intervals), "comparison.png")
         for name in dict.fromkeys(table["model"]):
@@ -196,6 +199,9 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
                 weights = comparison.weights.get(name, {})
                 run.parameters({f"weight.{member}": round(weight, 4) for member, weight in weights.items() if weight})
                 run.metrics(told.figures(mine))
+                if name in comparison.last_click:
+                    run.parameters({"live_share": comparison.last_click[name].choice.share})
+                    run.metrics(told.figures_of_the_last_click(comparison.last_click[name], last_clicks[last_clicks["model"] == name]))
                 run.series(comparison.curves.get(name, {}))
                 run.tags({"champion": str(name == decision.champion).lower(), "leakage_audit": "passed", "cut": cut})
                 run.note(told.note_of_a_method(comparison, name, parameters, seen))
@@ -205,7 +211,7 @@ def registered(store: Warehouse, settings: Settings, comparison: Comparison, end
                     )
         url = parent.url
     table = table.assign(model_version=table["model"].map(versions), mlflow_run_id=table["model"].map(runs))
-    return Registered(comparison, table, advantages, by_segment, audit, intervals, url)
+    return Registered(comparison, table, advantages, by_segment, last_clicks, audit, intervals, url)
 
 
 def _version(
@@ -227,9 +233,14 @@ def _version(
     whole = rows[(rows["case"] == WARM) & (rows["segment"] == ALL)]
     if len(whole):
         tags["ndcg_at_k"] = f"{whole['ndcg_at_k'].iloc[0]:.6f}"
+    measured = comparison.last_click.get(name)
+    if measured is not None:
+        tags |= {"live_share": f"{measured.choice.share:g}", "live_share.reason": measured.choice.reason}
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
         server.save(folder)
         recipe.save(folder)
+        if measured is not None:
+            measured.choice.save(folder)
         description = told.note_of_a_version(comparison, name, recipe.name, rows, learned_from)
         return run.register(folder, "persona_pipelines.recommendations.serving", example, answer, description, tags, optional=["k"]).version

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from persona_pipelines.recommendations.evaluation.audit import Finding
+from persona_pipelines.recommendations.evaluation.audit import TEST, Finding
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+from persona_pipelines.recommendations.evaluation.replay import LIST_ALONE, Measured
 from persona_pipelines.recommendations.training import Comparison
 from persona_pipelines.recommendations.verdict import verdict
 from persona_pipelines.tracking.notes import listed, table
@@ -66,6 +67,21 @@ def figures_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, k: int
     return found | {"models_compared": float(rows["model"].nunique()), "methods_left_out": float(len(comparison.failed))}
 
 
+def figures_of_the_last_click(measured: Measured, rows: pd.DataFrame) -> dict[str, float]:
+    """Metrics of the last click beside a model's list: the gain of the chosen share over the list alone on the validation window and on the test.
+
+    Args:
+        rows: those of the model in ``contracts.LAST_CLICK``.
+    """
+    gain, k = measured.choice.gain, measured.choice.k
+    found = {} if gain is None else {"": gain.mean, "_low": gain.low, "_high": gain.high}
+    test = rows[(rows["window"] == TEST) & (rows["against"] == LIST_ALONE) & rows["chosen"].astype(bool)]
+    judged = {"": "advantage", "_low": "low", "_high": "high"} if len(test) else {}
+    return {f"last_click_validation_gain_ndcg_at_{k}{suffix}": value for suffix, value in found.items()} | {
+        f"last_click_gain_ndcg_at_{k}{suffix}": float(test[column].iloc[0]) for suffix, column in judged.items()
+    }
+
+
 def audited(findings: list[Finding]) -> str:
     """The leakage audit in a sentence."""
     failed = [finding.check for finding in findings if not finding.passed]
@@ -84,7 +100,12 @@ def _judged(comparison: Comparison) -> str:
 
 
 def note_of_the_comparison(
-    comparison: Comparison, rows: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.DataFrame, learned_from: str
+    comparison: Comparison,
+    rows: pd.DataFrame,
+    advantages: pd.DataFrame,
+    by_segment: pd.DataFrame,
+    last_clicks: pd.DataFrame,
+    learned_from: str,
 ) -> str:
     """The description of the run of a comparison."""
     decision = comparison.decision
@@ -100,7 +121,7 @@ def note_of_the_comparison(
         part
         for part in (
             f"**{decision.outcome}**: {decision.reason}",
-            " ".join(verdict(rows, advantages, by_segment)),
+            " ".join(verdict(rows, advantages, by_segment, last_clicks)),
             listed({"Learned from": learned_from, "Judged": _judged(comparison), "Leakage audit": audited(comparison.findings)}),
             table(shown) if len(shown) else "",
             f"Left out:\n\n{left_out}" if left_out else "",

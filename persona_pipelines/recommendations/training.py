@@ -14,7 +14,7 @@ import pandas as pd
 from persona_pipelines.intervals import interval
 from persona_pipelines.parallel import side_by_side
 from persona_pipelines.recommendations.data import Interactions
-from persona_pipelines.recommendations.evaluation.audit import Finding, require_clean
+from persona_pipelines.recommendations.evaluation.audit import TEST, VALIDATION, Finding, require_clean
 from persona_pipelines.recommendations.evaluation.comparison import (
     ALL,
     WARM,
@@ -26,8 +26,12 @@ from persona_pipelines.recommendations.evaluation.comparison import (
     fit_all,
     require_serviceable,
 )
+from persona_pipelines.recommendations.evaluation.replay import LastItems, Measured, chosen_share, replayed
+from persona_pipelines.recommendations.evaluation.replay import table as last_click_table
 from persona_pipelines.recommendations.evaluation.splits import Split
+from persona_pipelines.recommendations.last_click import unmeasured
 from persona_pipelines.recommendations.models import Hybrid
+from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError, leaving_out
 from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED, Decision, decide, paired
 from persona_pipelines.recommendations.recipes import Recipe, recipe_of
@@ -58,6 +62,7 @@ class Comparison:
         recipes: of the models that may have to be fitted on everything: champion, challenger and holder.
         baselines: names of the most popular models.
         curves: how learners went on from step to step, by model and figure (``LearnedModel.curves``).
+        last_click: what a person's last items are worth beside the list of each of these models that reads no history of items.
     """
 
     judged: list[Judged]
@@ -71,6 +76,7 @@ class Comparison:
     recipes: dict[str, Recipe]
     baselines: list[str]
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    last_click: Mapping[str, Measured] = field(default_factory=dict)
 
     def table(self, k: int, seed: int) -> pd.DataFrame:
         """Rows of ``contracts.MODEL_COMPARISON`` but version and run."""
@@ -118,6 +124,10 @@ class Comparison:
             if (row := self._ahead(self.decision.champion, self.baselines[0], segment, seed))
         ]
         return pd.DataFrame(rows, columns=["segment", "model", "against", "users", "advantage", "low", "high"])
+
+    def last_clicks(self, seed: int) -> pd.DataFrame:
+        """Rows of ``contracts.LAST_CLICK``."""
+        return last_click_table(self.last_click, seed)
 
     def _ahead(self, model: str, against: str, segment: str, seed: int) -> dict[str, Any]:
         """How far one model is ahead of another for the known users of a segment; empty where nobody can be compared, or both are the same."""
@@ -230,7 +240,49 @@ def compare_models(
         for name in {decision.champion, decision.challenger, holder}
     }
     curves = {name: models[name].curves for name in models if models[name].curves}
-    return Comparison(judged, outer.split, findings, failed, validation, weights, decision, holder, recipes, baselines, curves)
+    clicks = _last_clicks(recipes, models, methods, validated, inner, outer, chosen.gate.minimum_users, k, seed)
+    return Comparison(judged, outer.split, findings, failed, validation, weights, decision, holder, recipes, baselines, curves, clicks)
+
+
+def _last_clicks(
+    recipes: Mapping[str, Recipe],
+    models: Mapping[str, LearnedModel],
+    methods: Sequence[MethodSettings],
+    validated: Mapping[str, LearnedModel],
+    inner: Task | None,
+    outer: Task,
+    minimum: int,
+    k: int,
+    seed: int,
+) -> dict[str, Measured]:
+    """What the last items are worth beside each model of the recipes that reads no history of items: the share is chosen on ``inner``, judged on ``outer``.
+
+    Args:
+        models, validated: fitted on the training of ``outer`` and of ``inner``.
+        minimum: people to choose a share by.
+    """
+    wanted = {name: recipe for name, recipe in recipes.items() if not isinstance(models[name], HistoryModel)}
+    found: dict[str, Measured] = {}
+    failed: dict[str, str] = {}
+    lasts: dict[str, LastItems] = {}
+    for name, recipe in wanted.items():
+        with leaving_out(failed, name):
+            if inner is None or not inner.split.in_order:
+                raise ModelError("there is no validation window whose events came after what was known of the same people")
+            if not lasts:
+                lasts |= {
+                    window: LastItems.of(part.training, methods, fitted, seed)
+                    for window, part, fitted in ((VALIDATION, inner, validated), (TEST, outer, models))
+                }
+            same = {
+                method.name: validated[method.name]
+                for method in methods
+                if method in (*recipe.members, recipe.settings) and method.name in validated
+            }
+            before = replayed(recipe.fit(inner.training, seed, same), lasts[VALIDATION], inner, k, seed)
+            after = replayed(models[name], lasts[TEST], outer, k, seed)
+            found[name] = Measured(chosen_share(before, k, minimum, seed), {VALIDATION: before, TEST: after})
+    return found | {name: Measured(unmeasured(reason, 0, 0, k), {}) for name, reason in failed.items()}
 
 
 def _usable(champion: Recipe, methods: Sequence[MethodSettings], split: Split, inner: Task | None, k: int, seed: int) -> Recipe:

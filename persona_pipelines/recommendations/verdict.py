@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from persona_pipelines.recommendations.evaluation.audit import TEST
 from persona_pipelines.recommendations.evaluation.comparison import ALL, WARM
+from persona_pipelines.recommendations.evaluation.replay import LAST_ITEMS_ALONE, LIST_ALONE
 from persona_pipelines.segments.differences import ENOUGH
 
 WORSE, NO_BETTER = "worse", "no better"
@@ -19,13 +21,14 @@ def against_popular(low: float, high: float, users: int) -> str:
     return WORSE if high < 0 else NO_BETTER
 
 
-def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.DataFrame) -> list[str]:
+def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.DataFrame, last_clicks: pd.DataFrame) -> list[str]:
     """What a comparison has decided, in sentences; none where nobody was judged or there is no champion.
 
     Args:
         comparison: rows of ``contracts.MODEL_COMPARISON``.
         advantages: rows of ``contracts.MODEL_ADVANTAGES``, which has every model against the champion and the most popular ones.
         by_segment: rows of ``contracts.SEGMENT_ADVANTAGES``.
+        last_clicks: rows of ``contracts.LAST_CLICK``.
     """
     whole = comparison[(comparison["case"] == WARM) & (comparison["segment"] == ALL)]
     champions = whole[whole["champion"].astype(bool)]
@@ -53,7 +56,7 @@ def verdict(comparison: pd.DataFrame, advantages: pd.DataFrame, by_segment: pd.D
             for row in ahead.itertuples()
         )
         sentences.append(f"Ahead of it on this test: {best}.")
-    return sentences + _segments_told(by_segment)
+    return sentences + _segments_told(by_segment) + _last_click_told(last_clicks[last_clicks["model"] == name])
 
 
 def _segments_told(by_segment: pd.DataFrame) -> list[str]:
@@ -71,6 +74,30 @@ def _segments_told(by_segment: pd.DataFrame) -> list[str]:
             )
             sentences.append(f"{words.format(rows['against'].iloc[0])}: {told}.")
     return sentences
+
+
+def _last_click_told(rows: pd.DataFrame) -> list[str]:
+    """Whether what a person did last helps beside the champion's list, and by how much."""
+    test = rows[(rows["window"] == TEST) & rows["chosen"].astype(bool)].set_index("against")
+    if test.empty:
+        return []
+    alone, last = test.loc[LIST_ALONE], test.loc[LAST_ITEMS_ALONE]
+    if not alone["share"]:
+        return ["What a person did last does not count beside its lists: on the validation window no share of it was ahead beyond doubt."]
+
+    def ahead(row: pd.Series, other: str) -> str:
+        side, doubt = (
+            "ahead of" if row["advantage"] >= 0 else "behind",
+            "" if row["low"] > 0 or row["high"] < 0 else ", but not beyond doubt,",
+        )
+        return f"{side}{doubt} {other} by {abs(row['advantage']):.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+
+    return [
+        f"Once somebody has done something, what they did last counts {alone['share']:g} of the list, by the validation window: on this test that is "
+        f"{ahead(alone, LIST_ALONE)}"
+        + (f", and {ahead(last, LAST_ITEMS_ALONE)}" if alone["share"] < 1 else "")
+        + f", nDCG of the next item in {alone['lists']:,} lists of {alone['users']:,} people."
+    ]
 
 
 def _chosen_by(validation: pd.Series, model: str, champion: str) -> str:

@@ -81,7 +81,7 @@ class Windows:
         found = audit(TEST, self.outer, outer, models, tuned)
         if self.inner is None:
             return found
-        if self.inner.split.by_time or self.inner.split.name == "last items out":
+        if self.inner.split.in_order:
             inner = known_before_test(sources, settings, self.inner.split, self.outer.split.cut)
         else:
             inner = known_before_test(sources, settings, self.inner.split, end, outer.pairs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from persona_pipelines.errors import ProjectError, StoredModelError
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE, data
+from persona_pipelines.recommendations.evaluation.splits import TooFewInteractionsError, cut_of
+from persona_pipelines.recommendations.last_click import LISTED, RECENT, LastClick
 from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.content_to_taste import ContentToTaste
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
@@ -27,11 +29,13 @@ from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.recommendations.rules import ItemFacts, item_facts, owned
 from persona_pipelines.recommendations.serving import in_use
 from persona_pipelines.recommendations.tables import Tables, audience_of, read
+from persona_pipelines.recommendations.windows import sources_of
+from persona_pipelines.serving.arrivals import Arrivals, Came, Chosen, arrivals, came_by, chosen
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
 from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
-from persona_pipelines.serving.snapshot import FACTS, RECENT, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
+from persona_pipelines.serving.snapshot import FACTS, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import ContentToTasteSettings, LiveBlendSettings
@@ -43,8 +47,6 @@ from persona_pipelines.warehouse.connection import Warehouse
 DEVICE_DAYS = 90
 """A device that nobody has logged in on is known if it did anything in so many days."""
 SCALED = 300
-NIGHTLY = 100
-"""Items of each user that are kept of a champion whose scores do not follow the last click."""
 USERS_AT_ONCE = 4096
 SEGMENT_COLUMNS = ("segment_id", "segment_name", "users", "share", "distinguishing_features", "description", "top_categories")
 
@@ -85,7 +87,7 @@ def since(snapshot: Snapshot, files: Sequence[Path], on_break: Callable[[Break],
 
 
 def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] = lambda text: None) -> Snapshot:
-    """The snapshot of the published tables and the champion that made their lists; the one on disk where it is of the same.
+    """The snapshot of the published tables and the champion that made their lists; the one on disk where it is of the same and can be read.
 
     Args:
         warehouse: the published copy.
@@ -104,8 +106,8 @@ def build(warehouse: Warehouse, settings: Settings, say: Callable[[str], None] =
     if folder.exists():
         try:
             return load(folder)
-        except StoredModelError as error:
-            say(f"{error}; it is made again")
+        except StoredModelError as error:  # of another version, or damaged
+            say(str(error))
             shutil.rmtree(folder)
     say(f"Preparing what the service knows: version {version} of the recommender, tables until {as_of} ...")
     made = _made(warehouse, settings, version, others, as_of, folder, say)
@@ -128,7 +130,8 @@ def _made(
     warehouse: Warehouse, settings: Settings, version: str, others: Sequence[str], as_of: dt.date, folder: Path, say: Callable[[str], None]
 ) -> Snapshot:
     options, end = settings.recommendations, end_of(as_of)
-    model = load_model(registry.model(settings, STAGE, version).folder)
+    registered = registry.model(settings, STAGE, version).folder
+    model, last_click = load_model(registered), LastClick.load(registered)
     users = warehouse.frame(warehouse.table(contracts.USERS).order_by("user_id"))
     tables = read(warehouse, settings, users)
     events = warehouse.table(contracts.EVENTS)
@@ -138,15 +141,19 @@ def _made(
     found = tables.items.set_index("item_id").reindex(items)
     titles = [title if isinstance(title, str) else item for title, item in zip(found["title"], items, strict=True)]
     in_stock = np.array([-1 if pd.isna(value) else int(bool(value)) for value in found["in_stock"]], dtype=np.int8)
-    scores = {version: scores_of(model, version, tables, settings, items, facts, people, end)}
+    scores = {version: scores_of(model, last_click, version, tables, settings, items, facts, people, end)}
     missing = []
     for other in others:
         try:
-            model = load_model(registry.model(settings, STAGE, other).folder)
-            scores[other] = scores_of(model, other, tables, settings, items, facts, people, end)
+            registered = registry.model(settings, STAGE, other).folder
+            scores[other] = scores_of(
+                load_model(registered), LastClick.load(registered), other, tables, settings, items, facts, people, end
+            )
         except ProjectError as error:
             say(f"version {other} of the recommender cannot be asked: {error}")
             missing.append(other)
+    came = Came.of(warehouse, events.filter(events.timestamp < end), rules_of(settings), items)
+    used, groups = _arrivals(warehouse, settings, came, end)
     content, scale = _content(tables, items, people, scores[version], settings, end)
     profile_start, profile = _profiles(warehouse, pd.Series(people.names))
     files, ids = _received(warehouse, settings, end)
@@ -172,11 +179,15 @@ def _made(
             whole_files=[],
             events=0,
             content_scale=scale,
+            arrivals=[asdict(entry) for entry in used],
         ),
         scores=scores,
         items=items.tolist(),
         titles=titles,
         categories=facts.category.tolist(),
+        groups=groups.names,
+        group_item=groups.items,
+        came_by=came_by(came, groups.names, people.names),
         price=pd.to_numeric(found["price"], errors="coerce").to_numpy(dtype=float, na_value=np.nan),
         blocked=facts.blocked,
         in_stock=in_stock,
@@ -188,6 +199,17 @@ def _made(
         profile=profile,
         ids=ids,
     )
+
+
+def _arrivals(warehouse: Warehouse, settings: Settings, came: Came, end: dt.datetime) -> tuple[list[Chosen], Arrivals]:
+    """What is popular by how people came: whether it is used is chosen on the newest window, the lists are of all that is known."""
+    options, fewest = settings.recommendations, settings.segments.minimum_segment_size
+    try:
+        cut = cut_of(sources_of(warehouse, settings), end, options.test_share, options.minimum_interactions)
+    except TooFewInteractionsError:
+        return [], arrivals(came, [], end, fewest)
+    used = chosen(came, cut, end, options.k, fewest, options.gate.minimum_users, options.seed)
+    return used, arrivals(came, used, end, fewest)
 
 
 @dataclass(frozen=True)
@@ -281,6 +303,7 @@ def _starts(owners: pd.Series | np.ndarray, count: int) -> np.ndarray:
 
 def scores_of(
     model: LearnedModel,
+    last_click: LastClick,
     version: str,
     tables: Tables,
     settings: Settings,
@@ -297,11 +320,13 @@ def scores_of(
     count = len(people.names)
     if weights_of == model.name:
         nightly_item, nightly_score = np.empty((count, 0), dtype=np.int32), np.empty((count, 0), dtype=np.float32)
+        share, reason = 1.0, "the model follows the last items itself"
     else:
-        nightly_item, nightly_score = np.full((count, NIGHTLY), -1, dtype=np.int32), np.zeros((count, NIGHTLY), dtype=np.float32)
+        share, reason = last_click.share, last_click.reason
+        nightly_item, nightly_score = np.full((count, LISTED), -1, dtype=np.int32), np.zeros((count, LISTED), dtype=np.float32)
         place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
         nightly_item[place], nightly_score[place] = _nightly(model, tables, settings.recommendations.exclude_seen, items, facts)
-    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score)
+    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score, share, reason)
 
 
 def _content(
@@ -351,7 +376,7 @@ def _scale(vectors: sp.csr_matrix, inverse: np.ndarray, people: People, scores: 
             scores.neighbours[items].ravel(), (scores.weights[items] * factor[:, None]).ravel(), minlength=len(scores.neighbours)
         )
         total[items] = 0
-        best = np.argsort(-total, kind="stable")[:NIGHTLY]
+        best = np.argsort(-total, kind="stable")[:LISTED]
         best = best[total[best] > 0]
         taste = np.asarray(vectors[items].T @ factor).ravel() @ inverse
         by_weights, by_content = by_weights + total[best].sum(), by_content + float((vectors[best] @ taste).clip(min=0).sum())
@@ -378,14 +403,14 @@ def _weights(
 
 
 def _nightly(model: LearnedModel, tables: Tables, exclude_seen: bool, items: np.ndarray, facts: ItemFacts) -> tuple[np.ndarray, np.ndarray]:
-    """The champion's ``NIGHTLY`` best items of each user who may have a list, by the rules, in ``items``."""
+    """The champion's ``LISTED`` best items of each user who may have a list, by the rules, in ``items``."""
     place = pd.Index(items).get_indexer(pd.Index(model.items))
     facts = facts.part(place)
     best, scores = [], []
     for start in range(0, len(tables.users), USERS_AT_ONCE):
         some = tables.users.iloc[start : start + USERS_AT_ONCE]
         audience = audience_of(model, replace(tables, users=some))
-        found, value = model.top(audience, NIGHTLY, owned(audience.seen, facts, exclude_seen), facts.blocked)
+        found, value = model.top(audience, LISTED, owned(audience.seen, facts, exclude_seen), facts.blocked)
         best.append(np.where(found >= 0, place[np.maximum(found, 0)], -1).astype(np.int32))
         scores.append(np.where(found >= 0, value, 0).astype(np.float32))
     return np.concatenate(best), np.concatenate(scores)

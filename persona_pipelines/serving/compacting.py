@@ -52,8 +52,10 @@ def compacted(state: LiveState, folder: Path, files: Sequence[str]) -> Snapshot:
     )
     profiles = people.ragged(before.profile_start, {"profile": before.profile}, {})
     of_devices = people.column(before.of_devices, False)
+    came_by = people.column(before.came_by, -1)
     consent, acted = people.column(before.consent, before.facts.consent_when_unknown), people.column(before.acted, False)
     for number, person in touched.items():
+        came_by[number] = person.came_by
         of_devices[number], consent[number], acted[number] = not person.user, person.personalised, acted[number] or person.revision > 0
     starts = {"pair_start": pairs, "history_start": histories, "said_start": said, "profile_start": profiles}
     columns: dict[str, Any] = {name: found.pop("start") for name, found in starts.items()}
@@ -67,6 +69,7 @@ def compacted(state: LiveState, folder: Path, files: Sequence[str]) -> Snapshot:
         shown=state.shown[: state.catalogue.count],
         people=people.names,
         of_devices=of_devices,
+        came_by=came_by,
         consent=consent,
         acted=acted,
         ids=np.union1d(before.ids, np.array(sorted(state.ids), dtype=np.uint64)),
@@ -94,7 +97,7 @@ class People:
     def of(cls, state: LiveState) -> People:
         before = [name.decode() for name in state.snapshot.people.tolist()]
         # A device that somebody logged in on has nothing of its own any more.
-        gone = {name for name, person in state.people.items() if person.number < 0 and not person.revision}
+        gone = {name for name, person in state.people.items() if person.number < 0 and not person.revision and person.came_by < 0}
         on_devices = {user for device in state.devices.values() for user in device.users}
         names = np.array(sorted((set(before) | state.people.keys()) - gone | on_devices), dtype="S32")
         kept = np.array([name not in gone for name in before], dtype=bool)

@@ -17,6 +17,7 @@ import numpy as np
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.serving.arriving import FACTS, place_of
 from persona_pipelines.serving.catalogue import Catalogue, Kept
 from persona_pipelines.serving.experiments import Experiment, Variant, variant_of
 from persona_pipelines.serving.lists import Maker, Wishes
@@ -49,6 +50,7 @@ class Asked:
     Attributes:
         user, device: raw ids; without both the list is for somebody of whom nothing is known.
         session: items of the request itself, the newest first: they count as the last of the history, and are not stored.
+        campaign, country, referrer: how the person came, where the request says it; else what events said of it counts.
     """
 
     user: str | None = None
@@ -61,6 +63,9 @@ class Asked:
     in_stock: bool = False
     session: Sequence[str] = ()
     slot: str | None = None
+    campaign: str | None = None
+    country: str | None = None
+    referrer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,10 +192,15 @@ class Engine:
         """The champion's."""
         return self.snapshot.champion
 
+    def live_share(self, version: str) -> float:
+        """How much the last items count against the list of a version: by the configuration, else as its training found."""
+        configured = self.settings.serving.live_share
+        return self.snapshot.scores[version].live_share if configured is None else configured
+
     def _maker(self, version: str | None, live_share: float | None) -> Maker:
         """What makes lists by a version (None and one that is not at hand: the champion) and a share of its own."""
         chosen = version if version in self.snapshot.scores else self.snapshot.facts.version
-        share = self.settings.serving.live_share if live_share is None else live_share
+        share = self.live_share(chosen) if live_share is None else live_share
         found = self._makers.get((chosen, share))
         if found is None:
             options = self.settings.recommendations
@@ -237,9 +247,10 @@ class Engine:
             return found
 
         session, now = known(asked.session), self.now()
+        group = place_of(self.state.groups, {fact: getattr(asked, fact) for fact in FACTS})
         owner = self.owner(asked.user, asked.device)
         if owner is None:
-            person = Person(-1, True, bool(session) or self.snapshot.facts.consent_when_unknown)
+            person = Person(-1, True, bool(session) or group >= 0 or self.snapshot.facts.consent_when_unknown)
         else:
             person = self.state.seen_before(owner, user=asked.user is not None)
         of_person = owner is not None and person.personalised
@@ -256,6 +267,7 @@ class Engine:
             asked.price_below,
             asked.in_stock,
             session,
+            group,
         )
         made, snapshot, catalogue = maker.made(person, wishes), self.snapshot, self.catalogue
         if explored is None:
@@ -291,7 +303,7 @@ class Engine:
         }
         if unknown:
             answer["unknown_items"] = {"count": len(unknown), "first": unknown[:MOST_NAMED]}
-        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
+        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{person.came_by}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
         shown = Shown(
             list_id,
             now,

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in
+from persona_pipelines.recommendations.last_click import beside
+from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in, popular_for
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
 from persona_pipelines.serving.snapshot import Scores, Snapshot
 from persona_pipelines.serving.state import LiveState, Person
 from persona_pipelines.settings.recommendations import RulesSettings
 
-LIVE, NIGHTLY, POPULAR = "live", "nightly", "popular"
-"""Where a candidate comes from: the person's last items, the champion's list of the last run, what people turn to lately."""
+LIVE, NIGHTLY, ARRIVAL, POPULAR = "live", "nightly", "arrival", "popular"
+"""Where a candidate comes from: the person's last items, the champion's list of the last run, people who came the same way, what people turn to lately."""
 LESS = 0.5
 """How strongly an item of whose kind less is wanted speaks against those like it."""
 POPULAR_AT_ONCE = 200
@@ -22,6 +23,8 @@ MOST_PLAIN = 100
 """Histories of so many items are looked up without reckoning anew which cells they need; longer ones, of a request, are cut."""
 SMALLEST = 0.01
 """Items of a history that count less than this against the newest are not asked."""
+SMALLEST_SHARE = 1e-6
+"""Of the last items where they are to count nothing: they still order what is not in the champion's list, behind it."""
 LEAST_NEIGHBOURS = 20
 """Of an item of the history, however little it counts: the less it does, the fewer of its neighbours are looked at, the strongest first."""
 
@@ -37,6 +40,7 @@ class Wishes:
         price_below: nothing that costs as much, and nothing of unknown price; None for any price.
         in_stock: only what is known to be in stock.
         context: positions of items that the person looks at now, the newest first: they count as the last of the history, and are not stored.
+        came_by: the group of people who came as the request says (``Snapshot.groups``); -1 where it says nothing of it.
     """
 
     k: int = 10
@@ -46,6 +50,7 @@ class Wishes:
     price_below: float | None = None
     in_stock: bool = False
     context: Sequence[int] = ()
+    came_by: int = -1
 
     @property
     def narrow(self) -> bool:
@@ -159,6 +164,11 @@ class Maker:
             asked = self._pool(person, left_out, wishes)
             best = _best(asked.items, asked.scores, wanted, asked.above)
             items, merit, sources = asked.items[best].astype(np.int64), asked.scores[best], asked.sources[best]
+        group = wishes.came_by if wishes.came_by >= 0 else person.came_by
+        if person.personalised and group >= 0 and not len(items) and not len(asked.history):
+            items = self._of_group(group, wishes, left_out, wanted)
+            merit = 1 - np.arange(len(items)) / max(len(items), 1)
+            sources = np.full(len(items), _SOURCES.index(ARRIVAL), dtype=np.int8)
         scores = merit
         if len(items) < wanted:
             more = self._of_popular(wishes, np.concatenate([left_out, items]), wanted - len(items))
@@ -172,7 +182,7 @@ class Maker:
             order = {item: number for number, item in enumerate(items.tolist())}
             best = np.array([order[item] for item in chosen[0].tolist() if item >= 0], dtype=np.int64)
             items, scores, sources = items[best], scores[best], sources[best]
-        reasons = self._reasons(items, asked, sources)
+        reasons = self._reasons(items, asked, sources, group)
         return Listed(
             items.tolist(), np.round(scores, 6).tolist(), reasons, [_SOURCES[code] for code in sources.tolist()], person.personalised
         )
@@ -270,18 +280,17 @@ class Maker:
         nightly, value = nightly[kept].astype(np.int64), value[kept]
         if not len(nightly):  # a device, or one whose list has no item left
             return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
-        live, share = _scaled(scores.astype(float)), self.live_share
-        if not (wishes.context or self.state.acted(person)):
-            # The last run knew all of this but for the items that have come since: they count by what they are beside the others.
-            new = items >= self.state.catalogue.known
-            items, live, share = items[new], live[new], 0.0
-        if not len(items):
+        known, acted = self.state.catalogue.known, bool(wishes.context) or self.state.acted(person)
+        if not len(items) or not (acted or self.state.catalogue.new):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
-        total = np.zeros(len(self._mark))
-        total[nightly] += (1 - share) * _scaled(value)
-        total[items] += (share or 1.0) * live
-        both = np.union1d(nightly, items)
-        return both, total[both], np.where(np.isin(both, items), _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)
+        both, of_list, of_items = beside(nightly, value, items, scores.astype(float))
+        listed, new = np.isin(both, nightly), both >= known
+        share = max(self.live_share, SMALLEST_SHARE) if acted else 0.0
+        # What has come since the last run is in no list of it: it counts by what it is beside the others.
+        total = np.where(new, of_items, (1 - share) * of_list + share * of_items)
+        live = new | (np.isin(both, items) if acted and self.live_share else ~listed)
+        kept = listed | new if not acted else np.ones(len(both), dtype=bool)
+        return both[kept], total[kept], np.where(live, _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)[kept]
 
     def _fits(self, candidates: np.ndarray, wishes: Wishes) -> np.ndarray:
         fits = ~self._facts.blocked[candidates]
@@ -297,7 +306,7 @@ class Maker:
             fits &= self.state.catalogue.in_stock[candidates] == 1
         return fits
 
-    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray) -> list[str]:
+    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray, group: int) -> list[str]:
         """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
         catalogue, cells = self.state.catalogue, np.flatnonzero(self._among(asked.columns, items))
         strongest: dict[int, tuple[float, int]] = {}
@@ -307,6 +316,8 @@ class Maker:
             if amount > strongest.get(item, _NOTHING_SAID)[0]:  # of equal ones the first, which is the newest of the history
                 strongest[item] = amount, row
         words = {POPULAR: POPULAR_NOW if self.snapshot.facts.dated else POPULAR_EVER}
+        if group >= 0:
+            words[ARRIVAL] = popular_for(self.snapshot.groups[group])
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
             if item in strongest and source != _POPULAR:
@@ -314,6 +325,12 @@ class Maker:
             else:
                 found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
+
+    def _of_group(self, group: int, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
+        """What people turn to who came the same way."""
+        items = self.snapshot.group_item[group]
+        items = items[items >= 0].astype(np.int64)
+        return items[self._fits(items, wishes) & ~self._among(items, left_out)][:count]
 
     def _of_popular(self, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
         """What people turn to lately."""
@@ -339,7 +356,7 @@ def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray,
     return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
 
 
-_SOURCES = (LIVE, NIGHTLY, POPULAR)
+_SOURCES = (LIVE, NIGHTLY, ARRIVAL, POPULAR)
 _POPULAR = _SOURCES.index(POPULAR)
 _NOTHING_SAID = (0.0, -1)
 
@@ -349,9 +366,3 @@ def _best(candidates: np.ndarray, scores: np.ndarray, k: int, above: float) -> n
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k] if k < len(scores) else above
     kept = np.flatnonzero(scores >= threshold if threshold > above else scores > above)
     return kept[np.lexsort((candidates[kept], -scores[kept]))][:k]
-
-
-def _scaled(scores: np.ndarray) -> np.ndarray:
-    """Between 0 for the lowest and 1 for the highest; 1 where all are alike."""
-    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
-    return (scores - low) / (high - low) if high > low else np.ones(len(scores))

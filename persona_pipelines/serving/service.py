@@ -123,6 +123,9 @@ class Wanted(BaseModel):
     in_stock: bool = Field(False, description="Only what is known to be in stock.")
     item: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are looked at now, the newest first.")
     slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
+    campaign: Name | None = Field(None, description="How the person came, of somebody of whom nothing else is known; so are the next two.")
+    country: Name | None = None
+    referrer: Name | None = Field(None, description="The address that the person came from; its site counts.")
 
 
 class Session(BaseModel):
@@ -140,6 +143,9 @@ class Session(BaseModel):
     price_below: float | None = Field(None, gt=0, allow_inf_nan=False)
     in_stock: bool = False
     slot: Name | None = Field(None, description="Where the list is shown; it comes back in the answer.")
+    campaign: Name | None = Field(None, description="How the person came, of somebody of whom nothing else is known; so are the next two.")
+    country: Name | None = None
+    referrer: Name | None = Field(None, description="The address that the person came from; its site counts.")
 
 
 def app_of(
@@ -340,6 +346,9 @@ def app_of(
             "model": scores.model,
             "model_version": scores.version,
             "weights_of": scores.weights_of,
+            "live_share": engine.live_share(scores.version),
+            "live_share_reason": scores.live_share_reason if engine.settings.serving.live_share is None else "serving.live_share",
+            "arrivals": engine.snapshot.facts.arrivals,
             "until": engine.snapshot.facts.until,
             "versions": sorted(engine.snapshot.scores),
             "experiment": None if engine.experiment is None else engine.experiment.name,

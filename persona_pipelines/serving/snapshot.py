@@ -21,11 +21,9 @@ from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, largest, largest_of_dense
 
-FORMAT = 2
+FORMAT = 3
 NEIGHBOURS = 200
 """Of an item, that a live list looks at."""
-RECENT = 50
-"""Items of a person that a live list looks at, the newest ones."""
 FACTS = "snapshot.json"
 TEXTS = "items.json"
 CONTENT = "content.json"
@@ -49,6 +47,7 @@ class Facts:
             ``whole_files``: those of which all events are.
         events: how many have been taken in since the tables.
         content_scale: what makes likenesses by content weigh like the champion's weights between items.
+        arrivals: of each fact of how people came whether it is used: ``fact``, ``strength``, ``gain`` (``mean``, ``low``, ``high``), ``people`` (``arrivals.Chosen``).
     """
 
     version: str
@@ -65,6 +64,7 @@ class Facts:
     whole_files: list[str]
     events: int
     content_scale: float
+    arrivals: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Scores:
         decay: each item of a history counts this to the power of its place from the newest.
         neighbours, weights: shape (items, at most ``NEIGHBOURS``): the items to which one leads, and how strongly, the strongest first; weight 0 where there is none.
         nightly_item, nightly_score: shape (people, c), its list of each of the last run, -1 where it ends; no columns where the weights are its own.
+        live_share: how much the last items count against that list, as the training found, and ``live_share_reason``, why; 1 where the weights are its own.
     """
 
     model: str
@@ -87,12 +88,14 @@ class Scores:
     weights: np.ndarray
     nightly_item: np.ndarray
     nightly_score: np.ndarray
+    live_share: float
+    live_share_reason: str
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that there is not yet."""
         folder.mkdir()
         _save_arrays(self, folder)
-        told = {"model": self.model, "version": self.version, "weights_of": self.weights_of, "decay": self.decay}
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.type != "np.ndarray"}
         write_whole(folder / FACTS, orjson.dumps(told, option=orjson.OPT_INDENT_2))
 
 
@@ -103,12 +106,14 @@ class Snapshot:
     Attributes:
         scores: of the champion, and of other versions that are asked, by version.
         items, titles, categories: texts of the items; an empty category is none.
+        groups, group_item: of people who came the same way (``arrivals.Arrivals``), with what they turn to: shape (groups, c), -1 where a row ends.
         popularity: shape (items,), users who cared for the item lately, those of a week ago by half; of a compacted state also of items that came since.
         shown: shape (items,), the same when the order of what is popular was last made.
         price: shape (items,), nan where unknown.
         blocked: shape (items,), True for items that nobody is to get; ``in_stock``: 1, 0, or -1 where unknown.
         repurchasable, is_new: shape (items,). ``vectors``: shape (items, d), by which items are unlike each other (``recommendations.rules``).
         people: shape (people,), pseudonyms as 32 bytes: users, and devices that nobody has logged in on (``of_devices``).
+        came_by: shape (people,), the first of the groups that each belongs to; -1 for none.
         consent: shape (people,), whether lists may be made for them. acted: whether they have done something that the list of the last run does not know.
         history_start: shape (people + 1,), where the items of each begin in ``history_item`` (the newest first) and ``history_time`` (microseconds since 1970).
         pair_start, pair_item: the same of every item that each has had to do with, rising; ``pair_time`` is when last, ``pair_good`` whether anything good was
@@ -136,6 +141,8 @@ class Snapshot:
     content_column: np.ndarray
     content_value: np.ndarray
     content_inverse: np.ndarray
+    groups: list[str]
+    group_item: np.ndarray
     popularity: np.ndarray
     shown: np.ndarray
     price: np.ndarray
@@ -146,6 +153,7 @@ class Snapshot:
     vectors: np.ndarray
     people: np.ndarray
     of_devices: np.ndarray
+    came_by: np.ndarray
     consent: np.ndarray
     acted: np.ndarray
     history_start: np.ndarray
@@ -222,7 +230,7 @@ class Snapshot:
             _save_arrays(self, folder)
             for scores in self.scores.values():
                 scores.save(folder / _scores_folder(scores.version))
-            write_whole(folder / TEXTS, orjson.dumps({"items": self.items, "titles": self.titles, "categories": self.categories}))
+            write_whole(folder / TEXTS, orjson.dumps({name: getattr(self, name) for name in ("items", "titles", "categories", "groups")}))
             write_whole(folder / CONTENT, orjson.dumps(_told(self.content)))
             write_whole(folder / FACTS, orjson.dumps({"format": FORMAT, **vars(self.facts)}, option=orjson.OPT_INDENT_2))
 
@@ -276,7 +284,7 @@ def load(folder: Path) -> Snapshot:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
         if facts.pop("format", None) != FORMAT:
-            raise StoredModelError(f"{folder}: made by another version")
+            raise StoredModelError(f"{folder}: made by another version; persona serve makes it again")
         texts = orjson.loads((folder / TEXTS).read_bytes())
         scores = {}
         for place in sorted(folder.glob(_scores_folder("*"))):
@@ -285,7 +293,7 @@ def load(folder: Path) -> Snapshot:
         content = _content_of(orjson.loads((folder / CONTENT).read_bytes()))
         found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, content=content, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
-        raise StoredModelError(f"{folder}: no snapshot that can be read ({error})") from None
+        raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); persona serve makes it again") from None
     _require_whole(found)
     return found
 
@@ -307,6 +315,8 @@ def _require_whole(found: Snapshot) -> None:
         "together_item": (len(found.together_item), items),
         "vectors": (len(found.vectors), items),
         "consent": (len(found.consent), people),
+        "came_by": (len(found.came_by), people),
+        "group_item": (len(found.group_item), len(found.groups)),
         "acted": (len(found.acted), people),
         "device_start": (len(found.device_start), len(found.device) + 1),
         f"{_scores_folder(found.facts.version)}": (int(found.facts.version in found.scores), 1),
@@ -317,7 +327,7 @@ def _require_whole(found: Snapshot) -> None:
         lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
     for name, (length, expected) in lengths.items():
         if length != expected:
-            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}")
+            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}; persona serve makes it again")
 
 
 def _first_bits(names: np.ndarray) -> np.ndarray:

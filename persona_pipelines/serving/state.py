@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persona_pipelines.features.interactions import FEW_RATINGS, TOLERANCE, InteractionRules
+from persona_pipelines.recommendations.last_click import RECENT
+from persona_pipelines.serving.arriving import place_of
 from persona_pipelines.serving.catalogue import MOST_NEW, Catalogue
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
-from persona_pipelines.serving.snapshot import RECENT, id_hash
+from persona_pipelines.serving.snapshot import id_hash
 
 HALF_LIFE_DAYS = 7.0
 MOST_DOUBLINGS = 900.0
@@ -51,10 +53,11 @@ class Person:
         since: items had to do with since the snapshot, with all that is known of each.
         unwanted: items not wanted; ``less``: items of whose kind less is wanted.
         revision: of the state: it rises with every event that changes it.
+        came_by: the group of people who came the same way (``Snapshot.groups``); -1 for none that is known.
         order: the history, once it was asked for (``LiveState.history``), ``order_at`` so many ratings of all.
     """
 
-    __slots__ = ("less", "number", "order", "order_at", "personalised", "revision", "said", "since", "unwanted", "user")
+    __slots__ = ("came_by", "less", "number", "order", "order_at", "personalised", "revision", "said", "since", "unwanted", "user")
 
     def __init__(self, number: int, user: bool, personalised: bool) -> None:
         self.number, self.user, self.personalised = number, user, personalised
@@ -63,12 +66,18 @@ class Person:
         self.less: set[int] = set()
         self.said: tuple[int, bool] | None = None
         self.revision = 0
+        self.came_by = -1
         self.order: tuple[np.ndarray, np.ndarray | None] | None = None
         self.order_at = -1
 
     def changed(self) -> None:
         self.revision += 1
         self.order = None
+
+    def came(self, group: int) -> None:
+        """The first of the groups counts: it is of the fact that helps most."""
+        if group >= 0:
+            self.came_by = group if self.came_by < 0 else min(self.came_by, group)
 
     def told(self, said: tuple[int, bool] | None) -> None:
         """The newest word counts; of two of one moment the no."""
@@ -83,6 +92,7 @@ class Person:
             self.personalised,
             self.said,
             self.revision,
+            self.came_by,
             tuple(sorted(self.since.items())),
             tuple(sorted(self.unwanted)),
             tuple(sorted(self.less)),
@@ -122,6 +132,7 @@ class LiveState:
         snapshot = catalogue.snapshot
         self.catalogue, self.snapshot, self.rules, self.most_users = catalogue, snapshot, rules, most_users
         self.places = catalogue.places
+        self.groups = {name: number for number, name in enumerate(snapshot.groups)}
         self.popularity = np.zeros(catalogue.known + MOST_NEW)
         self.popularity[: len(snapshot.popularity)] = snapshot.popularity
         self.begin = microseconds(snapshot.until)
@@ -153,6 +164,8 @@ class LiveState:
         name = self._owner(event.get("user_id"), event.get("anonymous_id"), kind)
         if name is None:
             return
+        if self.groups and (group := place_of(self.groups, event)) >= 0:
+            self.person(name).came(group)
         if kind == PERSONALISATION:
             person = self.person(name)
             person.told((moment, bool(event["value"])))
@@ -322,6 +335,7 @@ class LiveState:
         if number < 0:
             return Person(-1, user, snapshot.facts.consent_when_unknown)
         found = Person(number, not snapshot.of_devices[number], bool(snapshot.consent[number]))
+        found.came_by = int(snapshot.came_by[number])
         start, end = int(snapshot.said_start[number]), int(snapshot.said_start[number + 1])
         for code in snapshot.said_item[start:end].tolist():
             (found.unwanted if code > 0 else found.less).add(abs(code) - 1)
@@ -371,15 +385,19 @@ class LiveState:
     def _join(self, user: str, device: str) -> None:
         """What was done on a device before anybody logged in was done by who logs in first."""
         before = self.seen_before(device, user=False)
-        if not before.revision and before.number < 0:
+        part = self._part(before)
+        did = self.acted(before) or part.stop > part.start
+        if not did and before.came_by < 0:
             return
         person = self.person(user)
+        person.came(before.came_by)
         for item, met in sorted(self.all_met(before).items()):
             self._meets(person, item, met)
         person.unwanted |= before.unwanted
         person.less |= before.less
         person.told(before.said)
-        person.changed()
+        if did:
+            person.changed()
         self.people[device] = Person(-1, False, self.snapshot.facts.consent_when_unknown)
 
     def described(self) -> dict[str, Any]:

@@ -283,11 +283,12 @@ class PrivacySettings(Strict):
 
 
 class ServingSettings(Strict):
-    live_share: float = Field(
-        0.5,
+    live_share: float | None = Field(
+        None,
         ge=0,
         le=1,
-        description="How much a person's last items count against the list of the last run, where the champion cannot follow them itself.",
+        description="How much a person's last items count against the list of the last run, where the champion cannot follow them itself; "
+        "without it what the training found best.",
     )
     exploration: float = Field(
         0.05,

@@ -598,6 +598,10 @@ def test_what_the_service_knows_is_what_the_tables_say(copy: Shop) -> None:
     with Warehouse(settings.published_file, read_only=True) as store:
         snapshot = build(store, settings)
         assert build(store, settings).folder == snapshot.folder
+        said: list[str] = []
+        (snapshot.folder / "consent.npy").unlink()
+        snapshot = build(store, settings, said.append)  # one that cannot be read is made again
+    assert "no snapshot that can be read" in said[0]
     items = np.array(snapshot.items)
     users = {name.decode(): number for number, name in enumerate(snapshot.people.tolist()) if not snapshot.of_devices[number]}
     for user, number in users.items():

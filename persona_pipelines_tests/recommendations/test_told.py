@@ -12,6 +12,7 @@ import pytest
 
 from persona_pipelines.intervals import Interval
 from persona_pipelines.recommendations import told
+from persona_pipelines.recommendations.evaluation import replay
 from persona_pipelines.recommendations.evaluation.audit import Finding
 from persona_pipelines.recommendations.promotion import FIRST, PROMOTED, REFRESHED, REFUSED, Decision
 from persona_pipelines.recommendations.training import Comparison
@@ -79,12 +80,13 @@ def test_who_was_not_judged_has_no_figures_and_nothing_breaks() -> None:
         "methods_left_out",
     }
     assert "Leakage audit" in told.note_of_the_comparison(
-        compared(decided(REFRESHED, "ease", "ease", None), "ease"), nobody, ADVANTAGES, NO_SEGMENTS, "x"
+        compared(decided(REFRESHED, "ease", "ease", None), "ease"), nobody, ADVANTAGES, NO_SEGMENTS, NO_CLICKS, "x"
     )
     assert told.note_of_a_version(compared(decided(REFRESHED, "ease", "ease", None), "ease"), "ease", "ease", nobody, "x")
 
 
 ADVANTAGES = pd.DataFrame(columns=["model", "against", "advantage", "low", "high"])
+NO_CLICKS = replay.table({}, 20)
 NO_SEGMENTS = pd.DataFrame(columns=["segment", "model", "against", "users", "advantage", "low", "high"])
 
 
@@ -97,7 +99,7 @@ def test_figures_of_a_model_are_told_apart_by_case_and_segment() -> None:
 def test_notes_say_what_it_was_trained_on_how_it_was_judged_and_what_the_audit_found() -> None:
     comparison = compared(decided(REFUSED, "als", "ease", Interval(0.1, -0.1, 0.3)), "als")
     notes = [
-        told.note_of_the_comparison(comparison, rows("als"), ADVANTAGES, NO_SEGMENTS, "18,716 interactions"),
+        told.note_of_the_comparison(comparison, rows("als"), ADVANTAGES, NO_SEGMENTS, NO_CLICKS, "18,716 interactions"),
         told.note_of_a_method(comparison, "ease", {"regularisation": 400}, "18,716 interactions"),
         told.note_of_a_version(comparison, "ease", "ease", rows("als").query("model == 'ease'"), "18,716 interactions"),
     ]

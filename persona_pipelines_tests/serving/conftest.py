@@ -44,6 +44,8 @@ CLICKS = {
 }
 HISTORIES = {user: [(user * 5 + step) % ITEMS for step in range(user % 4)] for user in range(USERS)}
 """Newest first; every fourth user has none."""
+GROUPS = {"campaign=spring": [21, 7, 22, 23, -1], "country=NL": [24, 25, 5, 26, 27]}
+"""What people turn to who came the same way."""
 
 
 def user_name(number: int) -> str:
@@ -86,6 +88,8 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "vectors": np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3],
         "people": np.array([user_name(number) for number in order], dtype="S32"),
         "of_devices": np.zeros(USERS, dtype=bool),
+        "came_by": np.full(USERS, -1, dtype=np.int32),
+        "group_item": np.array(list(GROUPS.values()), dtype=np.int32),
         "consent": order != 11,
         "acted": np.zeros(USERS, dtype=bool),
         "device": np.array([device_name("tablet")], dtype="S32"),
@@ -96,6 +100,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         **changes.pop("arrays", {}),
     }
     scores: dict[str, Any] = {"model": "shop", "version": "3", "weights_of": "live_blend" if nightly else "shop", "decay": 0.8}
+    scores |= {"live_share": 0.5, "live_share_reason": "ahead of the list alone"}
     scores |= {name: changes.pop(name) for name in [*scores] if name in changes}
     facts = {
         "version": scores["version"],
@@ -112,6 +117,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "whole_files": [],
         "events": 0,
         "content_scale": 2.0,
+        "arrivals": [],
         **changes,
     }
     Snapshot(
@@ -130,6 +136,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         content_column=np.array([(1, 0, 2)[number % 3] for number in range(ITEMS)], dtype=np.int32),
         content_value=np.ones(ITEMS, dtype=np.float32),
         content_inverse=np.eye(8, dtype=np.float32) / 4,
+        groups=list(GROUPS),
         popularity=np.arange(ITEMS, dtype=float)[::-1].copy(),
         shown=np.arange(ITEMS, dtype=float)[::-1].copy(),
         price=np.where(np.arange(ITEMS) % 4 == 3, np.nan, np.arange(ITEMS)),

@@ -42,7 +42,8 @@ def nightly(store: Warehouse, settings: Settings, snapshot: Snapshot, end: dt.da
     people = people_of(store, store.kept("known_then"), users, np.array(snapshot.items, dtype=object), end, settings)
     store.drop_kept("known_then")
     facts = dataclasses.replace(snapshot.facts, until=end.isoformat(), rating_sum=people.rating_sum, ratings=people.ratings)
-    then: Any = people.arrays
+    came_by = np.full(len(people.names), -1, dtype=np.int32)  # how people came is no part of what is compared
+    then: Any = {**people.arrays, "came_by": came_by}
     return live_state(dataclasses.replace(snapshot, facts=facts, **then), rules_of(settings), settings.events.most_users_of_a_device)
 
 

@@ -129,6 +129,9 @@ def test_every_wish_reaches_the_service(served, planned, client) -> None:
         "price_below": 20.0,
         "in_stock": True,
         "slot": "front",
+        "campaign": "spring",
+        "country": "NL",
+        "referrer": "https://example.com",
         "device": "tablet",
     }
     service = planned()

@@ -35,6 +35,7 @@ def test_a_state_that_was_compacted_on_the_way_is_that_of_all_events(
         parts.apply(entry)
     assert differences(whole, parts) == []
     assert parts.popularity.tobytes() == whole.popularity.tobytes()
+    assert [parts.seen_before(name).came_by for name in whole.people] == [person.came_by for person in whole.people.values()]
     assert all(parts.repeats(entry) for entry in events)
     names = [*(user_name(number) for number in (*range(USERS), 77)), *(device_name(name) for name in ("tablet", "phone", "desk"))]
     assert [listed(parts, name) for name in names] == [listed(whole, name) for name in names]

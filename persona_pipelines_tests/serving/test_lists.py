@@ -220,6 +220,32 @@ def test_the_list_of_the_last_run_stands_until_something_is_done_and_then_both_c
     assert {entry["source"] for entry in after} == {"live", "nightly"}
 
 
+def test_the_last_items_count_as_the_training_found_or_as_the_configuration_says(engine_of) -> None:
+    def after_a_click(**options) -> list[dict]:
+        engine = engine_of(nightly=12, **options)
+        engine.take([event(1, user="3", item=20)])
+        return listed(engine, "u3", k=ITEMS)
+
+    learned, told = after_a_click(live_share=0.9), after_a_click(live_share=0.1, serving={"live_share": 0.9})
+    assert learned == told
+    assert learned != after_a_click(live_share=0.1)
+
+
+def test_last_items_that_count_nothing_leave_the_list_as_it_is_and_stand_behind_it_in_their_order(engine_of) -> None:
+    engine = engine_of(nightly=12, live_share=0.0)
+    before = [entry["item_id"] for entry in listed(engine, "u3", k=ITEMS) if entry["source"] == "nightly"]
+    engine.take([event(1, user="3", item=20)])
+    after = listed(engine, "u3", k=ITEMS)
+    nightly, live = ([entry["item_id"] for entry in after if entry["source"] == source] for source in ("nightly", "live"))
+    assert nightly == [item for item in before if item != "i20"]
+    assert [entry["item_id"] for entry in after][: len(nightly) - 1] == nightly[:-1]
+    alone = engine_of(nightly=12, live_share=1.0)
+    alone.take([event(1, user="3", item=20)])
+    order = [entry["item_id"] for entry in listed(alone, "u3", k=ITEMS) if entry["item_id"] in live]
+    assert live == order
+    assert len(live) > 2
+
+
 def test_a_history_that_hardly_counts_is_asked_for_its_strongest_neighbours_alone() -> None:
     row, within, factor = lists._looked_up(np.arange(50, dtype=float), 0.8, 200)
     asked = np.bincount(row)

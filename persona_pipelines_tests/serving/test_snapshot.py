@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.most_popular import PopularityModel
-from persona_pipelines.serving.snapshot import NEIGHBOURS, load, weights_between
+from persona_pipelines.serving.snapshot import FORMAT, NEIGHBOURS, load, weights_between
 from persona_pipelines_tests.serving.conftest import USERS, device_name, snapshot, user_name
 
 ITEMS = np.array([f"i{number}" for number in range(6)], dtype=object)
@@ -41,7 +41,7 @@ def test_what_is_not_whole_is_told_with_what_to_do(tmp_path) -> None:
         load(found.folder)
     found = snapshot(tmp_path / "u")
     facts = found.folder / "snapshot.json"
-    facts.write_text(facts.read_text().replace('"format": 2', '"format": 0'))
+    facts.write_text(facts.read_text().replace(f'"format": {FORMAT}', '"format": 0'))
     with pytest.raises(StoredModelError, match="made by another version"):
         load(found.folder)
     with pytest.raises(StoredModelError, match="no snapshot that can be read"):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
 from persona_pipelines.features.interactions import InteractionRules
+from persona_pipelines.recommendations.last_click import RECENT
 from persona_pipelines.serving.engine import Asked
 from persona_pipelines.serving.journal import Journal, events_of, files_of, line_of
-from persona_pipelines.serving.snapshot import RECENT
 from persona_pipelines.serving.state import LiveState, Met, shared_places
 from persona_pipelines.settings.stages import InteractionLevel
 from persona_pipelines.warehouse.connection import Warehouse, from_frame
@@ -62,6 +62,7 @@ def streams(draw: st.DrawFn) -> list[dict]:
                 draw(st.integers(0, ITEMS)),
                 draw(st.integers(0, 300)),
                 value=value,
+                **draw(st.sampled_from([{}, {}, {"country": "NL"}, {"campaign": "spring", "country": "XX"}])),
             )
         )
     return made

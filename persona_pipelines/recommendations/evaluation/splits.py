@@ -72,6 +72,11 @@ class Split:
         """Whether all of the training was before all of the test."""
         return self.name in ("global time", "record order")
 
+    @property
+    def in_order(self) -> bool:
+        """Whether of each person all of the training was before all of the test."""
+        return self.by_time or self.name == "last items out"
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -52,7 +52,7 @@ export class Persona {
   get waiting() { return this.#queue().length; }
 
   // A list as the service answers it. The wishes are those of POST /v1/recommendations: k, session, exclude, categories, not_categories,
-  // price_below, in_stock, slot. Throws a PersonaError where none comes within `seconds`: show what you show to everybody then.
+  // price_below, in_stock, slot, campaign, country, referrer. Throws a PersonaError where none comes within `seconds`: show what you show to everybody then.
   async recommendations({ seconds = 2, ...wishes } = {}) {
     return await this.#post("/v1/recommendations", JSON.stringify({ ...wishes, ...this.#whom("user", "device") }), { seconds });
   }

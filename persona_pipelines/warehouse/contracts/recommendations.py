@@ -112,6 +112,23 @@ SEGMENT_ADVANTAGES = Table(
     ("segment",),
 )
 
+LAST_CLICK = Table(
+    "recommendations",
+    "last_click",
+    "What a person's last items are worth beside the list of a model that does not follow them, each window replayed click by click.",
+    (
+        MODEL,
+        Column("window", "string", "validation, on which the share is chosen, or test, which judges it.", required=True),
+        replace(share("share", "How much the last items count: 0 is the model's list alone, 1 the last items alone."), required=True),
+        Column("against", "string", "What it is compared with: the list alone, or the last items alone.", required=True),
+        Column("chosen", "boolean", "Whether live lists count the last items so.", required=True),
+        count("lists", "Lists judged: before each of a person's first ten events in the window, but those of the first moment."),
+        share("ndcg_at_k", "nDCG of the next item in them, mean over the lists of each user, then over users."),
+        *PAIRED,
+    ),
+    ("model", "window", "share", "against"),
+)
+
 LEAKAGE_AUDIT = Table(
     "recommendations",
     "leakage_audit",
