@@ -18,9 +18,8 @@ RECENT = 50
 """Items of a person that a live list looks at, the newest ones."""
 SHARES = tuple(tenth / 10 for tenth in range(11))
 """Of the last items in a list, the rest is the model's."""
-UNMEASURED = 0.5
-"""The share where too few people came back to be measured on. The champion is then what is popular, as a rule: beside that, half or more was best
-on all data that it was measured on (the sample, MovieLens 100K, Online Retail)."""
+BOTH_ALIKE = 0.5
+"""The share where no other is ahead of it beyond doubt: who clicks sees the list react, and where it was measured that cost next to nothing."""
 FILE = "last_click.json"
 
 
@@ -30,7 +29,7 @@ class LastClick:
 
     Attributes:
         share: from 0, the model's list alone, to 1, the last items alone.
-        gain: in nDCG at ``k`` over the model's list alone, of people each judged by the share that was best for the other half of them; None where
+        gain: in nDCG at ``k`` over both counting alike, of people each judged by the share that was best for the other half of them; None where
             it could not be measured.
         people, lists: judged by; lists are those after somebody had done something in the window.
         reason: why this share, in words.
@@ -65,7 +64,7 @@ class LastClick:
 
 def unmeasured(why: str, people: int, lists: int, k: int) -> LastClick:
     """The share where nothing could be measured."""
-    return LastClick(UNMEASURED, None, people, lists, k, f"not measured: {why}")
+    return LastClick(BOTH_ALIKE, None, people, lists, k, f"not measured: {why}")
 
 
 def beside(listed: np.ndarray, merit: np.ndarray, items: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

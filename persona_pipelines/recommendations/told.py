@@ -68,7 +68,7 @@ def figures_of_the_comparison(comparison: Comparison, rows: pd.DataFrame, k: int
 
 
 def figures_of_the_last_click(measured: Measured, rows: pd.DataFrame) -> dict[str, float]:
-    """Metrics of the last click beside a model's list: the gain of the chosen share over the list alone on the validation window and on the test.
+    """Metrics of the last click beside a model's list: the gain of the best share over both alike on the validation window, and of the chosen one over the list alone on the test.
 
     Args:
         rows: those of the model in ``contracts.LAST_CLICK``.

@@ -25,7 +25,7 @@ from persona_pipelines.recommendations.evaluation.replay import (
     table,
 )
 from persona_pipelines.recommendations.evaluation.splits import Split
-from persona_pipelines.recommendations.last_click import FILE, SHARES, UNMEASURED, LastClick, beside
+from persona_pipelines.recommendations.last_click import BOTH_ALIKE, FILE, SHARES, LastClick, beside
 from persona_pipelines.recommendations.models import recommender
 from persona_pipelines.settings.recommendations import LiveBlendSettings, MostPopularSettings
 
@@ -114,11 +114,11 @@ def test_who_did_all_at_one_moment_and_who_was_not_known_is_not_judged() -> None
     unknown = task(Split("global time", CUT, judged.split.pairs, judged.training, strangers), NOBODY, True)
     found = replayed(popular(judged.training), last_items(), unknown, K, 20)
     assert (len(found.ndcg), found.lists) == (0, 0)
-    assert chosen_share(found, K, 2, 20).share == UNMEASURED
+    assert chosen_share(found, K, 2, 20).share == BOTH_ALIKE
 
 
 def planted(people: int, best: int, gain: float) -> Replayed:
-    """Everybody gains with one share, more or less; the others are as good as the list alone."""
+    """Everybody gains with one share, more or less; the others are alike."""
     generator = np.random.default_rng(1)
     ndcg = np.tile(generator.random((people, 1)), (1, len(SHARES)))
     ndcg[:, best] += gain + generator.normal(0, 0.02, people)
@@ -130,19 +130,20 @@ def test_the_share_that_is_ahead_beyond_doubt_is_taken() -> None:
     assert found.share == 0.7
     assert found.gain is not None
     assert found.gain.low > 0
-    assert found.reason.startswith("ahead of the list alone: +0.0")
+    assert found.reason.startswith("ahead of both alike: +0.0")
     assert (found.people, found.lists, found.k) == (200, 600, 10)
 
 
-def test_without_proof_the_list_stands_and_with_too_few_people_nothing_is_measured() -> None:
+def test_without_proof_both_count_alike_and_with_too_few_people_nothing_is_measured() -> None:
     noise = chosen_share(planted(200, 7, 0.0), 10, 30, 20)
-    assert (noise.share, noise.reason.split(":")[0]) == (0.0, "not ahead of the list alone beyond doubt")
+    assert (noise.share, noise.reason.split(":")[0]) == (BOTH_ALIKE, "both alike")
     small = chosen_share(planted(60, 7, 0.004), 10, 30, 20)
     assert small.gain is not None
     assert small.gain.mean > 0 > small.gain.low
-    assert small.share == 0
+    assert small.share == BOTH_ALIKE
+    assert chosen_share(planted(200, 0, 0.05), 10, 30, 20).share == 0  # where the last items only harm, the list stands
     few = chosen_share(planted(29, 7, 0.5), 10, 30, 20)
-    assert (few.share, few.gain) == (UNMEASURED, None)
+    assert (few.share, few.gain) == (BOTH_ALIKE, None)
     assert few.reason == "not measured: 29 people did something twice in the validation window, 30 are needed"
 
 
@@ -155,8 +156,8 @@ def test_the_luckiest_of_many_that_are_alike_is_not_ahead() -> None:
 
 def test_of_equal_shares_the_smaller_is_taken() -> None:
     ndcg = np.tile(np.linspace(0.1, 0.2, 40)[:, None], (1, len(SHARES)))
-    ndcg[:, 4:8] += 0.1
-    assert chosen_share(Replayed(ndcg, 40), 10, 30, 20).share == 0.4
+    ndcg[:, 7:10] += 0.1
+    assert chosen_share(Replayed(ndcg, 40), 10, 30, 20).share == 0.7
 
 
 def test_the_table_has_every_share_beside_the_list_and_beside_the_last_items() -> None:
@@ -200,4 +201,4 @@ def test_a_choice_comes_back_from_its_file_and_a_model_of_before_has_none(tmp_pa
     with pytest.raises(StoredModelError, match="train again"):
         LastClick.load(tmp_path)
     before = LastClick.load(tmp_path / "nothing")
-    assert (before.share, before.gain) == (UNMEASURED, None)
+    assert (before.share, before.gain) == (BOTH_ALIKE, None)

@@ -100,7 +100,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         **changes.pop("arrays", {}),
     }
     scores: dict[str, Any] = {"model": "shop", "version": "3", "weights_of": "live_blend" if nightly else "shop", "decay": 0.8}
-    scores |= {"live_share": 0.5, "live_share_reason": "ahead of the list alone"}
+    scores |= {"live_share": 0.5, "live_share_reason": "ahead of both alike"}
     scores |= {name: changes.pop(name) for name in [*scores] if name in changes}
     facts = {
         "version": scores["version"],

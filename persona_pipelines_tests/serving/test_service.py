@@ -207,7 +207,7 @@ def test_the_service_tells_how_it_is(shop) -> None:
     health, ready, _, figures = told(app, ("GET", "/healthz"), ("GET", "/readyz"), post(VIEW), ("GET", "/metrics"))
     assert health.json == {"status": "ok"}
     assert (ready.json["model"], ready.json["model_version"], ready.json["until"]) == ("shop", "3", "2025-10-01T00:00:00")
-    assert (ready.json["live_share"], ready.json["live_share_reason"]) == (0.5, "ahead of the list alone")
+    assert (ready.json["live_share"], ready.json["live_share_reason"]) == (0.5, "ahead of both alike")
     text = figures.body.decode()
     assert 'persona_events_total{outcome="accepted"} 1.0' in text
     assert 'persona_requests_total{route="/v1/events",status="202"} 1.0' in text

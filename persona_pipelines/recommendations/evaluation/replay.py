@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from persona_pipelines.intervals import Interval, ahead_of_the_first, interval
 from persona_pipelines.recommendations.data import Interactions, places_from_newest, positions, recency_weights
 from persona_pipelines.recommendations.evaluation.comparison import Task
-from persona_pipelines.recommendations.last_click import LISTED, RECENT, SHARES, LastClick, beside, unmeasured
+from persona_pipelines.recommendations.last_click import BOTH_ALIKE, LISTED, RECENT, SHARES, LastClick, beside, unmeasured
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
 from persona_pipelines.settings.recommendations import LiveBlendSettings, MethodSettings
@@ -114,8 +114,8 @@ def replayed(model: LearnedModel, last: LastItems, window: Task, k: int, seed: i
 def chosen_share(found: Replayed, k: int, minimum: int, seed: int) -> LastClick:
     """The share for live lists.
 
-    The best one is taken where it is ahead of the model's list alone beyond doubt, each person judged by the share that is best for the other half
-    of them, as on the very people that it was chosen by it would look better than it is. Of equal ones the smaller is the best.
+    Both count alike, unless another share is ahead of that beyond doubt, each person judged by the share that is best for the other half of them, as
+    on the very people that it was chosen by it would look better than it is. Of equal ones the smaller is the best.
 
     Args:
         minimum: people to measure on; with fewer nothing is.
@@ -125,10 +125,11 @@ def chosen_share(found: Replayed, k: int, minimum: int, seed: int) -> LastClick:
         return unmeasured(
             f"{people} people did something twice in the validation window, {max(minimum, 2)} are needed", people, found.lists, k
         )
-    best, gain = ahead_of_the_first(found.ndcg, seed)
-    share = SHARES[best] if gain.low > 0 else 0.0
+    order = [SHARES.index(BOTH_ALIKE), *(place for place, share in enumerate(SHARES) if share != BOTH_ALIKE)]
+    best, gain = ahead_of_the_first(found.ndcg[:, order], seed)
+    share = SHARES[order[best]] if gain.low > 0 else BOTH_ALIKE
     figures = f"{gain.mean:+.4f} nDCG@{k} ({gain.low:+.4f} to {gain.high:+.4f}) over {people:,} people of the validation window"
-    why = "ahead of the list alone" if share else "not ahead of the list alone beyond doubt"
+    why = "ahead of both alike" if gain.low > 0 else "both alike: no other share is ahead of that beyond doubt"
     return LastClick(share, gain, people, found.lists, k, f"{why}: {figures}")
 
 
