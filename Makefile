@@ -68,7 +68,7 @@ faults: setup  ## kills, full and failing disks, signals, damage, a soak: hours;
 
 test-streaming: setup  ## the tests of streams, against brokers that are installed for it
 	$(PIP) --editable '.[streaming,streaming-tests]'
-	$(BIN)/python -m pytest persona_pipelines_tests/streaming persona_pipelines_tests/serving
+	$(BIN)/python -m pytest persona_pipelines_tests/streaming
 
 coverage: setup  ## the tests once more, with the share of lines and branches that they reach by room; fails below the floor
 	$(PYTEST) --cov --cov-report=
