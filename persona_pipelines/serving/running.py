@@ -6,7 +6,6 @@ import datetime as dt
 import gc
 import ipaddress
 import multiprocessing
-import multiprocessing.connection
 import os
 import resource
 import secrets
@@ -17,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for_any
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import write_new
@@ -223,7 +223,7 @@ def _supervise(settings: Settings, listening: socket.socket, token: str | None, 
     processes = [begun(number) for number in range(workers)]
     try:
         while True:
-            multiprocessing.connection.wait([process.sentinel for process in processes])
+            wait_for_any([process.sentinel for process in processes])
             for number, process in enumerate(processes):
                 if not process.is_alive():
                     say(f"worker {number} has ended ({process.exitcode}); another one is begun")

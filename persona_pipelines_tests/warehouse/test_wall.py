@@ -12,6 +12,8 @@ ENGINES_OF_THEIR_OWN = {
     "home/verifying.py",  # SQLite's check of MLflow's and Dagster's databases
     "tracking/moving.py",  # MLflow's database
     "orchestration/event_log.py",  # Dagster's database
+    "client.py",  # the queue of a client, which knows nothing of the package
+    "serving/brokers.py",  # of a broker, and no warehouse's
 }
 
 
