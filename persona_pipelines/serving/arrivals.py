@@ -133,7 +133,7 @@ def first_lists(came: Came, fact: str, strengths: Sequence[float], cut: dt.datet
     new = now.begins.index[now.begins >= cut]
     turned = now.pairs[now.pairs["visitor"].isin(new)]
     first = turned.groupby("visitor")["first"].min()
-    told = now.facts[now.facts["group"].str.startswith(f"{fact}=")]
+    told = _of_fact(now, fact)
     told = told[told["since"] <= told["visitor"].map(first)]
     # Of several values the first that was told.
     told = told.sort_values(["visitor", "since", "group"]).drop_duplicates("visitor")
@@ -166,6 +166,11 @@ def arrivals(came: Came, used: Sequence[Chosen], end: dt.datetime, fewest: int) 
     return Arrivals(names, np.array(rows, dtype=np.int32).reshape(len(rows), len(rows[0]) if rows else 0))
 
 
+def _of_fact(came: Came, fact: str) -> pd.DataFrame:
+    """What is known of one fact; a log need not say how anybody came."""
+    return came.facts[came.facts["group"].astype(str).str.startswith(f"{fact}=")]
+
+
 def _popularity(came: Came, end: dt.datetime) -> np.ndarray:
     """Users who cared for each item lately, as ``Snapshot.popularity``."""
     users = came.pairs[came.pairs["user"]]
@@ -185,7 +190,7 @@ def _groups(came: Came, fact: str, strength: float, end: dt.datetime, fewest: in
     """
     overall = _popularity(came, end)
     overall = overall / max(overall.sum(), 1e-12)
-    told = came.facts[came.facts["group"].str.startswith(f"{fact}=")]
+    told = _of_fact(came, fact)
     pairs = came.pairs.assign(lately=_lately(came.pairs, end)).merge(told[["visitor", "group"]], on="visitor")
     people = pairs.groupby("group")["visitor"].nunique()
     found = {}

@@ -165,7 +165,7 @@ def _made(
         facts=Facts(
             version=version,
             mark=settings.published_mark,
-            made=dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0).isoformat(),
+            made=_published_at(settings).isoformat(timespec="microseconds"),
             until=end.isoformat(),
             dated=tables.dated,
             rating_sum=people.rating_sum,
@@ -210,6 +210,10 @@ def _arrivals(warehouse: Warehouse, settings: Settings, came: Came, end: dt.date
         return [], arrivals(came, [], end, fewest)
     used = chosen(came, cut, end, options.k, fewest, options.gate.minimum_users, options.seed)
     return used, arrivals(came, used, end, fewest)
+
+
+def _published_at(settings: Settings) -> dt.datetime:
+    return dt.datetime.fromtimestamp(settings.published_file.stat().st_mtime, dt.UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True)

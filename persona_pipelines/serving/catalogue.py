@@ -168,6 +168,19 @@ class Catalogue:
         found = self.snapshot.content_vectors @ (self.snapshot.content_inverse @ vectors.T.toarray()) * self.snapshot.facts.content_scale
         return {item: np.ascontiguousarray(found[:, number], dtype=np.float32) for number, item in enumerate(ids)}
 
+    def unsaid(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row without what the tables say of its item themselves."""
+        place = self.places.get(row["item_id"], self.known)
+        if place >= self.known:
+            return row
+        known = {
+            "title": self.titles[place] != self.ids[place],
+            "category": bool(self.categories[place]),
+            "price": not np.isnan(self.snapshot.price[place]),
+            "in_stock": self.snapshot.in_stock[place] >= 0,
+        }
+        return {name: value for name, value in row.items() if not known.get(name, False)}
+
     def put(self, rows: Sequence[Mapping[str, Any]], likenesses: Mapping[str, np.ndarray]) -> None:
         """Take rows in."""
         for row in rows:

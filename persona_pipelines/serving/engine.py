@@ -163,11 +163,10 @@ class Engine:
             maker.look_again()
 
     def waiting_rows(self) -> list[Mapping[str, Any]]:
-        """Rows that are kept and not taken in yet: those that came after the tables were read, and of items that the tables do not have."""
-        rows = [] if self.kept is None else list(self.kept.rows.values())
-        known, made = self.catalogue.known, self.snapshot.facts.made
-        later = [row for row in rows if self.catalogue.places.get(row["item_id"], known) >= known or row["received"][:-1] > made]
-        return [row for row in later if self._taken.get(row["item_id"]) != row["received"]]
+        """Rows that are kept and not taken in yet. Of an item that the tables have, a row that is older than they are says only what they do not."""
+        rows = [] if self.kept is None else [row for row in self.kept.rows.values() if self._taken.get(row["item_id"]) != row["received"]]
+        made = self.snapshot.facts.made
+        return [row if row["received"][:-1] > made else self.catalogue.unsaid(row) for row in rows]
 
     def catch_up(self) -> None:
         """Take in the rows that are waiting."""

@@ -20,6 +20,7 @@ from multiprocessing.connection import wait as wait_for_any
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import write_new
+from persona_pipelines.home.opening import claim_home
 from persona_pipelines.privacy.pseudonyms import load_key
 from persona_pipelines.serving.building import build, folder_of, since
 from persona_pipelines.serving.catalogue import ITEMS, Kept
@@ -85,7 +86,11 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
     Raises:
         JournalHeldError: another process serves this home.
         NothingToServeError: there is no recommender yet.
+        HomeOfAnotherConfigurationError: the home is that of another configuration.
     """
+    if last_good(settings) is None:
+        tables().close()  # says what is missing before anything else is asked for
+    claim_home(settings)
     key = load_key(settings.key_file)
     journal = Journal(folder_of(settings) / "events", _today, shared=shared)
     problem = None

@@ -37,7 +37,7 @@ class Facts:
     Attributes:
         version: of the champion.
         mark: of the published copy that it is of (``Settings.published_mark``).
-        made: when, and ``until`` which moment events are known, UTC.
+        made: when the tables were published, and ``until`` which moment events are known, UTC.
         dated: whether the log has dates.
         rating_sum, ratings: of all ratings.
         consent_when_unknown: whether lists may be made for people whom nobody knows yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from typing import Any
@@ -189,3 +190,11 @@ def test_how_a_device_came_is_known_to_who_logs_in_and_after_compacting(tmp_path
         found.apply(event(3, "page_view", "3", country="NL"))
         assert not found.acted(found.seen_before(user_name(3)))
         assert known.number >= 0
+
+
+def test_a_log_that_does_not_say_how_anybody_came_has_no_groups() -> None:
+    """Neither country nor campaign nor referrer: the columns are empty, of whatever type."""
+    nobody = dataclasses.replace(came(), facts=came().facts[:0].astype({"group": "float64"}))
+    used = chosen(nobody, CUT, END, 10, 20, 30, 20)
+    assert {entry.strength for entry in used} == {0}
+    assert arrivals.arrivals(nobody, used, END, 20).names == []

@@ -132,6 +132,16 @@ def test_a_row_older_than_the_tables_does_not_undo_what_they_say(shop, tmp_path)
     assert again.catalogue.blocked[[1, 2]].tolist() == [False, True]
 
 
+def test_what_the_tables_do_not_say_stays_as_a_row_has_said_it(engine_of, tmp_path) -> None:
+    """A catalogue without stock: what is gone stays gone after every run."""
+    kept = Kept(tmp_path / "items.jsonl")
+    kept.put([as_kept(Row(item_id=f"i{item}", in_stock=False, price=2.5), dt.datetime(2025, 9, 1)) for item in (3, 4)])
+    engine = engine_of(arrays={"in_stock": np.full(ITEMS, -1, dtype=np.int8)})
+    again = Engine(engine.settings, engine.snapshot, KEY, engine.now, kept=kept)
+    assert again.catalogue.blocked[[3, 4, 5]].tolist() == [True, True, False]
+    assert again.catalogue.price[[3, 4]].tolist() == [2.5, 4.0]  # of i3 the tables know no price
+
+
 @pytest.mark.parametrize(
     ("row", "field"),
     [
