@@ -386,7 +386,7 @@ def _number(value: Any, field: str) -> float:
         except ValueError:
             raise InvalidEventError(field, value, "a number") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > LARGEST:
-        raise InvalidEventError(field, value, f"a number, at most {LARGEST:g} either way")
+        raise InvalidEventError(field, value, f"a finite number, at most {LARGEST:g} either way")
     return float(value)
 
 

@@ -22,6 +22,12 @@ from persona_pipelines_tests.serving.test_running import LOG
 from persona_pipelines_tests.serving.test_state import event
 
 
+@pytest.fixture(autouse=True)
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy is no objection to a snapshot."""
+    monkeypatch.setattr(keeping, "LEAST_MILLISECONDS", 60_000.0)
+
+
 @pytest.fixture
 def home(configure, tmp_path):
     """Settings of a home with something published, and its snapshot on disk."""
