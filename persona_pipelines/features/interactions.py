@@ -147,4 +147,4 @@ def interactions(events: ir.Table, rules: InteractionRules, end: dt.datetime) ->
 def as_of_interactions(events: ir.Table, rules: InteractionRules, as_of: dt.date) -> ir.Table:
     """``contracts.INTERACTIONS`` as of the end of a day."""
     found = interactions(known_until(events, as_of), rules, end_of(as_of))
-    return found.mutate(as_of_date=ibis.literal(as_of))
+    return found.drop("best").mutate(as_of_date=ibis.literal(as_of))
