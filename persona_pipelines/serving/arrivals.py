@@ -132,6 +132,8 @@ def first_lists(came: Came, fact: str, strengths: Sequence[float], cut: dt.datet
     before, now = came.before(cut), came.before(end)
     new = now.begins.index[now.begins >= cut]
     turned = now.pairs[now.pairs["visitor"].isin(new)]
+    if turned.empty:  # nobody is new
+        return np.empty((0, 1 + len(strengths)))
     first = turned.groupby("visitor")["first"].min()
     told = _of_fact(now, fact)
     told = told[told["since"] <= told["visitor"].map(first)]

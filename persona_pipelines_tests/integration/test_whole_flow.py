@@ -869,7 +869,7 @@ def test_the_service_serves_what_the_run_made_knows_the_last_click_and_loses_non
         assert replayed["items"] == after["items"]
         page = (ROOT / "docs" / "live.md").read_text()
         lines = re.findall(r"^curl .*$", page, re.MULTILINE)
-        assert len(lines) == 15
+        assert len(lines) == 16
         for line in lines:
             typed = line.replace(":8000", f":{again.port}")
             done = subprocess.run(

@@ -198,3 +198,4 @@ def test_a_log_that_does_not_say_how_anybody_came_has_no_groups() -> None:
     used = chosen(nobody, CUT, END, 10, 20, 30, 20)
     assert {entry.strength for entry in used} == {0}
     assert arrivals.arrivals(nobody, used, END, 20).names == []
+    assert {entry.people for entry in chosen(came(new=0), CUT, END, 10, 20, 30, 20)} == {0}  # nor where nobody is new
