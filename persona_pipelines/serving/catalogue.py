@@ -21,7 +21,6 @@ from persona_pipelines.settings.recommendations import RulesSettings
 
 MOST_NEW = 1_000
 """Items that can come between two runs: each takes a number for every item of the catalogue."""
-ITEMS = "items.jsonl"
 Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 

@@ -76,6 +76,11 @@ def files_of(folder: Path, first: dt.date | None = None) -> list[Path]:
     return sorted(found, key=lambda file: file.name)
 
 
+def ended_files(folder: Path, first: dt.date | None = None) -> list[Path]:
+    """Those of ``files_of`` that change no more."""
+    return [file for file in files_of(folder, first) if not file.name.endswith(OPEN)]
+
+
 def name_of(file: Path) -> str:
     """What a file is called within its journal, whether it is still written or not."""
     return f"{file.parent.name}/{file.name.removesuffix(OPEN)}"
@@ -175,7 +180,7 @@ class Journal:
         except OSError as error:
             self.close()
             raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
-        self.before = [file for file in files_of(folder) if not file.name.endswith(OPEN)]
+        self.before = ended_files(folder)
         """The files that were ended before, in their order."""
 
     def append(self, lines: Sequence[bytes]) -> None:

@@ -24,14 +24,15 @@ import orjson
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving.building import build, folder_of, kept_snapshots, since, snapshots_of, wanted_versions
-from persona_pipelines.serving.catalogue import ITEMS, Kept
+from persona_pipelines.serving.catalogue import Kept
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
-from persona_pipelines.serving.journal import OPEN, files_of, name_of
+from persona_pipelines.serving.journal import ended_files, files_of, name_of
 from persona_pipelines.serving.snapshot import Snapshot, load
 from persona_pipelines.settings import Settings
+from persona_pipelines.settings.whole import received_folder, received_items_file
 from persona_pipelines.warehouse.connection import Warehouse
 
 _LOG = logging.getLogger(__name__)
@@ -79,11 +80,11 @@ def prepared(settings: Settings, tables: Callable[[], Warehouse]) -> Snapshot:
     if found is None:
         with tables() as store:
             found = build(store, settings)
-    ended = [file for file in files_of(folder_of(settings) / "events") if not file.name.endswith(OPEN)]
+    ended = ended_files(received_folder(settings.home))
     waiting = [file for file in ended if name_of(file) not in {*found.facts.whole_files, *found.facts.files}]
     if sum(file.stat().st_size for file in waiting) < COMPACTED_BYTES:
         return found
-    kept = Kept(folder_of(settings) / ITEMS)
+    kept = Kept(received_items_file(settings.home))
     state = Engine(settings, found, b"", kept=kept).state
     for event in since(found, ended, lambda _: None):
         state.apply(event)
@@ -157,8 +158,8 @@ class Keeper:
         if mark != facts.mark or not self.engine.snapshot.has(wanted):
             return " ".join([mark, *wanted])
         known = {*facts.files, *facts.whole_files}
-        lately = files_of(self.journal, self.engine.snapshot.until.date() - dt.timedelta(days=1))
-        waiting = [file for file in lately if not file.name.endswith(OPEN) and name_of(file) not in known]
+        lately = ended_files(self.journal, self.engine.snapshot.until.date() - dt.timedelta(days=1))
+        waiting = [file for file in lately if name_of(file) not in known]
         large = sum(file.stat().st_size for file in waiting) >= COMPACTED_BYTES
         return f"{mark} {name_of(waiting[-1])}" if large else None
 

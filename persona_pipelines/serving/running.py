@@ -22,8 +22,8 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.files import write_new
 from persona_pipelines.home.opening import claim_home
 from persona_pipelines.privacy.pseudonyms import load_key
-from persona_pipelines.serving.building import build, folder_of, since
-from persona_pipelines.serving.catalogue import ITEMS, Kept
+from persona_pipelines.serving.building import build, folder_of, kept_snapshots, since
+from persona_pipelines.serving.catalogue import Kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.experiments import EXPERIMENTS, load, running
 from persona_pipelines.serving.following import Follower
@@ -31,6 +31,7 @@ from persona_pipelines.serving.journal import Break, Journal
 from persona_pipelines.serving.keeping import AGAIN_SECONDS, Keeper, last_good, newest, prepared_by_another, prepared_elsewhere
 from persona_pipelines.serving.shown import LISTS, ListLog
 from persona_pipelines.settings import Settings, load_settings
+from persona_pipelines.settings.whole import received_folder, received_items_file
 from persona_pipelines.warehouse.connection import Warehouse
 
 TOKEN = "token"  # noqa: S105 - the name of the file
@@ -88,11 +89,11 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
         NothingToServeError: there is no recommender yet.
         HomeOfAnotherConfigurationError: the home is that of another configuration.
     """
-    if last_good(settings) is None:
+    if not kept_snapshots(settings):
         tables().close()  # says what is missing before anything else is asked for
     claim_home(settings)
     key = load_key(settings.key_file)
-    journal = Journal(folder_of(settings) / "events", _today, shared=shared)
+    journal = Journal(received_folder(settings.home), _today, shared=shared)
     problem = None
     try:
         snapshot = newest(settings)
@@ -105,7 +106,7 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
                 if snapshot is None:
                     raise
                 say(f"{error}; what was served before is served: tables until {snapshot.facts.until}")
-        kept = Kept(folder_of(settings) / ITEMS)
+        kept = Kept(received_items_file(settings.home))
         engine = Engine(settings, snapshot, key, kept=kept, experiment=running(load(folder_of(settings) / EXPERIMENTS)))
         breaks: list[Break] = []
         engine.take(since(snapshot, journal.before, breaks.append))
