@@ -216,13 +216,16 @@ class Journal:
             self._file, self._path = self._begin(folder)
             self._size, self._day, self._begun = 0, today, self._clock()
             self.own.add(name_of(self._path))
-            # The name too has to be on the disk.
-            for place in (folder, self.folder):
-                above = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(above)
-                finally:
-                    os.close(above)
+            try:  # the name too has to be on the disk
+                for place in (folder, self.folder, self.folder.parent):
+                    above = os.open(place, os.O_RDONLY)
+                    try:
+                        self._sync(above)
+                    finally:
+                        os.close(above)
+            except OSError:  # nothing is kept in a file whose name may be lost: the next one tries again
+                self._leave()
+                raise
         return self._file
 
     def _begin(self, folder: Path) -> tuple[int, Path]:

@@ -15,18 +15,20 @@ import orjson
 import scipy.sparse as sp
 
 from persona_pipelines.errors import StoredModelError
-from persona_pipelines.files import folder_appearing, write_whole
+from persona_pipelines.files import digest_of, folder_appearing, write_whole
 from persona_pipelines.recommendations.models.content_to_taste import ItemVectors
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.learned import LearnedModel
 from persona_pipelines.recommendations.models.similarity import BLOCK_NUMBERS, largest, largest_of_dense
 
-FORMAT = 3
+FORMAT = 4
 NEIGHBOURS = 200
 """Of an item, that a live list looks at."""
 FACTS = "snapshot.json"
 TEXTS = "items.json"
 CONTENT = "content.json"
+SUMS = "sums.json"
+"""Digests of all other files: what has changed on the disk is not served."""
 ID_BYTES = 8
 
 
@@ -233,6 +235,7 @@ class Snapshot:
             write_whole(folder / TEXTS, orjson.dumps({name: getattr(self, name) for name in ("items", "titles", "categories", "groups")}))
             write_whole(folder / CONTENT, orjson.dumps(_told(self.content)))
             write_whole(folder / FACTS, orjson.dumps({"format": FORMAT, **vars(self.facts)}, option=orjson.OPT_INDENT_2))
+            write_whole(folder / SUMS, orjson.dumps(_sums(folder), option=orjson.OPT_INDENT_2))
 
 
 def id_hash(event_id: str) -> int:
@@ -285,6 +288,7 @@ def load(folder: Path) -> Snapshot:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
         if facts.pop("format", None) != FORMAT:
             raise StoredModelError(f"{folder}: made by another version; persona serve makes it again")
+        _require_as_written(folder)
         texts = orjson.loads((folder / TEXTS).read_bytes())
         scores = {}
         for place in sorted(folder.glob(_scores_folder("*"))):
@@ -294,40 +298,21 @@ def load(folder: Path) -> Snapshot:
         found = Snapshot(folder=folder, facts=Facts(**facts), scores=scores, content=content, **texts, **_arrays(Snapshot, folder))
     except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
         raise StoredModelError(f"{folder}: no snapshot that can be read ({error}); persona serve makes it again") from None
-    _require_whole(found)
     return found
 
 
-def _require_whole(found: Snapshot) -> None:
-    items, people, pairs = len(found.items), len(found.people), len(found.pair_item)
-    lengths = {
-        "titles": (len(found.titles), items),
-        "popularity": (min(len(found.popularity), items), items),
-        "shown": (len(found.shown), len(found.popularity)),
-        "content_start": (len(found.content_start), items + 1),
-        "history_start": (len(found.history_start), people + 1),
-        "pair_start": (len(found.pair_start), people + 1),
-        "pair_time": (len(found.pair_time), pairs),
-        "pair_good": (len(found.pair_good), pairs),
-        "said_start": (len(found.said_start), people + 1),
-        "profile_start": (len(found.profile_start), people + 1),
-        "similar_item": (len(found.similar_item), items),
-        "together_item": (len(found.together_item), items),
-        "vectors": (len(found.vectors), items),
-        "consent": (len(found.consent), people),
-        "came_by": (len(found.came_by), people),
-        "group_item": (len(found.group_item), len(found.groups)),
-        "acted": (len(found.acted), people),
-        "device_start": (len(found.device_start), len(found.device) + 1),
-        f"{_scores_folder(found.facts.version)}": (int(found.facts.version in found.scores), 1),
-    }
-    for version, scores in found.scores.items():
-        lengths[f"{_scores_folder(version)}/neighbours"] = len(scores.neighbours), items
-        lengths[f"{_scores_folder(version)}/weights"] = scores.weights.size, scores.neighbours.size
-        lengths[f"{_scores_folder(version)}/nightly_item"] = len(scores.nightly_item), people
-    for name, (length, expected) in lengths.items():
-        if length != expected:
-            raise StoredModelError(f"{found.folder}: {name} has {length} entries; expected {expected}; persona serve makes it again")
+def _sums(folder: Path) -> dict[str, str]:
+    """The digest of every file below a folder but that of the digests."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != SUMS)
+    return {file.relative_to(folder).as_posix(): digest_of(file) for file in files}
+
+
+def _require_as_written(folder: Path) -> None:
+    """Every bit counts: a place that is wrong by one is another item, and no error."""
+    written, found = orjson.loads((folder / SUMS).read_bytes()), _sums(folder)
+    wrong = sorted(name for name in {*written, *found} if written.get(name) != found.get(name))
+    if wrong:
+        raise StoredModelError(f"{folder / wrong[0]}: is not as it was written; persona serve makes the snapshot again")
 
 
 def _first_bits(names: np.ndarray) -> np.ndarray:

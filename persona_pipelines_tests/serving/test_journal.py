@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,27 @@ def test_what_cannot_be_kept_leaves_nothing_and_the_next_events_are_kept(tmp_pat
     assert kept(tmp_path) == ([{"n": 1}, {"n": 3}], [])
 
 
+@pytest.mark.parametrize("failing", range(1, 4))
+def test_a_file_whose_name_may_be_lost_holds_nothing_that_was_acknowledged(tmp_path: Path, failing: int) -> None:
+    """A folder that cannot be synced: what is kept next is in a file whose name is on the disk."""
+    synced: list[str] = []
+
+    def sync(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        if len(synced) == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    journal = opened(tmp_path / "events", sync=sync)
+    with pytest.raises(JournalError, match="Input/output error"):
+        journal.append([line_of({"n": 1})])
+    del synced[:-1]
+    failing = 0
+    journal.append([line_of({"n": 2})])
+    assert {str(tmp_path), str(tmp_path / "events"), str(tmp_path / "events" / "2025-10-01")} <= set(synced[1:])
+    journal.close()
+    assert kept(tmp_path / "events") == ([{"n": 2}], [])
+
+
 def test_damage_is_told_with_its_place_and_costs_its_line_alone(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append([line_of({"n": number}) for number in range(5)])
@@ -158,7 +180,7 @@ def test_a_file_that_is_ended_between_being_found_and_being_read_is_read(tmp_pat
     full = False
 
     def sync(file: int) -> None:
-        if full:
+        if full and stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     journal = Journal(tmp_path, lambda: dt.date(2025, 10, 1), sync)
