@@ -110,6 +110,17 @@ def test_a_new_item_stands_in_the_list_of_the_last_run_too(shop) -> None:
     assert {entry["source"] for item, entry in listed(engine).items() if item != "n"} <= {"nightly", "popular"}
 
 
+def test_a_new_item_counts_by_what_it_is_however_little_the_last_items_do(shop) -> None:
+    """The list of the last run cannot hold it: the share that is the list's would be taken from it alone."""
+    scores = []
+    for share in (0.1, 0.9):
+        app, engine = shop(nightly=8, live_share=share)
+        engine.take([event(1, user="3", item=0)])
+        told(app, items({"item_id": f"n{share}", "title": "red thing", "category": "red"}))
+        scores.append(listed(engine)[f"n{share}"]["score"])
+    assert scores[0] == scores[1] > 0
+
+
 def test_items_are_there_after_a_restart_and_a_compaction_until_the_tables_have_them(shop, tmp_path) -> None:
     app, engine = shop()
     told(app, items({"item_id": "n", "title": "red", "category": "red"}, {"item_id": "m", "category": "green"}))

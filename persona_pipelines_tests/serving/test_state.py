@@ -221,3 +221,22 @@ def test_the_newest_word_on_personalisation_counts_whenever_it_comes(tmp_path_fa
     assert not found.person(user_name(2)).personalised
     found.apply(event(4, "personalisation", "2", value=1, minutes=10))
     assert found.person(user_name(2)).personalised
+
+
+def test_what_is_popular_is_what_users_turn_to_and_a_device_counts_once_its_user_is_known(tmp_path_factory) -> None:
+    before = state_of(tmp_path_factory, []).popularity
+    found = state_of(tmp_path_factory, [event(1, device="phone", item=4)])
+    assert (found.popularity == before).all()
+    found.apply(event(2, "login", "77", "phone"))
+    assert np.flatnonzero(found.popularity != before).tolist() == [4]
+    assert found.popularity[4] - before[4] == pytest.approx(1, abs=0.01)
+
+
+def test_the_middle_of_people_with_few_ratings_moves_with_those_of_others(tmp_path_factory) -> None:
+    """A rating of 3 is good where all rate 3, and is not once all rate 5, though its own person has done nothing since."""
+    found = state_of(tmp_path_factory, [event(1, "rating", "77", item=4, value=3.0)])
+    assert found.history(found.person(user_name(77)))[0].tolist() == [4]
+    for number in range(2, 60):
+        found.apply(event(number, "rating", str(number % 7), item=number % ITEMS, value=5.0))
+    assert found.rating_sum / found.ratings > 3.5
+    assert found.history(found.person(user_name(77)))[0].tolist() == []
