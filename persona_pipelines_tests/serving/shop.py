@@ -49,9 +49,9 @@ class Shop:
             **at,
             "list_revenue": at["revenue"],
             "bought": (at["conversions"] > 0).astype(float),
-            "variant": np.array(self.names, dtype=object)[self.variant],
+            "variant": pd.Categorical.from_codes(self.variant, list(self.names)),
         }
-        totals = pd.DataFrame({name: values[shown] for name, values in columns.items()})[["variant", *TOTALS]]
+        totals = pd.DataFrame({name: columns[name][shown] for name in ("variant", *TOTALS)})
         return Exposed(totals, 0, STARTED + dt.timedelta(days=day))
 
 
