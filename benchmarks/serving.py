@@ -142,10 +142,12 @@ def service(folder: Path, port: int, core: int, answered: str) -> None:
     os.sched_setaffinity(0, {core})
     import uvicorn
 
+    from persona_pipelines.serving.connections import Connection as Connected
     from persona_pipelines.serving.engine import Asked, Engine
     from persona_pipelines.serving.journal import Journal
     from persona_pipelines.serving.running import settle
     from persona_pipelines.serving.service import app_of
+    from persona_pipelines.serving.shown import ListLog
     from persona_pipelines.serving.snapshot import load
     from persona_pipelines.settings import load_settings
 
@@ -166,6 +168,8 @@ def service(folder: Path, port: int, core: int, answered: str) -> None:
         return
     if answered == CONSTANT:
         engine.recommendations = lambda asked: found  # type: ignore[method-assign]
+    else:
+        engine.shown = ListLog(folder / f"lists-{port}", lambda: dt.datetime.now(dt.UTC).date()).add
     settle()
     journal = Journal(folder / f"events-{port}", lambda: dt.datetime.now(dt.UTC).date())
     app = app_of(engine, journal)
@@ -174,7 +178,7 @@ def service(folder: Path, port: int, core: int, answered: str) -> None:
     async def memory() -> dict[str, float]:
         return {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "people": float(len(engine.state.people))}
 
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    uvicorn.run(app, http=Connected, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 @dataclass

@@ -110,7 +110,9 @@ class Maker:
     _mark: np.ndarray = field(init=False)
     _last: np.ndarray = field(init=False)
     _facts: ItemFacts = field(init=False)
-    _some_blocked: bool = field(init=False)
+    _unblocked: np.ndarray = field(init=False)
+    _free: np.ndarray = field(init=False)
+    _numbers: np.ndarray = field(init=False)
     _some_repurchasable: bool = field(init=False)
     _neighbours: np.ndarray = field(init=False)
     _weights: np.ndarray = field(init=False)
@@ -124,6 +126,7 @@ class Maker:
         self._categories = np.full(len(catalogue.price), "", dtype=object)
         self._coded = 0
         self._mark, self._last = np.zeros(len(catalogue.price), dtype=bool), np.zeros(len(catalogue.price), dtype=np.int32)
+        self._numbers = np.array([], dtype=np.int32)
         vectors = self.snapshot.vectors
         room = np.zeros((len(catalogue.price) - len(vectors), vectors.shape[1]), dtype=vectors.dtype)
         self._facts = ItemFacts(catalogue.blocked, catalogue.repurchasable, self._categories, np.concatenate([vectors, room]))
@@ -141,7 +144,9 @@ class Maker:
                 self._category[place], self._categories[place] = self._codes.setdefault(name, len(self._codes)), name
         self._coded = catalogue.count
         count = catalogue.count
-        self._some_blocked, self._some_repurchasable = bool(catalogue.blocked[:count].any()), bool(catalogue.repurchasable[:count].any())
+        self._unblocked = (~catalogue.blocked).astype(float)
+        self._free = self._unblocked.copy()
+        self._some_repurchasable = bool(catalogue.repurchasable[:count].any())
         self._popular = (-1, self._popular[1])
 
     @property
@@ -207,7 +212,7 @@ class Maker:
         return among
 
     def _pool(self, person: Person, left_out: np.ndarray, wishes: Wishes) -> Pool:
-        """What a list is chosen from: each item once; what is left out and what does not fit scores 0."""
+        """What a list is chosen from: each item has its score at one place, and 0 at others; what is left out and what does not fit scores 0."""
         scores = self.scores
         history, place = self._looked_at(person, wishes)
         row, within, factor = self._looked_up(len(history), place)
@@ -218,14 +223,14 @@ class Maker:
             against = np.array(sorted(person.less), dtype=np.int64)
             flat = np.concatenate([flat, scores.neighbours[against].ravel()])
             signed = np.concatenate([signed, -LESS * scores.weights[against].ravel()])
-        # Each item has the number of the last cell that leads to it: sums over cells alone, however large the catalogue is.
-        cell = np.arange(len(flat), dtype=np.int32)
-        self._last[flat] = cell
-        number = self._last.take(flat)
-        distinct = np.flatnonzero(number == cell)
-        items, value = flat.take(distinct), np.bincount(number, signed, minlength=len(flat)).take(distinct)
-        value[self._among(items, left_out)] = 0
-        if self._some_blocked or wishes.narrow:
+        # Each item has the number of the last cell that leads to it, and its sum stands there: sums over cells alone, however large the catalogue is.
+        if len(flat) > len(self._numbers):
+            self._numbers = np.arange(len(flat), dtype=np.int32)
+        self._last[flat] = self._numbers[: len(flat)]
+        self._free[left_out] = 0
+        items, value = flat, np.bincount(self._last.take(flat), signed, minlength=len(flat)) * self._free.take(flat)
+        self._free[left_out] = self._unblocked[left_out]
+        if wishes.narrow:
             value[~self._fits(items, wishes)] = 0
         if self.state.catalogue.new:
             items, value = self._with_new(items, value, history, place, left_out, wishes)
@@ -309,19 +314,19 @@ class Maker:
     def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray, group: int) -> list[str]:
         """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
         catalogue, cells = self.state.catalogue, np.flatnonzero(self._among(asked.columns, items))
-        strongest: dict[int, tuple[float, int]] = {}
+        strongest, speaks = dict.fromkeys(items.tolist(), 0.0), dict.fromkeys(items.tolist(), -1)
         for item, amount, row in zip(
             asked.columns.take(cells).tolist(), asked.amounts.take(cells).tolist(), asked.rows.take(cells).tolist(), strict=True
         ):
-            if amount > strongest.get(item, _NOTHING_SAID)[0]:  # of equal ones the first, which is the newest of the history
-                strongest[item] = amount, row
+            if amount > strongest[item]:  # of equal ones the first, which is the newest of the history
+                strongest[item], speaks[item] = amount, row
         words = {POPULAR: POPULAR_NOW if self.snapshot.facts.dated else POPULAR_EVER}
         if group >= 0:
             words[ARRIVAL] = popular_for(self.snapshot.groups[group])
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
-            if item in strongest and source != _POPULAR:
-                found.append(because_of(catalogue.titles[asked.history[strongest[item][1]]]))
+            if speaks[item] >= 0 and source != _POPULAR:
+                found.append(because_of(catalogue.titles[asked.history[speaks[item]]]))
             else:
                 found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
@@ -361,7 +366,6 @@ _NOBODYS = Pool(_NONE, np.array([]), np.array([], dtype=np.int8), 0.0, _NONE, _N
 """What a list is chosen from that is not made for the person."""
 _SOURCES = (LIVE, NIGHTLY, ARRIVAL, POPULAR)
 _POPULAR = _SOURCES.index(POPULAR)
-_NOTHING_SAID = (0.0, -1)
 
 
 def _best(candidates: np.ndarray, scores: np.ndarray, k: int, above: float) -> np.ndarray:

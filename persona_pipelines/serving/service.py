@@ -128,6 +128,10 @@ class Wanted(BaseModel):
     referrer: Name | None = Field(None, description="The address that the person came from; its site counts.")
 
 
+PLAIN = Wanted()
+"""What is asked for most."""
+
+
 class Session(BaseModel):
     """A list for a session that the request itself tells; nothing of it is stored."""
 
@@ -225,6 +229,8 @@ def app_of(
         return Answer(304, b"", headers) if known_tag == tag else Answer(200, orjson.dumps(answer), headers)
 
     def for_person(user: str, wanted: Wanted, known_tag: str | None) -> Answer:
+        if wanted is PLAIN:
+            return listed(Asked(user), known_tag)
         told = vars(wanted) | {"user": None, "device": user} if wanted.device else vars(wanted) | {"user": user, "device": None}
         told["session"] = told.pop("item")
         return listed(Asked(**told), known_tag)
@@ -522,7 +528,7 @@ class Straight:
 def _wanted(query: bytes) -> Wanted | None:
     """What a query asks for; None where it does not pass."""
     if not query:
-        return Wanted()
+        return PLAIN
     told: dict[str, Any] = {}
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in _SEVERAL:
