@@ -750,7 +750,7 @@ def test_a_service_takes_the_tables_of_a_run_beside_which_events_came_and_counts
             assert (await ask(app, "POST", "/v1/events", json.dumps(event).encode())).status == 202
             assert (await ask(app, "GET", f"/v1/recommendations/{user}?k=5")).status == 200
             sent += 1
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)  # the run has the processor
 
     async def night() -> None:
         async with app.app.router.lifespan_context(app):
