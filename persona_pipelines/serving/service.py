@@ -25,7 +25,7 @@ from persona_pipelines import __version__
 from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
 from persona_pipelines.serving.catalogue import CatalogueError, Row
-from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
+from persona_pipelines.serving.engine import MOST_NAMED, Asked, Engine, UnknownItemError
 from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
@@ -88,6 +88,38 @@ _PROBLEM = {
                 "type": "object",
                 "required": ["field", "found", "expected"],
                 "properties": {"field": {"type": "string"}, "found": {"type": "string"}, "expected": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_ACCEPTED = {
+    "type": "object",
+    "required": ["accepted", "repeated"],
+    "properties": {
+        "accepted": {**_COUNT, "description": "Records that are new; an event of several items has one for each."},
+        "repeated": {**_COUNT, "description": "Records whose `event_id` was known."},
+        "ignored": {
+            "type": "object",
+            "description": "Events that change no list, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
+            f"once the catalogue has it), or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
+            "required": ["count", "first"],
+            "properties": {
+                "count": _COUNT,
+                "first": {
+                    "type": "array",
+                    "maxItems": MOST_NAMED,
+                    "items": {
+                        "type": "object",
+                        "required": ["index", "why"],
+                        "properties": {
+                            "index": {**_COUNT, "description": "Place among the events of the request, from 0."},
+                            "why": {"type": "string"},
+                        },
+                    },
+                },
             },
         },
     },
@@ -237,7 +269,10 @@ def app_of(
             raise Problem(422, "Invalid event", str(error), [_error(error.field, error.found, error.expected)]) from None
         except JournalError as error:
             raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
-        return Answer(202, orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}))
+        told: dict[str, Any] = {"accepted": taken.accepted, "repeated": taken.repeated}
+        if taken.ignored:
+            told["ignored"] = {"count": len(taken.ignored), "first": [entry._asdict() for entry in taken.ignored[:MOST_NAMED]]}
+        return Answer(202, orjson.dumps(told))
 
     @app.get(
         "/v1/recommendations/{user:path}",
@@ -303,7 +338,10 @@ def app_of(
         "/v1/events",
         tags=["events"],
         status_code=202,
-        responses=_refusals(*OF_BODIES, 503),
+        responses={
+            202: {"description": "Durable, and known to the next list.", "content": {JSON: {"schema": _ACCEPTED}}},
+            **_refusals(*OF_BODIES, 503),
+        },
         openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _events(engine.reader.types)}}}},
         response_class=Response,
     )

@@ -69,6 +69,40 @@ def test_a_batch_is_kept_whole_or_not_at_all(shop) -> None:
     assert answer.json == {"accepted": 2, "repeated": 0}
 
 
+def test_events_that_change_no_list_are_named_with_the_reason(shop) -> None:
+    app, engine, journal = shop()
+    call = {"type": "track", "userId": "u77"}
+    sent = [
+        VIEW,
+        {"event_type": "item_view", "user_id": "u77"},
+        {**VIEW, "item_id": "i999"},
+        {**call, "event": "Product View"},
+        {"event_type": "page_view", "user_id": "u77"},
+        {"client_id": "d", "events": [{"name": "view_item", "params": {"items": [{"item_id": "i1"}]}}, {"name": "view_items"}]},
+        {"type": "identify", "userId": "u77"},
+    ]
+    (answer,) = told(app, post(sent))
+    assert answer.json == {
+        "accepted": 5,
+        "repeated": 0,
+        "ignored": {
+            "count": 5,
+            "first": [
+                {"index": 1, "why": "item_id: not given; item_view is kept, and changes lists with an item alone"},
+                {"index": 2, "why": "item_id: 'i999' is not in the catalogue; the event is kept, and counts once the catalogue has the item"},
+                {"index": 3, "why": "event: 'Product View' is none of the names of Segment that say something here (did you mean 'product viewed'?)"},
+                {"index": 5, "why": "events[1].name: 'view_items' is none of the names of GA4 that say something here (did you mean 'view_item'?)"},
+                {"index": 6, "why": "type: an identify says something here with userId and anonymousId alone: who is on which device"},
+            ],
+        },
+    }  # fmt: skip
+    kept = list(events_of(files_of(journal.folder), lambda found: pytest.fail(str(found))))
+    assert "i999" in [event.get("item_id") for event in kept]
+    (many,) = told(app, post([{**call, "event": f"Own name {number}"} for number in range(50)]))
+    assert (many.json["accepted"], many.json["ignored"]["count"], len(many.json["ignored"]["first"])) == (0, 50, 20)
+    assert engine.state.events == 5
+
+
 def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) -> None:
     full = True
 
