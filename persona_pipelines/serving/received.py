@@ -7,10 +7,10 @@ import math
 import re
 import reprlib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import pseudonym
@@ -64,6 +64,12 @@ def shown_of(found: object) -> str:
     return reprlib.repr(found) if isinstance(found, list | dict) else repr(found)
 
 
+def one_of(known: Iterable[str], found: str) -> str:
+    """What is expected where a name is ``found`` that is none of the ``known``: all of them, and the one that is like it."""
+    names = sorted(known)
+    return f"one of {', '.join(names)}{suggestion(found[:LONGEST_FIELD], names)}"
+
+
 @dataclass(frozen=True)
 class Spelling:
     """Which spellings of an id are one, as a source of the logs has it (``logs.values.spelled``).
@@ -94,7 +100,8 @@ class Limits:
     ratings: Bounds = field(default_factory=RatingBounds)
 
 
-class Ignored(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Ignored:
     """An event that is accepted and changes no list: its place among those of the request, from 0, and ``why``."""
 
     index: int
@@ -179,10 +186,10 @@ class Reader:
     def _own(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         unknown = sorted(set(document) - OWN_FIELDS)
         if unknown:
-            raise InvalidEventError(unknown[0] or "event", document[unknown[0]], f"one of {', '.join(sorted(OWN_FIELDS))}")
+            raise InvalidEventError(unknown[0] or "event", document[unknown[0]], one_of(OWN_FIELDS, unknown[0]))
         kind = document.get("event_type")
         if not isinstance(kind, str) or kind not in self.types:
-            raise InvalidEventError("event_type", kind, f"one of {', '.join(sorted(self.types))}")
+            raise InvalidEventError("event_type", kind, one_of(self.types, kind if isinstance(kind, str) else ""))
         record = self._begun(
             OWN, kind, document, document.get("event_id"), document.get("timestamp"), document.get("user_id"), document.get("anonymous_id")
         )
