@@ -625,6 +625,15 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
+def _without_body(send: Send) -> Send:
+    """Sends what is sent but for the body; its length is told all the same."""
+
+    async def sent(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent
+
+
 class Service:
     """The service, and what holds for every request: who may ask, how much and how fast, and how it is counted."""
 
@@ -650,12 +659,15 @@ class Service:
         began, status, started = time.perf_counter(), 500, False
         route: str | None = None
 
-        async def counted(message: Message) -> None:
+        async def with_figures(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
             await send(message)
 
+        counted: Send = with_figures
+        if scope["method"] == "HEAD":  # as GET, by whatever answers that
+            scope, counted = {**scope, "method": "GET"}, _without_body(with_figures)
         try:
             self._require(scope)
             receive = self._limited(scope, receive)

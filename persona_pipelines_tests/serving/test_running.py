@@ -52,6 +52,26 @@ def test_a_start_takes_every_whole_event_in_and_tells_the_damaged_ones(home) -> 
     found.journal.close()
 
 
+def test_a_line_that_was_cut_off_is_told_once_and_counted_at_every_start(home) -> None:
+    folder = running.folder_of(home) / "events"
+    journal = Journal(folder, lambda: NOW.date())
+    journal.append([line_of(event(number, user="3", item=number)) for number in range(5)])
+    (file,) = files_of(folder)
+    file.write_bytes(file.read_bytes()[:-9])
+    file = file.rename(file.with_name("aside"))
+    journal.close()
+    file.rename(file.with_name("000000001.jsonl.part"))  # as a process leaves it that is killed
+    said: list[str] = []
+    for _ in range(3):
+        found = started(home, lambda: Warehouse(None), said.append)
+        found.journal.close()
+        assert (found.engine.state.events, found.breaks) == (4, 1)
+    (ended,) = files_of(folder)
+    assert said == [
+        f"{home.displayed(ended)}, line 5: cut off as the service was ended, before anybody was told that it was accepted; it is left out, all others are used"
+    ]
+
+
 def test_a_start_that_fails_holds_nothing(home, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_) -> None:
         raise RuntimeError("no snapshot")

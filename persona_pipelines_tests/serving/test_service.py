@@ -224,6 +224,27 @@ def test_a_list_is_the_same_through_the_framework(shop, user: str, query: str) -
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/recommendations/u3?k=3", "/v1/recommendations/u3?k=0", "/v1/items/i3/similar", "/v1/profiles/u1", "/v1/segments", "/healthz", "/readyz", "/metrics", "/", "/docs", "/nowhere", "/v1/events"],
+)  # fmt: skip
+def test_head_is_answered_as_get_without_its_body(shop, path: str) -> None:
+    app, _, _ = shop()
+    whole, head = told(app, ("GET", path), ("HEAD", path))
+    assert (head.status, head.body) == (whole.status, b"")
+    ours = {"content-type", "etag", "cache-control"}
+    assert {name: head.headers.get(name) for name in ours} == {name: whole.headers.get(name) for name in ours}
+    if path not in ("/readyz", "/metrics"):  # which change with every request
+        assert head.headers.get("content-length") == whole.headers.get("content-length")
+    assert head.status == {"/v1/recommendations/u3?k=0": 422, "/nowhere": 404, "/v1/events": 405}.get(path, 200)
+
+
+def test_head_needs_the_token_too(shop) -> None:
+    app, _, _ = shop(token="secret", only_local=False)
+    (head,) = told(app, ("HEAD", "/v1/segments"))
+    assert (head.status, head.body) == (401, b"")
+
+
 def test_an_unchanged_list_need_not_be_sent_again(shop) -> None:
     app, _, _ = shop()
     (first,) = told(app, ("GET", "/v1/recommendations/u3"))
