@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,7 +43,7 @@ def is_of_the_state(error: BaseException) -> bool:
 
 
 def of_the_state(error: BaseException, home: Path | None) -> StateError:
-    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database.
+    """Say in one sentence that the state folder cannot be used, and what helps: a full disk, missing rights, a damaged database.
 
     Args:
         home: the state folder, where it is known.
@@ -49,11 +51,33 @@ def of_the_state(error: BaseException, home: Path | None) -> StateError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if home is None:
         return StateError(reason)
-    free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(there).free // (1 << 20)
     return StateError(
-        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
-        "room or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
+        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; "
+        f"{_remedy(error, reason, there)} or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
     )
+
+
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN_WORDS = ("permission denied", "operation not permitted", "read-only", "readonly")
+_FULL_WORDS = ("no space left", "disk is full", "disk full", "quota exceeded")
+"""As DuckDB and SQLite say it, whose errors have no number."""
+
+
+def _remedy(error: BaseException, reason: str, folder: Path) -> str:
+    """What helps against an error of the disk: another thing where nobody may write than where it is full.
+
+    Args:
+        folder: the home, or the nearest one above it that is there.
+    """
+    number, words = getattr(error, "errno", None), reason.casefold()
+    if number in FULL or any(word in words for word in _FULL_WORDS):
+        return "make room"
+    if number in FORBIDDEN or any(word in words for word in _FORBIDDEN_WORDS) or not os.access(folder, os.W_OK):
+        return f"let this user write there (ls -ld {folder} says who may)"
+    return f"look at the disk, and at who may write there (ls -ld {folder}),"
 
 
 def fault(kind: str, text: str, course: str, during: str) -> str:

@@ -184,13 +184,17 @@ def test_an_interrupt_of_the_first_process_alone_ends_all_without_noise(home) ->
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    assert process.stdout is not None
-    port = next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
-    of_each(port, 2)[0].ask("/v1/events", {"event_type": "item_view", "user_id": "u77", "item_id": "i1"})
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        assert process.stdout is not None
+        port = next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
+        of_each(port, 2)[0].ask("/v1/events", {"event_type": "item_view", "user_id": "u77", "item_id": "i1"})
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
     assert (process.returncode, errors.strip()) == (130, "Interrupted.")
     assert len(workers) == 2
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
