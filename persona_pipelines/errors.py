@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -55,27 +54,25 @@ def of_the_state(error: BaseException, home: Path | None) -> StateError:
     free = shutil.disk_usage(there).free // (1 << 20)
     return StateError(
         f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; "
-        f"{_remedy(error, reason, there)} or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
+        f"{_remedy(reason, there)} or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
     )
 
 
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN_WORDS = ("permission denied", "operation not permitted", "read-only", "readonly")
-_FULL_WORDS = ("no space left", "disk is full", "disk full", "quota exceeded")
-"""As DuckDB and SQLite say it, whose errors have no number."""
+_FORBIDDEN = ("permission denied", "operation not permitted", "read-only", "readonly")
+_FULL = ("no space left", "disk is full", "disk full", "quota exceeded")
+"""As the system, DuckDB and SQLite say it: the errors of the last two have no number."""
 
 
-def _remedy(error: BaseException, reason: str, folder: Path) -> str:
+def _remedy(reason: str, folder: Path) -> str:
     """What helps against an error of the disk: another thing where nobody may write than where it is full.
 
     Args:
         folder: the home, or the nearest one above it that is there.
     """
-    number, words = getattr(error, "errno", None), reason.casefold()
-    if number in FULL or any(word in words for word in _FULL_WORDS):
+    words = reason.casefold()
+    if any(word in words for word in _FULL):
         return "make room"
-    if number in FORBIDDEN or any(word in words for word in _FORBIDDEN_WORDS) or not os.access(folder, os.W_OK):
+    if any(word in words for word in _FORBIDDEN) or not os.access(folder, os.W_OK):
         return f"let this user write there (ls -ld {folder} says who may)"
     return f"look at the disk, and at who may write there (ls -ld {folder}),"
 
