@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,7 @@ import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
-from persona_pipelines.cli.printing import say
-from persona_pipelines.recommendations import STAGE
+from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.serving.experiments import EXPERIMENTS, METRICS
 from persona_pipelines.settings import Settings
 
@@ -184,8 +184,9 @@ def start_experiment(
 ) -> None:
     """Start an experiment NAME with the lists that persona serve makes; one runs at a time."""
     settings = settings_of(config)
+    from persona_pipelines.recommendations.serving import in_use
     from persona_pipelines.serving.experiments import load, made, save, with_started
-    from persona_pipelines.tracking.registry import require_version
+    from persona_pipelines.serving.starting import metrics_without_events, require_differing, stored
 
     file, now = _file(settings), dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0)
     before = load(file)
@@ -201,10 +202,16 @@ def start_experiment(
         power=power,
         winsorise=winsorise,
     )
-    for variant in new.variants:
-        if variant.model_version is not None:
-            require_version(settings, STAGE, variant.model_version)
-    save(file, with_started(before, new))
+    everything = with_started(before, new)
+    with published(settings) as store:
+        champion = in_use(store, settings)
+        if champion is None:
+            raise CommandError("there is no recommender yet; first: persona run")
+        require_differing(new, champion, cache(partial(stored, settings)), settings.serving)
+        without = metrics_without_events(store, new.metrics)
+    save(file, everything)
+    for sentence in without:
+        warn(f"Warning: {sentence}")
     say(f"experiment {name} is running until {new.planned_end:%Y-%m-%d %H:%M} UTC; how it stands: persona experiment status")
 
 

@@ -50,6 +50,10 @@ def test_an_experiment_is_started_with_what_differs_and_ended(changed: Told) -> 
         (("--variant", "control=0.5", "--variant", "bold=0.5,model_version=77"), "no version 77 of "),
         (("--variant", "control=0.5", "--variant", "bold=half"), "variants[1].share: found 'half'; expected a number"),
         (("--variant", "control=0.5", "--variant", "bold=0.5,speed=3"), "variants[1].speed: found '3'; not a setting known here"),
+        (
+            ("--variant", "control=0.5", "--variant", "bold=0.5"),
+            "variants: found 'control' and 'bold', which give people the same: version ",
+        ),
         (("--variant", "control", "--variant", "bold=0.5"), "found 'control'; expected NAME=SHARE"),
         ((*HALVES, "--guard", "speed=0.1"), "guards[0].metric: found 'speed'; expected 'click_rate', "),
         ((*HALVES, "--winsorise", "0.99"), "winsorise: is for metrics of money"),
@@ -60,6 +64,16 @@ def test_what_cannot_be_started_is_said_and_nothing_is_kept(changed: Told, optio
     assert done.exit_code in (1, 2)
     assert says in done.stderr
     assert kept(changed) == []
+
+
+def test_a_metric_that_the_home_has_no_events_for_is_told_and_the_experiment_starts(changed: Told) -> None:
+    with duckdb.connect(str(changed.home / "published.duckdb")) as connection:
+        connection.execute("DELETE FROM events.events WHERE event_type IN ('purchase', 'booking')")
+    done = changed.asked("experiment", "start", "bolder", *PLANNED, *HALVES, "--guard", "purchase_rate=0.05")
+    assert done.exit_code == 0, done.output
+    assert "Warning: purchase_rate (people who bought anything, of all people): no event so far is of purchase or booking" in done.stderr
+    assert "Warning: click_rate" not in done.stderr
+    assert len(kept(changed)) == 1
 
 
 def test_without_an_experiment_or_of_none_it_is_said(changed: Told) -> None:
