@@ -66,8 +66,11 @@ class Intake:
         records = understood.records
         fresh = await self.take_in(records)
         self.hear(fresh)
+        new = {record["event_id"] for record in fresh}
         told = [
-            Ignored(index, why) for record, index in zip(records, understood.indexes, strict=True) if (why := self._without_effect(record))
+            Ignored(index, why)
+            for record, index in zip(records, understood.indexes, strict=True)
+            if record["event_id"] in new and (why := self._without_effect(record)) is not None
         ]
         return Taken(len(fresh), len(records) - len(fresh), sorted([*understood.ignored, *told]))
 

@@ -233,7 +233,9 @@ def _told(before: Engine, now: Engine) -> str:
     scores, facts = now.scores, now.snapshot.facts
     if facts.mark == before.snapshot.facts.mark and now.snapshot.has(before.snapshot.scores):
         return f"events are in a snapshot: {now.snapshot.name}; a start takes in what comes after it"
-    return f"served from now on: lists of {scores.model} version {scores.version}, tables until {facts.until} (before: version {before.scores.version}, {before.snapshot.facts.until})"
+    was = before.scores.version, before.snapshot.facts.until
+    new = "published anew" if was == (scores.version, facts.until) else f"before: version {was[0]}, {was[1]}"
+    return f"served from now on: lists of {scores.model} version {scores.version}, tables until {facts.until} ({new})"
 
 
 class RefusedError(ProjectError):

@@ -98,6 +98,8 @@ def test_events_that_change_no_list_are_named_with_the_reason(shop) -> None:
     }  # fmt: skip
     kept = list(events_of(files_of(journal.folder), lambda found: pytest.fail(str(found))))
     assert "i999" in [event.get("item_id") for event in kept]
+    (again,) = told(app, post([{**VIEW, "item_id": "i999", "event_id": kept[-1]["event_id"]}]))
+    assert again.json == {"accepted": 0, "repeated": 1}
     (many,) = told(app, post([{**call, "event": f"Own name {number}"} for number in range(50)]))
     assert (many.json["accepted"], many.json["ignored"]["count"], len(many.json["ignored"]["first"])) == (0, 50, 20)
     assert engine.state.events == 5
