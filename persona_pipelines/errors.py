@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,7 +42,7 @@ def is_of_the_state(error: BaseException) -> bool:
 
 
 def of_the_state(error: BaseException, home: Path | None) -> StateError:
-    """Say in one sentence that the state folder cannot be used: a full disk, missing rights, a damaged database.
+    """Say in one sentence that the state folder cannot be used, and what helps: a full disk, missing rights, a damaged database.
 
     Args:
         home: the state folder, where it is known.
@@ -49,11 +50,31 @@ def of_the_state(error: BaseException, home: Path | None) -> StateError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if home is None:
         return StateError(reason)
-    free = shutil.disk_usage(home if home.exists() else home.anchor).free // (1 << 20)
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(there).free // (1 << 20)
     return StateError(
-        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; make "
-        "room or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
+        f"{home}: the state cannot be read or written ({reason}; {free} MB free on its disk). Tables keep their last completed state; "
+        f"{_remedy(reason, there)} or set PERSONA_HOME, then run again; then persona verify says whether something is damaged"
     )
+
+
+_FORBIDDEN = ("permission denied", "operation not permitted", "read-only", "readonly")
+_FULL = ("no space left", "disk is full", "disk full", "quota exceeded")
+"""As the system, DuckDB and SQLite say it: the errors of the last two have no number."""
+
+
+def _remedy(reason: str, folder: Path) -> str:
+    """What helps against an error of the disk: another thing where nobody may write than where it is full.
+
+    Args:
+        folder: the home, or the nearest one above it that is there.
+    """
+    words = reason.casefold()
+    if any(word in words for word in _FULL):
+        return "make room"
+    if any(word in words for word in _FORBIDDEN) or not os.access(folder, os.W_OK):
+        return f"let this user write there (ls -ld {folder} says who may)"
+    return f"look at the disk, and at who may write there (ls -ld {folder}),"
 
 
 def fault(kind: str, text: str, course: str, during: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,7 @@ import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
-from persona_pipelines.cli.printing import say
-from persona_pipelines.recommendations import STAGE
+from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.serving.experiments import EXPERIMENTS, METRICS
 from persona_pipelines.settings import Settings
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from persona_pipelines.serving.experiments import Experiment
     from persona_pipelines.serving.judging import Compared, Judgement
+    from persona_pipelines.serving.waiting import Waiting
 
 EFFECT = click.FloatRange(0, 10, min_open=True)
 POWER = click.option(
@@ -86,7 +87,7 @@ def plan_experiment(
     shares = shares or (0.5, 0.5)
     if len(shares) < 2 or abs(sum(shares) - 1) > 1e-9:
         raise CommandError(f"share: found {', '.join(f'{share:g}' for share in shares)}; expected two or more that sum to 1")
-    totals = _of_last_days(settings, days)
+    totals, left = _of_last_days(settings, days)
     found = planning.measured(metric, totals, winsorise) if baseline is None else planning.given(metric, baseline, spread)
     needed = planning.people_needed(metric, found, effect, shares, power)
     with_them = planning.effect_found(metric, found, len(totals), shares, power)
@@ -101,6 +102,7 @@ def plan_experiment(
         "days": days,
         "people_of_last_days": len(totals),
         "effect_found_with_them": with_them,
+        **_facts(left),
     }
     many = f"In the last {days} days that have lists {len(totals):,} people were shown any"
     lines = (
@@ -109,20 +111,34 @@ def plan_experiment(
         f"{many}: with as many, an effect of {with_them:+.1%} is found."
         if with_them == with_them
         else f"{many}: too few to find anything.",
+        *left.lines,
     )
     give(Answer((), facts, lines), form)
 
 
-def _of_last_days(settings: Settings, days: int) -> pd.DataFrame:
-    """Totals of the people of the last days that have lists; of nobody where nothing is published or was served yet."""
+def _facts(left: Waiting) -> dict[str, Any]:
+    """What is not counted yet, for programs."""
+    return {
+        "counted_until": left.until,
+        "lists_waiting": left.lists,
+        "events_waiting": left.events,
+        "events_behind_the_logs": left.behind,
+        "logs_end": left.logs_end,
+    }
+
+
+def _of_last_days(settings: Settings, days: int) -> tuple[pd.DataFrame, Waiting]:
+    """Totals of the people of the last days that have lists, of nobody where none was served yet; and what is not counted yet."""
     from persona_pipelines.serving.exposures import exposed
+    from persona_pipelines.serving.waiting import waiting
     from persona_pipelines.warehouse import contracts
 
     with published(settings) as store:
         served = store.table(contracts.SERVED_LISTS)
         last = store.value(served.served_at.max()) or dt.datetime.now(dt.UTC).replace(tzinfo=None)
         end = last + dt.timedelta(microseconds=1)
-        return exposed(store, settings.serving.outcome_hours, end - dt.timedelta(days=days), end).totals
+        totals = exposed(store, settings.serving.outcome_hours, end - dt.timedelta(days=days), end).totals
+        return totals, waiting(store, settings)
 
 
 def _variant(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -184,8 +200,9 @@ def start_experiment(
 ) -> None:
     """Start an experiment NAME with the lists that persona serve makes; one runs at a time."""
     settings = settings_of(config)
+    from persona_pipelines.recommendations.serving import in_use
     from persona_pipelines.serving.experiments import load, made, save, with_started
-    from persona_pipelines.tracking.registry import require_version
+    from persona_pipelines.serving.starting import metrics_without_events, require_differing, stored
 
     file, now = _file(settings), dt.datetime.now(dt.UTC).replace(tzinfo=None, microsecond=0)
     before = load(file)
@@ -201,11 +218,19 @@ def start_experiment(
         power=power,
         winsorise=winsorise,
     )
-    for variant in new.variants:
-        if variant.model_version is not None:
-            require_version(settings, STAGE, variant.model_version)
-    save(file, with_started(before, new))
-    say(f"experiment {name} is running until {new.planned_end:%Y-%m-%d %H:%M} UTC; how it stands: persona experiment status")
+    everything = with_started(before, new)
+    with published(settings) as store:
+        champion = in_use(store, settings)
+        if champion is None:
+            raise CommandError("there is no recommender yet; first: persona run")
+        require_differing(new, champion, cache(partial(stored, settings)), settings.serving)
+        without = metrics_without_events(store, new.metrics)
+    save(file, everything)
+    for sentence in without:
+        warn(f"Warning: {sentence}")
+    say(
+        f"experiment {name} is running until {new.planned_end:%Y-%m-%d %H:%M} UTC; how it stands, after each persona run: persona experiment status"
+    )
 
 
 @experiment.command("stop")
@@ -231,6 +256,7 @@ def show_experiment(name: str | None, form: Form, config: str | None) -> None:
     from persona_pipelines.serving.experiments import load, named, running
     from persona_pipelines.serving.exposures import exposed
     from persona_pipelines.serving.judging import end_of_counting, judged
+    from persona_pipelines.serving.waiting import waiting
 
     known = load(_file(settings))
     if not known:
@@ -238,10 +264,11 @@ def show_experiment(name: str | None, form: Form, config: str | None) -> None:
     chosen = named(known, name) if name else running(known) or known[-1]
     with published(settings) as store:
         found = judged(chosen, exposed(store, settings.serving.outcome_hours, chosen.started, end_of_counting(chosen), chosen))
-    give(_answer(chosen, found), form)
+        left = waiting(store, settings)
+    give(_answer(chosen, found, left), form)
 
 
-def _answer(chosen: Experiment, found: Judgement) -> Answer:
+def _answer(chosen: Experiment, found: Judgement, left: Waiting) -> Answer:
     import pandas as pd
 
     variants = pd.DataFrame(
@@ -274,9 +301,10 @@ def _answer(chosen: Experiment, found: Judgement) -> Answer:
         "metric": chosen.metric,
         "sample_ratio": found.sample_ratio,
         "in_several_variants": found.in_several,
-        "said": list(found.told),
+        **_facts(left),
+        "said": [*found.told, *left.lines],
     }
-    return Answer(tuple(tables), facts, found.told)
+    return Answer(tuple(tables), facts, (*found.told, *left.lines))
 
 
 def _row(compared: Compared) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def run(
         warn(f"Run {result.run_id[:8]} failed. Tables that were not reached keep their last completed state.")
         sys.exit(1)
     with published(settings) as store:
-        give(_summary(store, result.run_id), form)
+        give(_summary(store, settings, result.run_id), form)
     if form == "table":
         say(as_called(f"Run {result.run_id[:8]} is in the web UI: persona ui"))
 
@@ -194,9 +194,10 @@ def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | Non
     return start, end
 
 
-def _summary(store: Warehouse, run_id: str) -> Answer:
+def _summary(store: Warehouse, settings: Settings, run_id: str) -> Answer:
     """What a person wants to know after a run, the decision between the recommenders first."""
     from persona_pipelines.features.support import stored_support
+    from persona_pipelines.serving.waiting import waiting
     from persona_pipelines.warehouse import contracts
 
     accounting = store.table(contracts.ACCOUNTING)
@@ -215,8 +216,11 @@ def _summary(store: Warehouse, run_id: str) -> Answer:
         segment_rows(segments),
         *compared.tables,
     )
-    said = (*(compared.lines or ()), "", "   ".join(f"{name} {rows:,}" for name, rows in counted.items()))
-    return Answer(tables, {"run": run_id, **counted, **compared.facts}, said)
+    left = waiting(store, settings)
+    live = ("", *left.lines) if left.lists or left.events else ()
+    said = (*(compared.lines or ()), "", "   ".join(f"{name} {rows:,}" for name, rows in counted.items()), *live)
+    facts = {"run": run_id, **counted, "lists_waiting": left.lists, "events_waiting": left.events, **compared.facts}
+    return Answer(tables, facts, said)
 
 
 @main.command()

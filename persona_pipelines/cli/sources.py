@@ -49,7 +49,7 @@ def init(file: str, output: str) -> None:
     heading = f"# A first configuration for {Path(file).name}; see docs/bring-your-own-logs.md.\n"
     write_whole(Path(output), heading + remarks + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     say(f"{output}: {f'preset {found.preset}' if found.preset else 'no preset reads this file; fields by their names'}")
-    for remark in found.remarks:
+    for remark in (*found.remarks, CONSENT_UNKNOWN):
         say(f"look at this: {remark}", colour="yellow")
     say(f"next: persona sources check {output}")
 

@@ -166,11 +166,11 @@ def _listing(settings: Settings, kind: str, contract: Table, *beside: Table) -> 
             extra["consent_personalisation"] = int(store.value(table.consent_personalisation.sum().fill_null(0)))
         yield dg.MaterializeResult(asset_key=key(contract), metadata=table_metadata(store, contract, **extra))
         yield contract_check(store, contract)
-        yield checked("list_meets_events", contract, unless(list_that_misses_the_events(store, contract)), warn=True)
+        lists = settings.lists_of(kind)
+        yield checked("list_meets_events", contract, unless(list_that_misses_the_events(store, contract, lists)), warn=True)
         if contract is contracts.ITEMS:
             yield checked("one_currency", contract, unless(several_currencies(store, prices=True)))
-        differing = records_that_differ(store, [source.name for source in settings.sources_of(kind)], kind)
-        yield checked("list_says_one_thing", contract, unless(differing), warn=True)
+        yield checked("list_says_one_thing", contract, unless(records_that_differ(store, lists, kind)), warn=True)
         for other in beside:
             yield dg.MaterializeResult(asset_key=key(other), metadata=table_metadata(store, other))
             yield contract_check(store, other)

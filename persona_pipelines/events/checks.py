@@ -138,10 +138,14 @@ def several_currencies(warehouse: Warehouse, prices: bool = False) -> str | None
     )
 
 
-def records_that_differ(warehouse: Warehouse, sources: list[str], kind: str) -> str | None:
-    """Says so where lists tell several things of one item or user; the first record of each counts."""
+def records_that_differ(warehouse: Warehouse, lists: list[str], kind: str) -> str | None:
+    """Says so where lists tell several things of one item or user; the first record of each counts.
+
+    Args:
+        lists: names of the sources that are meant to say the same (``Settings.lists_of``).
+    """
     duplicates = warehouse.table(contracts.DUPLICATES)
-    differing = duplicates.filter(duplicates.source.isin(sources) & duplicates.differs.fill_null(False))
+    differing = duplicates.filter(duplicates.source.isin(lists) & duplicates.differs.fill_null(False))
     ids, file, line = warehouse.row(
         differing.aggregate(
             ids=differing.event_id.nunique(), file=differing.source_file.min(), line=differing.source_line.argmin(differing.source_line)
@@ -152,8 +156,14 @@ def records_that_differ(warehouse: Warehouse, sources: list[str], kind: str) -> 
     return f"{ids} {kind} stand in records that say different things of them, such as that of {file}, line {line}: the first record of each counts"
 
 
-def list_that_misses_the_events(warehouse: Warehouse, contract: contracts.Table) -> str | None:
-    """Says so where few of the ids that the events name stand in the list of users or of items; None where there is no list."""
+def list_that_misses_the_events(warehouse: Warehouse, contract: contracts.Table, lists: list[str]) -> str | None:
+    """Says so where few of the ids that the events name stand in the list of users or of items; None where there is no list.
+
+    Args:
+        lists: names of the sources that are meant to hold all (``Settings.lists_of``).
+    """
+    if not lists:
+        return None
     listed, flag = (contracts.ITEMS, "in_catalogue") if contract is contracts.ITEMS else (contracts.USERS, "in_customer_list")
     key = listed.key[0]
     table, events = warehouse.table(listed), warehouse.table(contracts.EVENTS)

@@ -37,7 +37,7 @@ from persona_pipelines.logs.paths import Key
 from persona_pipelines.settings import Settings, Source
 from persona_pipelines.settings.formats import AccessLogFormat, DelimitedFormat, JsonFormat, W3CFormat
 from persona_pipelines.settings.log_formats import line_pattern
-from persona_pipelines.settings.presets import presets
+from persona_pipelines.settings.presets import event_names, presets
 from persona_pipelines.vocabulary import EVENT_TYPES, OF_DEVICES_ALONE
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines.warehouse.functions import try_strptime
@@ -663,14 +663,8 @@ def _types_of_presets() -> dict[str, str]:
     found = {letters(name): name for name in EVENT_TYPES}
     found |= {word: name for name, words in _names().events.items() for word in words}
     for preset in presets().values():
-        described = preset.get("fields", {}).get("event_type")
-        if isinstance(described, dict):
-            words = [(word, kind) for word, kind in described.get("map", {}).items()]
-            for case in described.get("cases", []):
-                test = case["when"]
-                words += [(word, case["value"]) for word in [*([test["equals"]] if "equals" in test else []), *test.get("one_of", [])]]
-            for word, kind in words:
-                found.setdefault(letters(str(word)), str(kind))
+        for called in event_names(preset):
+            found.setdefault(letters(called.name), called.type)
     return found
 
 

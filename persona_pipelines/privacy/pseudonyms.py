@@ -42,7 +42,10 @@ def load_key(file: Path) -> bytes:
             raise KeyFileError(f"{file}: readable by others; run: chmod 600 {file}")
         text = file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise KeyFileError(f"{file}: the key of the pseudonyms is not there; {RESTORE}") from None
+        raise KeyFileError(
+            f"{file}: the key of the pseudonyms is not there; {RESTORE} (cp BACKUP {file}; chmod 600 {file}), or, where the home is another one "
+            f"than {file.parent}, say so: export PERSONA_HOME=FOLDER"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no text'}); {RESTORE}") from None
     try:

@@ -36,7 +36,7 @@ TAIL = 10
 EVERYBODY = Variant(name="everybody", share=0.5)
 """What people are given who take part in no experiment."""
 MOST_NAMED = 20
-"""Of unknown items in an answer: the others are counted."""
+"""Of unknown items, and of events that change nothing, in an answer: the others are counted."""
 
 
 class UnknownItemError(ProjectError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import InvalidEventError
+from persona_pipelines.serving.received import LONGEST_FIELD, Ignored, InvalidEventError
 
 FINISH_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
@@ -22,10 +22,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Taken:
-    """How many events were accepted, and how many were known already."""
+    """How many events were accepted, how many were known already, and those that change no list."""
 
     accepted: int
     repeated: int
+    ignored: Sequence[Ignored]
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,33 @@ class Intake:
             JournalError: they cannot be kept.
         """
         try:
-            records = self.engine.reader.all_records(documents)
+            understood = self.engine.reader.understood(documents)
         except InvalidEventError:
             self.metrics.events.labels("refused").inc()
             raise
+        records = understood.records
         fresh = await self.take_in(records)
         self.hear(fresh)
-        return Taken(len(fresh), len(records) - len(fresh))
+        new = {record["event_id"] for record in fresh}
+        told = [
+            Ignored(index, why)
+            for record, index in zip(records, understood.indexes, strict=True)
+            if record["event_id"] in new and (why := self._without_effect(record)) is not None
+        ]
+        return Taken(len(fresh), len(records) - len(fresh), sorted([*understood.ignored, *told]))
+
+    def _without_effect(self, record: Mapping[str, Any]) -> str | None:
+        """Why a record changes no list though its type says something of an item; None where it changes lists, or its type does not."""
+        kind, item = record["event_type"], record.get("item_id")
+        if kind not in self.engine.state.rules.weights:
+            return None
+        if item is None:
+            return f"item_id: not given; {kind} is kept, and changes lists with an item alone"
+        if item not in self.engine.state.places:
+            return (
+                f"item_id: {item[:LONGEST_FIELD]!r} is not in the catalogue; the event is kept, and counts once the catalogue has the item"
+            )
+        return None
 
     async def take_in(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those records whose id is not known when their turn comes: they are durable and taken in when this returns.

@@ -45,10 +45,15 @@ class JournalHeldError(ProjectError):
 
 @dataclass(frozen=True)
 class Break:
-    """A line that is not as it was written; ``line`` from 1. Nobody was told that it was accepted, or the disk has lost it since."""
+    """A line that is not as it was written; ``line`` from 1. Nobody was told that it was accepted, or the disk has lost it since.
+
+    Attributes:
+        cut_off: whether it is a last one without an end, as a process leaves it that is killed while it writes.
+    """
 
     file: Path
     line: int
+    cut_off: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}, line {self.line}: not as it was written"
@@ -111,7 +116,7 @@ def events_of(files: Sequence[Path], on_break: Callable[[Break], None]) -> Itera
             for number, line in enumerate(lines, 1):
                 event = event_of(line)
                 if event is None:
-                    on_break(Break(file, number))
+                    on_break(Break(file, number, cut_off=not line.endswith(b"\n")))
                 else:
                     yield event
 
@@ -174,9 +179,8 @@ class Journal:
         self._lock = None if shared else _held(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left in folder.glob(f"*/*.jsonl{OPEN}"):
-                if _is_nobodys(left):  # of a process that was killed
-                    left.rename(left.with_suffix(""))
+            self.left = {left.rename(left.with_suffix("")) for left in folder.glob(f"*/*.jsonl{OPEN}") if _is_nobodys(left)}
+            """The files that a process which was killed had left, and which were ended just now."""
         except OSError as error:
             self.close()
             raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None

@@ -27,7 +27,7 @@ from persona_pipelines.serving.building import build, folder_of, kept_snapshots,
 from persona_pipelines.serving.catalogue import Kept
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Engine
-from persona_pipelines.serving.experiments import EXPERIMENTS, running
+from persona_pipelines.serving.experiments import EXPERIMENTS, Experiment, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import ended_files, files_of, name_of
 from persona_pipelines.serving.snapshot import Snapshot, load
@@ -122,13 +122,14 @@ class Keeper:
     async def look(self) -> None:
         """Prepare, try and take what is new; what is refused is told in ``problem``, and the old goes on."""
         try:
-            self.engine.experiment = running(load_experiments(folder_of(self.engine.settings) / EXPERIMENTS))
+            self._take_experiment(running(load_experiments(folder_of(self.engine.settings) / EXPERIMENTS)))
             reason = self._reason()
         except ProjectError as error:  # people keep their variants
-            self.problem, self._tried = str(error), ("", 0.0)  # once this is mended, what else is wrong is found at once
+            self._found(str(error))
+            self._tried = ("", 0.0)  # once this is mended, what else is wrong is found at once
             return
         if reason is None:
-            self.problem = None
+            self._found(None)
         if reason is None or (self._tried[0] == reason and time.monotonic() < self._tried[1]):
             return
         self._tried = reason, time.monotonic() + self.again
@@ -136,10 +137,23 @@ class Keeper:
             snapshot = load(await self.prepare())
             if snapshot.folder != self.engine.snapshot.folder:
                 await self._take(snapshot)
-            self.problem = None
+            self._found(None)
         except ProjectError as error:
-            _LOG.error("what is new is not served: %s", error)
-            self.problem = str(error)
+            self._found(str(error))
+
+    def _found(self, problem: str | None) -> None:
+        """Remember what is wrong with what is served, and say it where it is something else than before."""
+        if problem is not None and problem != self.problem:
+            _LOG.error("what is new is not served: %s", problem)
+        elif problem is None and self.problem is not None:
+            _LOG.info("what was wrong is mended: %s", self.problem)
+        self.problem = problem
+
+    def _take_experiment(self, experiment: Experiment | None) -> None:
+        before, self.engine.experiment = self.engine.experiment, experiment
+        names = [None if one is None else one.name for one in (before, experiment)]
+        if names[0] != names[1]:
+            _LOG.info("experiment %s goes on" if experiment is not None else "experiment %s has ended", names[1] or names[0])
 
     def _reason(self) -> str | None:
         """Why there should be another snapshot, in a text that is another one for another reason; None for none.
@@ -181,6 +195,7 @@ class Keeper:
                 raise RefusedError(f"{snapshot.name}: {objection}; {self.engine.snapshot.name} is served as before")
             other.take(waiting)
             other.catch_up()
+            _LOG.info("%s", _told(self.engine, other))
             self.engine.become(other)
             self.swaps += 1
         finally:
@@ -211,6 +226,16 @@ class Keeper:
             if now > max(SLOWER * before, LEAST_MILLISECONDS):
                 return f"a list takes {now:.0f} ms, and took {before:.0f} ms"
         return None
+
+
+def _told(before: Engine, now: Engine) -> str:
+    """What is served from now on, and what of it is new."""
+    scores, facts = now.scores, now.snapshot.facts
+    if facts.mark == before.snapshot.facts.mark and now.snapshot.has(before.snapshot.scores):
+        return f"events are in a snapshot: {now.snapshot.name}; a start takes in what comes after it"
+    was = before.scores.version, before.snapshot.facts.until
+    new = "published anew" if was == (scores.version, facts.until) else f"before: version {was[0]}, {was[1]}"
+    return f"served from now on: lists of {scores.model} version {scores.version}, tables until {facts.until} ({new})"
 
 
 class RefusedError(ProjectError):

@@ -7,16 +7,21 @@ import math
 import re
 import reprlib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 from persona_pipelines.errors import ProjectError
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.settings.presets import event_names, preset_of
 from persona_pipelines.settings.sources import MISSING_WORDS, Identifiers
 from persona_pipelines.settings.stages import Bounds, MoneyBounds, RatingBounds
+from persona_pipelines.suggestions import suggestion
 
 OWN, SEGMENT, GA4 = "own", "segment", "ga4"
+"""The shapes of what is sent; the last two are also the presets of the logs of the same programs."""
+PROGRAMS = {SEGMENT: "Segment", GA4: "GA4"}
 LONGEST_ID = 512
 LONGEST_FIELD = 120
 """Of the name of a field in an error: it is the sender's."""
@@ -32,52 +37,12 @@ BEHIND = dt.timedelta(days=30)
 PERSONALISATION, NOT_INTERESTED, LESS_LIKE_THIS = "personalisation", "not_interested", "less_like_this"
 """Types of what people say of their lists: they stop or start that lists are made for them (``value`` 0 or 1), do not want an item, want less of its kind."""
 
-SEGMENT_EVENTS = {
-    "products searched": "search",
-    "product list viewed": "item_list_view",
-    "product viewed": "item_view",
-    "product clicked": "click",
-    "product added": "add_to_cart",
-    "product removed": "remove_from_cart",
-    "product added to wishlist": "add_to_wishlist",
-    "wishlist product added to cart": "add_to_cart",
-    "checkout started": "begin_checkout",
-    "order completed": "purchase",
-    "order refunded": "refund",
-    "order cancelled": "refund",
-    "product shared": "share",
-    "product reviewed": "review",
-    "promotion viewed": "impression",
-    "promotion clicked": "click",
-    "signed up": "sign_up",
-    "signed in": "login",
-    "signed out": "logout",
-    "video playback started": "play",
-    "video playback completed": "play_complete",
-}
-"""Segment's e-commerce, video and account events, by their names in small letters."""
 
-GA4_EVENTS = {
-    "page_view": "page_view",
-    "screen_view": "page_view",
-    "search": "search",
-    "view_search_results": "search",
-    "view_item": "item_view",
-    "view_item_list": "item_list_view",
-    "select_item": "click",
-    "add_to_cart": "add_to_cart",
-    "add_to_wishlist": "add_to_wishlist",
-    "remove_from_cart": "remove_from_cart",
-    "begin_checkout": "begin_checkout",
-    "purchase": "purchase",
-    "refund": "refund",
-    "view_promotion": "impression",
-    "select_promotion": "click",
-    "share": "share",
-    "sign_up": "sign_up",
-    "login": "login",
-}
-"""GA4's recommended events."""
+@cache
+def names_of(shape: str) -> Mapping[str, str]:
+    """The event types of the vocabulary by what Segment (in small letters) or GA4 calls them: as the presets of their logs have it."""
+    field = {SEGMENT: "event", GA4: "event_name"}[shape]
+    return {called.name: called.type for called in event_names(preset_of(shape)) if called.field == field}
 
 
 class InvalidEventError(ProjectError):
@@ -97,6 +62,12 @@ class InvalidEventError(ProjectError):
 def shown_of(found: object) -> str:
     """What was found, as Python writes it; of lists and objects the beginning, however long and deep they are."""
     return reprlib.repr(found) if isinstance(found, list | dict) else repr(found)
+
+
+def one_of(known: Iterable[str], found: str) -> str:
+    """What is expected where a name is ``found`` that is none of the ``known``: all of them, and the one that is like it."""
+    names = sorted(known)
+    return f"one of {', '.join(names)}{suggestion(found[:LONGEST_FIELD], names)}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +100,29 @@ class Limits:
     ratings: Bounds = field(default_factory=RatingBounds)
 
 
+@dataclass(frozen=True, order=True)
+class Ignored:
+    """An event that is accepted and changes no list: its place among those of the request, from 0, and ``why``."""
+
+    index: int
+    why: str
+
+
+@dataclass
+class Understood:
+    """What was read.
+
+    Attributes:
+        records: of all events, as ``Reader.records`` makes them.
+        indexes: of each record, the place of its event among those that were sent.
+        ignored: events of which nothing is kept, as their names say nothing here.
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads what is sent.
@@ -149,47 +143,53 @@ class Reader:
     limits: Limits = field(default_factory=Limits)
     sent: dt.datetime | None = None
 
-    def all_records(self, documents: Sequence[Any]) -> list[dict[str, Any]]:
-        """The records of some documents, all or none.
+    def understood(self, documents: Sequence[Any]) -> Understood:
+        """What some documents say, all or none.
 
         Raises:
             InvalidEventError: one cannot be used; its place is named where there are several.
         """
-        found: list[dict[str, Any]] = []
-        for number, document in enumerate(documents):
+        found = Understood()
+        for index, document in enumerate(documents):
+            whys: list[str] = []
             try:
-                found += self.records(document)
+                records = list(self.records(document, whys.append))
             except InvalidEventError as error:
-                raise error.within(f"events[{number}].") if len(documents) > 1 else error from None
+                raise error.within(f"events[{index}].") if len(documents) > 1 else error from None
+            found.records += records
+            found.indexes += [index] * len(records)
+            found.ignored += [Ignored(index, why) for why in whys]
         return found
 
-    def records(self, document: Any) -> Iterator[dict[str, Any]]:
+    def records(self, document: Any, ignored: Callable[[str], None] = lambda why: None) -> Iterator[dict[str, Any]]:
         """The records of a document, one an item: ``event_id``, ``timestamp``, ``event_type``, and what is known of ``user_id``, ``anonymous_id``
         (pseudonyms), ``item_id``, ``value``, ``quantity``, ``currency``, ``dwell_ms``, ``campaign``, ``country``, ``referrer``, ``list_id``, ``shape``.
 
         Segment's calls that say nothing of what was done (identify, group, alias without two ids) and names of a sender's own have no records.
 
+        Args:
+            ignored: told why an event has no records.
         Raises:
             InvalidEventError: something in it cannot be used.
         """
         if not isinstance(document, dict):
             raise InvalidEventError("event", document, "an object")
         if "events" in document and ("client_id" in document or "app_instance_id" in document or _names(document["events"])):
-            yield from self._ga4(document)
+            yield from self._ga4(document, ignored)
         elif isinstance(document.get("type"), str) and (
             "event" in document or document["type"] in ("page", "screen", "identify", "alias", "group")
         ):
-            yield from self._segment(document)
+            yield from self._segment(document, ignored)
         else:
             yield from self._own(document)
 
     def _own(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         unknown = sorted(set(document) - OWN_FIELDS)
         if unknown:
-            raise InvalidEventError(unknown[0] or "event", document[unknown[0]], f"one of {', '.join(sorted(OWN_FIELDS))}")
+            raise InvalidEventError(unknown[0] or "event", document[unknown[0]], one_of(OWN_FIELDS, unknown[0]))
         kind = document.get("event_type")
         if not isinstance(kind, str) or kind not in self.types:
-            raise InvalidEventError("event_type", kind, f"one of {', '.join(sorted(self.types))}")
+            raise InvalidEventError("event_type", kind, one_of(self.types, kind if isinstance(kind, str) else ""))
         record = self._begun(
             OWN, kind, document, document.get("event_id"), document.get("timestamp"), document.get("user_id"), document.get("anonymous_id")
         )
@@ -201,7 +201,7 @@ class Reader:
             {**record, **self._item(kind, document, "item_id", "value", "quantity", "")}, document, {name: name for name in TEXTS}
         )
 
-    def _segment(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _segment(self, document: Mapping[str, Any], ignored: Callable[[str], None]) -> Iterator[dict[str, Any]]:
         properties = document.get("properties") or {}
         if not isinstance(properties, dict):
             raise InvalidEventError("properties", properties, "an object")
@@ -211,10 +211,15 @@ class Reader:
         elif call == "identify":
             kind = "login"
             if document.get("userId") is None or document.get("anonymousId") is None:
+                ignored("type: an identify says something here with userId and anonymousId alone: who is on which device")
                 return
+        elif call in ("alias", "group") and name is None:
+            ignored(f"type: {call} says nothing of what was done")
+            return
+        elif isinstance(name, str) and name.lower() in names_of(SEGMENT):
+            kind = names_of(SEGMENT)[name.lower()]
         else:
-            kind = SEGMENT_EVENTS.get(name.lower(), "") if isinstance(name, str) else ""
-        if not kind:
+            ignored(_unknown_name("event", name, SEGMENT))
             return
         moment = document.get("timestamp") or document.get("originalTimestamp")
         record = self._begun(
@@ -240,7 +245,7 @@ class Reader:
                 ),
             }
 
-    def _ga4(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _ga4(self, document: Mapping[str, Any], ignored: Callable[[str], None]) -> Iterator[dict[str, Any]]:
         events = document["events"]
         if not isinstance(events, list):
             raise InvalidEventError("events", events, "a list")
@@ -252,8 +257,9 @@ class Reader:
             parameters = event.get("params") or {}
             if not isinstance(parameters, dict):
                 raise InvalidEventError(f"{place}.params", parameters, "an object")
-            kind = GA4_EVENTS.get(event["name"])
+            kind = names_of(GA4).get(event["name"])
             if kind is None:
+                ignored(_unknown_name(f"{place}.name", event["name"], GA4))
                 continue
             moment = event.get("timestamp_micros", document.get("timestamp_micros"))
             if moment is not None:
@@ -351,6 +357,18 @@ OWN_FIELDS = frozenset(
 
 def _names(events: Any) -> bool:
     return isinstance(events, list) and bool(events) and isinstance(events[0], dict) and "name" in events[0]
+
+
+def _unknown_name(field: str, name: Any, shape: str) -> str:
+    """Says that an event has a name of the sender's own, and which known one it may have been meant to be."""
+    near = _near(name[:LONGEST_FIELD], shape) if isinstance(name, str) else ""
+    return f"{field}: {shown_of(name)[:LONGEST_FIELD]} is none of the names of {PROGRAMS[shape]} that say something here{near}"
+
+
+@lru_cache(maxsize=1_000)
+def _near(name: str, shape: str) -> str:
+    """The known name that is like another; a sender's own names come again and again, and to compare them takes longer than to read the event."""
+    return suggestion(name, names_of(shape))
 
 
 def _first(found: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gc
 import ipaddress
+import logging
 import multiprocessing
 import os
 import resource
@@ -14,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_any
 
@@ -113,10 +115,12 @@ def started(settings: Settings, tables: Callable[[], Warehouse], say: Callable[[
     except BaseException:
         journal.close()
         raise
-    for found in breaks[:10]:
-        say(f"{settings.displayed(found.file)}, line {found.line}: damaged; it is left out, all others are used")
-    if len(breaks) > 10:
-        say(f"and {len(breaks) - 10:,} more damaged lines")
+    told = [found for found in breaks if not found.cut_off or found.file in journal.left]
+    for found in told[:10]:
+        wrong = "cut off as the service was ended, before anybody was told that it was accepted" if found.cut_off else "damaged"
+        say(f"{settings.displayed(found.file)}, line {found.line}: {wrong}; it is left out, all others are used")
+    if len(told) > 10:
+        say(f"and {len(told) - 10:,} more damaged lines")
     return Started(engine, journal, len(breaks), problem)
 
 
@@ -156,7 +160,6 @@ def serve(settings: Settings, tables: Callable[[], Warehouse], host: str, port: 
                 _supervise(settings, listening, token, workers, say)
         finally:
             journal.close()
-            gc.unfreeze()  # else what is left to the end of the process is told there as lost
 
 
 def _answer(settings: Settings, found: Started, listening: socket.socket, token: str | None, worker: int | None) -> None:
@@ -190,9 +193,24 @@ def _answer(settings: Settings, found: Started, listening: socket.socket, token:
         server_header=False,
     )
     try:
-        uvicorn.Server(options).run(sockets=[listening])
+        with _told_in_lines(worker):
+            uvicorn.Server(options).run(sockets=[listening])
     finally:
         log.close()
+        gc.unfreeze()  # else what is left to the end of the process is told there as lost
+
+
+@contextlib.contextmanager
+def _told_in_lines(worker: int | None) -> Iterator[None]:
+    """What the service says while it runs goes to standard error, a line each."""
+    log, lines = logging.getLogger("persona_pipelines"), logging.StreamHandler()
+    lines.setFormatter(logging.Formatter(f"%(asctime)s {'' if worker is None else f'worker {worker}: '}%(message)s"))
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
 
 
 def work(file: str, number: int, listening: socket.socket, token: str | None) -> None:
@@ -226,6 +244,7 @@ def _supervise(settings: Settings, listening: socket.socket, token: str | None, 
         return process
 
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
     processes = [begun(number) for number in range(workers)]
     try:
         while True:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -25,14 +26,15 @@ from persona_pipelines import __version__
 from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
 from persona_pipelines.serving.catalogue import CatalogueError, Row
-from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
+from persona_pipelines.serving.engine import MOST_NAMED, Asked, Engine, UnknownItemError
 from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
 from persona_pipelines.serving.keeping import Keeper
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import DWELL, LONGEST_FIELD, QUANTITY, TEXTS, InvalidEventError, shown_of
+from persona_pipelines.serving.received import DWELL, LONGEST_FIELD, QUANTITY, TEXTS, InvalidEventError, one_of, shown_of
 from persona_pipelines.serving.streams import Streams
+from persona_pipelines.settings.problems import expected_of, models_in, place_of
 
 _LOG = logging.getLogger(__name__)
 MOST = 1_000
@@ -49,6 +51,12 @@ LONGEST_FOUND = 120
 """Characters of what was found in an error."""
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Id = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
+ONE, SEVERAL = "[one]", "[several]"
+"""By which one row is told from a list of them, so that of one that is wrong nothing is said of a list."""
+Rows = Annotated[
+    Annotated[Row, Tag(ONE)] | Annotated[list[Row], Field(min_length=1, max_length=MOST), Tag(SEVERAL)],
+    Discriminator(lambda sent: SEVERAL if isinstance(sent, list) else ONE),
+]
 LISTS, EVENTS = "/v1/recommendations/", "/v1/events"
 """Where lists of people and devices are: what follows is the id, slashes and all."""
 
@@ -88,6 +96,38 @@ _PROBLEM = {
                 "type": "object",
                 "required": ["field", "found", "expected"],
                 "properties": {"field": {"type": "string"}, "found": {"type": "string"}, "expected": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_ACCEPTED = {
+    "type": "object",
+    "required": ["accepted", "repeated"],
+    "properties": {
+        "accepted": {**_COUNT, "description": "Records that are new; an event of several items has one for each."},
+        "repeated": {**_COUNT, "description": "Records whose `event_id` was known."},
+        "ignored": {
+            "type": "object",
+            "description": "Events that change no list, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
+            f"once the catalogue has it), or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
+            "required": ["count", "first"],
+            "properties": {
+                "count": _COUNT,
+                "first": {
+                    "type": "array",
+                    "maxItems": MOST_NAMED,
+                    "items": {
+                        "type": "object",
+                        "required": ["index", "why"],
+                        "properties": {
+                            "index": {**_COUNT, "description": "Place among the events of the request, from 0."},
+                            "why": {"type": "string"},
+                        },
+                    },
+                },
             },
         },
     },
@@ -207,8 +247,8 @@ def app_of(
     )
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return _answer_of(_of_fastapi(error))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _answer_of(_of_fastapi(error, request.scope["endpoint"]))
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
@@ -243,7 +283,10 @@ def app_of(
             raise Problem(422, "Invalid event", str(error), [_error(error.field, error.found, error.expected)]) from None
         except JournalError as error:
             raise Problem(503, "Events cannot be kept", str(error), headers={"retry-after": "5"}) from None
-        return Answer(202, orjson.dumps({"accepted": taken.accepted, "repeated": taken.repeated}))
+        told: dict[str, Any] = {"accepted": taken.accepted, "repeated": taken.repeated}
+        if taken.ignored:
+            told["ignored"] = {"count": len(taken.ignored), "first": [vars(entry) for entry in taken.ignored[:MOST_NAMED]]}
+        return Answer(202, orjson.dumps(told))
 
     @app.get(
         "/v1/recommendations/{user:path}",
@@ -309,7 +352,10 @@ def app_of(
         "/v1/events",
         tags=["events"],
         status_code=202,
-        responses=_refusals(*OF_BODIES, 503),
+        responses={
+            202: {"description": "Durable, and known to the next list.", "content": {JSON: {"schema": _ACCEPTED}}},
+            **_refusals(*OF_BODIES, 503),
+        },
         openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _events(engine.reader.types)}}}},
         response_class=Response,
     )
@@ -327,7 +373,7 @@ def app_of(
         responses=_refusals(*OF_BODIES, 503),
         response_class=Response,
     )
-    async def items(rows: Annotated[list[Row], Field(min_length=1, max_length=MOST)] | Row) -> Response:
+    async def items(rows: Rows) -> Response:
         """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too."""
         some = rows if isinstance(rows, list) else [rows]
         try:
@@ -443,16 +489,41 @@ def _error(field_: str, found: object, expected: str) -> dict[str, str]:
     return {"field": plain(field_[:LONGEST_FIELD]), "found": plain(shown[:LONGEST_FOUND]), "expected": expected}
 
 
-def _of_fastapi(error: RequestValidationError) -> Problem:
-    found = error.errors()[:MOST_ERRORS]
-    errors = [
-        _error(".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0]), entry.get("input"), entry["msg"])
-        for entry in found
-    ]
+def _of_fastapi(error: RequestValidationError, endpoint: Callable[..., Any]) -> Problem:
+    """What is wrong with the parameters or the body of a request to an ``endpoint``."""
+    found = error.errors()
     if any(entry["type"] == "json_invalid" for entry in found):
-        return Problem(400, "Malformed JSON", "; ".join(entry["expected"] for entry in errors), errors)
-    detail = "; ".join(f"{entry['field']}: found {entry['found']!r}; {entry['expected']}" for entry in errors)
-    return Problem(422, "Invalid request", detail, errors)
+        words = "; ".join(str(entry.get("ctx", {}).get("error", entry["msg"])) for entry in found[:MOST_ERRORS])
+        return Problem(400, "Malformed JSON", words, [_error("body", "no JSON", f"JSON: {words}")])
+    errors = [_of_place(list(entries), endpoint) for _, entries in itertools.groupby(found, _place)][:MOST_ERRORS]
+    return Problem(
+        422, "Invalid request", "; ".join("{field}: found {found}; expected {expected}".format(**entry) for entry in errors), errors
+    )
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where something is wrong; which of several types was tried there is no part of it."""
+    inside = tuple("items" if part == SEVERAL else part for part in entry["loc"][1:] if part != ONE)
+    return inside[:-1] if len(inside) > 1 and inside[-1] in _OF_UNIONS else inside
+
+
+def _of_place(entries: Sequence[Any], endpoint: Callable[..., Any]) -> dict[str, str]:
+    """The one thing that is wrong at a place, where several types may be."""
+    first = entries[0]
+    place, sent = _place(first), first["input"]
+    field_ = place_of(place) or str(first["loc"][0])
+    if first["type"] == "missing":
+        return _error(field_, "nothing", "a value")
+    found = shown_of(sent[:LONGEST_FOUND] if isinstance(sent, str) else sent)
+    if first["type"] == "extra_forbidden":
+        models = [model for hint in get_type_hints(endpoint, include_extras=True).values() for model in models_in(hint)]
+        return _error(field_, found, one_of({name for model in models for name in model.model_fields}, str(place[-1])))
+    expected = dict.fromkeys(expected_of(entry).removeprefix("expected ") for entry in entries)
+    return _error(field_, found, " or ".join(expected))
+
+
+_OF_UNIONS = ("constrained-str", "str", "float", "bool")
+"""As pydantic names the types that a value of several may be of."""
 
 
 def _of_fault(path: str, error: Exception) -> Problem:
@@ -560,6 +631,15 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
+def _without_body(send: Send) -> Send:
+    """Sends what is sent but for the body; its length is told all the same."""
+
+    async def sent(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent
+
+
 class Service:
     """The service, and what holds for every request: who may ask, how much and how fast, and how it is counted."""
 
@@ -585,12 +665,15 @@ class Service:
         began, status, started = time.perf_counter(), 500, False
         route: str | None = None
 
-        async def counted(message: Message) -> None:
+        async def with_figures(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
             await send(message)
 
+        counted: Send = with_figures
+        if scope["method"] == "HEAD":  # as GET, by whatever answers that
+            scope, counted = {**scope, "method": "GET"}, _without_body(with_figures)
         try:
             self._require(scope)
             receive = self._limited(scope, receive)

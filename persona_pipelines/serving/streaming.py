@@ -113,7 +113,9 @@ def records_of(message: Message, reader: Reader, largest: int, name: str) -> lis
         if not documents:
             raise InvalidEventError("message", "[]", "one event at least")
         numbers = itertools.count()
-        records = dataclasses.replace(reader, new_id=lambda: f"{message.id}/{next(numbers)}", sent=message.sent).all_records(documents)
+        records = (
+            dataclasses.replace(reader, new_id=lambda: f"{message.id}/{next(numbers)}", sent=message.sent).understood(documents).records
+        )
     return [{**record, STREAM: name} for record in records]
 
 

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from persona_pipelines.errors import ProjectError
@@ -23,6 +24,10 @@ INSTANCE = "instance"
 PUBLISHED = "published"
 """File with the moment up to which events are published."""
 
+PACKAGES = {"redis": "redis", "nats": "nats", "kafka": "confluent_kafka"}
+"""The client of each kind of stream; all of them, and FastStream, come with the extra."""
+EXTRA = "expected the extra streaming, which has the clients of all kinds of streams: pip install 'persona-pipelines[streaming]'"
+
 Connect = Callable[[BrokerSettings, str, str], Connection]
 """Makes a connection for a stream, a group and a consumer of it."""
 
@@ -32,8 +37,16 @@ class StreamingError(ProjectError):
 
 
 def require_installed(settings: Settings) -> None:
-    """Raises StreamingError where the configuration names a stream that this installation cannot reach."""
-    if settings.serving.streams or settings.serving.publish is not None:
+    """Raises StreamingError where the configuration names a stream that this installation cannot reach; the message names what its kind of stream needs."""
+    chosen = settings.serving
+    named: dict[str, BrokerSettings] = {f"serving.streams[{number}]": stream for number, stream in enumerate(chosen.streams)}
+    if chosen.publish is not None:
+        named["serving.publish"] = chosen.publish
+    for place, stream in named.items():
+        for package in ("faststream", PACKAGES[stream.type]):
+            if find_spec(package) is None:
+                raise StreamingError(f"{place}: found no package {package}, which {stream.type} needs; {EXTRA}")
+    if named:
         connect_by_faststream()
 
 
@@ -46,9 +59,7 @@ def connect_by_faststream() -> Connect:
     try:
         from persona_pipelines.serving.brokers import connection_of
     except ModuleNotFoundError as error:
-        raise StreamingError(
-            f"serving.streams, serving.publish: found no package {error.name}; expected the extra streaming: pip install 'persona-pipelines[streaming]'"
-        ) from None
+        raise StreamingError(f"serving.streams, serving.publish: found no package {error.name}; {EXTRA}") from None
     return connection_of
 
 

@@ -6,19 +6,59 @@ shape of the log is described by those who made it.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+ENDING = ".yaml"
 
-@lru_cache(maxsize=1)
+
+@cache
+def preset_of(name: str) -> dict[str, Any]:
+    """The preset of a name that ``presets`` knows."""
+    content: dict[str, Any] = yaml.safe_load((files("persona_pipelines") / "presets" / f"{name}{ENDING}").read_text(encoding="utf-8"))
+    return content
+
+
+@cache
 def presets() -> dict[str, dict[str, Any]]:
     """All presets by name."""
     folder = files("persona_pipelines") / "presets"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    return {name.removesuffix(".yaml"): yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in names}
+    return {
+        name: preset_of(name)
+        for name in sorted(entry.name.removesuffix(ENDING) for entry in folder.iterdir() if entry.name.endswith(ENDING))
+    }
+
+
+class EventName(NamedTuple):
+    """What a program calls an event: the ``field`` of its records that says it, the ``name`` there, and the type of the vocabulary."""
+
+    field: str
+    name: str
+    type: str
+
+
+def event_names(preset: dict[str, Any]) -> Iterator[EventName]:
+    """How the program of a preset calls the types of events that the preset keeps."""
+    described = preset.get("fields", {}).get("event_type")
+    if not isinstance(described, dict):
+        return
+    renamed = described.get("map", {})
+    for name, kind in renamed.items():
+        yield EventName(described["from"], str(name), str(kind))
+    for dropped in preset.get("drop_when", []):
+        kept = dropped.get("not", {})
+        if "from" in described and kept.get("field") == described["from"]:
+            for name in kept.get("one_of", []):
+                if name not in renamed:
+                    yield EventName(described["from"], name, name)
+    for case in described.get("cases", []):
+        test = case["when"]
+        for name in [*([test["equals"]] if "equals" in test else []), *test.get("one_of", [])]:
+            yield EventName(test["field"], str(name), str(case["value"]))
 
 
 def with_preset(source: Any) -> Any:

@@ -9,12 +9,26 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from persona_pipelines.settings.strict import NOT_WRITTEN, PATTERNS_IN_WORDS
 from persona_pipelines.vocabulary import LOG_FORMATS
 
 TAGS = {"type", "method"}
 """The fields by which a class of a union is chosen."""
+NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
+"""Types of problems where an object with names and values is expected."""
+_IN_WORDS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_inexact", "date_from_datetime_parsing"), "a date such as 2026-01-31"),
+    **dict.fromkeys(NO_OBJECT, "an object with names and values"),
+    "string_type": "a text",
+    "string_unicode": "a text of Unicode",
+    "list_type": "a list",
+}
+"""What pydantic says of types, in words; its other messages say what is expected by themselves."""
 _FORMAT_TAGS = ("csv", "json", "json_lines", "access_log", "w3c", "parquet")
 
 
@@ -73,25 +87,27 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[str]:
             message = "not given; expected a value"
         elif problem["type"] == "union_tag_not_found":
             message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
-        elif problem["type"] == "bool_parsing":
-            message = "expected true or false"
-        elif problem["type"] in ("date_from_datetime_inexact", "date_from_datetime_parsing", "date_parsing"):
-            message = "expected a date such as 2026-01-31"
-        elif problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        elif problem["type"] in NO_OBJECT:
             message = "expected settings: names and values"
-        elif problem["type"] == "string_pattern_mismatch":
-            message = f"expected {PATTERNS_IN_WORDS[context['pattern']]}"
         else:
-            message = re.sub(
-                r"^\w+(?: \w+)? should (?:be|have) (?:(?=an? valid)(an? )valid )?",
-                r"expected \1",
-                problem["msg"].removeprefix("Value error, "),
-            )
-            message = message.replace("expected a integer", "expected an integer").removesuffix(" after validation, not 0")
+            message = expected_of(problem)
         unsaid = problem["type"] == "missing" or (isinstance(problem["input"], dict) and problem["type"] != "list_type")
         found = "" if unsaid else f"found {shortened(problem['input'])}; "
         lines.append(f"{place + ': ' if place else ''}{found}{message}")
     return lines
+
+
+def expected_of(problem: ErrorDetails) -> str:
+    """What is expected where a value does not pass: ``expected a whole number``; a message of our own as it is."""
+    kind = problem["type"]
+    if kind == "string_pattern_mismatch":
+        return f"expected {PATTERNS_IN_WORDS[problem['ctx']['pattern']]}"
+    if kind in _IN_WORDS:
+        return f"expected {_IN_WORDS[kind]}"
+    message = re.sub(
+        r"^\w+(?: \w+)? should (?:be|have) (?:(?=an? valid)(an? )valid )?", r"expected \1", problem["msg"].removeprefix("Value error, ")
+    )
+    return re.sub(r" after validation, not \d+$", "", message)
 
 
 def shortened(value: Any) -> str:
@@ -125,7 +141,7 @@ def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
     """The names of the settings that stand at a place; which class of a union was tried is a part of it that is no field."""
     models = [model]
     for part in location:
-        inner = [one for outer in models if part in outer.model_fields for one in _models(outer.model_fields[part].annotation)]
+        inner = [one for outer in models if part in outer.model_fields for one in models_in(outer.model_fields[part].annotation)]
         tagged = [
             one
             for one in models
@@ -135,8 +151,9 @@ def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
     return {field.alias or name for one in models for name, field in one.model_fields.items()} - set(NOT_WRITTEN)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that stand in an annotation, at whatever depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _models(inner)
+        yield from models_in(inner)

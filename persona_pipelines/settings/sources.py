@@ -516,7 +516,8 @@ class Source(Strict):
     identifiers: Identifiers = Field(Identifiers(), description="Which spellings of an id are one.")
     received: bool = Field(
         False,
-        description="Events that the live service of this key has accepted: ids are pseudonyms already, and days without a file are nothing unusual.",
+        description="What the live service of this key has accepted. Events: ids are pseudonyms already, and days without a file are nothing unusual. Items: "
+        "rows that complete the catalogue, and need neither be all of it nor say what it says.",
     )
     same_ids_as: str | None = Field(
         None, description="Another source in which the same events have the same `event_id`: what stands in both is counted once."

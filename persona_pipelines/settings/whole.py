@@ -58,6 +58,7 @@ def received_items(home: Path) -> dict[str, Any]:
         "path": str(received_items_file(home)),
         "format": {"type": "json_lines"},
         "fields": {name: name for name in ("item_id", "title", "category", "categories", "brand", "price", "in_stock")},
+        "received": True,
     }
 
 
@@ -223,6 +224,10 @@ class Settings(Strict):
 
     def sources_of(self, kind: str) -> list[Source]:
         return [source for source in self.sources if source.kind == kind]
+
+    def lists_of(self, kind: str) -> list[str]:
+        """The names of the lists of items or users that the configuration has: rows that the live service has received only complete them."""
+        return [source.name for source in self.sources_of(kind) if not source.received]
 
     def sources_that_say_when(self) -> list[Source]:
         """The sources of events whose files say which days there are to be run: what the live service has received goes with the logs of its days,

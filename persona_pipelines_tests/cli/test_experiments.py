@@ -14,6 +14,7 @@ from persona_pipelines.cli.experiments import _answer
 from persona_pipelines.serving.experiments import load, save, variant_of
 from persona_pipelines.serving.judging import judged
 from persona_pipelines.serving.shown import ListLog
+from persona_pipelines.serving.waiting import Waiting
 from persona_pipelines_tests.cli.conftest import Told
 from persona_pipelines_tests.serving.shop import experiment, opened
 from persona_pipelines_tests.serving.test_shown import shown
@@ -50,6 +51,10 @@ def test_an_experiment_is_started_with_what_differs_and_ended(changed: Told) -> 
         (("--variant", "control=0.5", "--variant", "bold=0.5,model_version=77"), "no version 77 of "),
         (("--variant", "control=0.5", "--variant", "bold=half"), "variants[1].share: found 'half'; expected a number"),
         (("--variant", "control=0.5", "--variant", "bold=0.5,speed=3"), "variants[1].speed: found '3'; not a setting known here"),
+        (
+            ("--variant", "control=0.5", "--variant", "bold=0.5"),
+            "variants: found 'control' and 'bold', which give people the same: version ",
+        ),
         (("--variant", "control", "--variant", "bold=0.5"), "found 'control'; expected NAME=SHARE"),
         ((*HALVES, "--guard", "speed=0.1"), "guards[0].metric: found 'speed'; expected 'click_rate', "),
         ((*HALVES, "--winsorise", "0.99"), "winsorise: is for metrics of money"),
@@ -60,6 +65,16 @@ def test_what_cannot_be_started_is_said_and_nothing_is_kept(changed: Told, optio
     assert done.exit_code in (1, 2)
     assert says in done.stderr
     assert kept(changed) == []
+
+
+def test_a_metric_that_the_home_has_no_events_for_is_told_and_the_experiment_starts(changed: Told) -> None:
+    with duckdb.connect(str(changed.home / "published.duckdb")) as connection:
+        connection.execute("DELETE FROM events.events WHERE event_type IN ('purchase', 'booking')")
+    done = changed.asked("experiment", "start", "bolder", *PLANNED, *HALVES, "--guard", "purchase_rate=0.05")
+    assert done.exit_code == 0, done.output
+    assert "Warning: purchase_rate (people who bought anything, of all people): no event so far is of purchase or booking" in done.stderr
+    assert "Warning: click_rate" not in done.stderr
+    assert len(kept(changed)) == 1
 
 
 def test_without_an_experiment_or_of_none_it_is_said(changed: Told) -> None:
@@ -76,6 +91,7 @@ def test_a_plan_says_how_many_people_are_needed(told: Told) -> None:
         told.asked("experiment", "plan", "--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05", "--json").stdout
     )
     assert (plan["people_needed"], plan["people_of_last_days"], plan["effect_found_with_them"]) == (62_462, 0, None)
+    assert (plan["lists_waiting"], plan["events_waiting"], plan["counted_until"] is None) == (0, 0, False)
     few = told.asked("experiment", "plan", "--metric", "click_rate", "--effect", "0.1")
     assert "0 of 0 people who were shown lists have anything of click_rate: nothing can be planned from that" in few.stderr
     odd = told.asked("experiment", "plan", "--metric", "purchase_rate", "--effect", "0.1", "--baseline", "0.05", "--share", "0.5")
@@ -84,7 +100,11 @@ def test_a_plan_says_how_many_people_are_needed(told: Told) -> None:
 
 def test_a_result_is_told_to_people_and_to_programs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = experiment(guards=[{"metric": "purchase_rate", "margin": 0.1}])
-    answer = _answer(chosen, judged(chosen, opened(np.random.default_rng(1), chosen, 4_000, clicks=0.5).exposed()))
+    answer = _answer(
+        chosen,
+        judged(chosen, opened(np.random.default_rng(1), chosen, 4_000, clicks=0.5).exposed()),
+        Waiting(dt.datetime(2025, 10, 14), 3, 9, 0, None),
+    )
     monkeypatch.setenv("COLUMNS", "80")
     give(answer, "table")
     lines = capsys.readouterr().out.splitlines()
@@ -95,6 +115,8 @@ def test_a_result_is_told_to_people_and_to_programs(capsys: pytest.CaptureFixtur
     assert "inf" not in " ".join(lines).split()
     told = json.loads(as_json(answer))
     assert (told["status"], told["results"][0]["verdict"], told["guards"][0]["verdict"]) == ("final", "better", "kept")
+    assert (told["counted_until"], told["lists_waiting"], told["events_waiting"]) == ("2025-10-14T00:00:00", 3, 9)
+    assert "3 lists and 9 events wait in the journal, and count once persona run has read them." in " ".join(" ".join(lines).split())
     assert told["results"][0]["always_valid_low"] < told["results"][0]["relative_low"] < told["results"][0]["relative"]
 
 

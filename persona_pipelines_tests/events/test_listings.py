@@ -1,7 +1,11 @@
-from persona_pipelines.events.checks import records_that_differ
+import pytest
+
+from persona_pipelines.events.checks import list_that_misses_the_events, records_that_differ
 from persona_pipelines.events.listings import refresh_items, refresh_users
 from persona_pipelines.logs.loading import load_listing
 from persona_pipelines.privacy.pseudonyms import pseudonym
+from persona_pipelines.settings import load_settings
+from persona_pipelines.settings.whole import received_items_file
 from persona_pipelines.warehouse import contracts
 from persona_pipelines_tests.conftest import CLICKS, KEY, at, events_table, rows, write
 
@@ -94,6 +98,28 @@ def test_records_of_a_list_that_say_different_things_are_said(warehouse, configu
     told = "1 items stand in records that say different things of them, such as that of shop.csv, line 5: the first record of each counts"
     assert records_that_differ(warehouse, ["shop"], "items") == told
     assert records_that_differ(warehouse, ["other"], "items") is None
+
+
+@pytest.mark.parametrize("with_catalogue", [True, False])
+def test_rows_that_the_live_service_has_received_complete_a_list_and_are_none(warehouse, configure, tmp_path, with_catalogue: bool) -> None:
+    """A row that says what is out of stock now differs from the catalogue's, and a single one is no catalogue that most items are missing from."""
+    write(tmp_path, "shop.csv", "id,price,kind", "a,10,tools", "b,3,toys", "c,1,toys")
+    home = configure(CLICKS, *([SHOP] if with_catalogue else [])).home
+    received_items_file(home).parent.mkdir(parents=True)
+    received_items_file(home).write_text('{"item_id": "a", "in_stock": false}\n')
+    settings = load_settings(tmp_path / "persona.yaml")
+    for source in settings.sources_of("items"):
+        load_listing(warehouse, source, settings)
+    written_events(warehouse, *({"event_type": "item_view", "user_id": "u", "item_id": item, "timestamp": at(1)} for item in "abc"))
+    refresh_items(warehouse, settings)
+    lists = settings.lists_of("items")
+    assert ([source.name for source in settings.sources_of("items")], lists) == (
+        [*lists, "live_items"],
+        ["shop"] if with_catalogue else [],
+    )
+    assert records_that_differ(warehouse, lists, "items") is None
+    assert list_that_misses_the_events(warehouse, contracts.ITEMS, lists) is None
+    assert rows(warehouse, "SELECT count(*) FROM events.items WHERE in_catalogue") == [(3 if with_catalogue else 1,)]
 
 
 def test_a_dropped_record_of_a_list_need_not_have_an_id(warehouse, configure, tmp_path) -> None:

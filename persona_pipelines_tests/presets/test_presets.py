@@ -271,6 +271,7 @@ def test_ga4_names_are_mapped_and_those_without_a_counterpart_filtered(configure
         ga4_event("page_view", page_referrer="https://b.example/?q", medium="email", campaign="spring"),
         ga4_event("view_item", item),
         ga4_event("view_item_list", item),
+        ga4_event("select_item", item),
         ga4_event("add_to_cart", item),
         ga4_event("view_search_results", search_term="red shoes"),
         ga4_event("refund", {**item, "item_refund": 5.5}),
@@ -284,12 +285,13 @@ def test_ga4_names_are_mapped_and_those_without_a_counterpart_filtered(configure
         ("page_view", None, None),
         ("item_view", "A", None),
         ("item_list_view", "A", None),
+        ("click", "A", None),
         ("add_to_cart", "A", None),
         ("search", None, None),
         ("refund", "A", 5.5),
     ]
     assert shown(rows[0], "referrer", "channel", "campaign", "user_id") == ("https://b.example/", "email", "spring", None)
-    assert rows[4]["search_terms"] == "red shoes"
+    assert rows[5]["search_terms"] == "red shoes"
 
 
 def segment_call(kind: str, event: str | None = None, **properties: Any) -> dict[str, Any]:
@@ -329,6 +331,7 @@ def test_segment_names_are_mapped_and_own_names_filtered(configure: Configure, t
         segment_call("page"),
         segment_call("screen"),
         segment_call("track", "Product Viewed", product_id="A", price=3),
+        segment_call("track", "Product Clicked", product_id="A"),
         segment_call("track", "product added", product_id="A", quantity=2),
         segment_call("track", "Products Searched", query="red shoes"),
         segment_call("track", "Email Opened"),
@@ -344,12 +347,13 @@ def test_segment_names_are_mapped_and_own_names_filtered(configure: Configure, t
         ("page_view", None, None),
         ("page_view", None, None),
         ("item_view", "A", None),
+        ("click", "A", None),
         ("add_to_cart", "A", 2.0),
         ("search", None, None),
         ("email_open", None, None),
         ("sign_up", None, None),
     ]
-    assert rows[4]["search_terms"] == "red shoes"
+    assert rows[5]["search_terms"] == "red shoes"
 
 
 def snowplow_line(**values: str) -> str:

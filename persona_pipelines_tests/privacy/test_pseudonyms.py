@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,12 @@ ENGINE = Warehouse(None, KEY)
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "home" / "key"
-    with pytest.raises(KeyFileError, match="the key of the pseudonyms is not there; restore it from your backup"):
+    place, home = re.escape(str(file)), re.escape(str(file.parent))
+    said = (
+        rf"{place}: the key of the pseudonyms is not there; restore it from your backup \(cp BACKUP {place}; chmod 600 {place}\), or, "
+        rf"where the home is another one than {home}, say so: export PERSONA_HOME=FOLDER"
+    )
+    with pytest.raises(KeyFileError, match=said):
         load_key(file)
     create_key(file)
     key = load_key(file)

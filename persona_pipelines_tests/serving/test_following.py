@@ -160,3 +160,42 @@ def test_any_worker_knows_what_another_accepted_and_one_that_is_killed_is_replac
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 143
     assert [file for file in files_of(folder_of(home) / "events") if file.name.endswith(".part")] == []
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_first_process_alone_ends_all_without_noise(home) -> None:  # noqa: F811
+    """Started in the background by a shell, which has interrupts ignored."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from persona_pipelines.cli import main; main()",
+            "serve",
+            "--port",
+            "0",
+            "--workers",
+            "2",
+            "--config",
+            str(home.file),
+        ],
+        env={**os.environ, "PERSONA_HOME": str(home.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        assert process.stdout is not None
+        port = next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
+        of_each(port, 2)[0].ask("/v1/events", {"event_type": "item_view", "user_id": "u77", "item_id": "i1"})
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert (process.returncode, errors.strip()) == (130, "Interrupted.")
+    assert len(workers) == 2
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert [file.name for file in files_of(folder_of(home) / "events")] == ["000000001.jsonl"]

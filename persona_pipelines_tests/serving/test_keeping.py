@@ -1,6 +1,7 @@
 """A service that keeps up: what is new is prepared elsewhere, tried, and taken between two requests; what is wrong is told, and the old goes on."""
 
 import asyncio
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -12,12 +13,13 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.serving import keeping, running
 from persona_pipelines.serving.building import folder_of, since, snapshots_of
 from persona_pipelines.serving.engine import Asked, Engine
-from persona_pipelines.serving.experiments import EXPERIMENTS
+from persona_pipelines.serving.experiments import EXPERIMENTS, save
 from persona_pipelines.serving.journal import Journal, files_of, line_of
 from persona_pipelines.serving.keeping import Keeper, RefusedError, discard, prepared
 from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.serving.conftest import ITEMS, KEY, NOW, snapshot, told
+from persona_pipelines_tests.serving.shop import experiment
 from persona_pipelines_tests.serving.test_running import LOG
 from persona_pipelines_tests.serving.test_state import event
 
@@ -221,6 +223,46 @@ def test_what_is_wrong_is_told_while_it_is_and_no_longer(home) -> None:
     aside.rename(home.published_file)
     asyncio.run(keeper.look())
     assert keeper.problem is None
+
+
+def test_the_log_says_in_a_line_what_is_served_from_now_on(home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO, logger="persona_pipelines")
+    journal_of(home, EVENTS[:50])
+    engine = served(home)
+    keeper = Keeper(engine, folder_of(home) / "events", never, again=0.0)
+
+    def lines(prepare) -> list[str]:
+        """What two looks say."""
+        keeper.prepare = prepare
+        caplog.clear()
+        for _ in range(2):
+            asyncio.run(keeper.look())
+        return [record.getMessage() for record in caplog.records]
+
+    async def compact() -> Path:
+        return prepared(home, nothing).folder
+
+    monkeypatch.setattr(keeping, "COMPACTED_BYTES", 1000)
+    assert lines(compact) == [f"events are in a snapshot: {engine.snapshot.name}; a start takes in what comes after it"]
+    os.utime(home.published_file, ns=(5, 5))
+
+    async def fails() -> Path:
+        raise RefusedError("the disk is full")
+
+    assert lines(fails) == ["what is new is not served: the disk is full"]
+    newer = made(home, version="4")
+
+    async def another() -> Path:
+        return newer.folder
+
+    assert lines(another) == [
+        "served from now on: lists of shop version 4, tables until 2025-10-01T00:00:00 (before: version 3, 2025-10-01T00:00:00)",
+        "what was wrong is mended: the disk is full",
+    ]
+    save(folder_of(home) / EXPERIMENTS, [experiment()])
+    assert lines(another) == ["experiment bolder goes on"]
+    save(folder_of(home) / EXPERIMENTS, [])
+    assert lines(another) == ["experiment bolder has ended"]
 
 
 def test_a_published_copy_that_is_garbage_is_told_and_what_was_served_goes_on(home) -> None:

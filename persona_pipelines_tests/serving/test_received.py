@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_pipelines.serving.received import InvalidEventError, Reader, Spelling
+from persona_pipelines.settings.presets import presets
 from persona_pipelines.settings.sources import Identifiers
 from persona_pipelines.vocabulary import EVENT_TYPES
 from persona_pipelines_tests.conftest import law
@@ -69,6 +70,20 @@ def test_segments_calls_are_understood() -> None:
     assert [line["event_type"] for line in records({"type": "identify", "userId": "u1", "anonymousId": "tablet"})] == ["login"]
     assert records({"type": "identify", "userId": "u1"}) == []
     assert records({**SEGMENT, "event": "Something of our own"}) == []
+
+
+@pytest.mark.parametrize("call", ["Product Clicked", "product clicked", "Cart Shared", "Email Link Clicked", "Order Cancelled"])
+def test_segments_names_are_those_of_the_preset_of_its_logs(call: str) -> None:
+    (event,) = records({**SEGMENT, "event": call, "properties": PRODUCT})
+    case = next(one for one in presets()["segment"]["fields"]["event_type"]["cases"] if call.lower() in str(one["when"]))
+    assert event["event_type"] == case["value"]
+
+
+def test_ga4s_names_are_those_of_the_preset_of_its_logs() -> None:
+    kept = presets()["ga4"]["drop_when"][0]["not"]["one_of"]
+    found = records({"client_id": "d", "events": [{"name": name} for name in [*kept, "session_start"]]})
+    renamed = presets()["ga4"]["fields"]["event_type"]["map"]
+    assert [event["event_type"] for event in found] == [renamed.get(name, name) for name in kept]
 
 
 def test_requests_of_ga4s_measurement_protocol_are_understood() -> None:

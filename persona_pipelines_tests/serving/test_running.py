@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from persona_pipelines.serving import running
 from persona_pipelines.serving.journal import Journal, JournalHeldError, files_of, line_of
 from persona_pipelines.serving.running import ServiceError, is_local, serve, started, token_of
-from persona_pipelines.serving.streams import StreamingError
+from persona_pipelines.serving.streams import StreamingError, require_installed
 from persona_pipelines.settings.stages import ServingSettings
-from persona_pipelines.settings.streams import StreamSettings
+from persona_pipelines.settings.streams import PublishSettings, StreamSettings
 from persona_pipelines.warehouse.connection import Warehouse
 from persona_pipelines_tests.serving.conftest import KEY, NOW, snapshot
 from persona_pipelines_tests.serving.test_state import event
@@ -52,6 +52,26 @@ def test_a_start_takes_every_whole_event_in_and_tells_the_damaged_ones(home) -> 
     found.journal.close()
 
 
+def test_a_line_that_was_cut_off_is_told_once_and_counted_at_every_start(home) -> None:
+    folder = running.folder_of(home) / "events"
+    journal = Journal(folder, lambda: NOW.date())
+    journal.append([line_of(event(number, user="3", item=number)) for number in range(5)])
+    (file,) = files_of(folder)
+    file.write_bytes(file.read_bytes()[:-9])
+    file = file.rename(file.with_name("aside"))
+    journal.close()
+    file.rename(file.with_name("000000001.jsonl.part"))  # as a process leaves it that is killed
+    said: list[str] = []
+    for _ in range(3):
+        found = started(home, lambda: Warehouse(None), said.append)
+        found.journal.close()
+        assert (found.engine.state.events, found.breaks) == (4, 1)
+    (ended,) = files_of(folder)
+    assert said == [
+        f"{home.displayed(ended)}, line 5: cut off as the service was ended, before anybody was told that it was accepted; it is left out, all others are used"
+    ]
+
+
 def test_a_start_that_fails_holds_nothing(home, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_) -> None:
         raise RuntimeError("no snapshot")
@@ -81,6 +101,24 @@ def test_a_stream_without_the_extra_is_said_before_anything_is_read(home, monkey
     with pytest.raises(StreamingError, match="expected the extra streaming"):
         serve(settings, lambda: Warehouse(None), "127.0.0.1", 0, print)
     assert not running.folder_of(home).exists()
+
+
+ADDRESSES = {"redis": "redis://127.0.0.1", "nats": "nats://127.0.0.1", "kafka": "kafka://127.0.0.1"}
+
+
+@pytest.mark.parametrize(("kind", "package"), [("redis", "redis"), ("nats", "nats"), ("kafka", "confluent_kafka")])
+@pytest.mark.parametrize("publishes", [False, True])
+def test_the_package_that_is_missing_is_the_one_of_the_kind_of_stream(
+    monkeypatch: pytest.MonkeyPatch, home, kind, package: str, publishes: bool
+) -> None:
+    """Where nothing of the extra is installed."""
+    for name in ("redis", "nats", "confluent_kafka"):
+        monkeypatch.setitem(sys.modules, name, None)
+    where = {"type": kind, "url": SecretStr(ADDRESSES[kind]), "stream": "clicks"}
+    named = ServingSettings(publish=PublishSettings(**where)) if publishes else ServingSettings(streams=[StreamSettings(**where)])
+    place = "serving.publish" if publishes else r"serving.streams\[0\]"
+    with pytest.raises(StreamingError, match=f"^{place}: found no package {package}, which {kind} needs; expected the extra streaming"):
+        require_installed(home.model_copy(update={"serving": named}))
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_read(home) -> None:

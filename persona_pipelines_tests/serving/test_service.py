@@ -69,6 +69,42 @@ def test_a_batch_is_kept_whole_or_not_at_all(shop) -> None:
     assert answer.json == {"accepted": 2, "repeated": 0}
 
 
+def test_events_that_change_no_list_are_named_with_the_reason(shop) -> None:
+    app, engine, journal = shop()
+    call = {"type": "track", "userId": "u77"}
+    sent = [
+        VIEW,
+        {"event_type": "item_view", "user_id": "u77"},
+        {**VIEW, "item_id": "i999"},
+        {**call, "event": "Product View"},
+        {"event_type": "page_view", "user_id": "u77"},
+        {"client_id": "d", "events": [{"name": "view_item", "params": {"items": [{"item_id": "i1"}]}}, {"name": "view_items"}]},
+        {"type": "identify", "userId": "u77"},
+    ]
+    (answer,) = told(app, post(sent))
+    assert answer.json == {
+        "accepted": 5,
+        "repeated": 0,
+        "ignored": {
+            "count": 5,
+            "first": [
+                {"index": 1, "why": "item_id: not given; item_view is kept, and changes lists with an item alone"},
+                {"index": 2, "why": "item_id: 'i999' is not in the catalogue; the event is kept, and counts once the catalogue has the item"},
+                {"index": 3, "why": "event: 'Product View' is none of the names of Segment that say something here (did you mean 'product viewed'?)"},
+                {"index": 5, "why": "events[1].name: 'view_items' is none of the names of GA4 that say something here (did you mean 'view_item'?)"},
+                {"index": 6, "why": "type: an identify says something here with userId and anonymousId alone: who is on which device"},
+            ],
+        },
+    }  # fmt: skip
+    kept = list(events_of(files_of(journal.folder), lambda found: pytest.fail(str(found))))
+    assert "i999" in [event.get("item_id") for event in kept]
+    (again,) = told(app, post([{**VIEW, "item_id": "i999", "event_id": kept[-1]["event_id"]}]))
+    assert again.json == {"accepted": 0, "repeated": 1}
+    (many,) = told(app, post([{**call, "event": f"Own name {number}"} for number in range(50)]))
+    assert (many.json["accepted"], many.json["ignored"]["count"], len(many.json["ignored"]["first"])) == (0, 50, 20)
+    assert engine.state.events == 5
+
+
 def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) -> None:
     full = True
 
@@ -105,7 +141,7 @@ def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) ->
         (("POST", "/v1/events", b'{"event_type": "item_view"}'), 422, "user_id"),
         (("POST", "/v1/recommendations", b"[1]"), 422, "body"),
         (("POST", "/v1/recommendations", b'{"session": "i1"}'), 422, "session"),
-        (("POST", "/v1/recommendations", b'{"exclude": [1]}'), 422, "exclude.0"),
+        (("POST", "/v1/recommendations", b'{"exclude": [1]}'), 422, "exclude[0]"),
         (("POST", "/v1/recommendations", b"{"), 400, None),
         (("POST", "/v1/recommendations", orjson.dumps({"exclude": ["i1"] * 10_001})), 422, "exclude"),
     ],
@@ -188,6 +224,27 @@ def test_a_list_is_the_same_through_the_framework(shop, user: str, query: str) -
     )
     found = [[answer.status, answer.headers["content-type"], {**answer.json, "list_id": None}] for answer in (*straight, *through)]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/recommendations/u3?k=3", "/v1/recommendations/u3?k=0", "/v1/items/i3/similar", "/v1/profiles/u1", "/v1/segments", "/healthz", "/readyz", "/metrics", "/", "/docs", "/nowhere", "/v1/events"],
+)  # fmt: skip
+def test_head_is_answered_as_get_without_its_body(shop, path: str) -> None:
+    app, _, _ = shop()
+    whole, head = told(app, ("GET", path), ("HEAD", path))
+    assert (head.status, head.body) == (whole.status, b"")
+    ours = {"content-type", "etag", "cache-control"}
+    assert {name: head.headers.get(name) for name in ours} == {name: whole.headers.get(name) for name in ours}
+    if path not in ("/readyz", "/metrics"):  # which change with every request
+        assert head.headers.get("content-length") == whole.headers.get("content-length")
+    assert head.status == {"/v1/recommendations/u3?k=0": 422, "/nowhere": 404, "/v1/events": 405}.get(path, 200)
+
+
+def test_head_needs_the_token_too(shop) -> None:
+    app, _, _ = shop(token="secret", only_local=False)
+    (head,) = told(app, ("HEAD", "/v1/segments"))
+    assert (head.status, head.body) == (401, b"")
 
 
 def test_an_unchanged_list_need_not_be_sent_again(shop) -> None:
