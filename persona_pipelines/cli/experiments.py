@@ -183,6 +183,9 @@ def _fields(text: str, first: str, second: str) -> dict[str, Any]:
     metavar="METRIC=MARGIN",
     help="Must not become worse by more than this, relative to the control.",
 )
+@click.option(
+    "--aa", is_flag=True, help="An A/A test: the variants may give people the same, to see whether split and figures can be trusted."
+)
 @POWER
 @WINSORISE
 @config_option
@@ -194,6 +197,7 @@ def start_experiment(
     days: int,
     variants: list[dict[str, Any]],
     guards: list[dict[str, Any]],
+    aa: bool,
     power: float,
     winsorise: float | None,
     config: str | None,
@@ -223,7 +227,12 @@ def start_experiment(
         champion = in_use(store, settings)
         if champion is None:
             raise CommandError("there is no recommender yet; first: persona run")
-        require_differing(new, champion, cache(partial(stored, settings)), settings.serving)
+        version_of = cache(partial(stored, settings))
+        if aa:
+            for variant in new.variants:
+                version_of(variant.model_version or champion)
+        else:
+            require_differing(new, champion, version_of, settings.serving)
         without = metrics_without_events(store, new.metrics)
     save(file, everything)
     for sentence in without:

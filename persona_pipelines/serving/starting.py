@@ -92,7 +92,7 @@ def require_differing(experiment: Experiment, champion: str, version_of: Callabl
         why = f"; live_share has no effect there: {version.model} follows the last items itself" if version.follows and shares else ""
         raise ExperimentError(
             f"variants: found {one.name!r} and {other.name!r}, which give people the same: {', '.join(same)}{why}; expected variants that differ in "
-            "model_version, live_share or exploration"
+            "model_version, live_share or exploration, or --aa for an A/A test"
         )
 
 

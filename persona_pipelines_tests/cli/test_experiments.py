@@ -44,6 +44,19 @@ def test_an_experiment_is_started_with_what_differs_and_ended(changed: Told) -> 
     assert changed.asked("experiment", "start", "other", *PLANNED, *HALVES).exit_code == 0
 
 
+def test_variants_that_give_the_same_start_as_an_aa_test_alone(changed: Told) -> None:
+    same = ("--variant", "control=0.5", "--variant", "other=0.5")
+    refused = changed.asked("experiment", "start", "even", *PLANNED, *same)
+    assert (refused.exit_code, "or --aa for an A/A test" in refused.stderr) == (1, True)
+    assert changed.asked("experiment", "start", "even", *PLANNED, *same, "--aa").exit_code == 0
+    assert [variant.name for variant in kept(changed)[0].variants] == ["control", "other"]
+    changed.asked("experiment", "stop", "even")
+    missing = changed.asked(
+        "experiment", "start", "odd", *PLANNED, "--variant", "control=0.5", "--variant", "other=0.5,model_version=77", "--aa"
+    )
+    assert (missing.exit_code, "no version 77 of " in missing.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
