@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import itertools
 import secrets
+import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ EVERYBODY = Variant(name="everybody", share=0.5)
 """What people are given who take part in no experiment."""
 MOST_NAMED = 20
 """Of unknown items, and of events that change nothing, in an answer: the others are counted."""
+_NUMBERS = struct.Struct(">III")
 
 
 class UnknownItemError(ProjectError):
@@ -91,9 +93,9 @@ class Explored(NamedTuple):
         first = explored_from - 1
         if not chance or first >= k:
             return None
-        draw = hashlib.blake2b(seed.encode(), digest_size=12).digest()
-        one, two, three = (int.from_bytes(draw[start : start + 4], "big") / 2**32 for start in (0, 4, 8))
-        return cls(chance, first, k, one < chance, first + int(two * (k - first)), three)
+        draw = hashlib.blake2b(seed.encode(), digest_size=_NUMBERS.size).digest()
+        one, two, three = _NUMBERS.unpack(draw)
+        return cls(chance, first, k, one / 2**32 < chance, first + int(two / 2**32 * (k - first)), three / 2**32)
 
     def of(self, length: int) -> tuple[list[int], list[float]]:
         """The places of a list of ``length`` items, best first, that are shown, and how probable each was there."""

@@ -125,8 +125,8 @@ class Maker:
         self._category = np.full(len(catalogue.price), -1, dtype=np.int32)
         self._categories = np.full(len(catalogue.price), "", dtype=object)
         self._coded = 0
-        self._mark, self._last = np.zeros(len(catalogue.price), dtype=bool), np.zeros(len(catalogue.price), dtype=np.int32)
-        self._numbers = np.array([], dtype=np.int32)
+        self._mark, self._last = np.zeros(len(catalogue.price), dtype=bool), np.zeros(len(catalogue.price), dtype=np.intp)
+        self._numbers = np.array([], dtype=np.intp)
         vectors = self.snapshot.vectors
         room = np.zeros((len(catalogue.price) - len(vectors), vectors.shape[1]), dtype=vectors.dtype)
         self._facts = ItemFacts(catalogue.blocked, catalogue.repurchasable, self._categories, np.concatenate([vectors, room]))
@@ -185,7 +185,7 @@ class Maker:
         reasons = self._reasons(items, asked, sources, group)
         return Listed(
             items.tolist(),
-            [round(score, 6) for score in scores.tolist()],
+            (np.rint(scores * 1e6) / 1e6).tolist(),
             reasons,
             [_SOURCES[code] for code in sources.tolist()],
             person.personalised,
@@ -217,7 +217,10 @@ class Maker:
         history, place = self._looked_at(person, wishes)
         row, within, factor = self._looked_up(len(history), place)
         cells = (history * scores.neighbours.shape[1]).take(row) + within
-        columns, amounts = self._neighbours.take(cells), self._weights.take(cells) * factor
+        columns, amounts = (
+            self._neighbours.take(cells).astype(np.intp),
+            self._weights.take(cells) * factor,
+        )  # the places are used many times
         flat, signed = columns, amounts
         if person.less:
             against = np.array(sorted(person.less), dtype=np.int64)
@@ -225,7 +228,7 @@ class Maker:
             signed = np.concatenate([signed, -LESS * scores.weights[against].ravel()])
         # Each item has the number of the last cell that leads to it, and its sum stands there: sums over cells alone, however large the catalogue is.
         if len(flat) > len(self._numbers):
-            self._numbers = np.arange(len(flat), dtype=np.int32)
+            self._numbers = np.arange(len(flat))
         self._last[flat] = self._numbers[: len(flat)]
         self._free[left_out] = 0
         items, value = flat, np.bincount(self._last.take(flat), signed, minlength=len(flat)) * self._free.take(flat)
@@ -320,13 +323,14 @@ class Maker:
         ):
             if amount > strongest[item]:  # of equal ones the first, which is the newest of the history
                 strongest[item], speaks[item] = amount, row
+        titles, history = catalogue.titles, asked.history.tolist()
         words = {POPULAR: POPULAR_NOW if self.snapshot.facts.dated else POPULAR_EVER}
         if group >= 0:
             words[ARRIVAL] = popular_for(self.snapshot.groups[group])
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
             if speaks[item] >= 0 and source != _POPULAR:
-                found.append(because_of(catalogue.titles[asked.history[speaks[item]]]))
+                found.append(because_of(titles[history[speaks[item]]]))
             else:
                 found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found

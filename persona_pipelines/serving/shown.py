@@ -12,9 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from persona_pipelines.serving.journal import Journal, JournalError, line_of
 
@@ -27,8 +26,7 @@ MOST_WAITING = 200_000
 """Lists that wait while a disk does not answer; more are dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A served list.
 
     Attributes:

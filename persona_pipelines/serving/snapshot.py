@@ -213,6 +213,19 @@ class Snapshot:
         """The position of a device; -1 of one that nobody has logged in on."""
         return _found(self.device, self._begins[1], pseudonym)
 
+    @cached_property
+    def _of_one_moment(self) -> np.ndarray:
+        """Shape (people,), whether two items of the history are of one moment."""
+        same = np.flatnonzero(self.history_time[1:] == self.history_time[:-1]) + 1
+        found = np.zeros(len(self.people), dtype=bool)
+        person = self.history_start.searchsorted(same, side="right") - 1
+        found[person[same > self.history_start[person]]] = True
+        return found
+
+    def shares_moments(self, person: int) -> bool:
+        """Whether two items of the history of a person are of one moment."""
+        return person >= 0 and bool(self._of_one_moment[person])
+
     def knows_id(self, hashed: int) -> bool:
         """Whether an event of this id (``id_hash``) is in here."""
         place = int(self.ids.searchsorted(np.uint64(hashed)))
@@ -322,9 +335,9 @@ def _first_bits(names: np.ndarray) -> np.ndarray:
 
 def _found(names: np.ndarray, begins: np.ndarray, name: str) -> int:
     """The place of a pseudonym among sorted ones; -1 where it is not there."""
-    place = int(begins.searchsorted(np.uint64(int(name[:16], 16))))
-    wanted = name.encode()
-    while place < len(names) and begins[place] == int(name[:16], 16):
+    begin, wanted = np.uint64(int(name[:16], 16)), name.encode()
+    place = int(begins.searchsorted(begin))
+    while place < len(names) and begins[place] == begin:
         if names[place] == wanted:
             return place
         place += 1

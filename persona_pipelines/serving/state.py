@@ -294,7 +294,7 @@ class LiveState:
                 person.order = np.array([item for item, _ in recent], dtype=np.int64), shared_places(moments)
             else:
                 items, moments = self._recent_before(person)
-                person.order = items, shared_places(moments)
+                person.order = items, shared_places(moments) if self.snapshot.shares_moments(person.number) else None
         return person.order
 
     def recent(self, person: Person) -> list[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """What the last run knows, as arrays: what is stored comes back, what is damaged is told, and weights are those of the model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,6 +10,7 @@ from persona_pipelines.errors import StoredModelError
 from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.recommendations.models.most_popular import PopularityModel
 from persona_pipelines.serving.snapshot import FORMAT, NEIGHBOURS, load, weights_between
+from persona_pipelines.serving.state import shared_places
 from persona_pipelines_tests.serving.conftest import USERS, device_name, snapshot, user_name
 
 ITEMS = np.array([f"i{number}" for number in range(6)], dtype=object)
@@ -27,6 +30,17 @@ def test_a_snapshot_comes_back_and_finds_people_and_devices(tmp_path) -> None:
     assert found.device_of(device_name("unheard")) == -1
     # The same first half: only the whole name tells.
     assert found.person(user_name(4)[:16] + "0" * 16) == -1
+
+
+def test_whose_items_are_of_one_moment_is_known_for_everybody_at_once(tmp_path) -> None:
+    found, generator = snapshot(tmp_path / "s"), np.random.default_rng(1)
+    starts = np.concatenate([[0], np.cumsum(generator.integers(0, 4, USERS))])
+    for _ in range(20):
+        moments = generator.integers(0, 3, starts[-1])
+        shop = replace(found, history_start=starts, history_time=moments)
+        shared = [shared_places(moments[starts[person] : starts[person + 1]]) is not None for person in range(USERS)]
+        assert [shop.shares_moments(person) for person in range(USERS)] == shared
+    assert not found.shares_moments(-1)
 
 
 def test_what_is_not_whole_is_told_with_what_to_do(tmp_path) -> None:
