@@ -167,7 +167,7 @@ def service(folder: Path, port: int, core: int, answered: str) -> None:
         uvicorn.run(alone, host="127.0.0.1", port=port, log_level="warning", access_log=False)
         return
     if answered == CONSTANT:
-        engine.recommendations = lambda asked: found  # type: ignore[method-assign]
+        engine.recommendations = lambda asked, seen=True: found  # type: ignore[method-assign]
     else:
         engine.shown = ListLog(folder / f"lists-{port}", lambda: dt.datetime.now(dt.UTC).date()).add
     settle()

@@ -216,12 +216,16 @@ class Engine:
             None if device is None else pseudonym("device:" + spelled(device.strip()), self.key),
         )
 
-    def recommendations(self, asked: Asked) -> tuple[dict[str, Any], str]:
-        """A list with what it was made from, and a tag that stays the same for the same request until something changes the list."""
+    def recommendations(self, asked: Asked, seen: bool = True) -> tuple[dict[str, Any], str]:
+        """A list with what it was made from, and a tag that stays the same for the same request until something changes the list.
+
+        Args:
+            seen: whether anybody gets to see it; else it is none that was served.
+        """
         if len(asked.session) + len(asked.exclude) <= MOST_RECORDED:
             self.asked.append(asked)
         answer, tag, shown = self._answer(asked)
-        if self.shown is not None:
+        if self.shown is not None and seen:
             self.shown(shown)
             self._number += 1
             version, share = self.settings.serving.shadow_version, self.settings.serving.shadow_share

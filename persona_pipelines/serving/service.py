@@ -172,6 +172,14 @@ PLAIN = Wanted()
 """What is asked for most."""
 
 
+class WantedItems(BaseModel):
+    """What is asked for of an item, in the address of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(10, ge=1, le=100, description="Items at most.")
+
+
 class Session(BaseModel):
     """A list for a session that the request itself tells; nothing of it is stored."""
 
@@ -256,24 +264,27 @@ def app_of(
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
-        return _answer_of(Problem(error.status_code, str(error.detail), str(error.detail), headers=dict(error.headers or {})))
+        told = {
+            name: f"{value}, HEAD" if (name.lower(), value) == ("allow", "GET") else value for name, value in (error.headers or {}).items()
+        }
+        return _answer_of(Problem(error.status_code, str(error.detail), str(error.detail), headers=told))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         return _answer_of(_of_fault(request.url.path, error))
 
-    def listed(asked: Asked, known_tag: str | None = None) -> Answer:
-        answer, told = engine.recommendations(asked)
+    def listed(asked: Asked, known_tag: str | None = None, seen: bool = True) -> Answer:
+        answer, told = engine.recommendations(asked, seen)
         tag = f'W/"{told}"'
         headers = [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
         return Answer(304, b"", headers) if known_tag == tag else Answer(200, orjson.dumps(answer), headers)
 
-    def for_person(user: str, wanted: Wanted, known_tag: str | None) -> Answer:
+    def for_person(user: str, wanted: Wanted, known_tag: str | None, seen: bool) -> Answer:
         if wanted is PLAIN:
-            return listed(Asked(user), known_tag)
+            return listed(Asked(user), known_tag, seen)
         told = vars(wanted) | {"user": None, "device": user} if wanted.device else vars(wanted) | {"user": user, "device": None}
         told["session"] = told.pop("item")
-        return listed(Asked(**told), known_tag)
+        return listed(Asked(**told), known_tag, seen)
 
     async def accepted(body: bytes) -> Answer:
         documents = _documents(body, options.largest_batch)
@@ -307,7 +318,7 @@ def app_of(
         wanted: Annotated[Wanted, Query()],
     ) -> Response:
         """The list for a person or a device, as of now."""
-        return for_person(user, wanted, request.headers.get("if-none-match")).response()
+        return for_person(user, wanted, request.headers.get("if-none-match"), seen=True).response()
 
     @app.post("/v1/recommendations", tags=["lists"], responses=_refusals(*OF_BODIES), response_class=Response)
     async def for_session(session: Session) -> Response:
@@ -326,14 +337,14 @@ def app_of(
     missing = _refusals(404, 422)
 
     @app.get("/v1/items/{item:path}/similar", tags=["items"], responses=missing, response_class=Response)
-    async def similar(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
+    async def similar(item: Id, wanted: Annotated[WantedItems, Query()]) -> Response:
         """Items that the same people turn to."""
-        return related(item, k, together=False)
+        return related(item, wanted.k, together=False)
 
     @app.get("/v1/items/{item:path}/bought-together", tags=["items"], responses=missing, response_class=Response)
-    async def bought_together(item: Id, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
+    async def bought_together(item: Id, wanted: Annotated[WantedItems, Query()]) -> Response:
         """Items of the same baskets."""
-        return related(item, k, together=True)
+        return related(item, wanted.k, together=True)
 
     @app.get("/v1/profiles/{user:path}", tags=["people"], responses=missing, response_class=Response)
     async def profile(user: Id) -> Response:
@@ -575,11 +586,11 @@ class Straight:
     """The two addresses that are asked all the time, answered without the layers of the framework, which would take longer than the answer: by
     the same functions as through the framework. What is not plain (a value that does not pass, another method) is left to the framework."""
 
-    for_person: Callable[[str, Wanted, str | None], Answer]
+    for_person: Callable[[str, Wanted, str | None, bool], Answer]
     accepted: Callable[[bytes], Awaitable[Answer]]
 
-    async def answered(self, scope: Scope, receive: Receive, send: Send) -> str | None:
-        """The route that was answered; None for the framework's."""
+    async def answered(self, scope: Scope, receive: Receive, send: Send, seen: bool) -> str | None:
+        """The route that was answered; None for the framework's. A list that is not ``seen`` is none that was served."""
         method, path = scope["method"], scope["path"]
         if method == "GET" and path.startswith(LISTS):
             user = path[len(LISTS) :]
@@ -587,7 +598,7 @@ class Straight:
             if wanted is None or not 0 < len(user) <= LONGEST_NAME:
                 return None
             tag = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
-            await self.for_person(user, wanted, None if tag is None else tag.decode("latin-1")).send(send)
+            await self.for_person(user, wanted, None if tag is None else tag.decode("latin-1"), seen).send(send)
             return LISTS + "{user}"
         if method == "POST" and path == EVENTS:
             answer = await self.accepted(await _body(receive))
@@ -672,12 +683,13 @@ class Service:
             await send(message)
 
         counted: Send = with_figures
-        if scope["method"] == "HEAD":  # as GET, by whatever answers that
+        seen = scope["method"] != "HEAD"
+        if not seen:  # as GET, by whatever answers that
             scope, counted = {**scope, "method": "GET"}, _without_body(with_figures)
         try:
             self._require(scope)
             receive = self._limited(scope, receive)
-            route = await self.straight.answered(scope, receive, counted)
+            route = await self.straight.answered(scope, receive, counted, seen)
             if route is None:
                 await self.app(scope, receive, counted)
                 route = getattr(scope.get("route"), "path_format", "other")

@@ -302,7 +302,7 @@ def test_another_method_is_refused_and_those_that_are_there_are_named(app: Servi
     for path in (EVENTS, LISTS + "u1", SESSIONS, "/v1/segments", "/healthz", "/"):
         (answer,) = told(app, (method, path, b"", {"content-type": "application/json"}))
         assert answer.status == 405
-        assert answer.headers["allow"]
+        assert set(answer.headers["allow"].split(", ")) == ({"POST"} if path in (EVENTS, SESSIONS) else {"GET", "HEAD"})
 
 
 def test_events_come_in_any_order_and_again(app: Service) -> None:

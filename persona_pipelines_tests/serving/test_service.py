@@ -241,6 +241,23 @@ def test_head_is_answered_as_get_without_its_body(shop, path: str) -> None:
     assert head.status == {"/v1/recommendations/u3?k=0": 422, "/nowhere": 404, "/v1/events": 405}.get(path, 200)
 
 
+def test_a_list_whose_head_alone_was_asked_for_was_not_served(shop) -> None:
+    app, engine, _ = shop()
+    served = []
+    engine.shown = served.append
+    told(app, ("HEAD", "/v1/recommendations/u3?k=3"), ("HEAD", "/v1/recommendations/u3"))
+    assert served == []
+    told(app, ("GET", "/v1/recommendations/u3?k=3"))
+    assert len(served) == 1
+
+
+@pytest.mark.parametrize("of", ["similar", "bought-together"])
+def test_a_parameter_that_there_is_not_is_told_for_items_too(shop, of: str) -> None:
+    app, _, _ = shop()
+    (answer,) = told(app, ("GET", f"/v1/items/i3/{of}?count=3"))
+    assert (answer.status, answer.json["errors"][0]["field"], answer.json["errors"][0]["expected"]) == (422, "count", "one of k")
+
+
 def test_head_needs_the_token_too(shop) -> None:
     app, _, _ = shop(token="secret", only_local=False)
     (head,) = told(app, ("HEAD", "/v1/segments"))
@@ -323,7 +340,7 @@ def test_too_many_requests_of_one_address_are_told_so(shop) -> None:
 
 def test_a_fault_of_ours_is_told_without_its_inside(shop, monkeypatch: pytest.MonkeyPatch) -> None:
     app, engine, _ = shop()
-    monkeypatch.setattr(engine, "recommendations", lambda asked: 1 / 0)
+    monkeypatch.setattr(engine, "recommendations", lambda asked, seen: 1 / 0)
 
     (answer,) = told(app, ("GET", "/v1/recommendations/u1"))
     assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
