@@ -81,6 +81,7 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
                 weights,
                 np.empty((users, 0), dtype=np.int32),
                 np.empty((users, 0), dtype=np.float32),
+                np.empty((users, 0), dtype=np.int8),
                 1.0,
                 "the model follows the last items itself",
             )
@@ -108,6 +109,9 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
         of_devices=np.zeros(users, dtype=bool),
         consent=np.ones(users, dtype=bool),
         acted=np.zeros(users, dtype=bool),
+        segment=np.full(users, -1, dtype=np.int32),
+        unmet_item=np.empty(0, dtype=np.int32),
+        unmet_likeness=np.empty((items, 0), dtype=np.float32),
         history_start=starts.astype(np.int64),
         history_item=history,
         history_time=moments,

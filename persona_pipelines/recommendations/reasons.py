@@ -16,8 +16,10 @@ from persona_pipelines.recommendations.models.most_popular import PopularityMode
 from persona_pipelines.recommendations.models.segment_popular import SegmentPopularityModel
 
 USERS_AT_ONCE = 1024
-PERSONAL, SEGMENT, POPULAR, CIRCLE = 0, 1, 2, 3
+PERSONAL, SEGMENT, POPULAR, CIRCLE, POPULAR_LATELY = range(5)
+"""What a model looks at: the person's own items, the segment, what is popular, people whom the person follows, what is popular in the recent past."""
 OF_LIKE_TASTE, POPULAR_NOW, POPULAR_EVER = "popular with people of like taste", "popular now", "popular"
+OF_CIRCLE = "popular with people you follow"
 
 
 def because_of(*titles: str) -> str:
@@ -33,6 +35,11 @@ def new_in(category: str) -> str:
 def popular_for(group: str) -> str:
     """The reason of an item that people turn to who came the same way, as ``country=NL``."""
     return "popular for " + " ".join(group.split("=", 1))
+
+
+def popular_with(segment: str) -> str:
+    """The reason of an item that people of a segment turn to."""
+    return f"popular with {segment}"
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,12 @@ def reasons(model: LearnedModel, audience: Audience, liked: sp.csr_matrix, place
 
 
 def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, places: np.ndarray, evidence: Evidence) -> np.ndarray:
-    kinds, recent = _kinds(model, audience, places)
+    kinds = kinds_of(model, audience, places)
     because = _because(liked_items, places, evidence)
     categories, new = evidence.categories[np.maximum(places, 0)], evidence.is_new[np.maximum(places, 0)]
     segments = np.array([evidence.segment_names.get(int(segment), "") for segment in audience.segments], dtype=object)
-    liked = np.array([f"popular with {name}" if name else "" for name in segments], dtype=object)[:, None]
-    popular = np.where(recent & evidence.dated, POPULAR_NOW, POPULAR_EVER).astype(object)
+    liked = np.array([popular_with(name) if name else "" for name in segments], dtype=object)[:, None]
+    popular = np.where((kinds == POPULAR_LATELY) & evidence.dated, POPULAR_NOW, POPULAR_EVER).astype(object)
     newcomer = np.where(new, np.array([[new_in(name) for name in row] for row in categories], dtype=object).reshape(places.shape), "")
     attributes = np.where(audience.active()[:, None], OF_LIKE_TASTE, "popular with people like you").astype(object)
 
@@ -92,30 +99,30 @@ def _block(model: LearnedModel, audience: Audience, liked_items: sp.csr_matrix, 
         [
             first(because, newcomer, np.broadcast_to(attributes, places.shape)),
             first(newcomer, liked, popular),
-            np.full(places.shape, "popular with people you follow", dtype=object),
+            np.full(places.shape, OF_CIRCLE, dtype=object),
         ],
         first(newcomer, popular),
     )
     return np.where(places >= 0, texts, "")
 
 
-def _kinds(model: LearnedModel, audience: Audience, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The kind of model that counted most for each place, and whether it looks at the recent past; shapes (n, k)."""
+def kinds_of(model: LearnedModel, audience: Audience, places: np.ndarray) -> np.ndarray:
+    """The kind of model that counted most for each place (``PERSONAL`` and so on), shape (n, k)."""
     if isinstance(model, BlendModel):
         added = model.contributions(audience, places)
         if not added:
-            return np.full(places.shape, POPULAR), np.zeros(places.shape, dtype=bool)
+            return np.full(places.shape, POPULAR)
         names = list(added)
         strongest = np.stack([added[name] for name in names]).argmax(axis=0)
         members = [model.parts[name] for name in names]
     else:
         strongest, members = np.zeros(places.shape, dtype=int), [model]
-    kinds = np.array([_kind(member) for member in members])[strongest]
-    recent = np.array([isinstance(member, PopularityModel) and member.recent for member in members])[strongest]
-    return kinds, recent
+    return np.array([_kind(member) for member in members])[strongest]
 
 
 def _kind(model: LearnedModel) -> int:
+    if isinstance(model, PopularityModel) and model.recent:
+        return POPULAR_LATELY
     kinds = {PopularityModel: POPULAR, SegmentPopularityModel: SEGMENT, FollowedModel: CIRCLE}
     return kinds.get(type(model), PERSONAL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from persona_pipelines.recommendations.models import load as load_model
 from persona_pipelines.recommendations.models.content_to_taste import ContentToTaste
 from persona_pipelines.recommendations.models.learned import LearnedModel, ModelError
 from persona_pipelines.recommendations.models.live_blend import LiveBlend
+from persona_pipelines.recommendations.reasons import PERSONAL, kinds_of
 from persona_pipelines.recommendations.rules import ItemFacts, item_facts, owned
 from persona_pipelines.recommendations.serving import in_use
 from persona_pipelines.recommendations.tables import Tables, audience_of, read
 from persona_pipelines.recommendations.windows import sources_of
 from persona_pipelines.serving.arrivals import Arrivals, Came, Chosen, arrivals, came_by, chosen
+from persona_pipelines.serving.catalogue import MOST_NEW, Kept
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
@@ -39,7 +41,7 @@ from persona_pipelines.serving.snapshot import FACTS, Facts, Scores, Snapshot, a
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.recommendations import ContentToTasteSettings, LiveBlendSettings
-from persona_pipelines.settings.whole import RECEIVED, received_folder
+from persona_pipelines.settings.whole import RECEIVED, received_folder, received_items_file
 from persona_pipelines.tracking import registry
 from persona_pipelines.warehouse import contracts
 from persona_pipelines.warehouse.connection import Warehouse
@@ -155,8 +157,15 @@ def _made(
     came = Came.of(warehouse, events.filter(events.timestamp < end), rules_of(settings), items)
     used, groups = _arrivals(warehouse, settings, came, end)
     content, scale = _content(tables, items, people, scores[version], settings, end)
+    arrived = {item: row["arrived"] for item, row in Kept(received_items_file(settings.home)).rows.items() if "arrived" in row}
+    since_when = f"{(end - dt.timedelta(days=options.rules.new_days)).isoformat(timespec='microseconds')}Z"
+    lately = tables.new_items | {item for item, moment in arrived.items() if moment >= since_when}
+    unmet = unmet_items(items, lately, arrived, people.pairs["item"].to_numpy(), list(scores.values()))
     profile_start, profile = _profiles(warehouse, pd.Series(people.names))
     files, ids = _received(warehouse, settings, end)
+    is_new = np.array([item in tables.new_items for item in items], dtype=bool)
+    is_new[unmet] = True
+    segment = tables.segments.drop_duplicates("user_id").set_index("user_id")["segment_id"].reindex(people.names)
     columns: dict[str, Any] = people.arrays | content
     columns |= _related(warehouse, contracts.SIMILAR_ITEMS, "similar_item_id", "similarity", "similar", items)
     columns |= _related(warehouse, contracts.BOUGHT_TOGETHER, "other_item_id", "lift", "together", items)
@@ -192,7 +201,10 @@ def _made(
         blocked=facts.blocked,
         in_stock=in_stock,
         repurchasable=facts.repurchasable,
-        is_new=np.array([item in tables.new_items for item in items], dtype=bool),
+        is_new=is_new,
+        segment=segment.fillna(-1).to_numpy(dtype=np.int32),
+        unmet_item=unmet.astype(np.int32),
+        unmet_likeness=_likeness(content, unmet, scale),
         vectors=np.asarray(facts.vectors, dtype=np.float32),
         **columns,
         profile_start=profile_start,
@@ -324,13 +336,19 @@ def scores_of(
     count = len(people.names)
     if weights_of == model.name:
         nightly_item, nightly_score = np.empty((count, 0), dtype=np.int32), np.empty((count, 0), dtype=np.float32)
+        nightly_kind = np.empty((count, 0), dtype=np.int8)
         share, reason = 1.0, "the model follows the last items itself"
     else:
         share, reason = last_click.share, last_click.reason
         nightly_item, nightly_score = np.full((count, LISTED), -1, dtype=np.int32), np.zeros((count, LISTED), dtype=np.float32)
+        nightly_kind = np.full((count, LISTED), PERSONAL, dtype=np.int8)
         place = pd.Index(people.names).get_indexer(pd.Index(tables.users["user_id"]))
-        nightly_item[place], nightly_score[place] = _nightly(model, tables, settings.recommendations.exclude_seen, items, facts)
-    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score, share, reason)
+        nightly_item[place], nightly_score[place], nightly_kind[place] = _nightly(
+            model, tables, settings.recommendations.exclude_seen, items, facts
+        )
+        if (nightly_kind == PERSONAL).all():
+            nightly_kind = nightly_kind[:, :0]
+    return Scores(model.name, version, weights_of, decay, neighbours, values, nightly_item, nightly_score, nightly_kind, share, reason)
 
 
 def _content(
@@ -365,6 +383,31 @@ def _content(
         "content_inverse": inverse,
     }
     return found, _scale(rows, inverse, people, scores)
+
+
+def unmet_items(items: np.ndarray, lately: Set[str], arrived: Mapping[str, str], met: np.ndarray, scores: Sequence[Scores]) -> np.ndarray:
+    """Positions of the items that have come lately, and that nobody has turned to and no model leads to yet; of more than ``MOST_NEW`` the newest.
+
+    Without them here an item would be in lists from its first moment, and drop out with the next run.
+
+    Args:
+        lately: ids of items that appeared, or came over HTTP, lately; ``arrived``: when those came that came over HTTP, as text.
+        met: positions of items that anybody has had to do with.
+    """
+    found = np.array([item in lately for item in items], dtype=bool)
+    found[met] = False
+    for version in scores:
+        found[version.neighbours[version.weights > 0]] = False
+    newest = sorted(np.flatnonzero(found).tolist(), key=lambda place: (arrived.get(str(items[place]), ""), place))[-MOST_NEW:]
+    return np.array(sorted(newest), dtype=np.int64)
+
+
+def _likeness(content: Mapping[str, Any], unmet: np.ndarray, scale: float) -> np.ndarray:
+    """How strongly each item leads to those that nobody has turned to (``Snapshot.unmet_likeness``)."""
+    count, columns = len(content["content_start"]) - 1, len(content["content_inverse"])
+    vectors = sp.csr_matrix((content["content_value"], content["content_column"], content["content_start"]), shape=(count, columns))
+    found = vectors @ (content["content_inverse"] @ vectors[unmet].T.toarray()) * scale
+    return np.ascontiguousarray(found, dtype=np.float32).reshape(count, len(unmet))
 
 
 def _scale(vectors: sp.csr_matrix, inverse: np.ndarray, people: People, scores: Scores) -> float:
@@ -406,18 +449,21 @@ def _weights(
     return weights, settings.name, choice.decay
 
 
-def _nightly(model: LearnedModel, tables: Tables, exclude_seen: bool, items: np.ndarray, facts: ItemFacts) -> tuple[np.ndarray, np.ndarray]:
-    """The champion's ``LISTED`` best items of each user who may have a list, by the rules, in ``items``."""
+def _nightly(
+    model: LearnedModel, tables: Tables, exclude_seen: bool, items: np.ndarray, facts: ItemFacts
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The champion's ``LISTED`` best items of each user who may have a list, by the rules, in ``items``, with their scores and kinds."""
     place = pd.Index(items).get_indexer(pd.Index(model.items))
     facts = facts.part(place)
-    best, scores = [], []
+    best, scores, kinds = [], [], []
     for start in range(0, len(tables.users), USERS_AT_ONCE):
         some = tables.users.iloc[start : start + USERS_AT_ONCE]
         audience = audience_of(model, replace(tables, users=some))
         found, value = model.top(audience, LISTED, owned(audience.seen, facts, exclude_seen), facts.blocked)
         best.append(np.where(found >= 0, place[np.maximum(found, 0)], -1).astype(np.int32))
         scores.append(np.where(found >= 0, value, 0).astype(np.float32))
-    return np.concatenate(best), np.concatenate(scores)
+        kinds.append(kinds_of(model, audience, found).astype(np.int8))
+    return np.concatenate(best), np.concatenate(scores), np.concatenate(kinds)
 
 
 def _ratings(

@@ -103,7 +103,7 @@ class Kept:
 
 
 def as_kept(row: Row, now: dt.datetime) -> dict[str, Any]:
-    """A row as it is kept: what it names, and when it came (``received``)."""
+    """A row as it is kept: what it names, and when it came (``received``). Of an item that came with it ``arrived`` says the same, and stays."""
     named = {name: value for name, value in row.model_dump(exclude_unset=True).items() if value is not None}
     if "categories" in named:
         named["categories"] = "|".join(named["categories"])
@@ -117,8 +117,9 @@ class Catalogue:
     Attributes:
         places: positions by id. ids, titles, categories: by position; an empty category is none.
         price, in_stock, blocked, repurchasable, is_new: as in ``Snapshot``.
-        likeness: shape (items of the snapshot, at most ``MOST_NEW``): how strongly each leads to each new item, on the scale of the weights between items.
         count: of all items; ``known``: of those of the snapshot.
+        unmet: positions of the items that nobody had turned to before: those that the snapshot says, and all that came since; ``is_unmet``: by position.
+        likeness: shape (items of the snapshot, at least those of ``unmet``): how strongly each leads to each of them, on the scale of the weights between items.
     """
 
     def __init__(self, snapshot: Snapshot, rules: RulesSettings) -> None:
@@ -129,7 +130,10 @@ class Catalogue:
         self.price, self.in_stock = _with_room(snapshot.price, np.nan), _with_room(snapshot.in_stock, -1)
         self.blocked, self.repurchasable = _with_room(snapshot.blocked, False), _with_room(snapshot.repurchasable, False)
         self.is_new = _with_room(snapshot.is_new, True)
-        self.likeness = np.zeros((self.known, 0), dtype=np.float32)
+        self.unmet, self.likeness = snapshot.unmet_item.astype(np.int64), snapshot.unmet_likeness
+        self.is_unmet = np.zeros(self.known + MOST_NEW, dtype=bool)
+        self.is_unmet[self.unmet] = True
+        self._column = {place: number for number, place in enumerate(self.unmet.tolist())}
 
     @property
     def new(self) -> int:
@@ -191,12 +195,14 @@ class Catalogue:
                 self.titles.append(item)
                 self.categories.append("")
                 self.count += 1
-                if self.new > self.likeness.shape[1]:
-                    wider = np.zeros((self.known, min(max(16, 2 * self.likeness.shape[1]), MOST_NEW)), dtype=np.float32)
+                self._column[place] = len(self.unmet)
+                self.unmet, self.is_unmet[place] = np.append(self.unmet, place), True
+                if len(self.unmet) > self.likeness.shape[1]:
+                    wider = np.zeros((self.known, max(16, 2 * len(self.unmet))), dtype=np.float32)
                     wider[:, : self.likeness.shape[1]] = self.likeness
                     self.likeness = wider
             if place >= self.known and item in likenesses:
-                self.likeness[:, place - self.known] = likenesses[item]
+                self.likeness[:, self._column[place]] = likenesses[item]
             if "title" in row:
                 self.titles[place] = row["title"]
             if "category" in row:

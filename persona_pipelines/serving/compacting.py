@@ -70,6 +70,7 @@ def compacted(state: LiveState, folder: Path, files: Sequence[str]) -> Snapshot:
         people=people.names,
         of_devices=of_devices,
         came_by=came_by,
+        segment=people.column(before.segment, -1),
         consent=consent,
         acted=acted,
         ids=np.union1d(before.ids, np.array(sorted(state.ids), dtype=np.uint64)),
@@ -138,7 +139,11 @@ class People:
 
 
 def _of_people(scores: Scores, people: People) -> Scores:
-    return replace(scores, nightly_item=people.column(scores.nightly_item, -1), nightly_score=people.column(scores.nightly_score, 0))
+    columns: dict[str, Any] = {
+        name: people.column(getattr(scores, name), value)
+        for name, value in (("nightly_item", -1), ("nightly_score", 0), ("nightly_kind", 0))
+    }
+    return replace(scores, **columns)
 
 
 def _devices(state: LiveState, people: People) -> dict[str, np.ndarray]:

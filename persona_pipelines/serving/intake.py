@@ -192,6 +192,7 @@ class ItemIntake:
         async with self._one:
             catalogue = engine.catalogue
             catalogue.room_for(kept)
+            kept = [row if row["item_id"] in catalogue.places else {**row, "arrived": row["received"]} for row in kept]
             if engine.kept is not None:
                 await loop.run_in_executor(None, engine.kept.put, kept)
             likenesses = await loop.run_in_executor(None, catalogue.likenesses, kept)

@@ -8,7 +8,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from persona_pipelines.recommendations.last_click import beside
-from persona_pipelines.recommendations.reasons import OF_LIKE_TASTE, POPULAR_EVER, POPULAR_NOW, because_of, new_in, popular_for
+from persona_pipelines.recommendations.reasons import (
+    CIRCLE,
+    OF_CIRCLE,
+    OF_LIKE_TASTE,
+    POPULAR_EVER,
+    POPULAR_LATELY,
+    POPULAR_NOW,
+    SEGMENT,
+    because_of,
+    new_in,
+    popular_for,
+    popular_with,
+)
+from persona_pipelines.recommendations.reasons import POPULAR as POPULAR_MODEL
 from persona_pipelines.recommendations.rules import ItemFacts, rerank
 from persona_pipelines.serving.snapshot import Scores, Snapshot
 from persona_pipelines.serving.state import LiveState, Person
@@ -182,7 +195,7 @@ class Maker:
             order = {item: number for number, item in enumerate(items.tolist())}
             best = np.array([order[item] for item in chosen[0].tolist() if item >= 0], dtype=np.int64)
             items, scores, sources = items[best], scores[best], sources[best]
-        reasons = self._reasons(items, asked, sources, group)
+        reasons = self._reasons(person, items, asked, sources, group)
         return Listed(
             items.tolist(),
             (np.rint(scores * 1e6) / 1e6).tolist(),
@@ -235,8 +248,8 @@ class Maker:
         self._free[left_out] = self._unblocked[left_out]
         if wishes.narrow:
             value[~self._fits(items, wishes)] = 0
-        if self.state.catalogue.new:
-            items, value = self._with_new(items, value, history, place, left_out, wishes)
+        if len(self.state.catalogue.unmet):
+            items, value = self._with_unmet(items, value, history, place, left_out, wishes)
         sources, above = np.zeros(len(items), dtype=np.int8), 0.0
         if person.number >= 0 and scores.nightly_item.shape[1] > 0:
             good = value > 0
@@ -261,17 +274,17 @@ class Maker:
             history = np.concatenate([now, history[kept]])
         return history[:MOST_PLAIN], None if place is None else place[:MOST_PLAIN]
 
-    def _with_new(
+    def _with_unmet(
         self, items: np.ndarray, value: np.ndarray, history: np.ndarray, place: np.ndarray | None, left_out: np.ndarray, wishes: Wishes
     ) -> tuple[np.ndarray, np.ndarray]:
-        """With the items that have come since the last run, to which the history leads by what they say of themselves."""
+        """With the items that nobody had turned to before, to which the history leads by what they say of themselves."""
         catalogue = self.state.catalogue
         factor = np.power(self.scores.decay, np.arange(len(history), dtype=float) if place is None else place)
-        new = np.arange(catalogue.known, catalogue.count)
-        likeness = factor @ catalogue.likeness[history, : len(new)]
-        likeness[self._among(new, left_out)] = 0
-        likeness[~self._fits(new, wishes)] = 0
-        return np.concatenate([items.astype(np.int64), new]), np.concatenate([value, likeness])
+        unmet = catalogue.unmet
+        likeness = factor @ catalogue.likeness[history, : len(unmet)]
+        likeness[self._among(unmet, left_out)] = 0
+        likeness[~self._fits(unmet, wishes)] = 0
+        return np.concatenate([items.astype(np.int64), unmet]), np.concatenate([value, likeness])
 
     def _looked_up(self, length: int, place: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if place is None:  # no two of one moment, as nearly always
@@ -288,16 +301,17 @@ class Maker:
         nightly, value = nightly[kept].astype(np.int64), value[kept]
         if not len(nightly):  # a device, or one whose list has no item left
             return items.astype(np.int64), scores, np.zeros(len(items), dtype=np.int8)
-        known, acted = self.state.catalogue.known, bool(wishes.context) or self.state.acted(person)
-        if not len(items) or not (acted or self.state.catalogue.new):
+        catalogue, acted = self.state.catalogue, bool(wishes.context) or self.state.acted(person)
+        if not len(items) or not (acted or len(catalogue.unmet)):
             return nightly, value, np.full(len(nightly), _SOURCES.index(NIGHTLY), dtype=np.int8)
         both, of_list, of_items = beside(nightly, value, items, scores.astype(float))
-        listed, new = np.isin(both, nightly), both >= known
+        listed = np.isin(both, nightly)
+        unmet = catalogue.is_unmet[both] & ~listed
         share = max(self.live_share, SMALLEST_SHARE) if acted else 0.0
-        # What has come since the last run is in no list of it: it counts by what it is beside the others.
-        total = np.where(new, of_items, (1 - share) * of_list + share * of_items)
-        live = new | (np.isin(both, items) if acted and self.live_share else ~listed)
-        kept = listed | new if not acted else np.ones(len(both), dtype=bool)
+        # What nobody had turned to is in the list of few models: it counts by what it is beside the others.
+        total = np.where(unmet, of_items, (1 - share) * of_list + share * of_items)
+        live = unmet | (np.isin(both, items) if acted and self.live_share else ~listed)
+        kept = listed | unmet if not acted else np.ones(len(both), dtype=bool)
         return both[kept], total[kept], np.where(live, _SOURCES.index(LIVE), _SOURCES.index(NIGHTLY)).astype(np.int8)[kept]
 
     def _fits(self, candidates: np.ndarray, wishes: Wishes) -> np.ndarray:
@@ -314,8 +328,9 @@ class Maker:
             fits &= self.state.catalogue.in_stock[candidates] == 1
         return fits
 
-    def _reasons(self, items: np.ndarray, asked: Pool, sources: np.ndarray, group: int) -> list[str]:
-        """The item of the history that speaks most for each item; else that it is new, else where it comes from."""
+    def _reasons(self, person: Person, items: np.ndarray, asked: Pool, sources: np.ndarray, group: int) -> list[str]:
+        """The item of the history that speaks most for each item; else that it is new, else where it comes from. Of an item that the list of the last
+        run has for another reason than the person's own items, that reason."""
         catalogue, cells = self.state.catalogue, np.flatnonzero(self._among(asked.columns, items))
         strongest, speaks = dict.fromkeys(items.tolist(), 0.0), dict.fromkeys(items.tolist(), -1)
         for item, amount, row in zip(
@@ -327,13 +342,34 @@ class Maker:
         words = {POPULAR: POPULAR_NOW if self.snapshot.facts.dated else POPULAR_EVER}
         if group >= 0:
             words[ARRIVAL] = popular_for(self.snapshot.groups[group])
+        of_list = self._reasons_of_list(person) if _NIGHTLY in sources else {}
         found = []
         for item, source in zip(items.tolist(), sources.tolist(), strict=True):
-            if speaks[item] >= 0 and source != _POPULAR:
+            if source == _NIGHTLY and item in of_list:
+                of_circle = of_list[item] == OF_CIRCLE
+                found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] and not of_circle else of_list[item])
+            elif speaks[item] >= 0 and source != _POPULAR:
                 found.append(because_of(titles[history[speaks[item]]]))
             else:
                 found.append(new_in(catalogue.categories[item]) if catalogue.is_new[item] else words.get(_SOURCES[source], OF_LIKE_TASTE))
         return found
+
+    def _reasons_of_list(self, person: Person) -> dict[int, str]:
+        """Of the items that the list of the last run has for another reason than the person's own items, why."""
+        kinds = self.scores.nightly_kind
+        if not kinds.shape[1]:  # the model looks at people's own items alone
+            return {}
+        dated, segment = self.snapshot.facts.dated, int(self.snapshot.segment[person.number])
+        popular = POPULAR_NOW if dated else POPULAR_EVER
+        name = next((entry["segment_name"] for entry in self.snapshot.facts.segments if entry["segment_id"] == segment), "")
+        words = {
+            SEGMENT: popular_with(name) if name else POPULAR_EVER,
+            CIRCLE: OF_CIRCLE,
+            POPULAR_MODEL: POPULAR_EVER,
+            POPULAR_LATELY: popular,
+        }
+        own = zip(self.scores.nightly_item[person.number].tolist(), kinds[person.number].tolist(), strict=True)
+        return {item: words[kind] for item, kind in own if kind in words}
 
     def _of_group(self, group: int, wishes: Wishes, left_out: np.ndarray, count: int) -> np.ndarray:
         """What people turn to who came the same way."""
@@ -369,7 +405,7 @@ _NONE = np.array([], dtype=np.int64)
 _NOBODYS = Pool(_NONE, np.array([]), np.array([], dtype=np.int8), 0.0, _NONE, _NONE, np.array([]), _NONE)
 """What a list is chosen from that is not made for the person."""
 _SOURCES = (LIVE, NIGHTLY, ARRIVAL, POPULAR)
-_POPULAR = _SOURCES.index(POPULAR)
+_POPULAR, _NIGHTLY = _SOURCES.index(POPULAR), _SOURCES.index(NIGHTLY)
 
 
 def _best(candidates: np.ndarray, scores: np.ndarray, k: int, above: float) -> np.ndarray:

@@ -79,6 +79,7 @@ class Scores:
         decay: each item of a history counts this to the power of its place from the newest.
         neighbours, weights: shape (items, at most ``NEIGHBOURS``): the items to which one leads, and how strongly, the strongest first; weight 0 where there is none.
         nightly_item, nightly_score: shape (people, c), its list of each of the last run, -1 where it ends; no columns where the weights are its own.
+        nightly_kind: of the same shape, what counted most for each place (``recommendations.reasons.PERSONAL`` and so on); no columns where it is always the person's own items.
         live_share: how much the last items count against that list, as the training found, and ``live_share_reason``, why; 1 where the weights are its own.
     """
 
@@ -90,6 +91,7 @@ class Scores:
     weights: np.ndarray
     nightly_item: np.ndarray
     nightly_score: np.ndarray
+    nightly_kind: np.ndarray
     live_share: float
     live_share_reason: str
 
@@ -126,6 +128,9 @@ class Snapshot:
         profile_start, profile: where the document of each person begins in ``profile``, bytes of JSON; empty for those without.
         device, device_user: devices that somebody has logged in on, sorted, and the position of the user that was on each last; -1 of those that are nobody's now.
         device_left: whether anybody has logged out there. device_start, device_member: positions of all users of each.
+        segment: shape (people,), the id of the segment of each; -1 without one.
+        unmet_item, unmet_likeness: the items that came lately and nobody has turned to yet, shape (u,), and how strongly each item leads to them by what they say of
+            themselves, shape (items, u), on the scale of the champion's weights.
         content: how what an item says of itself becomes numbers (``recommendations.models.content_to_taste``); None where items say nothing.
         content_start, content_column, content_value: those of the items, as rows of a sparse matrix; content_inverse: shape (columns, columns), so that items lead to
             each other by vector @ inverse @ other vector.
@@ -157,6 +162,9 @@ class Snapshot:
     of_devices: np.ndarray
     came_by: np.ndarray
     consent: np.ndarray
+    segment: np.ndarray
+    unmet_item: np.ndarray
+    unmet_likeness: np.ndarray
     acted: np.ndarray
     history_start: np.ndarray
     history_item: np.ndarray

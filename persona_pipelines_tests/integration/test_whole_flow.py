@@ -33,8 +33,9 @@ from persona_pipelines.privacy.pseudonyms import load_key, pseudonym
 from persona_pipelines.serving import intake
 from persona_pipelines.serving import journal as journals
 from persona_pipelines.serving.building import build, since
-from persona_pipelines.serving.catalogue import Kept, Row, as_kept
-from persona_pipelines.serving.engine import Engine
+from persona_pipelines.serving.catalogue import Kept, Row
+from persona_pipelines.serving.engine import Asked, Engine
+from persona_pipelines.serving.intake import ItemIntake
 from persona_pipelines.serving.journal import Journal, files_of, line_of
 from persona_pipelines.serving.keeping import Keeper, prepared_elsewhere
 from persona_pipelines.serving.running import started
@@ -601,7 +602,7 @@ def test_what_the_service_knows_is_what_the_tables_say(copy: Shop) -> None:
         said: list[str] = []
         (snapshot.folder / "consent.npy").unlink()
         snapshot = build(store, settings, said.append)  # one that cannot be read is made again
-    assert "no snapshot that can be read" in said[0]
+    assert "is not as it was written" in said[0]
     items = np.array(snapshot.items)
     users = {name.decode(): number for number, name in enumerate(snapshot.people.tolist()) if not snapshot.of_devices[number]}
     for user, number in users.items():
@@ -669,7 +670,15 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     journal.append([line_of(record) for record in records])
     journal.close()
     row = Row(item_id="brand-new", title="Brand new book", category="Books", price=9.5, in_stock=True)
-    Kept(home / "live" / "items.jsonl").put([as_kept(row, evening), as_kept(Row(item_id=first_item, title="Renamed"), evening)])
+    engine.kept = Kept(home / "live" / "items.jsonl")
+    assert asyncio.run(ItemIntake(engine).take([row, Row(item_id=first_item, title="Renamed")])) == 1
+
+    def of_new(told: Engine) -> dict[str, Any]:
+        listed = told.answer(Asked(user=of_lists[0], k=1_000))["items"]
+        return next(entry for entry in listed if entry["item_id"] == "brand-new")
+
+    at_once = of_new(engine)
+    assert (at_once["source"], at_once["reason"]) == ("live", "new in Books")
     done = copy.asked("run")
     assert done.exit_code == 0, done.output
     assert copy.query("SELECT title, category, price, in_stock FROM events.items WHERE item_id = 'brand-new'") == [
@@ -704,7 +713,8 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     settings = load_settings(copy.folder / "persona.yaml").model_copy(update={"home": home})
     with Warehouse(settings.published_file, read_only=True) as store:
         snapshot = build(store, settings)
-    assert "brand-new" in snapshot.items
+    in_the_morning = of_new(Engine(settings, snapshot, key, lambda: evening))
+    assert (in_the_morning["source"] != "popular", in_the_morning["reason"]) == (True, "new in Books")
     assert list(since(snapshot, files_of(home / "live" / "events"), lambda found: None)) == []
     later = live_state(snapshot, rules_of(settings), settings.events.most_users_of_a_device)
     assert all(later.repeats(record) for record in records)

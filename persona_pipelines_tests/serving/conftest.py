@@ -75,6 +75,7 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
     moments = np.array([moment - (step + 1) * 60_000_000 for user in order for step in range(len(HISTORIES[user]))], dtype=np.int64)
     neighbours, values = as_rows(weights())
     nightly = changes.pop("nightly", 0)
+    kinds = np.full((USERS, nightly), changes.pop("nightly_kind", 0), dtype=np.int8)
     generator = np.random.default_rng(2)
     lists = np.stack([generator.permutation(ITEMS)[:nightly] for _ in range(USERS)]).astype(np.int32)
     list_scores = np.tile(np.linspace(1, 0.5, nightly, dtype=np.float32), (USERS, 1))
@@ -89,6 +90,9 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "people": np.array([user_name(number) for number in order], dtype="S32"),
         "of_devices": np.zeros(USERS, dtype=bool),
         "came_by": np.full(USERS, -1, dtype=np.int32),
+        "segment": np.full(USERS, 1, dtype=np.int32),
+        "unmet_item": np.array([], dtype=np.int32),
+        "unmet_likeness": np.zeros((ITEMS, 0), dtype=np.float32),
         "group_item": np.array(list(GROUPS.values()), dtype=np.int32),
         "consent": order != 11,
         "acted": np.zeros(USERS, dtype=bool),
@@ -124,7 +128,9 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         folder=folder,
         facts=Facts(**facts),
         scores={
-            scores["version"]: Scores(**scores, neighbours=neighbours, weights=values, nightly_item=lists, nightly_score=list_scores),
+            scores["version"]: Scores(
+                **scores, neighbours=neighbours, weights=values, nightly_item=lists, nightly_score=list_scores, nightly_kind=kinds
+            ),
         },
         items=[f"i{number}" for number in range(ITEMS)],
         titles=[f"Thing {number}" for number in range(ITEMS)],

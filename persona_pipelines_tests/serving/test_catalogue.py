@@ -1,18 +1,21 @@
 """Items that come while the service runs: in lists from the first moment, by what they say of themselves, and kept for the next run."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
 
+from persona_pipelines.serving import building
 from persona_pipelines.serving import catalogue as catalogues
+from persona_pipelines.serving.building import unmet_items
 from persona_pipelines.serving.catalogue import CatalogueError, Kept, Row, as_kept
 from persona_pipelines.serving.compacting import compacted
 from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import app_of
-from persona_pipelines_tests.serving.conftest import ITEMS, KEY, NOW, told
+from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, KEY, NOW, told
 from persona_pipelines_tests.serving.test_service import post
 from persona_pipelines_tests.serving.test_state import event
 
@@ -108,6 +111,37 @@ def test_a_new_item_stands_in_the_list_of_the_last_run_too(shop) -> None:
     told(app, items({"item_id": "n", "title": "red thing", "category": "red"}))
     assert listed(engine)["n"]["source"] == "live"
     assert {entry["source"] for item, entry in listed(engine).items() if item != "n"} <= {"nightly", "popular"}
+
+
+def test_items_that_nobody_has_turned_to_are_the_newest_that_no_model_leads_to(engine_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = np.array([f"n{number}" for number in range(8)], dtype=object)
+    lately = {f"n{number}" for number in range(1, 8)}
+    arrived = {"n5": "2025-10-03", "n6": "2025-10-01", "n7": "2025-10-02"}
+    led_to = replace(
+        engine_of().scores, neighbours=np.array([[2], [3]], dtype=np.int32), weights=np.array([[1.0], [0.0]], dtype=np.float32)
+    )
+    assert unmet_items(items, lately, arrived, np.array([1, 1]), [led_to]).tolist() == [3, 4, 5, 6, 7]
+    monkeypatch.setattr(building, "MOST_NEW", 2)
+    assert unmet_items(items, lately, arrived, np.array([1, 1]), [led_to]).tolist() == [5, 7]
+
+
+@pytest.mark.parametrize("nightly", [0, 8])
+def test_what_nobody_has_turned_to_yet_is_still_placed_by_what_it_is_after_the_run(engine_of, nightly: int) -> None:
+    likeness = np.linspace(0, 1, ITEMS, dtype=np.float32)[:, None]
+    new = {"unmet_item": np.array([29], dtype=np.int32), "unmet_likeness": likeness}
+    without, engine = engine_of(nightly=nightly, live_share=0.0), engine_of(nightly=nightly, live_share=0.0, arrays=new)
+    history = HISTORIES[3]
+    entry = listed(engine)["i29"]
+    assert (entry["source"], entry["reason"]) == ("live", "new")
+    if not nightly:
+        assert entry["score"] == pytest.approx(sum(0.8**place * likeness[item, 0] for place, item in enumerate(history)), abs=1e-5)
+    others = [item for item in listed(engine) if item != "i29"]
+    assert others == [item for item in listed(without) if item != "i29"]
+    row = as_kept(Row(item_id="n", title="red thing", category="red"), NOW)
+    engine.put([row], engine.catalogue.likenesses([row]))
+    both = listed(engine)
+    assert both["i29"]["score"] == entry["score"] or nightly  # beside a list scores are of the best of all
+    assert {both["n"]["source"], both["i29"]["source"]} == {"live"}
 
 
 def test_a_new_item_counts_by_what_it_is_however_little_the_last_items_do(shop) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_pipelines.recommendations.reasons import CIRCLE, POPULAR, POPULAR_LATELY, SEGMENT
 from persona_pipelines.serving import lists
 from persona_pipelines.serving.engine import Asked
 from persona_pipelines.serving.snapshot import as_rows
@@ -218,6 +219,28 @@ def test_the_list_of_the_last_run_stands_until_something_is_done_and_then_both_c
     after = listed(engine, "u3", k=10)
     assert numbers(after) != nightly[:10]
     assert {entry["source"] for entry in after} == {"live", "nightly"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (POPULAR, "popular"),
+        (POPULAR_LATELY, "popular now"),
+        (SEGMENT, "popular with Everybody"),
+        (CIRCLE, "popular with people you follow"),
+    ],
+)
+def test_a_list_of_the_last_run_says_why_its_model_has_an_item_and_not_what_the_history_might_say(
+    engine_of, kind: int, reason: str
+) -> None:
+    engine = engine_of(nightly=12, nightly_kind=kind, arrays={"is_new": np.zeros(ITEMS, dtype=bool)})
+    assert {entry["reason"] for entry in listed(engine, "u3", k=5)} == {reason}
+    own = engine_of(nightly=12, arrays={"is_new": np.zeros(ITEMS, dtype=bool)})
+    assert any(entry["reason"].startswith("because of ") for entry in listed(own, "u3", k=5))
+    engine.take([event(1, user="3", item=20)])
+    said = {entry["source"]: entry["reason"] for entry in listed(engine, "u3", k=12)}
+    assert said["live"].startswith("because of ")
+    assert said["nightly"] == reason
 
 
 def test_the_last_items_count_as_the_training_found_or_as_the_configuration_says(engine_of) -> None:
