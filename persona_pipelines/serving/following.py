@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from persona_pipelines.serving.journal import OPEN, Journal, event_of, name_of
 _LOG = logging.getLogger(__name__)
 FOLLOW_SECONDS = 0.01
 BLOCK_BYTES = 1 << 20
+SAME_MOMENT_NANOSECONDS = 100_000_000
+"""By more than this no file system's clock is coarse."""
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Followed:
 
 @dataclass
 class Follower:
-    """Takes in what other processes have accepted, within ``FOLLOW_SECONDS`` or so.
+    """Takes in what other processes have accepted: before each list (``catch_up``), and every ``FOLLOW_SECONDS``.
 
     Attributes:
         journal: of this process; files that were ended when it began are known already.
@@ -51,11 +54,18 @@ class Follower:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
+            self.catch_up()
             try:
-                self.look()
                 await self._items()
             except Exception:  # noqa: BLE001 - the others are followed again at the next look
                 _LOG.exception("a fault while following other processes")
+
+    def catch_up(self) -> None:
+        """Take in what has come; where that fails it is told, and tried again at the next look."""
+        try:
+            self.look()
+        except Exception:  # noqa: BLE001 - what is known is answered meanwhile
+            _LOG.exception("a fault while following other processes")
 
     def look(self) -> None:
         """Take in what has come."""
@@ -88,7 +98,8 @@ class Follower:
                     path if path.name.endswith(OPEN) else path.with_name(path.name + OPEN), os.open(path, os.O_RDONLY)
                 )
                 self._known.add(name)
-        self._seen[day.name] = changed
+        if time.time_ns() - changed > SAME_MOMENT_NANOSECONDS:  # else the folder may change once more and its moment stay
+            self._seen[day.name] = changed
 
     def _read(self, followed: Followed) -> bool:
         """Take in the whole lines that are new; whether there were any bytes."""

@@ -274,6 +274,8 @@ def app_of(
         return _answer_of(_of_fault(request.url.path, error))
 
     def listed(asked: Asked, known_tag: str | None = None, seen: bool = True) -> Answer:
+        if follower is not None:  # who has just been answered 202 by another process asks this one now
+            follower.catch_up()
         answer, told = engine.recommendations(asked, seen)
         tag = f'W/"{told}"'
         headers = [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]

@@ -14,15 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from persona_pipelines.serving import following
 from persona_pipelines.serving.building import folder_of
 from persona_pipelines.serving.catalogue import Kept, Row, as_kept
 from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.journal import Journal, files_of, line_of, name_of
-from persona_pipelines_tests.serving.conftest import NOW
+from persona_pipelines.serving.service import app_of
+from persona_pipelines_tests.serving.conftest import NOW, ask, told
 from persona_pipelines_tests.serving.test_keeping import EVENTS, home, journal_of, lists, served  # noqa: F401 - a fixture
 from persona_pipelines_tests.serving.test_state import event
 
 DAY = dt.date(2025, 10, 1)
+NANOSECONDS = time.time_ns()
 
 
 def shared(folder: Path) -> Journal:
@@ -82,6 +85,53 @@ def test_a_follower_takes_in_whole_lines_once_through_renames_and_days(engine_of
     follower.look()
     assert len(follower._files) == 0
     follower.close()
+
+
+def test_what_another_process_has_acknowledged_holds_for_the_very_next_list(engine_of, tmp_path) -> None:
+    """A no to personalisation above all: whichever process is asked, and however seldom it looks."""
+    engine, mine, theirs = engine_of(), shared(tmp_path), shared(tmp_path)
+    follower = Follower(engine, mine, lambda: DAY)
+    follower.look()
+    app = app_of(engine, mine, follower=follower)
+
+    async def asked() -> list[bool]:
+        found = []
+        for number in range(60):  # each in a file of its own: those of one moment are found too
+            theirs.append([line_of(event(number, "personalisation", "3", value=number % 2, minutes=number))])
+            theirs._leave()
+            found.append((await ask(app, "GET", "/v1/recommendations/u3")).json["personal"])
+        return found
+
+    assert asyncio.run(asked()) == [False, True] * 30
+    theirs.close()
+    mine.close()
+    follower.close()
+
+
+def test_a_file_that_came_in_the_moment_of_the_last_look_is_found(engine_of, tmp_path, monkeypatch) -> None:
+    """A clock that is coarse: the folder has changed and has the moment that it had."""
+    monkeypatch.setattr(following, "SAME_MOMENT_NANOSECONDS", 60_000_000_000)
+    engine, mine, theirs = engine_of(), shared(tmp_path), shared(tmp_path)
+    follower, day = Follower(engine, mine, lambda: DAY), tmp_path / DAY.isoformat()
+    for number in range(2):
+        theirs.append([line_of(event(number, user="3", item=number))])
+        os.utime(day, ns=(NANOSECONDS, NANOSECONDS))
+        follower.look()
+        theirs._leave()
+    assert engine.state.events == 2
+    theirs.close()
+    mine.close()
+    follower.close()
+
+
+def test_files_that_cannot_be_followed_leave_the_lists_as_they_are(engine_of, tmp_path, monkeypatch, caplog) -> None:
+    engine, mine = engine_of(), shared(tmp_path)
+    follower = Follower(engine, mine, lambda: DAY)
+    monkeypatch.setattr(follower, "_find", lambda day: (tmp_path / "gone").read_bytes())
+    (answer,) = told(app_of(engine, mine, follower=follower), ("GET", "/v1/recommendations/u3"))
+    assert answer.status == 200
+    assert "a fault while following other processes" in caplog.text
+    mine.close()
 
 
 def test_rows_of_the_catalogue_that_came_to_another_process_are_taken_in(engine_of, tmp_path) -> None:
