@@ -14,7 +14,7 @@ from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import LONGEST_FIELD, Ignored, InvalidEventError
+from persona_pipelines.serving.received import LESS_LIKE_THIS, LONGEST_FIELD, NOT_INTERESTED, PERSONALISATION, Ignored, InvalidEventError
 
 FINISH_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
@@ -76,15 +76,24 @@ class Intake:
 
     def _without_effect(self, record: Mapping[str, Any]) -> str | None:
         """Why a record changes no list though its type says something of an item; None where it changes lists, or its type does not."""
-        kind, item = record["event_type"], record.get("item_id")
-        if kind not in self.engine.state.rules.weights:
+        kind, item, state = record["event_type"], record.get("item_id"), self.engine.state
+        if kind not in state.rules.weights and kind not in (NOT_INTERESTED, LESS_LIKE_THIS):
             return None
         if item is None:
             return f"item_id: not given; {kind} is kept, and changes lists with an item alone"
-        if item not in self.engine.state.places:
+        if item not in state.places:
             return (
                 f"item_id: {item[:LONGEST_FIELD]!r} is not in the catalogue; the event is kept, and counts once the catalogue has the item"
             )
+        person = state.seen_before(str(state.owner_of(record.get("user_id"), record.get("anonymous_id"))), user="user_id" in record)
+        if not person.personalised:
+            if person.said is not None:
+                words = f"{PERSONALISATION}, as they said last"
+            elif person.number >= 0:
+                words = "users.consent_personalisation of the last run"
+            else:
+                words = "privacy.consent_when_unknown"
+            return f"kept; lists of this person are the same for all, by {words}, and it counts in them once they consent"
         return None
 
     async def take_in(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -111,8 +111,9 @@ _ACCEPTED = {
         "repeated": {**_COUNT, "description": "Records whose `event_id` was known."},
         "ignored": {
             "type": "object",
-            "description": "Events that change no list, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
-            f"once the catalogue has it), or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
+            "description": "Events that change no list of the person, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
+            "once the catalogue has it), of somebody whose lists are the same for all (kept, and counted once they consent), "
+            f"or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
             "required": ["count", "first"],
             "properties": {
                 "count": _COUNT,
