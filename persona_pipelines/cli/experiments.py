@@ -124,6 +124,8 @@ def _facts(left: Waiting) -> dict[str, Any]:
         "events_waiting": left.events,
         "events_behind_the_logs": left.behind,
         "logs_end": left.logs_end,
+        "events_in_files_still_written": left.writing,
+        "files_written_until": left.writing_until,
     }
 
 

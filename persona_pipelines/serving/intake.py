@@ -12,11 +12,10 @@ from typing import Any
 
 from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Engine
-from persona_pipelines.serving.journal import Journal, JournalError, line_of
+from persona_pipelines.serving.journal import FINISH_SECONDS, Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import LESS_LIKE_THIS, LONGEST_FIELD, NOT_INTERESTED, PERSONALISATION, Ignored, InvalidEventError
+from persona_pipelines.serving.received import LONGEST_FIELD, PERSONALISATION, Ignored, InvalidEventError
 
-FINISH_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,7 +76,7 @@ class Intake:
     def _without_effect(self, record: Mapping[str, Any]) -> str | None:
         """Why a record changes no list though its type says something of an item; None where it changes lists, or its type does not."""
         kind, item, state = record["event_type"], record.get("item_id"), self.engine.state
-        if kind not in state.rules.weights and kind not in (NOT_INTERESTED, LESS_LIKE_THIS):
+        if kind not in state.rules.weights:
             return None
         if item is None:
             return f"item_id: not given; {kind} is kept, and changes lists with an item alone"

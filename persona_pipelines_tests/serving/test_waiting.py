@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from persona_pipelines.serving.building import folder_of
-from persona_pipelines.serving.journal import Journal, files_of, line_of
+from persona_pipelines.serving.journal import OPEN, Journal, files_of, line_of
 from persona_pipelines.serving.shown import LISTS
 from persona_pipelines.serving.waiting import Waiting, waiting
 from persona_pipelines.settings import Settings, load_settings
@@ -70,8 +71,15 @@ def test_of_a_file_that_has_grown_the_new_lines_wait(warehouse: Warehouse, setti
 def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Settings) -> None:
     journal = Journal(received_folder(settings.home), lambda: LATER)
     journal.append([line_of({"n": 9})])
-    assert read(warehouse, settings, [], []).events == 6
+    (file,) = [file for file in files_of(journal.folder) if file.name.endswith(OPEN)]
+    os.utime(file, (1_000, 1_000))
+    found = read(warehouse, settings, [], [])
+    assert (found.events, found.writing, found.writing_until) == (6, 1, None)  # as a service that was killed would leave it
+    written_until = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=1_000 + 300 + 15)
+    soon = waiting(warehouse, settings, lambda: written_until - dt.timedelta(seconds=1))
+    assert (soon.events, soon.writing, soon.writing_until) == (6, 1, written_until)
     journal.close()
+    assert (waiting(warehouse, settings).events, waiting(warehouse, settings).writing) == (6, 0)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,20 @@ def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Se
         (
             Waiting(at(1), 1_200, 7, 0, DAY),
             [f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 1,200 lists and 7 events wait in the journal, and count once persona run has read them."],
+        ),
+        (
+            Waiting(at(1), 0, 7, 0, DAY, 5, dt.datetime(2025, 9, 30, 12, 5, 15)),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 0 lists and 7 events wait in the journal, and count once persona run has read them.",
+                "5 of the events are in files that are still written, which end by 2025-09-30 12:05:15 UTC at the latest: a persona run after that finds them.",
+            ],
+        ),
+        (
+            Waiting(at(1), 0, 7, 0, DAY, 7),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 0 lists and 7 events wait in the journal, and count once persona run has read them.",
+                "7 of the events are in files that are still written, which a service left that was killed: they end when persona serve starts again.",
+            ],
         ),
         (
             Waiting(None, 1, 7, 3, DAY),
