@@ -188,8 +188,8 @@ class ItemIntake:
     engine: Engine
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def take(self, rows: Sequence[Row]) -> int:
-        """How many of the rows are of new items.
+    async def take(self, rows: Sequence[Row]) -> list[str]:
+        """The ids of those items of the rows that are new.
 
         Raises:
             CatalogueError: there is no room for them, or they cannot be kept; none is taken then.
@@ -203,9 +203,9 @@ class ItemIntake:
             if engine.kept is not None:
                 await loop.run_in_executor(None, engine.kept.put, kept)
             likenesses = await loop.run_in_executor(None, catalogue.likenesses, kept)
-            before = engine.catalogue.count
+            new = [item for item in dict.fromkeys(row["item_id"] for row in kept) if item not in engine.catalogue.places]
             if engine.catalogue is catalogue:
                 engine.put(kept, likenesses)
             else:  # another snapshot was taken meanwhile
                 engine.catch_up()
-            return engine.catalogue.count - before
+            return new

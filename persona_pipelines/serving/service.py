@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -25,8 +25,8 @@ from starlette.types import Message, Receive, Scope, Send
 from persona_pipelines import __version__
 from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
-from persona_pipelines.serving.catalogue import CatalogueError, Row
-from persona_pipelines.serving.engine import MOST_NAMED, Asked, Engine, UnknownItemError
+from persona_pipelines.serving.catalogue import MOST_NAMED, CatalogueError, Row
+from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
 from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
@@ -181,15 +181,20 @@ class WantedItems(BaseModel):
     k: int = Field(10, ge=1, le=100, description="Items at most.")
 
 
+def _whole(sent: object) -> object:
+    """In JSON 5.0 is the same number as 5."""
+    return int(sent) if isinstance(sent, float) and sent.is_integer() else sent
+
+
 class Session(BaseModel):
     """A list for a session that the request itself tells; nothing of it is stored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # JSON has types, unlike the address of a request
 
     session: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are looked at, the newest first.")
     user: Name | None = Field(None, description="Id of the person, where known.")
     device: Name | None = Field(None, description="Id of the device, where known.")
-    k: int = Field(10, ge=1, le=MOST)
+    k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=MOST)
     exclude: Annotated[list[Name], Field(max_length=MOST_EXCLUDED)] = Field([], description="Items that are not wanted.")
     categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Only these.")
     not_categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="None of these.")
@@ -386,13 +391,19 @@ def app_of(
         response_class=Response,
     )
     async def items(rows: Rows) -> Response:
-        """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too."""
+        """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too.
+
+        The answer has how many were `accepted`, how many of them are `new`, and where there are any `new_items`, the first ids of those.
+        """
         some = rows if isinstance(rows, list) else [rows]
         try:
             new = await item_intake.take(some)
         except CatalogueError as error:
             raise Problem(503, "Items cannot be kept", str(error), headers={"retry-after": "60"}) from None
-        return Answer(202, orjson.dumps({"accepted": len(some), "new": new})).response()
+        told: dict[str, Any] = {"accepted": len(some), "new": len(new)}
+        if new:
+            told["new_items"] = new[:MOST_NAMED]
+        return Answer(202, orjson.dumps(told)).response()
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Response:
