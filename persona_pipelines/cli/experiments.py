@@ -126,6 +126,7 @@ def _facts(left: Waiting) -> dict[str, Any]:
         "logs_end": left.logs_end,
         "events_in_files_still_written": left.writing,
         "files_written_until": left.writing_until,
+        "lists_within_outcome_hours": left.open_lists,
     }
 
 

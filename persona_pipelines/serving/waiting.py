@@ -28,6 +28,7 @@ class Waiting:
         lists, events: kept, and not read by the run that was published last.
         behind: of the events those of days after ``logs_end``, the last day of the logs that were read: live events are read with the logs of their days.
         writing: of the events those in files that are still written, which no run reads; lists are read out of such files too.
+        open_lists: lists that were read, and of which what came within ``hours`` (``serving.outcome_hours``) is not known yet: ``list_results`` is without them.
         writing_until: when these files have ended at the latest, UTC; None where they are those of a service that was killed.
     """
 
@@ -38,16 +39,23 @@ class Waiting:
     logs_end: dt.date | None
     writing: int = 0
     writing_until: dt.datetime | None = None
+    open_lists: int = 0
+    hours: float = 0.0
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The same in sentences."""
         counted = "Nothing is counted yet" if self.until is None else f"Counted is what happened until {self.until:%Y-%m-%d %H:%M} UTC"
-        if not (self.lists or self.events):
-            return (f"{counted}; no list and no event waits for a run.",)
-        told = [
-            f"{counted}; {self.lists:,} lists and {self.events:,} events wait in the journal, and count once persona run has read them."
-        ]
+        if self.lists or self.events:
+            waits = f"{self.lists:,} lists and {self.events:,} events wait in the journal, and count once persona run has read them"
+        else:
+            waits = "no list and no event waits for a run"
+        told = [f"{counted}; {waits}."]
+        if self.open_lists:
+            told.append(
+                f"Of {self.open_lists:,} lists the {self.hours:g} hours (serving.outcome_hours) were not over then: list_results has them after that; an "
+                "experiment counts them with what came so far."
+            )
         if self.writing:
             ended = (
                 "which a service left that was killed: they end when persona serve starts again"
@@ -94,7 +102,14 @@ def waiting(warehouse: Warehouse, settings: Settings, now: Callable[[], dt.datet
         logs_end,
         sum(unread[file] for file in written),
         max((end for end in written.values() if end > now()), default=None),
+        _open_lists(warehouse),
+        settings.serving.outcome_hours,
     )
+
+
+def _open_lists(warehouse: Warehouse) -> int:
+    outcomes = warehouse.table(contracts.LIST_OUTCOMES)
+    return int(warehouse.value(outcomes.filter(~outcomes.complete).list_id.nunique()))
 
 
 def _end(file: Path) -> dt.datetime | None:

@@ -51,10 +51,10 @@ def read(store: Warehouse, settings: Settings, events: list[Path], lists: list[P
 def test_what_no_run_has_read_waits_and_events_behind_the_logs_are_told_apart(warehouse: Warehouse, settings: Settings) -> None:
     first, second = files_of(received_folder(settings.home))
     (lists,) = files_of(folder_of(settings) / LISTS)
-    assert read(warehouse, settings, [], []) == Waiting(at(1000), 2, 5, 2, DAY)
-    assert read(warehouse, settings, [first], []) == Waiting(at(1000), 2, 2, 2, DAY)
-    assert read(warehouse, settings, [first], [lists], LATER) == Waiting(at(1000), 0, 2, 0, LATER)
-    assert read(warehouse, settings, [first, second], [lists]) == Waiting(at(1000), 0, 0, 0, DAY)
+    assert read(warehouse, settings, [], []) == Waiting(at(1000), 2, 5, 2, DAY, hours=24)
+    assert read(warehouse, settings, [first], []) == Waiting(at(1000), 2, 2, 2, DAY, hours=24)
+    assert read(warehouse, settings, [first], [lists], LATER) == Waiting(at(1000), 0, 2, 0, LATER, hours=24)
+    assert read(warehouse, settings, [first, second], [lists]) == Waiting(at(1000), 0, 0, 0, DAY, hours=24)
 
 
 def test_of_a_file_that_has_grown_the_new_lines_wait(warehouse: Warehouse, settings: Settings) -> None:
@@ -82,6 +82,15 @@ def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Se
     assert (waiting(warehouse, settings).events, waiting(warehouse, settings).writing) == (6, 0)
 
 
+def test_lists_of_which_more_may_come_are_counted_once_each(warehouse: Warehouse, settings: Settings) -> None:
+    read(warehouse, settings, [], [])
+    places = [("new", 1, False), ("new", 2, False), ("newer", 1, False), ("old", 1, True)]
+    rows = (row(contracts.LIST_OUTCOMES, list_id=name, position=place, complete=complete) for name, place, complete in places)
+    written(warehouse, contracts.LIST_OUTCOMES, *rows)
+    found = waiting(warehouse, settings)
+    assert (found.open_lists, found.hours) == (2, 24)
+
+
 @pytest.mark.parametrize(
     ("left", "lines"),
     [
@@ -95,6 +104,13 @@ def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Se
             [
                 f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 0 lists and 7 events wait in the journal, and count once persona run has read them.",
                 "5 of the events are in files that are still written, which end by 2025-09-30 12:05:15 UTC at the latest: a persona run after that finds them.",
+            ],
+        ),
+        (
+            Waiting(at(1), 0, 0, 0, DAY, open_lists=1_500, hours=24),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; no list and no event waits for a run.",
+                "Of 1,500 lists the 24 hours (serving.outcome_hours) were not over then: list_results has them after that; an experiment counts them with what came so far.",
             ],
         ),
         (
