@@ -269,11 +269,15 @@ def app_of(
         return _answer_of(error)
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> Response:
+    async def other(request: Request, error: HTTPException) -> Response:
         told = {
             name: f"{value}, HEAD" if (name.lower(), value) == ("allow", "GET") else value for name, value in (error.headers or {}).items()
         }
-        return _answer_of(Problem(error.status_code, str(error.detail), str(error.detail), headers=told))
+        detail, method, path = str(error.detail), request.method, request.url.path
+        if error.status_code == 405:
+            below = [f"{method} {place}" for place in _places(app, method) if place.startswith(f"{path}/")]
+            detail = f"found {method}; expected {', or '.join([told['Allow'], *below])}"
+        return _answer_of(Problem(error.status_code, str(error.detail), detail, headers=told))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
@@ -552,6 +556,11 @@ _OF_UNIONS = ("constrained-str", "str", "float", "bool")
 def _of_fault(path: str, error: Exception) -> Problem:
     _LOG.error("a fault while answering %s", path, exc_info=error)
     return Problem(500, "A fault of persona_pipelines", f"{type(error).__name__}; what led to it stands in the log of the service")
+
+
+def _places(app: FastAPI, method: str) -> list[str]:
+    """The addresses of a service that are asked by a method, as they are described."""
+    return [place for place, asked in app.openapi()["paths"].items() if method.lower() in asked]
 
 
 def _answer_of(problem: Problem) -> Response:

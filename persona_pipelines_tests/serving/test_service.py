@@ -128,6 +128,20 @@ def test_events_of_people_whose_lists_are_the_same_for_all_are_named_with_what_s
     assert "ignored" not in again.json
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        ("GET", "/v1/recommendations", "found GET; expected POST, or GET /v1/recommendations/{user}"),
+        ("GET", "/v1/items", "found GET; expected POST, or GET /v1/items/{item}/similar, or GET /v1/items/{item}/bought-together"),
+        ("POST", "/v1/recommendations/u3", "found POST; expected GET, HEAD"),
+        ("DELETE", "/v1/events", "found DELETE; expected POST"),
+    ],
+)
+def test_another_method_is_told_with_those_that_are_answered(shop, method: str, path: str, detail: str) -> None:
+    (answer,) = told(shop()[0], (method, path))
+    assert (answer.status, answer.json["title"], answer.json["detail"]) == (405, "Method Not Allowed", detail)
+
+
 def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) -> None:
     full = True
 
