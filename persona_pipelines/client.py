@@ -70,14 +70,17 @@ class Client:
         address: where the service is, such as ``http://127.0.0.1:8000``.
         consent: whether people agreed: for all that this client serves, or a function that is asked by the id of a person or device. Without consent
             nothing is sent and nothing is stored, and lists are asked without an id.
+        announce: whether the service is told of each person and device that they agreed, once, before anything else (``personalisation`` with ``value``
+            1); False where it knows from your customer list.
         token: that of ``persona serve token``, where the service listens beyond its machine.
-        queue: a file in which events wait until they are acknowledged, those of an earlier process among them; several clients may share it. Without one
-            they wait in memory.
+        queue: a file in which events wait until they are acknowledged, those of an earlier process among them, and which knows of whom it was told that
+            they agree; several clients may share it. Without one both are in memory.
         refused: called in the background with each event that the service does not take, and why; it is not sent again.
         seconds: so long is waited for an answer.
         interval: seconds in which events are gathered for one request.
         first_wait: seconds before the second attempt, at most; each further one may wait twice as long, up to a minute.
-        most: events that wait; beyond them the oldest is dropped, and counted in ``dropped``.
+        most: events that wait; beyond them the oldest is dropped, and counted in ``dropped``. Of so many people and devices it is known that they were
+            announced; those of before are announced anew.
 
     Raises:
         ValueError: the address is none.
@@ -89,6 +92,7 @@ class Client:
         address: str = "http://127.0.0.1:8000",
         *,
         consent: bool | Callable[[str], bool],
+        announce: bool = True,
         token: str | None = None,
         queue: Path | str | None = None,
         refused: Callable[[dict[str, Any], ClientError], None] = refused_to_log,
@@ -100,7 +104,7 @@ class Client:
         if not address.startswith(("http://", "https://")):
             raise ValueError(f"address: found {address!r}; expected one such as http://127.0.0.1:8000")
         self.dropped = 0
-        self._address, self._consent, self._token = address.rstrip("/"), consent, token
+        self._address, self._consent, self._announce, self._token = address.rstrip("/"), consent, announce, token
         self._refused, self._seconds, self._interval, self._first_wait = refused, seconds, interval, first_wait
         self._withdrawn: set[str] = set()
         self._queue = _Queue(queue, most)
@@ -143,6 +147,8 @@ class Client:
     ) -> dict[str, Any]:
         """The list for a person, a device, or a session, as the service answers it: ``items`` with ``item_id``, ``title``, ``reason`` and so on.
 
+        The first one of a person waits until the service knows that they agreed, ``seconds`` at most; where it cannot be told, the list comes all the same.
+
         Args:
             user, device: ids as in the logs; left out where there is no consent.
             k: items in the list.
@@ -157,9 +163,13 @@ class Client:
         Raises:
             ClientError: no list came within ``seconds``, or the request is wrong. It is not asked again: show what is shown to everybody.
         """
+        user = user if user is not None and self.agreed(user) else None
+        device = device if device is not None and self.agreed(device) else None
+        if not self._closed.is_set():
+            self._make_known(user, device)
         wishes = {
-            "user": user if user is not None and self.agreed(user) else None,
-            "device": device if device is not None and self.agreed(device) else None,
+            "user": user,
+            "device": device,
             "k": k,
             "session": list(session),
             "exclude": list(exclude),
@@ -192,12 +202,14 @@ class Client:
         """
         if not all(self.agreed(name) for name in _ids(user_id, anonymous_id)):
             return None
+        if event_type != PERSONALISATION:
+            self._say(user_id, anonymous_id)
         return self._keep({"event_type": event_type, "user_id": user_id, "anonymous_id": anonymous_id, "item_id": item_id, **fields})
 
-    def withdraw(self, *, user_id: str | None = None, anonymous_id: str | None = None) -> None:
+    def withdraw(self, user_id: str | None = None, anonymous_id: str | None = None) -> None:
         """A person says no: what waits of theirs is forgotten, the service is told that their lists are the same for all, and nothing more is sent.
 
-        The function ``consent`` has to say no from then on: a client that is made anew does not know who withdrew.
+        The function ``consent`` has to say no from then on: a client that is made anew does not know who withdrew, and would announce them again.
 
         Raises:
             ValueError: nobody is named, or the client is closed.
@@ -207,7 +219,16 @@ class Client:
         self._withdrawn.update(names)
         self._queue.forget(names)
         if agreed:
-            self._keep({"event_type": PERSONALISATION, "user_id": user_id, "anonymous_id": anonymous_id, "value": 0})
+            self._keep({"event_type": PERSONALISATION, "user_id": user_id, "anonymous_id": anonymous_id, "value": 0}, lasts=False)
+
+    def agree(self, user_id: str | None = None, anonymous_id: str | None = None) -> None:
+        """A person says yes, after ``withdraw`` too: where ``consent`` says so by now, the service is told before anything else of theirs.
+
+        Raises:
+            ValueError: nobody is named, or the client is closed.
+        """
+        self._withdrawn.difference_update(_ids(user_id, anonymous_id))
+        self.track(PERSONALISATION, user_id=user_id, anonymous_id=anonymous_id, value=1)
 
     def agreed(self, name: str) -> bool:
         """Whether the person or device of an id agreed."""
@@ -235,14 +256,39 @@ class Client:
         self._queue.close()
         return sent
 
-    def _keep(self, event: dict[str, Any]) -> str:
+    def _say(self, user_id: str | None, anonymous_id: str | None) -> None:
+        """That somebody agrees, where it has not been said yet. What a person says counts for their devices."""
+        name = user_id if user_id is not None else anonymous_id
+        if self._announce and name is not None and not self._queue.has_said(name):
+            self._keep({"event_type": PERSONALISATION, "user_id": user_id, "anonymous_id": anonymous_id, "value": 1})
+
+    def _make_known(self, user: str | None, device: str | None) -> None:
+        """See to it that the service knows of the consent of who asks for a list, unless it does not answer."""
+        name = user if user is not None else device
+        if name is None:
+            return
+        until = time.monotonic() + self._seconds
+        try:
+            self._say(user, device)
+            if not self._queue.waits(name) or not self._sending.acquire(timeout=self._seconds):
+                return
+            try:
+                while self._queue.waits(name) and not self._failures and time.monotonic() < until:
+                    self._attempt()
+            finally:
+                self._sending.release()
+        except Exception:  # noqa: BLE001 - such as a full disk: no reason for a shop to be without a list
+            _LOG.exception("a fault while a consent was told")
+
+    def _keep(self, event: dict[str, Any], lasts: bool = True) -> str:
+        """Let an event wait; what it says of consent ``lasts`` where nothing is announced after it."""
         if self._closed.is_set():
             raise ValueError("the client is closed; make another one")
         moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         # Both are of the moment in which it happens: an event that is sent twice counts once, and one that waits is not made younger.
         made = {"event_id": uuid.uuid4().hex, "timestamp": moment, **{name: value for name, value in event.items() if value is not None}}
         try:
-            self.dropped += self._queue.add(made)
+            self.dropped += self._queue.add(made, lasts and made["event_type"] == PERSONALISATION)
         except sqlite3.Error as error:  # a disk that is full is no reason for a shop to fail
             self._tell(made, ClientError(f"it cannot be kept: {error}"))
         self._awake.set()
@@ -289,7 +335,7 @@ class Client:
     def _may_be_sent(self, event: dict[str, Any]) -> bool:
         """Whether who did it still agrees; that somebody does not is always told."""
         names = (event[name] for name in ("user_id", "anonymous_id") if name in event)
-        return event["event_type"] == PERSONALISATION or all(self.agreed(name) for name in names)
+        return (event["event_type"] == PERSONALISATION and not event.get("value")) or all(self.agreed(name) for name in names)
 
     def _tell(self, event: dict[str, Any], error: ClientError) -> None:
         try:
@@ -339,7 +385,7 @@ def _said_no(error: urllib.error.HTTPError) -> ClientError:
 
 
 class _Queue:
-    """Events that wait, in the order in which they came, in a file of SQLite or in memory."""
+    """Events that wait, in the order in which they came, and of whom it was said whether they agree, in a file of SQLite or in memory."""
 
     def __init__(self, file: Path | str | None, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
@@ -352,6 +398,7 @@ class _Queue:
             self._events.execute(
                 "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT, anonymous_id TEXT, event TEXT NOT NULL)"
             )
+            self._events.execute("CREATE TABLE IF NOT EXISTS said (name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE)")
         except (OSError, sqlite3.Error) as error:
             raise ClientError(
                 f"queue: found {file}, which cannot be used ({error}); expected a file of this client, or of none yet"
@@ -360,16 +407,30 @@ class _Queue:
     def __len__(self) -> int:
         return int(self._all("SELECT count(*) FROM events")[0][0])
 
-    def add(self, event: dict[str, Any]) -> int:
-        """Keep an event; how many were dropped for it."""
-        text = json.dumps(event, allow_nan=False)
+    def add(self, event: dict[str, Any], said: bool) -> int:
+        """Keep an event; how many were dropped for it. What people say of consent is dropped last.
+
+        Args:
+            said: whether with it is said for good if somebody agrees.
+        """
+        text, user, device = json.dumps(event, allow_nan=False), event.get("user_id"), event.get("anonymous_id")
         with self._lock:
-            self._events.execute(
-                "INSERT INTO events (user_id, anonymous_id, event) VALUES (?, ?, ?)",
-                (event.get("user_id"), event.get("anonymous_id"), text),
-            )
-            oldest = "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?"
-            return self._events.execute(oldest, (self._most,)).rowcount
+            kept = self._events.execute("INSERT INTO events (user_id, anonymous_id, event) VALUES (?, ?, ?)", (user, device, text))
+            if said:
+                self._events.execute("INSERT OR REPLACE INTO said VALUES (?, ?)", (user or device, kept.lastrowid))
+                fewest = "DELETE FROM said WHERE number <= (SELECT number FROM said ORDER BY number DESC LIMIT 1 OFFSET ?)"
+                self._events.execute(fewest, (self._most,))
+            newest = int(kept.lastrowid or 0)
+            oldest = "DELETE FROM events WHERE number <= ? AND (number <= ? OR json_extract(event, '$.event_type') <> ?)"
+            return self._events.execute(oldest, (newest - self._most, newest - 2 * self._most, PERSONALISATION)).rowcount
+
+    def has_said(self, name: str) -> bool:
+        """Whether it was said of a person or device if they agree, be it that it still waits."""
+        return bool(self._all("SELECT 1 FROM said WHERE name = ?", name))
+
+    def waits(self, name: str) -> bool:
+        """Whether that still waits."""
+        return bool(self._all("SELECT 1 FROM said JOIN events USING (number) WHERE name = ?", name))
 
     def first(self, count: int) -> dict[int, dict[str, Any]]:
         """The oldest events by their numbers."""
@@ -380,9 +441,11 @@ class _Queue:
             self._events.executemany("DELETE FROM events WHERE number = ?", [(number,) for number in numbers])
 
     def forget(self, names: Iterable[str]) -> None:
-        """Remove the events of some people and devices."""
+        """Remove the events of some people and devices, and that they agreed."""
         with self._lock:
-            self._events.executemany("DELETE FROM events WHERE user_id = ?1 OR anonymous_id = ?1", [(name,) for name in names])
+            for name in names:
+                self._events.execute("DELETE FROM events WHERE user_id = ?1 OR anonymous_id = ?1", (name,))
+                self._events.execute("DELETE FROM said WHERE name = ?", (name,))
 
     def close(self) -> None:
         with self._lock:

@@ -19,10 +19,20 @@ def suggestion(found: str, known: Iterable[str]) -> str:
     >>> suggestion("attributes.size", ["attributes.age"])
     ''
     """
+    meant = nearest(found, known)
+    return f" (did you mean {meant!r}?)" if meant is not None else ""
+
+
+def nearest(found: str, known: Iterable[str]) -> str | None:
+    """The most similar of the known names, as ``suggestion`` looks for it; None where none is similar.
+
+    >>> nearest("Boks", ["Books", "Music"])
+    'Books'
+    """
     before, asked = _parts(found)
     by_letters = {last: name for name in known for first, last in [_parts(name)] if first == before}
     alike = difflib.get_close_matches(asked, by_letters, n=1) or [name for name in by_letters if asked and asked in name]
-    return f" (did you mean {by_letters[alike[0]]!r}?)" if alike else ""
+    return by_letters[alike[0]] if alike else None
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -55,7 +55,15 @@ def load(tmp_path: Path, text: str):
             "start_date: 2025-01-01\nfeatures: {interaction_half_life_days: many}\nsources:" + SOURCE,
             "features.interaction_half_life_days: found 'many'; expected a number",
         ),
-        ("start_date: 2025-01-01\npredictions: 3\nsources:" + SOURCE, "predictions: found 3; expected settings: names and values"),
+        ("start_date: 2025-01-01\npredictions: 3\nsources:" + SOURCE, "predictions: found 3; expected settings: names and values$"),
+        (
+            "start_date: 2025-01-01\nrecommendations: {methods: [most_popular]}\nsources:" + SOURCE,
+            r"methods\[0\]: found 'most_popular'; expected settings: names and values, such as \{method: most_popular\}$",
+        ),
+        (
+            "start_date: 2025-01-01\nrecommendations: {methods: [most_populr]}\nsources:" + SOURCE,
+            r"methods\[0\]: found 'most_populr'; expected settings: names and values$",
+        ),
         ("start_date: 2025-01-01\nname: A B\nsources:" + SOURCE, "name: found 'A B'; expected a name of at most 48 small letters"),
         (
             "start_date: 2025-01-01\nsources:" + SOURCE.replace("timestamp: at", "timestamp: {from: at, timezone: Mars}"),

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -254,12 +255,26 @@ def published(settings: Settings) -> Warehouse:
         raise StateError(f"{error}; next: persona verify") from None
 
 
-def advice_without(settings: Settings) -> str:
-    """What to do where something that runs make is not there."""
+def advice_without(settings: Settings, why: Callable[[Warehouse], str | None] = lambda store: None) -> str:
+    """What to do where something that runs make is not there.
+
+    Args:
+        why: the reason by which the last run left it out, by its tables; None where they do not tell.
+    """
     if not settings.published_file.exists():
         return "first: persona run"
     with published(settings) as store:
-        return without_people(store) or "the last run left it out, or it is gone: persona run says why"
+        if nobody := without_people(store):
+            return nobody
+        reason = why(store)
+    return f"the last run left it out: {reason}" if reason else "the last run left it out, or it is gone: persona run says why"
+
+
+def no_recommender(settings: Settings) -> CommandError:
+    """There is no recommender; why not, and what to do."""
+    from persona_pipelines.recommendations.registering import why_untrained
+
+    return CommandError(f"there is no recommender; {advice_without(settings, lambda store: why_untrained(store, settings))}")
 
 
 def without_people(store: Warehouse) -> str:

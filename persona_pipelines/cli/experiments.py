@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, config_option, main, published, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, main, no_recommender, published, settings_of
 from persona_pipelines.cli.printing import say, warn
 from persona_pipelines.serving.experiments import EXPERIMENTS, METRICS
 from persona_pipelines.settings import Settings
@@ -124,6 +124,9 @@ def _facts(left: Waiting) -> dict[str, Any]:
         "events_waiting": left.events,
         "events_behind_the_logs": left.behind,
         "logs_end": left.logs_end,
+        "events_in_files_still_written": left.writing,
+        "files_written_until": left.writing_until,
+        "lists_within_outcome_hours": left.open_lists,
     }
 
 
@@ -226,7 +229,7 @@ def start_experiment(
     with published(settings) as store:
         champion = in_use(store, settings)
         if champion is None:
-            raise CommandError("there is no recommender yet; first: persona run")
+            raise no_recommender(settings)
         version_of = cache(partial(stored, settings))
         if aa:
             for variant in new.variants:

@@ -12,9 +12,9 @@ import click
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
 from persona_pipelines.cli.base import (
     CommandError,
-    advice_without,
     config_option,
     main,
+    no_recommender,
     own_list_options,
     published,
     settings_of,
@@ -163,7 +163,7 @@ def recommend(user: str, k: int, form: Form, config: str | None) -> None:
         known = is_known(store, pseudonym)
     server = published_server(settings)
     if server is None:
-        raise CommandError(f"there is no recommender; {advice_without(settings)}")
+        raise no_recommender(settings)
     if not known:
         warn(f"{user!r} is unknown: nobody in the logs of {settings.name} has this id; the answer is that for a new user")
     try:

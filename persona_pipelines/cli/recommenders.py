@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persona_pipelines.cli.answers import Answer, Form, Rows, format_option, give
-from persona_pipelines.cli.base import CommandError, advice_without, config_option, main, published, run_and_tell, settings_of
+from persona_pipelines.cli.base import CommandError, config_option, main, no_recommender, published, run_and_tell, settings_of
 from persona_pipelines.cli.printing import print_table, say
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.settings import Settings
@@ -35,7 +35,7 @@ def models(context: click.Context, form: Form, config: str | None) -> None:
         with published(settings) as store:
             if version := made_with(store, STAGE):
                 raise CommandError(f"version {version} made the lists, and no model is found any more: persona verify says what is lost")
-        raise CommandError(f"there is no recommender; {advice_without(settings)}")
+        raise no_recommender(settings)
     rows = [
         {
             "version": entry.version,

@@ -219,7 +219,14 @@ def _summary(store: Warehouse, settings: Settings, run_id: str) -> Answer:
     left = waiting(store, settings)
     live = ("", *left.lines) if left.lists or left.events else ()
     said = (*(compared.lines or ()), "", "   ".join(f"{name} {rows:,}" for name, rows in counted.items()), *live)
-    facts = {"run": run_id, **counted, "lists_waiting": left.lists, "events_waiting": left.events, **compared.facts}
+    facts = {
+        "run": run_id,
+        **counted,
+        "lists_waiting": left.lists,
+        "events_waiting": left.events,
+        "events_in_files_still_written": left.writing,
+        **compared.facts,
+    }
     return Answer(tables, facts, said)
 
 

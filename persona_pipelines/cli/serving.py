@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from persona_pipelines.cli.base import config_option, main, published, settings_of
+from persona_pipelines.cli.base import config_option, main, no_recommender, published, settings_of
 from persona_pipelines.cli.printing import say
 
 
@@ -24,9 +24,13 @@ def serve(context: click.Context, host: str, port: int, workers: int, config: st
         context.obj = config
         return
     settings = settings_of(config)
+    from persona_pipelines.serving.building import NothingToServeError
     from persona_pipelines.serving.running import serve as answer
 
-    answer(settings, lambda: published(settings), host, port, say, workers)
+    try:
+        answer(settings, lambda: published(settings), host, port, say, workers)
+    except NothingToServeError:
+        raise no_recommender(settings) from None
 
 
 @serve.command("token")

@@ -56,6 +56,15 @@ def end_of_interactions(store: Warehouse) -> dt.datetime:
     return end_of(as_of)
 
 
+def why_untrained(store: Warehouse, settings: Settings) -> str | None:
+    """Why no recommender comes of some tables, as the run said that made them; None where one does."""
+    try:
+        windows(store, settings, end_of_interactions(store))
+    except TooFewInteractionsError as error:
+        return str(error)
+    return None
+
+
 def searched(
     store: Warehouse,
     settings: Settings,

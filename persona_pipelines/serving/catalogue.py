@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +17,17 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.attributes import PREFIX
 from persona_pipelines.files import write_whole
 from persona_pipelines.recommendations.data import ITEM_ATTRIBUTES, Numbers, features, texts, tokens
+from persona_pipelines.serving.received import LONGEST_FIELD
 from persona_pipelines.serving.snapshot import Snapshot
 from persona_pipelines.settings.recommendations import RulesSettings
+from persona_pipelines.suggestions import nearest
 
 MOST_NEW = 1_000
 """Items that can come between two runs: each takes a number for every item of the catalogue."""
+MOST_NAMED = 20
+"""Of what is unknown, new, or changes nothing, in an answer: the others are counted."""
+MOST_MEANT, MOST_COMPARED = 3, 500
+"""Names of a request for which the known one is looked for that is like them, and among how many: others wait for it, some milliseconds at most."""
 Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
@@ -31,7 +38,7 @@ class CatalogueError(ProjectError):
 class Row(BaseModel):
     """A row of the catalogue, by the names of `contracts.ITEMS`. A row of an item that is known changes what it names."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # as JSON has its types: "no" is not false
 
     item_id: Annotated[str, Field(min_length=1, max_length=512)]
     title: Text | None = None
@@ -116,6 +123,7 @@ class Catalogue:
 
     Attributes:
         places: positions by id. ids, titles, categories: by position; an empty category is none.
+        named_categories: all names of categories.
         price, in_stock, blocked, repurchasable, is_new: as in ``Snapshot``.
         count: of all items; ``known``: of those of the snapshot.
         unmet: positions of the items that nobody had turned to before: those that the snapshot says, and all that came since; ``is_unmet``: by position.
@@ -125,6 +133,7 @@ class Catalogue:
     def __init__(self, snapshot: Snapshot, rules: RulesSettings) -> None:
         self.snapshot, self.rules = snapshot, rules
         self.ids, self.titles, self.categories = list(snapshot.items), list(snapshot.titles), list(snapshot.categories)
+        self.named_categories = frozenset(self.categories) - {""}
         self.places = {item: number for number, item in enumerate(snapshot.items)}
         self.known = self.count = len(snapshot.items)
         self.price, self.in_stock = _with_room(snapshot.price, np.nan), _with_room(snapshot.in_stock, -1)
@@ -207,6 +216,8 @@ class Catalogue:
                 self.titles[place] = row["title"]
             if "category" in row:
                 self.categories[place] = row["category"]
+                if row["category"] not in self.named_categories:
+                    self.named_categories |= {row["category"]}
                 self.repurchasable[place] = row["category"] in self.rules.repurchase_categories
             if "price" in row:
                 self.price[place] = row["price"]
@@ -214,6 +225,21 @@ class Catalogue:
                 self.in_stock[place] = int(row["in_stock"])
                 if self.rules.only_in_stock:
                     self.blocked[place] = not row["in_stock"]
+
+
+def unknown_categories(asked: Sequence[str], known: frozenset[str]) -> dict[str, Any] | None:
+    """Names of a request that no item of the catalogue has: ``count``, the ``first`` of them, and where a few names of few are like
+    them ``meant``; None where all are known."""
+    unknown = [name for name in dict.fromkeys(asked) if name not in known]
+    if not unknown:
+        return None
+    compared = unknown[:MOST_MEANT] if len(known) <= MOST_COMPARED else []
+    meant = {name: found for name in compared if (found := _meant(name[:LONGEST_FIELD], known)) is not None}
+    return {"count": len(unknown), "first": unknown[:MOST_NAMED], **({"meant": meant} if meant else {})}
+
+
+_meant = lru_cache(maxsize=1_000)(nearest)
+"""Kept, as who has a name wrong has it wrong in every request."""
 
 
 def _with_room(known: np.ndarray, value: Any) -> np.ndarray:

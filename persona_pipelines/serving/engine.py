@@ -19,7 +19,7 @@ from persona_pipelines.errors import ProjectError
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.serving.arriving import FACTS, place_of
-from persona_pipelines.serving.catalogue import Catalogue, Kept
+from persona_pipelines.serving.catalogue import MOST_NAMED, Catalogue, Kept, unknown_categories
 from persona_pipelines.serving.experiments import Experiment, Variant, variant_of
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.serving.received import Limits, Reader, Spelling
@@ -36,8 +36,6 @@ TAIL = 10
 """Items from behind the end of a list that may be explored."""
 EVERYBODY = Variant(name="everybody", share=0.5)
 """What people are given who take part in no experiment."""
-MOST_NAMED = 20
-"""Of unknown items, and of events that change nothing, in an answer: the others are counted."""
 _NUMBERS = struct.Struct(">III")
 
 
@@ -308,6 +306,10 @@ class Engine:
         }
         if unknown:
             answer["unknown_items"] = {"count": len(unknown), "first": unknown[:MOST_NAMED]}
+        if asked.categories or asked.not_categories:
+            odd = unknown_categories([*asked.categories, *asked.not_categories], catalogue.named_categories)
+            if odd is not None:
+                answer["unknown_categories"] = odd
         tag = f"{snapshot.name}-{zlib.crc32((owner or '').encode()):08x}-{person.revision}-{person.came_by}-{self.state.shown_at}-{answer['variant']}-{hour}"
         shown = Shown(
             list_id,

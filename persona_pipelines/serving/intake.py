@@ -12,11 +12,10 @@ from typing import Any
 
 from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Engine
-from persona_pipelines.serving.journal import Journal, JournalError, line_of
+from persona_pipelines.serving.journal import FINISH_SECONDS, Journal, JournalError, line_of
 from persona_pipelines.serving.metrics import Metrics
-from persona_pipelines.serving.received import LONGEST_FIELD, Ignored, InvalidEventError
+from persona_pipelines.serving.received import LONGEST_FIELD, PERSONALISATION, Ignored, InvalidEventError
 
-FINISH_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,15 +75,24 @@ class Intake:
 
     def _without_effect(self, record: Mapping[str, Any]) -> str | None:
         """Why a record changes no list though its type says something of an item; None where it changes lists, or its type does not."""
-        kind, item = record["event_type"], record.get("item_id")
-        if kind not in self.engine.state.rules.weights:
+        kind, item, state = record["event_type"], record.get("item_id"), self.engine.state
+        if kind not in state.rules.weights:
             return None
         if item is None:
             return f"item_id: not given; {kind} is kept, and changes lists with an item alone"
-        if item not in self.engine.state.places:
+        if item not in state.places:
             return (
                 f"item_id: {item[:LONGEST_FIELD]!r} is not in the catalogue; the event is kept, and counts once the catalogue has the item"
             )
+        person = state.seen_before(str(state.owner_of(record.get("user_id"), record.get("anonymous_id"))), user="user_id" in record)
+        if not person.personalised:
+            if person.said is not None:
+                words = f"{PERSONALISATION}, as they said last"
+            elif person.number >= 0:
+                words = "users.consent_personalisation of the last run"
+            else:
+                words = "privacy.consent_when_unknown"
+            return f"kept; lists of this person are the same for all, by {words}, and it counts in them once they consent"
         return None
 
     async def take_in(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -180,8 +188,8 @@ class ItemIntake:
     engine: Engine
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def take(self, rows: Sequence[Row]) -> int:
-        """How many of the rows are of new items.
+    async def take(self, rows: Sequence[Row]) -> list[str]:
+        """The ids of those items of the rows that are new.
 
         Raises:
             CatalogueError: there is no room for them, or they cannot be kept; none is taken then.
@@ -196,9 +204,9 @@ class ItemIntake:
             if engine.kept is not None:
                 await loop.run_in_executor(None, engine.kept.put, kept)
             likenesses = await loop.run_in_executor(None, catalogue.likenesses, kept)
-            before = engine.catalogue.count
+            new = [item for item in dict.fromkeys(row["item_id"] for row in kept) if item not in engine.catalogue.places]
             if engine.catalogue is catalogue:
                 engine.put(kept, likenesses)
             else:  # another snapshot was taken meanwhile
                 engine.catch_up()
-            return engine.catalogue.count - before
+            return new

@@ -29,6 +29,8 @@ CHECK_LENGTH = len(CHECK) + 8 + len(END)
 LARGEST_FILE = 8 * 2**20
 OLDEST_FILE_SECONDS = 300.0
 """So long a file is written at most, so that a run finds what came before it."""
+FINISH_SECONDS = 15.0
+"""So often it is looked whether a file has become as old."""
 OPEN = ".part"
 LOCK = "lock"
 NAME = re.compile(r"\d{9,}\.jsonl(\.part)?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import gc
 import ipaddress
 import logging
@@ -288,6 +289,10 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise ServiceError(
+                f"--host: found {host!r} ({error.strerror}); expected an address of this machine, or 0.0.0.0 for all of them"
+            ) from None
         raise ServiceError(f"port {port} of {host}: {error.strerror}; choose another with --port") from None
     return listening
 

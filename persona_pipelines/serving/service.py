@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -25,8 +25,8 @@ from starlette.types import Message, Receive, Scope, Send
 from persona_pipelines import __version__
 from persona_pipelines.errors import plain
 from persona_pipelines.serving import pages
-from persona_pipelines.serving.catalogue import CatalogueError, Row
-from persona_pipelines.serving.engine import MOST_NAMED, Asked, Engine, UnknownItemError
+from persona_pipelines.serving.catalogue import MOST_NAMED, CatalogueError, Row
+from persona_pipelines.serving.engine import Asked, Engine, UnknownItemError
 from persona_pipelines.serving.following import Follower
 from persona_pipelines.serving.intake import Intake, ItemIntake
 from persona_pipelines.serving.journal import Journal, JournalError
@@ -111,8 +111,9 @@ _ACCEPTED = {
         "repeated": {**_COUNT, "description": "Records whose `event_id` was known."},
         "ignored": {
             "type": "object",
-            "description": "Events that change no list, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
-            f"once the catalogue has it), or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
+            "description": "Events that change no list of the person, where there are any: without an item, with one that is not in the catalogue (kept, and counted "
+            "once the catalogue has it), of somebody whose lists are the same for all (kept, and counted once they consent), "
+            f"or of a name that says nothing here (not kept). The first {MOST_NAMED} are named.",
             "required": ["count", "first"],
             "properties": {
                 "count": _COUNT,
@@ -180,15 +181,20 @@ class WantedItems(BaseModel):
     k: int = Field(10, ge=1, le=100, description="Items at most.")
 
 
+def _whole(sent: object) -> object:
+    """In JSON 5.0 is the same number as 5."""
+    return int(sent) if isinstance(sent, float) and sent.is_integer() else sent
+
+
 class Session(BaseModel):
     """A list for a session that the request itself tells; nothing of it is stored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # JSON has types, unlike the address of a request
 
     session: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Items that are looked at, the newest first.")
     user: Name | None = Field(None, description="Id of the person, where known.")
     device: Name | None = Field(None, description="Id of the device, where known.")
-    k: int = Field(10, ge=1, le=MOST)
+    k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=MOST)
     exclude: Annotated[list[Name], Field(max_length=MOST_EXCLUDED)] = Field([], description="Items that are not wanted.")
     categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="Only these.")
     not_categories: Annotated[list[Name], Field(max_length=MOST)] = Field([], description="None of these.")
@@ -263,11 +269,15 @@ def app_of(
         return _answer_of(error)
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> Response:
+    async def other(request: Request, error: HTTPException) -> Response:
         told = {
             name: f"{value}, HEAD" if (name.lower(), value) == ("allow", "GET") else value for name, value in (error.headers or {}).items()
         }
-        return _answer_of(Problem(error.status_code, str(error.detail), str(error.detail), headers=told))
+        detail, method, path = str(error.detail), request.method, request.url.path
+        if error.status_code == 405:
+            below = [f"{method} {place}" for place in _places(app, method) if place.startswith(f"{path}/")]
+            detail = f"found {method}; expected {', or '.join([told['Allow'], *below])}"
+        return _answer_of(Problem(error.status_code, str(error.detail), detail, headers=told))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
@@ -387,13 +397,19 @@ def app_of(
         response_class=Response,
     )
     async def items(rows: Rows) -> Response:
-        """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too."""
+        """Rows of the catalogue: one, or a list. New items are in lists, and what a row says of known ones holds, when the answer comes; the next run reads them too.
+
+        The answer has how many were `accepted`, how many of them are `new`, and where there are any `new_items`, the first ids of those.
+        """
         some = rows if isinstance(rows, list) else [rows]
         try:
             new = await item_intake.take(some)
         except CatalogueError as error:
             raise Problem(503, "Items cannot be kept", str(error), headers={"retry-after": "60"}) from None
-        return Answer(202, orjson.dumps({"accepted": len(some), "new": new})).response()
+        told: dict[str, Any] = {"accepted": len(some), "new": len(new)}
+        if new:
+            told["new_items"] = new[:MOST_NAMED]
+        return Answer(202, orjson.dumps(told)).response()
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Response:
@@ -542,6 +558,11 @@ _OF_UNIONS = ("constrained-str", "str", "float", "bool")
 def _of_fault(path: str, error: Exception) -> Problem:
     _LOG.error("a fault while answering %s", path, exc_info=error)
     return Problem(500, "A fault of persona_pipelines", f"{type(error).__name__}; what led to it stands in the log of the service")
+
+
+def _places(app: FastAPI, method: str) -> list[str]:
+    """The addresses of a service that are asked by a method, as they are described."""
+    return [place for place, asked in app.openapi()["paths"].items() if method.lower() in asked]
 
 
 def _answer_of(problem: Problem) -> Response:

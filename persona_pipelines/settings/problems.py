@@ -38,8 +38,19 @@ def problems_of(error: ValidationError, model: type[BaseModel], file: str, text:
     Args:
         file: its name; ``text``: what it holds, of which YAML makes something.
     """
-    found = zip(error.errors(), problems_in(error, model), strict=True)
+    found = zip(_told(error), problems_in(error, model), strict=True)
     return [f"{file}, line {line_of(text, [*problem['loc'], *_named(problem['msg'])])}: {told}" for problem, told in found]
+
+
+def _told(error: ValidationError) -> list[ErrorDetails]:
+    """The problems without what follows from others: a list is too short, as pydantic counts, where something in it is wrong."""
+    places = [problem["loc"] for problem in error.errors()]
+    return [
+        problem
+        for problem in error.errors()
+        if problem["type"] != "too_short"
+        or not any(place != problem["loc"] and place[: len(problem["loc"])] == problem["loc"] for place in places)
+    ]
 
 
 def _named(message: str) -> list[Any]:
@@ -70,7 +81,7 @@ def line_of(text: str, location: Sequence[Any]) -> int:
 def problems_in(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """The setting, what was found, what is expected, of each problem."""
     lines = []
-    for problem in error.errors():
+    for problem in _told(error):
         place, context = place_of(problem["loc"]), problem.get("ctx", {})
         if problem["type"] == "union_tag_invalid":
             place = f"{place}.{context['discriminator'].strip(chr(39))}"
@@ -88,7 +99,7 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[str]:
         elif problem["type"] == "union_tag_not_found":
             message = f"{context['discriminator'].strip(chr(39))} is not given; expected a value"
         elif problem["type"] in NO_OBJECT:
-            message = "expected settings: names and values"
+            message = f"expected settings: names and values{_such_as(problem, model)}"
         else:
             message = expected_of(problem)
         unsaid = problem["type"] == "missing" or (isinstance(problem["input"], dict) and problem["type"] != "list_type")
@@ -132,13 +143,27 @@ def _instead(name: str, known: set[str]) -> str:
     return f"; expected {close[0]}?" if close else f"; expected one of {', '.join(sorted(known))}" if known else ""
 
 
+def _such_as(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    """How the settings begin that are meant by a name alone: ``{method: most_popular}``."""
+    for one in _models_at(model, problem["loc"]):
+        for tag in sorted(TAGS & set(one.model_fields)):
+            if problem["input"] in get_args(one.model_fields[tag].annotation):
+                return f", such as {{{tag}: {problem['input']}}}"
+    return ""
+
+
 def _above(location: Sequence[Any]) -> Sequence[Any]:
     """The place around a place; which class of formats was tried is none."""
     return location[:-2] if location and location[-1] in _FORMAT_TAGS else location[:-1]
 
 
 def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
-    """The names of the settings that stand at a place; which class of a union was tried is a part of it that is no field."""
+    """The names of the settings that stand at a place."""
+    return {field.alias or name for one in _models_at(model, location) for name, field in one.model_fields.items()} - set(NOT_WRITTEN)
+
+
+def _models_at(model: type[BaseModel], location: Sequence[Any]) -> list[type[BaseModel]]:
+    """The models of which one stands at a place; which class of a union was tried is a part of it that is no field."""
     models = [model]
     for part in location:
         inner = [one for outer in models if part in outer.model_fields for one in models_in(outer.model_fields[part].annotation)]
@@ -148,7 +173,7 @@ def _known(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
             if part in [tag for name in TAGS & set(one.model_fields) for tag in get_args(one.model_fields[name].annotation)]
         ]
         models = inner or tagged or models
-    return {field.alias or name for one in models for name, field in one.model_fields.items()} - set(NOT_WRITTEN)
+    return models
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:

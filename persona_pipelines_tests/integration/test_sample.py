@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import datetime as dt
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -25,6 +26,7 @@ from persona_pipelines.features.asof import features_as_of
 from persona_pipelines.privacy.pseudonyms import pseudonym
 from persona_pipelines.segments.model import Fit, fit_segments
 from persona_pipelines.serving.building import build
+from persona_pipelines.serving.engine import Asked, Engine
 from persona_pipelines.serving.lists import Maker, Wishes
 from persona_pipelines.settings import load_settings
 from persona_pipelines.warehouse.connection import Warehouse
@@ -172,6 +174,15 @@ def test_every_command_that_a_page_shows_does_what_it_says(
             for line in part.answer:
                 for piece in () if OF_A_MOMENT.match(line) else line.split("..."):
                     assert " ".join(piece.strip("─").split()) in plain, line
+
+
+def test_the_list_that_the_page_of_the_service_shows_is_the_one_of_the_sample(sample: Run) -> None:
+    settings = load_settings(sample.configuration).model_copy(update={"home": sample.home})
+    with Warehouse(settings.published_file, read_only=True) as store:
+        engine = Engine(settings, build(store, settings), KEY)
+    shown = json.loads(re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "live.md").read_text(), re.DOTALL | re.MULTILINE)[0])
+    of_a_moment = {"list_id": None, "as_of": None}
+    assert engine.answer(Asked("u000003", k=3)) | of_a_moment == shown | of_a_moment
 
 
 def test_every_figure_that_a_sentence_of_the_page_gives_was_asked_of_the_tables(sample: Run) -> None:

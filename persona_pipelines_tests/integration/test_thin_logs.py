@@ -63,6 +63,15 @@ def test_customer_date_and_amount_are_enough_for_segments_value_and_a_page(tmp_p
     )
     assert "no recommenders: no interactions of known users with items" in run.warnings
     assert len(run.pages()) == 2
+    for command in (("recommend", "u1"), ("models",), ("serve", "--port", "0"), STARTED):
+        told = " ".join(run.asked(*command).stderr.split())
+        assert "there is no recommender; the last run left it out: no interactions of known users with items" in told, command
+
+
+STARTED = (
+    *("experiment", "start", "bolder", "--metric", "purchase_rate", "--effect", "0.1", "--people", "500", "--days", "14"),
+    *("--variant", "control=0.5", "--variant", "bold=0.5,live_share=0.9"),
+)
 
 
 def test_a_log_that_names_nobody_has_events_and_says_that_there_is_no_audience(tmp_path: Path) -> None:
@@ -81,6 +90,8 @@ def test_a_log_that_names_nobody_has_events_and_says_that_there_is_no_audience(t
         ("profile", "u1"),
         ("recommend", "u1"),
         ("models",),
+        ("serve", "--port", "0"),
+        STARTED,
         ("open", "gallery", "--print"),
         ("audience", "lookalike", "seeds.csv"),
     ):

@@ -17,7 +17,7 @@ from persona_pipelines.recommendations.models.hybrid import NEW_ITEMS
 from persona_pipelines.recommendations.models.learned import ModelError
 from persona_pipelines.recommendations.promotion import PROMOTED, REFUSED
 from persona_pipelines.recommendations.recipes import Recipe
-from persona_pipelines.recommendations.registering import end_of_interactions
+from persona_pipelines.recommendations.registering import end_of_interactions, why_untrained
 from persona_pipelines.recommendations.training import CURRENT, NO_VALIDATION, compare_models, everything, fit_on_everything
 from persona_pipelines.recommendations.windows import CONFIGURED, EARLIER, NEWEST, WITHIN, Windows, windows
 from persona_pipelines.settings import Settings
@@ -292,6 +292,10 @@ def test_events_that_say_nothing_of_things_are_named_where_there_is_nothing_to_l
             warehouse.ensure(contract)
     with pytest.raises(TooFewInteractionsError, match="user_id and item_id of the events are needed"):
         end_of_interactions(warehouse)
+    assert (
+        why_untrained(warehouse, configure(CLICKS))
+        == "no interactions of known users with items: user_id and item_id of the events are needed for it"
+    )
     events = events_table(
         warehouse,
         *({"user_id": "a", "item_id": "i", "event_type": kind, "timestamp": at(1)} for kind in ("withdrawal", "deposit", "deposit")),

@@ -1,5 +1,6 @@
 // The client for browsers: what happens is told once, whatever happens on the way, and nothing without consent.
 // Run by test_persona_js.py, beside a copy of persona.js; SERVICE is the address of a service that runs.
+// RELUCTANT is that of one that takes no consent for granted.
 import assert from "node:assert/strict";
 import test from "node:test";
 
@@ -13,6 +14,13 @@ class Storage {
   getItem(name) { return this.held.get(name) ?? null; }
   setItem(name, text) { this.held.set(name, text); }
   removeItem(name) { this.held.delete(name); }
+}
+
+// A storage of which a page before has told the service that a person agrees.
+function agreed(user = "u3") {
+  const storage = new Storage();
+  storage.setItem("persona-said", JSON.stringify({ user }));
+  return storage;
 }
 
 function replaced(context, fetch) {
@@ -42,7 +50,8 @@ async function until(true_) {
 
 const later = () => Response.json({}, { status: 503, headers: { "retry-after": "100" } });
 const turns = async () => { for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go)); };
-const made = (options = {}) => new Persona({ consent: true, user: "u3", storage: new Storage(), ...options });
+const made = (options = {}) => new Persona({ consent: true, user: "u3", storage: agreed(), ...options });
+const kinds = (document) => document.map((event) => event.value === undefined ? event.event_type : `${event.event_type} ${event.value}`);
 
 test("the next list of a running service knows what was told", async () => {
   const persona = made({ address: SERVICE });
@@ -67,9 +76,9 @@ test("every wish and the token reach the service", async (context) => {
   const asked = planned(context);
   const wishes = { k: 3, session: ["i1"], exclude: ["i2"], categories: ["a"], not_categories: ["b"], price_below: 20, in_stock: true, slot: "front" };
   await made({ device: "d-1", address: "/persona/", token: "secret" }).recommendations(wishes);
-  assert.equal(asked[0].address, "/persona/v1/recommendations");
-  assert.deepEqual(asked[0].document, { ...wishes, user: "u3", device: "d-1" });
-  assert.equal(asked[0].headers.authorization, "Bearer secret");
+  assert.deepEqual(asked.map(({ address }) => address), ["/persona/v1/events", "/persona/v1/recommendations"]);
+  assert.deepEqual(asked[1].document, { ...wishes, user: "u3", device: "d-1" });
+  assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer secret", "Bearer secret"]);
 });
 
 test("an event is sent again, later and later, and stays the same", async (context) => {
@@ -127,7 +136,7 @@ test("an answer that was lost counts no event twice", async (context) => {
 });
 
 test("what waits survives the page", async (context) => {
-  const storage = new Storage();
+  const storage = agreed();
   planned(context, later());
   const first = made({ storage });
   first.track("item_view", { item_id: "i1" });
@@ -136,11 +145,11 @@ test("what waits survives the page", async (context) => {
   const second = made({ storage, user: "u4" });
   await until(() => second.waiting === 0);
   assert.deepEqual(asked[0].document.map((event) => [event.user_id, event.item_id]), [["u3", "i1"]]);
-  assert.equal(storage.held.size, 0);
+  assert.deepEqual([...storage.held.keys()], ["persona-said"]);
 });
 
 test("pages side by side do not lose each other's events", async (context) => {
-  const storage = new Storage();
+  const storage = agreed();
   const asked = planned(context);
   const [one, other] = [made({ storage }), made({ storage })];
   one.track("item_view", { item_id: "i1" });
@@ -172,7 +181,7 @@ test("no request is larger than one that outlives its page may be", async (conte
 
 test("of too many that wait the oldest are dropped and counted, and so they are where the storage is full", async (context) => {
   planned(context, new TypeError("offline"));
-  const storage = new Storage();
+  const storage = agreed();
   const persona = made({ most: 3, storage });
   for (let number = 0; number < 5; number++) persona.track("item_view", { item_id: `i${number}` });
   assert.deepEqual([persona.waiting, persona.dropped], [3, 2]);
@@ -227,13 +236,98 @@ test("a device has an id of its own from consent on, and none after it", async (
   const persona = made({ consent: false, user: null, storage });
   persona.consent = true;
   persona.track("item_view", { item_id: "i1" });
-  const { anonymous_id } = JSON.parse(storage.getItem("persona-queue"))[0];
+  const { anonymous_id } = JSON.parse(storage.getItem("persona-queue")).at(-1);
   assert.match(anonymous_id, /^[0-9a-f]{32}$/);
   const next = made({ user: null, storage });
   next.track("item_view", { item_id: "i2" });
-  assert.equal(JSON.parse(storage.getItem("persona-queue"))[1].anonymous_id, anonymous_id);
+  const queue = JSON.parse(storage.getItem("persona-queue"));
+  assert.deepEqual(queue.map((event) => event.anonymous_id), [anonymous_id, anonymous_id, anonymous_id]);
+  assert.deepEqual(kinds(queue), ["personalisation 1", "item_view", "item_view"]);
   next.consent = false;
   assert.equal(storage.held.size, 0);
+});
+
+test("with consent the service is told so before the first list, and with the first events, once", async (context) => {
+  const storage = new Storage();
+  const asked = planned(context, 202, 200);
+  const persona = made({ storage });
+  await persona.recommendations({ k: 2 });
+  assert.deepEqual(asked.map(({ address }) => address), ["/v1/events", "/v1/recommendations"]);
+  assert.deepEqual([kinds(asked[0].document), asked[0].document[0].user_id], [["personalisation 1"], "u3"]);
+  const next = made({ storage }); // the next page
+  next.track("item_view", { item_id: "i1" });
+  assert.ok(await next.flush());
+  await next.recommendations();
+  assert.deepEqual(kinds(asked[2].document), ["item_view"]);
+  assert.equal(asked.length, 4);
+  const other = made({ storage, user: "u4" }); // somebody else in the same browser
+  other.track("item_view", { item_id: "i1" });
+  assert.ok(await other.flush());
+  assert.deepEqual(kinds(asked[4].document), ["personalisation 1", "item_view"]);
+});
+
+test("where the service knows of the consent by others, nothing is announced", async (context) => {
+  const asked = planned(context);
+  const persona = made({ storage: new Storage(), announce: false });
+  persona.track("item_view", { item_id: "i1" });
+  await persona.recommendations();
+  assert.ok(await persona.flush());
+  assert.deepEqual(asked.map(({ address }) => address), ["/v1/recommendations", "/v1/events"]);
+  assert.deepEqual(kinds(asked[1].document), ["item_view"]);
+});
+
+test("after a withdrawal a new consent is told again", async (context) => {
+  const asked = planned(context);
+  const persona = made();
+  assert.ok(await persona.withdraw());
+  persona.consent = true;
+  persona.track("item_view", { item_id: "i1" });
+  assert.ok(await persona.flush());
+  assert.deepEqual(asked.map(({ document }) => kinds(document)), [["personalisation 0"], ["personalisation 1", "item_view"]]);
+});
+
+test("what a person says of lists of their own is not overruled by their consent", async (context) => {
+  const asked = planned(context);
+  const persona = made({ storage: new Storage() });
+  persona.track("personalisation", { value: 0 });
+  persona.track("item_view", { item_id: "i1" });
+  await persona.recommendations();
+  assert.deepEqual(kinds(asked[0].document), ["personalisation 0", "item_view"]);
+});
+
+test("that a person agrees is forgotten with their consent, where it was not sent yet", async (context) => {
+  const asked = planned(context, later());
+  const storage = new Storage();
+  const persona = made({ storage });
+  persona.track("item_view", { item_id: "i1" });
+  assert.equal(await persona.flush(), false);
+  persona.consent = false;
+  assert.deepEqual([storage.held.size, asked.length], [0, 1]);
+});
+
+test("a list comes though the service cannot be told of the consent, at once or at all", async (context) => {
+  const asked = planned(context, later(), 200);
+  const persona = made({ storage: new Storage() });
+  assert.deepEqual(await persona.recommendations(), {});
+  assert.deepEqual(await persona.recommendations(), {}); // while it is waited for the next attempt
+  assert.deepEqual(asked.map(({ address }) => address), ["/v1/events", "/v1/recommendations", "/v1/recommendations"]);
+  replaced(context, (address, { signal }) => address === "/v1/recommendations" ? Response.json({ late: true })
+    : new Promise((_, refuse) => signal.addEventListener("abort", () => refuse(signal.reason))));
+  assert.deepEqual(await made({ storage: new Storage() }).recommendations({ seconds: 0.1 }), { late: true });
+});
+
+test("of what is dropped what was said of consent is the last", async (context) => {
+  planned(context, new TypeError("offline"));
+  const storage = new Storage();
+  const persona = made({ storage, most: 3 });
+  for (let number = 0; number < 5; number++) persona.track("item_view", { item_id: `i${number}` });
+  assert.deepEqual(kinds(JSON.parse(storage.getItem("persona-queue"))), ["personalisation 1", "item_view", "item_view"]);
+  assert.equal(persona.dropped, 3);
+});
+
+test("lists are made for who agreed, though the service takes no consent for granted", async () => {
+  const persona = made({ address: process.env.RELUCTANT, user: null, storage: new Storage() });
+  assert.equal((await persona.recommendations({ session: ["i1"] })).personal, true);
 });
 
 test("who withdraws is forgotten, and the service told", async () => {
@@ -248,7 +342,7 @@ test("who withdraws is forgotten, and the service told", async () => {
 
 test("a withdrawal that the service does not know yet is told later, by the next page too", async (context) => {
   planned(context, later());
-  const storage = new Storage();
+  const storage = agreed();
   const persona = made({ storage });
   persona.track("item_view", { item_id: "i1" });
   assert.equal(await persona.withdraw(), false);
@@ -266,7 +360,7 @@ test("a browser that has no storage, or forbids it, is no reason to fail", async
     Object.defineProperty(globalThis, "localStorage", { configurable: true, get });
     const persona = new Persona({ consent: true });
     persona.track("item_view", { item_id: "i1" });
-    assert.equal(persona.waiting, 1);
+    assert.equal(persona.waiting, 2);
     assert.ok(await persona.flush());
   }
   assert.equal(asked.length, 2);

@@ -54,7 +54,7 @@ def test_a_new_item_is_in_lists_of_those_whose_items_are_like_it_and_is_kept_for
         ("GET", "/v1/items/n-red/similar"),
         post({"event_type": "item_view", "user_id": "u3", "item_id": "n-red"}),
     )
-    assert answers[0].json == {"accepted": 2, "new": 2}
+    assert answers[0].json == {"accepted": 2, "new": 2, "new_items": ["n-red", "n-green"]}
     entries = {entry["item_id"]: entry for entry in answers[1].json["items"]}
     assert (entries["n-red"]["title"], entries["n-red"]["category"], entries["n-red"]["reason"]) == ("Red thing", "red", "new in red")
     assert entries["n-red"]["source"] == "live"
@@ -63,6 +63,48 @@ def test_a_new_item_is_in_lists_of_those_whose_items_are_like_it_and_is_kept_for
     assert "n-red" not in listed(engine)  # it was met
     kept = [orjson.loads(line) for line in (tmp_path / "items.jsonl").read_bytes().splitlines()]
     assert [(row["item_id"], row.get("price")) for row in kept] == [("n-red", 12.5), ("n-green", None)]
+
+
+def test_the_first_new_ids_are_named_and_none_twice(shop) -> None:
+    app, _ = shop()
+    first, again = told(
+        app,
+        items({"item_id": "i1", "in_stock": False}, {"item_id": "i1", "price": 1}, {"item_id": "i01"}, {"item_id": "i01"}),
+        items({"item_id": "i01"}, *({"item_id": f"n{number}"} for number in range(25))),
+    )
+    assert first.json == {"accepted": 4, "new": 1, "new_items": ["i01"]}
+    assert (again.json["accepted"], again.json["new"], again.json["new_items"]) == (26, 25, [f"n{number}" for number in range(20)])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("in_stock", "yes", "true or false"),
+        ("in_stock", 1, "true or false"),
+        ("price", "12", "a number"),
+        ("price", True, "a number"),
+        ("title", 5, "a text"),
+        ("categories", "red", "a list"),
+    ],
+)
+def test_values_of_a_row_are_of_the_types_of_json(shop, field: str, value: object, expected: str) -> None:
+    app, engine = shop()
+    (answer,) = told(app, items({"item_id": "n", field: value}))
+    (error,) = answer.json["errors"]
+    assert (answer.status, error["found"], error["expected"]) == (422, repr(value), expected)
+    assert error["field"].endswith(field)
+    assert engine.catalogue.new == 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("in_stock", "yes"), ("in_stock", 1), ("k", "5"), ("k", True), ("price_below", "9")])
+def test_values_of_a_body_are_of_the_types_of_json_and_those_of_an_address_are_texts(shop, field: str, value: object) -> None:
+    app, _ = shop()
+    in_body, in_address = told(
+        app,
+        post({field: value}, "/v1/recommendations"),
+        ("GET", f"/v1/recommendations/u3?{field}={str(value).lower() if field == 'in_stock' else 5}"),
+    )
+    assert (in_body.status, in_body.json["errors"][0]["field"], in_address.status) == (422, field, 200)
 
 
 def test_how_strongly_an_item_leads_to_a_new_one_is_the_regression_of_its_content(engine_of) -> None:

@@ -79,10 +79,11 @@ def planned() -> Iterator[Callable[..., Planned]]:
 
 @pytest.fixture
 def client() -> Iterator[Callable[..., Client]]:
+    """Clients of people of whom the service knows that they agreed."""
     made: list[Client] = []
 
     def make(address: str, **options: Any) -> Client:
-        made.append(Client(address, **{"consent": True, "interval": 0.0, "first_wait": 0.002, **options}))
+        made.append(Client(address, **{"consent": True, "announce": False, "interval": 0.0, "first_wait": 0.002, **options}))
         return made[-1]
 
     yield make
@@ -324,6 +325,107 @@ def test_consent_can_be_of_each_person_and_end_while_an_event_waits(planned, nob
     assert [event["user_id"] for _, _, document in service.asked for event in document] == ["u1"]
 
 
+def kinds(document: Any) -> list[str]:
+    return [f"{event['event_type']} {event['value']}" if "value" in event else event["event_type"] for event in document]
+
+
+def told_to(service: Planned) -> list[str]:
+    return [kind for path, _, document in service.asked if path == "/v1/events" for kind in kinds(document)]
+
+
+def test_with_consent_the_service_is_told_so_before_the_first_list_and_with_the_first_events_once(planned, client, tmp_path: Path) -> None:
+    service, file = planned(), tmp_path / "events.queue"
+    first = client(service.address, announce=True, queue=file, interval=60)
+    first.recommendations("u3", device="d-1")
+    assert [path for path, _, _ in service.asked] == ["/v1/events", "/v1/recommendations"]
+    ((event,), _) = [document for _, _, document in service.asked]
+    assert (kinds([event]), event["user_id"], event["anonymous_id"]) == (["personalisation 1"], "u3", "d-1")
+    first.track("item_view", user_id="u3", item_id="i1")
+    first.track("item_view", anonymous_id="d-2", item_id="i1")
+    first.recommendations("u3")
+    assert first.close()
+    second = client(service.address, announce=True, queue=file)
+    second.track("purchase", user_id="u3", item_id="i1")
+    assert second.flush()
+    assert told_to(service) == ["personalisation 1", "item_view", "personalisation 1", "item_view", "purchase"]
+
+
+def test_lists_are_made_for_who_agreed_though_the_service_takes_no_consent_for_granted(served, client) -> None:
+    service = served(consent_when_unknown=False)
+    assert not client(service.address).recommendations("somebody new", session=["i1"])["personal"]
+    assert client(service.address, announce=True).recommendations("somebody new", session=["i1"])["personal"]
+
+
+def test_after_a_withdrawal_a_new_consent_is_told_again(planned, client, tmp_path: Path) -> None:
+    service, file = planned(), tmp_path / "events.queue"
+    asking = client(service.address, announce=True, queue=file, interval=60)
+    asking.recommendations("u3")
+    asking.withdraw("u3")
+    asking.recommendations("u3")
+    asking.agree("u3")
+    asking.recommendations("u3")
+    asking.withdraw("u3")
+    assert asking.close()
+    client(service.address, announce=True, queue=file).recommendations("u3")
+    assert told_to(service) == ["personalisation 1", "personalisation 0", "personalisation 1", "personalisation 0", "personalisation 1"]
+
+
+def test_who_does_not_agree_is_not_announced_however_often_they_are_said_to(planned, client) -> None:
+    service = planned()
+    silent = client(service.address, announce=True, consent=False)
+    silent.agree("u3")
+    silent.recommendations("u3")
+    assert silent.flush()
+    assert told_to(service) == []
+
+
+def test_that_a_person_agrees_is_forgotten_with_their_consent_where_it_was_not_sent_yet(planned, nobody, client, tmp_path: Path) -> None:
+    agreed, file = {"u3"}, tmp_path / "events.queue"
+    away = client(nobody, announce=True, consent=lambda name: name in agreed, queue=file)
+    away.track("item_view", user_id="u3", item_id="i1")
+    away.close(0)
+    agreed.clear()
+    service = planned()
+    assert client(service.address, consent=lambda name: name in agreed, queue=file).flush()
+    assert told_to(service) == []
+
+
+def test_what_a_person_says_of_lists_of_their_own_is_not_overruled_by_their_consent(planned, client) -> None:
+    service = planned()
+    asking = client(service.address, announce=True, interval=60)
+    asking.track("personalisation", user_id="u3", value=0)
+    asking.track("item_view", user_id="u3", item_id="i1")
+    asking.recommendations("u3")
+    assert told_to(service) == ["personalisation 0", "item_view"]
+
+
+def test_a_list_comes_though_the_service_cannot_be_told_of_the_consent(
+    planned, client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = planned((503, {"retry-after": "30"}, b"{}"))
+    asking = client(service.address, announce=True, interval=60)
+    assert asking.recommendations("u3") == {}
+    assert asking.recommendations("u3") == {}  # while it is waited for the next attempt
+    assert [path for path, _, _ in service.asked] == ["/v1/events", "/v1/recommendations", "/v1/recommendations"]
+    with monkeypatch.context() as damaged:
+        damaged.setattr(asking._queue, "has_said", lambda name: 1 / 0)
+        assert asking.recommendations("u4") == {}
+    assert "a fault while a consent was told" in caplog.text
+    asking.close(0.0)
+    assert asking.recommendations("u4") == {}
+
+
+def test_of_what_is_dropped_what_was_said_of_consent_is_the_last(nobody, planned, client, tmp_path: Path) -> None:
+    file = tmp_path / "events.queue"
+    away = client(nobody, announce=True, queue=file, most=4)
+    for number in range(6):
+        away.track("item_view", user_id="u3", item_id=f"i{number}")
+    away.close(0)
+    service = planned()
+    assert client(service.address, queue=file).flush()
+    assert told_to(service) == ["personalisation 1", *["item_view"] * 4]
+
+
 def test_who_withdraws_is_forgotten_and_the_service_told(served, client) -> None:
     service = served()
     asking = client(service.address, interval=5.0)
@@ -385,4 +487,4 @@ def test_the_documentation_shows_what_works(served, tmp_path: Path, monkeypatch:
     (text,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "live.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert "http://127.0.0.1:8000" in text
     exec(text.replace("http://127.0.0.1:8000", service.address), {})
-    assert service.engine.state.events == 1
+    assert service.engine.state.events == 2  # what is tracked, and that the person agrees

@@ -101,6 +101,14 @@ def test_what_no_experiment_can_be_is_said(changes: dict, says: str) -> None:
     assert says in str(found.value)
 
 
+def test_a_setting_that_is_wrong_in_a_variant_is_all_that_is_said() -> None:
+    with pytest.raises(ExperimentError) as found:
+        experiment(variants=[{"name": "control", "share": 0.5}, {"name": "bold", "share": 0.5, "live_shre": 1}])
+    assert str(found.value) == "variants[1].live_shre: found 1; not a setting known here; expected live_share?"
+    with pytest.raises(ExperimentError, match="expected at least 2 items"):
+        experiment(variants=[{"name": "control", "share": 0.5}])
+
+
 def test_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
     first = experiment()
     known = with_started([], first)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from persona_pipelines.recommendations.reasons import CIRCLE, POPULAR, POPULAR_LATELY, SEGMENT
 from persona_pipelines.serving import lists
+from persona_pipelines.serving.catalogue import Row, as_kept
 from persona_pipelines.serving.engine import Asked
 from persona_pipelines.serving.snapshot import as_rows
-from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, USERS, weights
+from persona_pipelines_tests.serving.conftest import HISTORIES, ITEMS, NOW, USERS, weights
 from persona_pipelines_tests.serving.test_state import event
 
 BLOCKED, BOUGHT_AGAIN = 7, 5
@@ -278,6 +279,19 @@ def test_a_history_that_hardly_counts_is_asked_for_its_strongest_neighbours_alon
     assert factor.min() >= lists.SMALLEST
     assert (within < asked[row]).all()
     assert len(np.bincount(lists._looked_up(np.arange(50, dtype=float), 1.0, 200)[0])) == 50
+
+
+def test_unknown_categories_are_named_with_what_may_be_meant(engine_of) -> None:
+    engine = engine_of()
+    answer, _ = engine.recommendations(Asked(categories=["gren", "red"], not_categories=["xyz", "gren"]))
+    assert answer["unknown_categories"] == {"count": 2, "first": ["gren", "xyz"], "meant": {"gren": "green"}}
+    assert {entry["category"] for entry in answer["items"]} == {"red"}
+    many, _ = engine.recommendations(Asked(categories=[f"gree{number}" for number in range(50)]))
+    assert (many["items"], many["unknown_categories"]["count"], len(many["unknown_categories"]["first"])) == ([], 50, 20)
+    assert len(many["unknown_categories"]["meant"]) == 3
+    assert "unknown_categories" not in engine.recommendations(Asked(categories=["red"], not_categories=["green"]))[0]
+    engine.put([as_kept(Row(item_id="n", category="blue"), NOW)], {})
+    assert "unknown_categories" not in engine.recommendations(Asked(categories=["blue"]))[0]
 
 
 def test_unknown_items_are_named_and_do_no_harm(engine_of) -> None:

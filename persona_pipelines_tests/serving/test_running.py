@@ -121,6 +121,12 @@ def test_the_package_that_is_missing_is_the_one_of_the_kind_of_stream(
         require_installed(home.model_copy(update={"serving": named}))
 
 
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
+def test_an_address_of_another_machine_is_told_from_a_port_that_is_taken(home, host: str) -> None:
+    with pytest.raises(ServiceError, match=rf"^--host: found '{host}' \(.*\); expected an address of this machine"):
+        serve(home, lambda: Warehouse(None), host, 0, print)
+
+
 def test_a_port_that_is_taken_is_said_before_anything_is_read(home) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -105,6 +105,43 @@ def test_events_that_change_no_list_are_named_with_the_reason(shop) -> None:
     assert engine.state.events == 5
 
 
+def test_events_of_people_whose_lists_are_the_same_for_all_are_named_with_what_says_so(shop) -> None:
+    app, _, _ = shop(consent_when_unknown=False)
+    unwanted = {"event_type": "not_interested", "user_id": "u1", "item_id": "i3"}
+    no, yes = ({"event_type": "personalisation", "user_id": "u1", "value": value} for value in (0, 1))
+    of_known, of_new, said, again = told(
+        app,
+        post([{**VIEW, "user_id": "u11"}, {**VIEW, "user_id": "u1"}]),
+        post([{**unwanted, "user_id": "u77"}, {"event_type": "add_to_cart", "anonymous_id": "d-77", "item_id": "i1"}, {**unwanted, "item_id": "i999"}]),
+        post([{**no, "timestamp": "2025-10-01T11:00:00Z"}, unwanted]),
+        post([unwanted, yes]),
+    )  # fmt: skip
+    why = "kept; lists of this person are the same for all, by {}, and it counts in them once they consent"
+    assert of_known.json["ignored"] == {
+        "count": 1,
+        "first": [{"index": 0, "why": why.format("users.consent_personalisation of the last run")}],
+    }
+    unknown = why.format("privacy.consent_when_unknown")
+    assert of_new.json["ignored"]["first"][:2] == [{"index": 0, "why": unknown}, {"index": 1, "why": unknown}]
+    assert of_new.json["ignored"]["first"][2]["why"].startswith("item_id: 'i999' is not in the catalogue")
+    assert said.json["ignored"] == {"count": 1, "first": [{"index": 1, "why": why.format("personalisation, as they said last")}]}
+    assert "ignored" not in again.json
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        ("GET", "/v1/recommendations", "found GET; expected POST, or GET /v1/recommendations/{user}"),
+        ("GET", "/v1/items", "found GET; expected POST, or GET /v1/items/{item}/similar, or GET /v1/items/{item}/bought-together"),
+        ("POST", "/v1/recommendations/u3", "found POST; expected GET, HEAD"),
+        ("DELETE", "/v1/events", "found DELETE; expected POST"),
+    ],
+)
+def test_another_method_is_told_with_those_that_are_answered(shop, method: str, path: str, detail: str) -> None:
+    (answer,) = told(shop()[0], (method, path))
+    assert (answer.status, answer.json["title"], answer.json["detail"]) == (405, "Method Not Allowed", detail)
+
+
 def test_a_full_disk_refuses_events_and_lists_are_answered_all_the_same(shop) -> None:
     full = True
 

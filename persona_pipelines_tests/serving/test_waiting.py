@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from persona_pipelines.serving.building import folder_of
-from persona_pipelines.serving.journal import Journal, files_of, line_of
+from persona_pipelines.serving.journal import OPEN, Journal, files_of, line_of
 from persona_pipelines.serving.shown import LISTS
 from persona_pipelines.serving.waiting import Waiting, waiting
 from persona_pipelines.settings import Settings, load_settings
@@ -50,10 +51,10 @@ def read(store: Warehouse, settings: Settings, events: list[Path], lists: list[P
 def test_what_no_run_has_read_waits_and_events_behind_the_logs_are_told_apart(warehouse: Warehouse, settings: Settings) -> None:
     first, second = files_of(received_folder(settings.home))
     (lists,) = files_of(folder_of(settings) / LISTS)
-    assert read(warehouse, settings, [], []) == Waiting(at(1000), 2, 5, 2, DAY)
-    assert read(warehouse, settings, [first], []) == Waiting(at(1000), 2, 2, 2, DAY)
-    assert read(warehouse, settings, [first], [lists], LATER) == Waiting(at(1000), 0, 2, 0, LATER)
-    assert read(warehouse, settings, [first, second], [lists]) == Waiting(at(1000), 0, 0, 0, DAY)
+    assert read(warehouse, settings, [], []) == Waiting(at(1000), 2, 5, 2, DAY, hours=24)
+    assert read(warehouse, settings, [first], []) == Waiting(at(1000), 2, 2, 2, DAY, hours=24)
+    assert read(warehouse, settings, [first], [lists], LATER) == Waiting(at(1000), 0, 2, 0, LATER, hours=24)
+    assert read(warehouse, settings, [first, second], [lists]) == Waiting(at(1000), 0, 0, 0, DAY, hours=24)
 
 
 def test_of_a_file_that_has_grown_the_new_lines_wait(warehouse: Warehouse, settings: Settings) -> None:
@@ -70,8 +71,24 @@ def test_of_a_file_that_has_grown_the_new_lines_wait(warehouse: Warehouse, setti
 def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Settings) -> None:
     journal = Journal(received_folder(settings.home), lambda: LATER)
     journal.append([line_of({"n": 9})])
-    assert read(warehouse, settings, [], []).events == 6
+    (file,) = [file for file in files_of(journal.folder) if file.name.endswith(OPEN)]
+    os.utime(file, (1_000, 1_000))
+    found = read(warehouse, settings, [], [])
+    assert (found.events, found.writing, found.writing_until) == (6, 1, None)  # as a service that was killed would leave it
+    written_until = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=1_000 + 300 + 15)
+    soon = waiting(warehouse, settings, lambda: written_until - dt.timedelta(seconds=1))
+    assert (soon.events, soon.writing, soon.writing_until) == (6, 1, written_until)
     journal.close()
+    assert (waiting(warehouse, settings).events, waiting(warehouse, settings).writing) == (6, 0)
+
+
+def test_lists_of_which_more_may_come_are_counted_once_each(warehouse: Warehouse, settings: Settings) -> None:
+    read(warehouse, settings, [], [])
+    places = [("new", 1, False), ("new", 2, False), ("newer", 1, False), ("old", 1, True)]
+    rows = (row(contracts.LIST_OUTCOMES, list_id=name, position=place, complete=complete) for name, place, complete in places)
+    written(warehouse, contracts.LIST_OUTCOMES, *rows)
+    found = waiting(warehouse, settings)
+    assert (found.open_lists, found.hours) == (2, 24)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +98,27 @@ def test_a_file_that_is_written_now_waits_too(warehouse: Warehouse, settings: Se
         (
             Waiting(at(1), 1_200, 7, 0, DAY),
             [f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 1,200 lists and 7 events wait in the journal, and count once persona run has read them."],
+        ),
+        (
+            Waiting(at(1), 0, 7, 0, DAY, 5, dt.datetime(2025, 9, 30, 12, 5, 15)),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 0 lists and 7 events wait in the journal, and count once persona run has read them.",
+                "5 of the events are in files that are still written, which end by 2025-09-30 12:05:15 UTC at the latest: a persona run after that finds them.",
+            ],
+        ),
+        (
+            Waiting(at(1), 0, 0, 0, DAY, open_lists=1_500, hours=24),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; no list and no event waits for a run.",
+                "Of 1,500 lists the 24 hours (serving.outcome_hours) were not over then: list_results has them after that; an experiment counts them with what came so far.",
+            ],
+        ),
+        (
+            Waiting(at(1), 0, 7, 0, DAY, 7),
+            [
+                f"Counted is what happened until {at(1):%Y-%m-%d %H:%M} UTC; 0 lists and 7 events wait in the journal, and count once persona run has read them.",
+                "7 of the events are in files that are still written, which a service left that was killed: they end when persona serve starts again.",
+            ],
         ),
         (
             Waiting(None, 1, 7, 3, DAY),

@@ -5,6 +5,7 @@ const LARGEST_BATCH = 100;
 const LARGEST_BODY = 60_000; // bytes; a request that outlives its page may have 64 KiB
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 60_000; // milliseconds between two attempts
+const PERSONALISATION = "personalisation"; // what the person says of lists of their own: value 0 or 1
 
 // The service said no, or did not answer (status 0). `body` is its answer: title, detail and errors with field, found and expected.
 export class PersonaError extends Error {
@@ -15,22 +16,24 @@ export class PersonaError extends Error {
 }
 
 export class Persona {
-  #names; #address; #token; #interval; #most; #refused; #storage; #consent;
+  #names; #address; #token; #interval; #most; #refused; #storage; #announce; #consent;
   #timer = null; #failures = 0; #sending = null;
 
-  // consent: whether the person agreed; without it nothing is sent, nothing is stored, and lists are asked without an id.
+  // consent: whether the person agreed. Without it nothing is sent, nothing is stored, and lists are asked without an id.
+  // announce: whether the service is told that they agreed, once for an id, before anything else (`personalisation` with `value` 1); false where it knows
+  // from your customer list or your server.
   // user, device: ids; without both a random id of the device is made, and kept in `storage`.
   // address: where the service is, such as "/persona"; token: only where no stranger sees the page.
   // interval: milliseconds in which events are gathered; most: events that wait, beyond them the oldest is dropped (and counted in `dropped`).
   // refused(event, error): an event that the service does not take; it is not sent again.
-  constructor({ consent, user = null, device = null, address = "", token = null, name = "persona", interval = 1000, most = 500,
+  constructor({ consent, announce = true, user = null, device = null, address = "", token = null, name = "persona", interval = 1000, most = 500,
                 refused = (event, error) => console.warn("refused", event, error), storage = ownStorage() }) {
     if (typeof consent !== "boolean") throw new TypeError(`consent: found ${consent}; expected true or false`);
     Object.assign(this, { user, device, dropped: 0 });
-    this.#names = { queue: `${name}-queue`, device: `${name}-device` };
+    this.#names = { queue: `${name}-queue`, device: `${name}-device`, said: `${name}-said` };
     [this.#address, this.#token] = [address.replace(/\/+$/, ""), token];
     [this.#interval, this.#most] = [interval, most];
-    [this.#refused, this.#storage] = [refused, storage];
+    [this.#refused, this.#storage, this.#announce] = [refused, storage, announce];
     this.consent = consent;
     globalThis.addEventListener?.("pagehide", () => this.flush());
     globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.flush());
@@ -38,12 +41,13 @@ export class Persona {
 
   get consent() { return this.#consent; }
 
-  // From false on, what waits is forgotten, but for a withdrawal that the service does not know yet; so is the id of the device.
+  // From false on, what waits is forgotten, but for a withdrawal that the service does not know yet; so is the id of the device, and for whom it was told
+  // that they agree: after a new consent it is told again.
   set consent(agreed) {
     this.#consent = agreed;
     if (!agreed) {
-      this.#keep(this.#queue().filter((event) => event.event_type === "personalisation"));
-      this.#storage.removeItem(this.#names.device);
+      this.#keep(this.#queue().filter((event) => event.event_type === PERSONALISATION && !event.value));
+      [this.#names.device, this.#names.said].forEach((name) => this.#storage.removeItem(name));
     }
     if (this.waiting) this.#later(0);
   }
@@ -53,13 +57,21 @@ export class Persona {
 
   // A list as the service answers it. The wishes are those of POST /v1/recommendations: k, session, exclude, categories, not_categories,
   // price_below, in_stock, slot, campaign, country, referrer. Throws a PersonaError where none comes within `seconds`: show what you show to everybody then.
+  // The first one waits until the service knows that the person agreed, for half of that time at most.
   async recommendations({ seconds = 2, ...wishes } = {}) {
-    return await this.#post("/v1/recommendations", JSON.stringify({ ...wishes, ...this.#whom("user", "device") }), { seconds });
+    const until = Date.now() + seconds * 1000;
+    this.#say();
+    if (!this.#failures && this.#queue().some((event) => event.event_type === PERSONALISATION)) {
+      await Promise.race([this.flush(), new Promise((go) => setTimeout(go, seconds * 500))]);
+    }
+    return await this.#post("/v1/recommendations", JSON.stringify({ ...wishes, ...this.#whom("user", "device") }), { seconds: (until - Date.now()) / 1000 });
   }
 
   // Something that happened now. `fields` are those of POST /v1/events: item_id, value, quantity, currency, list_id ... Returns the event's id.
   track(eventType, fields = {}) {
     if (!this.#consent) return null;
+    if (eventType === PERSONALISATION) this.#store(this.#names.said, this.#person());
+    else this.#say();
     const event = { event_id: newId(), timestamp: new Date().toISOString(), event_type: eventType, ...this.#whom("user_id", "anonymous_id"), ...fields };
     this.#keep([...this.#queue(), event]);
     this.#later(this.#interval);
@@ -79,11 +91,18 @@ export class Persona {
   // Resolves to whether the service knows already; otherwise it is told as soon as it answers.
   async withdraw() {
     if (this.#consent) {
-      this.track("personalisation", { value: 0 });
+      this.track(PERSONALISATION, { value: 0 });
       this.consent = false;
     }
     return await this.flush();
   }
+
+  // That the person agrees, where it has not been said of this id yet.
+  #say() {
+    if (this.#announce && this.#consent && this.#storage.getItem(this.#names.said) !== this.#person()) this.track(PERSONALISATION, { value: 1 });
+  }
+
+  #person() { return JSON.stringify(this.#whom("user", "device")); }
 
   #whom(user, device) {
     if (!this.#consent) return {};
@@ -129,7 +148,7 @@ export class Persona {
     const headers = { "content-type": "application/json", ...(this.#token ? { authorization: `Bearer ${this.#token}` } : {}) };
     let answer, told;
     try {
-      answer = await fetch(this.#address + path, { method: "POST", headers, body, keepalive, signal: AbortSignal.timeout(seconds * 1000) });
+      answer = await fetch(this.#address + path, { method: "POST", headers, body, keepalive, signal: AbortSignal.timeout(Math.ceil(seconds * 1000)) });
       told = await answer.json().catch(() => null);
     } catch (error) {
       throw new PersonaError(`no answer: ${error.message}`, 0);
@@ -149,11 +168,9 @@ export class Persona {
   }
 
   #keep(queue) {
-    const over = Math.max(0, queue.length - this.#most);
-    this.dropped += over;
-    let kept = queue.slice(over);
-    while (kept.length && !this.#store(this.#names.queue, JSON.stringify(kept))) {
-      kept = kept.slice(1); // the storage is full
+    const kept = [...queue];
+    while (kept.length && (kept.length > this.#most || !this.#store(this.#names.queue, JSON.stringify(kept)))) { // false: the storage is full
+      kept.splice(Math.max(0, kept.findIndex((event) => event.event_type !== PERSONALISATION)), 1); // what was said of consent goes last
       this.dropped += 1;
     }
     if (!kept.length) this.#storage.removeItem(this.#names.queue);

@@ -94,7 +94,8 @@ function mark(before, item) {
 class PersonCard extends Card {
   constructor(letter) {
     super("person", new Persona({
-      consent: true, address: ADDRESS, token, name: `persona-try-${letter}`, storage: sessionStorage,
+      consent: true, announce: false, // to look at somebody's list says nothing in their name
+      address: ADDRESS, token, name: `persona-try-${letter}`, storage: sessionStorage,
       refused: (event, error) => say(`The service refused ${event.event_type}: ${error.message}`),
     }));
     this.name = `Person ${letter}`;
