@@ -671,7 +671,7 @@ def test_the_nightly_run_reads_what_the_service_received_and_counts_nothing_twic
     journal.close()
     row = Row(item_id="brand-new", title="Brand new book", category="Books", price=9.5, in_stock=True)
     engine.kept = Kept(home / "live" / "items.jsonl")
-    assert asyncio.run(ItemIntake(engine).take([row, Row(item_id=first_item, title="Renamed")])) == 1
+    assert asyncio.run(ItemIntake(engine).take([row, Row(item_id=first_item, title="Renamed")])) == ["brand-new"]
 
     def of_new(told: Engine) -> dict[str, Any]:
         listed = told.answer(Asked(user=of_lists[0], k=1_000))["items"]
