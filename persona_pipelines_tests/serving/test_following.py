@@ -25,7 +25,6 @@ from persona_pipelines_tests.serving.test_keeping import EVENTS, home, journal_o
 from persona_pipelines_tests.serving.test_state import event
 
 DAY = dt.date(2025, 10, 1)
-NANOSECONDS = time.time_ns()
 
 
 def shared(folder: Path) -> Journal:
@@ -112,10 +111,10 @@ def test_a_file_that_came_in_the_moment_of_the_last_look_is_found(engine_of, tmp
     """A clock that is coarse: the folder has changed and has the moment that it had."""
     monkeypatch.setattr(following, "SAME_MOMENT_NANOSECONDS", 60_000_000_000)
     engine, mine, theirs = engine_of(), shared(tmp_path), shared(tmp_path)
-    follower, day = Follower(engine, mine, lambda: DAY), tmp_path / DAY.isoformat()
+    follower, day, moment = Follower(engine, mine, lambda: DAY), tmp_path / DAY.isoformat(), time.time_ns()
     for number in range(2):
         theirs.append([line_of(event(number, user="3", item=number))])
-        os.utime(day, ns=(NANOSECONDS, NANOSECONDS))
+        os.utime(day, ns=(moment, moment))
         follower.look()
         theirs._leave()
     assert engine.state.events == 2
