@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import stat
 import time
 
 import orjson
@@ -307,7 +308,7 @@ def test_messages_that_wait_are_made_durable_together(service, sent, clicks) -> 
 
     def sync(file: int) -> None:
         nonlocal synced
-        synced += 1
+        synced += stat.S_ISREG(os.fstat(file).st_mode)
         os.fsync(file)
 
     async def body() -> None:
