@@ -44,7 +44,7 @@ PEERS = {
 def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> None:
     """A snapshot of random tastes in the folder ``place``, and a configuration."""
     from persona_pipelines.privacy.pseudonyms import pseudonym
-    from persona_pipelines.serving.snapshot import NEIGHBOURS, Facts, Scores, Snapshot
+    from persona_pipelines.serving.snapshot import NEIGHBOURS, NO_WORD, Facts, Scores, Snapshot
 
     generator = np.random.default_rng(20)
     log = {
@@ -109,6 +109,8 @@ def shop(folder: Path, users: int, items: int, place: Path, mark: str = "m") -> 
         of_devices=np.zeros(users, dtype=bool),
         consent=np.ones(users, dtype=bool),
         acted=np.zeros(users, dtype=bool),
+        word_time=np.full(users, NO_WORD, dtype=np.int64),
+        word=np.zeros(users, dtype=bool),
         segment=np.full(users, -1, dtype=np.int32),
         unmet_item=np.empty(0, dtype=np.int32),
         unmet_likeness=np.empty((items, 0), dtype=np.float32),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from persona_pipelines.serving.snapshot import Scores, Snapshot, load
+from persona_pipelines.serving.snapshot import NO_WORD, Scores, Snapshot, load
 from persona_pipelines.serving.state import LiveState
 
 
@@ -54,7 +54,10 @@ def compacted(state: LiveState, folder: Path, files: Sequence[str]) -> Snapshot:
     of_devices = people.column(before.of_devices, False)
     came_by = people.column(before.came_by, -1)
     consent, acted = people.column(before.consent, before.facts.consent_when_unknown), people.column(before.acted, False)
+    word_time, word = people.column(before.word_time, NO_WORD), people.column(before.word, False)
     for number, person in touched.items():
+        if person.said is not None:
+            word_time[number], word[number] = person.said
         came_by[number] = person.came_by
         of_devices[number], consent[number], acted[number] = not person.user, person.personalised, acted[number] or person.revision > 0
     starts = {"pair_start": pairs, "history_start": histories, "said_start": said, "profile_start": profiles}
@@ -72,6 +75,8 @@ def compacted(state: LiveState, folder: Path, files: Sequence[str]) -> Snapshot:
         came_by=came_by,
         segment=people.column(before.segment, -1),
         consent=consent,
+        word_time=word_time,
+        word=word,
         acted=acted,
         ids=np.union1d(before.ids, np.array(sorted(state.ids), dtype=np.uint64)),
         **columns,

@@ -30,6 +30,7 @@ CONTENT = "content.json"
 SUMS = "sums.json"
 """Digests of all other files: what has changed on the disk is not served."""
 ID_BYTES = 8
+NO_WORD = int(np.iinfo(np.int64).min)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Snapshot:
         profile_start, profile: where the document of each person begins in ``profile``, bytes of JSON; empty for those without.
         device, device_user: devices that somebody has logged in on, sorted, and the position of the user that was on each last; -1 of those that are nobody's now.
         device_left: whether anybody has logged out there. device_start, device_member: positions of all users of each.
+        word_time, word: shape (people,), when each said last whether lists may be made for them (microseconds since 1970, ``NO_WORD`` where they said nothing), and what.
         segment: shape (people,), the id of the segment of each; -1 without one.
         unmet_item, unmet_likeness: the items that came lately and nobody has turned to yet, shape (u,), and how strongly each item leads to them by what they say of
             themselves, shape (items, u), on the scale of the champion's weights.
@@ -162,6 +164,8 @@ class Snapshot:
     of_devices: np.ndarray
     came_by: np.ndarray
     consent: np.ndarray
+    word_time: np.ndarray
+    word: np.ndarray
     segment: np.ndarray
     unmet_item: np.ndarray
     unmet_likeness: np.ndarray

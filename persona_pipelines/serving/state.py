@@ -16,7 +16,7 @@ from persona_pipelines.recommendations.last_click import RECENT
 from persona_pipelines.serving.arriving import place_of
 from persona_pipelines.serving.catalogue import MOST_NEW, Catalogue
 from persona_pipelines.serving.received import LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
-from persona_pipelines.serving.snapshot import id_hash
+from persona_pipelines.serving.snapshot import NO_WORD, id_hash
 
 HALF_LIFE_DAYS = 7.0
 MOST_DOUBLINGS = 900.0
@@ -49,7 +49,7 @@ class Person:
     Attributes:
         number: position in the snapshot; -1 of one who is not in it.
         user: whether it is a user.
-        personalised: whether lists may be made for this person; ``said``: what the person said of it since the snapshot and when, None for nothing.
+        personalised: whether lists may be made for this person; ``said``: what the person said of it last and when, None for nothing.
         since: items had to do with since the snapshot, with all that is known of each.
         unwanted: items not wanted; ``less``: items of whose kind less is wanted.
         revision: of the state: it rises with every event that changes it.
@@ -335,6 +335,8 @@ class LiveState:
         if number < 0:
             return Person(-1, user, snapshot.facts.consent_when_unknown)
         found = Person(number, not snapshot.of_devices[number], bool(snapshot.consent[number]))
+        if (moment := int(snapshot.word_time[number])) != NO_WORD:
+            found.said = moment, bool(snapshot.word[number])
         found.came_by = int(snapshot.came_by[number])
         start, end = int(snapshot.said_start[number]), int(snapshot.said_start[number + 1])
         for code in snapshot.said_item[start:end].tolist():

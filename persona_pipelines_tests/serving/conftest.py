@@ -26,7 +26,7 @@ from persona_pipelines.serving.connections import Connection
 from persona_pipelines.serving.engine import Engine
 from persona_pipelines.serving.journal import Journal
 from persona_pipelines.serving.service import Service, app_of
-from persona_pipelines.serving.snapshot import Facts, Scores, Snapshot, as_rows, load
+from persona_pipelines.serving.snapshot import NO_WORD, Facts, Scores, Snapshot, as_rows, load
 from persona_pipelines.serving.state import LiveState
 from persona_pipelines.settings import Settings, load_settings
 from persona_pipelines.settings.recommendations import RulesSettings
@@ -90,6 +90,8 @@ def snapshot(folder: Path, **changes: Any) -> Snapshot:
         "people": np.array([user_name(number) for number in order], dtype="S32"),
         "of_devices": np.zeros(USERS, dtype=bool),
         "came_by": np.full(USERS, -1, dtype=np.int32),
+        "word_time": np.full(USERS, NO_WORD, dtype=np.int64),
+        "word": np.zeros(USERS, dtype=bool),
         "segment": np.full(USERS, 1, dtype=np.int32),
         "unmet_item": np.array([], dtype=np.int32),
         "unmet_likeness": np.zeros((ITEMS, 0), dtype=np.float32),

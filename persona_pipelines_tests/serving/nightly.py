@@ -68,7 +68,7 @@ def differences(live: LiveState, later: LiveState) -> list[str]:
             ("seen", _ids(live, live.seen(mine)), _ids(later, later.seen(theirs))),
             ("unwanted", _ids(live, mine.unwanted), _ids(later, theirs.unwanted)),
             ("less", _ids(live, mine.less), _ids(later, theirs.less)),
-            ("consent", mine.personalised, theirs.personalised),
+            ("consent", (mine.personalised, mine.said), (theirs.personalised, theirs.said)),
         ]
         for what, own, other in both:
             if own != other:

@@ -55,3 +55,18 @@ def test_profiles_stay_with_their_people_and_files_are_named(tmp_path) -> None:
     assert made.profile_of(made.person(user_name(77))) == b""
     assert made.facts.whole_files == ["2025-10-01/000000001.jsonl"]
     assert len(made.people) == len(before.people) + 1
+
+
+def test_what_a_device_said_of_its_lists_goes_to_who_logs_in_after_the_state_was_compacted(tmp_path) -> None:
+    state = live_state(snapshot(tmp_path / "s"), RULES, 5)
+    state.apply(event(1, "personalisation", device="phone", value=0, minutes=10))
+    later = live_state(compacted(state, tmp_path / "c", ["2025-10-01/000000001.jsonl"]), RULES, 5)
+    assert not later.seen_before(device_name("phone")).personalised
+    later.apply(event(2, "personalisation", "77", value=1, minutes=5))  # what was said before the no
+    later.apply(event(3, "login", "77", "phone", minutes=20))
+    assert not later.person(user_name(77)).personalised
+    again = live_state(compacted(later, tmp_path / "d", ["2025-10-01/000000002.jsonl"]), RULES, 5)
+    again.apply(event(4, "personalisation", "77", value=1, minutes=7))  # late, and older than the no
+    assert not again.person(user_name(77)).personalised
+    again.apply(event(5, "personalisation", "77", value=1, minutes=30))
+    assert again.person(user_name(77)).personalised

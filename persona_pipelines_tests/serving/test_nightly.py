@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persona_pipelines.events.identity import device_users, stitched, users_on_shared_devices
+from persona_pipelines.events.listings import said_of_lists
 from persona_pipelines.features.interactions import rules_of
 from persona_pipelines.serving.building import people_of
 from persona_pipelines.settings import load_settings
@@ -20,7 +21,19 @@ from persona_pipelines_tests.serving.conftest import ITEMS, UNTIL, device_name, 
 from persona_pipelines_tests.serving.nightly import differences
 from persona_pipelines_tests.serving.test_running import LOG
 
-KINDS = ["item_view", "purchase", "rating", "remove_from_cart", "not_interested", "less_like_this", "play", "page_view", "login", "logout"]
+KINDS = [
+    "personalisation",
+    "item_view",
+    "purchase",
+    "rating",
+    "remove_from_cart",
+    "not_interested",
+    "less_like_this",
+    "play",
+    "page_view",
+    "login",
+    "logout",
+]
 COLUMNS = {
     "event_id": "string", "anonymous_id": "string", "logged_user_id": "string", "event_type": "string", "timestamp": "timestamp(6)", "item_id": "string",
     "value": "float64", "quantity": "float64", "dwell_ms": "int64", "propensity": "float64",
@@ -46,7 +59,9 @@ def days(draw: st.DrawFn) -> list[dict]:
             entry["user_id"] = user_name(int(user))
         if device is not None:
             entry["anonymous_id"] = device_name(device)
-        if kind not in ("login", "logout"):
+        if kind == "personalisation":
+            entry["value"] = float(draw(st.sampled_from([0, 1])))
+        elif kind not in ("login", "logout"):
             entry["item_id"] = f"i{draw(st.integers(0, 5))}"
         if kind == "rating":
             entry["value"] = draw(st.sampled_from([1.0, 3.0, 4.0, 5.0]))
@@ -74,6 +89,8 @@ def empty(tmp_path_factory):
         "people",
         "of_devices",
         "consent",
+        "word_time",
+        "word",
         "acted",
         "history_item",
         "history_time",
@@ -88,8 +105,25 @@ def empty(tmp_path_factory):
     return dataclasses.replace(found, facts=facts, popularity=np.zeros(ITEMS), shown=np.zeros(ITEMS), **nobody, **arrays)
 
 
+def _no_of_a_device(*more: dict) -> list[dict]:
+    said = {"event_id": "e1", "event_type": "personalisation", "timestamp": "2025-09-29T10:00:00.000000Z", "value": 0.0}
+    return [{**said, "anonymous_id": device_name("phone")}, *more]
+
+
 @law(60)
 @given(events=days())
+@example(events=_no_of_a_device())
+@example(
+    events=_no_of_a_device(
+        {
+            "event_id": "e2",
+            "event_type": "item_view",
+            "timestamp": "2025-09-29T11:00:00.000000Z",
+            "anonymous_id": device_name("phone"),
+            "item_id": "i1",
+        }
+    )
+)
 def test_a_state_made_of_events_is_that_of_the_tables(settings, empty, events: list[dict]) -> None:
     live = live_state(empty, rules_of(settings), 2)
     for entry in events:
@@ -110,7 +144,9 @@ def test_a_state_made_of_events_is_that_of_the_tables(settings, empty, events: l
         devices = device_users(table)
         known = stitched(table, devices, users_on_shared_devices(table, devices, 2))
         known = store.keep("known", known.mutate(stitched=known.user_id.notnull() & known.logged_user_id.isnull()))
-        users = store.frame(known.filter(known.user_id.notnull()).select("user_id").distinct()).assign(consent_personalisation=True)
+        users = store.frame(known.filter(known.user_id.notnull()).select("user_id").distinct())
+        users = users.merge(store.frame(said_of_lists(known)), how="left", on="user_id")
+        users["consent_personalisation"] = users.pop("said").astype("boolean").fillna(True).astype(bool)
         items = np.array(empty.items, dtype=object)
         order = np.argsort(items)
         people = people_of(
