@@ -43,7 +43,7 @@ def require_installed(settings: Settings) -> None:
     if chosen.publish is not None:
         named["serving.publish"] = chosen.publish
     for place, stream in named.items():
-        for package in ("faststream", PACKAGES[stream.type]):
+        for package in (PACKAGES[stream.type], "faststream"):
             if find_spec(package) is None:
                 raise StreamingError(f"{place}: found no package {package}, which {stream.type} needs; {EXTRA}")
     if named:
