@@ -105,8 +105,8 @@ def users(listed: ir.Table, events: ir.Table, consent_when_unknown: bool) -> ir.
 
 
 def said_of_lists(events: ir.Table) -> ir.Table:
-    """``user_id``, ``said``: whether lists may be made for a person, by the last event that says so; of several of one moment a no counts."""
+    """``user_id``, ``said``, ``said_at``: whether lists may be made for a person, by the last event that says so, and when; of several of one moment a no counts."""
     told = events.filter((events.event_type == "personalisation") & events.user_id.notnull() & events.value.notnull())
     last = told.mutate(last=told.timestamp.max().over(ibis.window(group_by="user_id")))
     last = last.filter(last.timestamp == last["last"])
-    return last.group_by("user_id").aggregate(said=last.value.min() > 0)
+    return last.group_by("user_id").aggregate(said=last.value.min() > 0, said_at=last.timestamp.max())

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from persona_pipelines.days import end_of
 from persona_pipelines.errors import ProjectError, StoredModelError
+from persona_pipelines.events.listings import said_of_lists
 from persona_pipelines.features.exact import exact_sum
 from persona_pipelines.features.interactions import interactions, rules_of
 from persona_pipelines.recommendations import STAGE, data
@@ -36,7 +37,7 @@ from persona_pipelines.serving.catalogue import MOST_NEW, Kept
 from persona_pipelines.serving.experiments import EXPERIMENTS, running
 from persona_pipelines.serving.experiments import load as load_experiments
 from persona_pipelines.serving.journal import Break, events_of, files_of, name_of
-from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED, PERSONALISATION
+from persona_pipelines.serving.received import BEHIND, LESS_LIKE_THIS, NOT_INTERESTED
 from persona_pipelines.serving.snapshot import FACTS, NO_WORD, Facts, Scores, Snapshot, as_rows, id_hash, load, weights_between
 from persona_pipelines.serving.state import DAY, HALF_LIFE_DAYS, microseconds
 from persona_pipelines.settings import Settings
@@ -263,16 +264,15 @@ def people_of(
     of_users, of_devices = (
         warehouse.frame(interactions(some, rules, end).select(*columns)) for some in (events.filter(events.user_id.notnull()), alone)
     )
-    words = _words(warehouse, events)
-    devices_with_words = set(words.loc[words["device"], "person"])
-    names = np.array(sorted({*users["user_id"], *of_devices["user_id"], *devices_with_words}), dtype=object)
+    words = warehouse.frame(said_of_lists(events.mutate(user_id=ibis.coalesce(events.user_id, events.anonymous_id)))).set_index("user_id")
+    names = np.array(sorted({*users["user_id"], *of_devices["user_id"], *words.index}), dtype=object)
     is_device = ~pd.Index(names).isin(users["user_id"])
     pairs = pd.concat([of_users, of_devices], ignore_index=True)
     pairs = pd.DataFrame(
         {
             "person": pd.Index(names).get_indexer(pd.Index(pairs["user_id"])),
             "item": pd.Index(items).get_indexer(pd.Index(pairs["item_id"])),
-            "moment": (pd.to_datetime(pairs["last_time"]) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1),
+            "moment": _microseconds_of(pairs["last_time"]),
             "good": (pairs["best"] > 0).to_numpy(dtype=bool),
             "liked": (pairs["weight"] > 0).to_numpy(dtype=bool),
         }
@@ -287,9 +287,9 @@ def people_of(
     popularity = np.bincount(counted["item"], weights=0.5 ** (age_days / HALF_LIFE_DAYS), minlength=len(items))
     consent = pd.Series(users["consent_personalisation"].to_numpy(dtype=bool), index=users["user_id"]).reindex(names)
     said_start, said_item = _said(warehouse, events, names, items)
-    last = words.set_index("person").reindex(names)
+    last = words.assign(moment=_microseconds_of(words["said_at"])).reindex(names)
     # The table of users knows their words; devices are in none.
-    consent = consent.where(~is_device, last["yes"].astype("boolean").to_numpy(dtype=object, na_value=np.nan))
+    consent = consent.where(~is_device, last["said"].astype("boolean").to_numpy(dtype=object, na_value=np.nan))
     return People(
         names,
         pairs,
@@ -303,7 +303,7 @@ def people_of(
             "acted": np.zeros(len(names), dtype=bool),
             "consent": consent.fillna(settings.privacy.consent_when_unknown).to_numpy(dtype=bool),
             "word_time": last["moment"].fillna(NO_WORD).to_numpy(dtype=np.int64),
-            "word": last["yes"].fillna(False).to_numpy(dtype=bool),
+            "word": last["said"].fillna(False).to_numpy(dtype=bool),
             "history_start": _starts(history["person"], len(names)),
             "history_item": history["item"].to_numpy(dtype=np.int32),
             "history_time": history["moment"].to_numpy(dtype=np.int64),
@@ -489,16 +489,9 @@ def _ratings(
     return float(found["sum"].sum()), int(found["ratings"].sum()), of_pair, number
 
 
-def _words(warehouse: Warehouse, events: ir.Table) -> pd.DataFrame:
-    """What each person and device said last of lists of their own, by the rule of ``events.listings.said_of_lists``: ``person``, ``moment`` (microseconds since 1970), ``yes``,
-    ``device`` (whether it is a device)."""
-    told = events.filter((events.event_type == PERSONALISATION) & events.value.notnull())
-    told = told.mutate(person=ibis.coalesce(told.user_id, told.anonymous_id), device=told.user_id.isnull())
-    found = warehouse.frame(told.select("person", "timestamp", "value", "device"))
-    found["moment"] = (pd.to_datetime(found["timestamp"]) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1)
-    found["yes"] = found["value"].astype(float) > 0
-    last = found.sort_values(["person", "moment", "yes"], ascending=[True, True, False]).groupby("person", as_index=False).last()
-    return last[["person", "moment", "yes", "device"]].astype({"device": bool})
+def _microseconds_of(moments: pd.Series) -> pd.Series:
+    """Since 1970."""
+    return (pd.to_datetime(moments) - pd.Timestamp("1970-01-01")) // pd.Timedelta(microseconds=1)
 
 
 def _said(warehouse: Warehouse, events: ir.Table, names: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

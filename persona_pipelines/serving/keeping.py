@@ -134,7 +134,7 @@ class Keeper:
             return
         self._tried = reason, time.monotonic() + self.again
         try:
-            snapshot = load(await self.prepare())
+            snapshot = await asyncio.to_thread(load, await self.prepare())  # every byte is read: nobody waits for it
             if snapshot.folder != self.engine.snapshot.folder:
                 await self._take(snapshot)
             self._found(None)
@@ -251,7 +251,7 @@ def discard(settings: Settings, served: Path) -> None:
 
 async def prepared_by_another(engine: Engine) -> Path:
     """The folder of the newest snapshot on disk: of several processes of a service one prepares, and the others take up what it has made."""
-    found = newest(engine.settings)
+    found = await asyncio.to_thread(newest, engine.settings)
     return engine.snapshot.folder if found is None else found.folder
 
 

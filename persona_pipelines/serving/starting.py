@@ -12,9 +12,9 @@ import ibis.expr.types as ir
 from persona_pipelines.recommendations import STAGE
 from persona_pipelines.recommendations.last_click import LastClick
 from persona_pipelines.recommendations.models import load as load_model
+from persona_pipelines.recommendations.models.history import HistoryModel
 from persona_pipelines.serving.experiments import METRICS, Experiment, ExperimentError, Variant
 from persona_pipelines.serving.outcomes import CLICK_TYPES, of_moments
-from persona_pipelines.serving.snapshot import weights_between
 from persona_pipelines.settings import Settings
 from persona_pipelines.settings.stages import ServingSettings
 from persona_pipelines.tracking import registry
@@ -55,7 +55,7 @@ def stored(settings: Settings, version: str) -> Version:
     registry.require_version(settings, STAGE, version)
     folder = registry.model(settings, STAGE, version).folder
     model = load_model(folder)
-    return Version(model.name, weights_between(model) is not None, LastClick.load(folder).share)
+    return Version(model.name, isinstance(model, HistoryModel), LastClick.load(folder).share)
 
 
 def given(variant: Variant, champion: str, version_of: Callable[[str], Version], serving: ServingSettings) -> Given:
