@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,24 @@ class Connected:
         return json.loads(self.connection.getresponse().read())
 
 
+def two_workers(home, **options: Any) -> subprocess.Popen[str]:  # noqa: F811
+    """``persona serve --workers 2`` over a home, at a free port."""
+    program = "from persona_pipelines.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "serve", "--port", "0", "--workers", "2", "--config", str(home.file)],
+        env={**os.environ, "PERSONA_HOME": str(home.home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """The port that a service says it answers at."""
+    assert process.stdout is not None
+    return next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
+
+
 def of_each(port: int, workers: int) -> dict[int, Connected]:
     """A connection to each worker."""
     found: dict[int, Connected] = {}
@@ -176,16 +195,9 @@ def of_each(port: int, workers: int) -> dict[int, Connected]:
 
 @pytest.mark.slow
 def test_any_worker_knows_what_another_accepted_and_one_that_is_killed_is_replaced(home) -> None:  # noqa: F811
-    program = "from persona_pipelines.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", "--port", "0", "--workers", "2", "--config", str(home.file)],
-        env={**os.environ, "PERSONA_HOME": str(home.home)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = two_workers(home)
     try:
-        assert process.stdout is not None
-        port = next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
+        port = port_of(process)
         workers = of_each(port, 2)
         sent = [
             {"event_id": f"w{number}", "event_type": "item_view", "user_id": "u77", "item_id": f"i{number % 30}"} for number in range(40)
@@ -214,28 +226,9 @@ def test_any_worker_knows_what_another_accepted_and_one_that_is_killed_is_replac
 @pytest.mark.slow
 def test_an_interrupt_of_the_first_process_alone_ends_all_without_noise(home) -> None:  # noqa: F811
     """Started in the background by a shell, which has interrupts ignored."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from persona_pipelines.cli import main; main()",
-            "serve",
-            "--port",
-            "0",
-            "--workers",
-            "2",
-            "--config",
-            str(home.file),
-        ],
-        env={**os.environ, "PERSONA_HOME": str(home.home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )
+    process = two_workers(home, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     try:
-        assert process.stdout is not None
-        port = next(int(found[1]) for line in process.stdout if (found := re.match(r"http://127\.0\.0\.1:(\d+)/", line)))
+        port = port_of(process)
         of_each(port, 2)[0].ask("/v1/events", {"event_type": "item_view", "user_id": "u77", "item_id": "i1"})
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
